@@ -1,0 +1,108 @@
+/**
+ * The line between the kernel and what runs in user mode.
+ *
+ * The kernel sees user mode as `enter() -> reason`. A user-mode engine (riscv64, TypeScript programs) is handed
+ * to the CPU loop by the worker entry; it reaches the kernel only through the `UserModeHost` it was created with.
+ * Everything here is per CPU: one engine instance, one host, one CPU area.
+ */
+
+/**
+ * Layout of one task's user register file, in bytes from its base in RAM (8-byte aligned, little endian).
+ * The integer registers come first so that x(i) is at 8*i; x0's slot always reads 0.
+ */
+export const USER_REGS = {
+  /** x0..x31, 8 bytes each. */
+  X: 0,
+  /** Program counter, 8 bytes. */
+  PC: 256,
+  /** f0..f31, 8 bytes each, single precision NaN-boxed. */
+  F: 264,
+  /** fcsr: frm << 5 | fflags, 4 bytes. */
+  FCSR: 520,
+  /** LR/SC reservation: virtual address (4 bytes, -1 none), then the value that LR saw (8 bytes at 528). */
+  RESERVATION: 524,
+  RESERVED_VALUE: 528,
+  /** Size of a register file slot. */
+  BYTES: 576,
+} as const;
+
+/** Why user mode came back to the kernel. The register file in RAM is complete and the pc is precise in every case. */
+export const EXIT = {
+  /** `ecall` whose handling needs the whole register file (pc is still on the ecall instruction). */
+  SYSCALL: 1,
+  /** `translate` refused an access; the kernel remembered why (pc on the faulting instruction). */
+  FAULT: 2,
+  /** needResched was set (pc on the next instruction to run). */
+  PREEMPTED: 3,
+  /** Undefined or reserved instruction (pc on it). */
+  ILLEGAL: 4,
+  /** `ebreak` (pc on it). */
+  BREAKPOINT: 5,
+  /** A syscall handled inside `host.syscall()` wants the CPU loop: blocked, exited, signal pending. */
+  LEAVE: 6,
+} as const;
+
+/** What an access wants; `translate` checks it against the VMA. */
+export const ACCESS = { READ: 1, WRITE: 2, EXEC: 4 } as const;
+
+/** Set in `translate`'s result when the page may be cached as writable. */
+export const PAGE_WRITABLE = 1;
+
+/** Bytes of RAM address space that each CPU has for its engine: TLBs, jump cache, scratch. Lazily committed. */
+export const CPU_AREA_BYTES = 128 * 1024 * 1024;
+
+/** Byte offset in the CPU area of the 32-bit needResched flag: non-zero asks user mode to leave soon. */
+export const CPU_NEED_RESCHED = 0;
+
+/** What the kernel offers to the engine of one CPU. */
+export interface UserModeHost {
+  /** All guest memory, shared by every CPU. */
+  readonly memory: WebAssembly.Memory;
+  readonly cpu: number;
+  /** Byte address in `memory` of this CPU's area (CPU_AREA_BYTES, page aligned, zero at boot). */
+  readonly cpuArea: number;
+
+  /**
+   * The `ecall` fast path: the engine has stored a0..a7 and the pc *of the ecall* in the register file.
+   * Returns 0: done, a0 holds the result in the register file, continue after the ecall;
+   * otherwise the engine spills everything and returns from `enter` with that EXIT reason (SYSCALL or LEAVE).
+   * On LEAVE the kernel itself has already set the pc it wants in the register file: the engine must not store it.
+   * On SYSCALL the pc is on the ecall and nothing was done yet.
+   */
+  syscall(): number;
+
+  /**
+   * Resolves one page of the current address space, faulting it in as needed.
+   * `va` is a byte address below 2^32. Returns the byte address in `memory` of the page's frame, plus
+   * PAGE_WRITABLE when stores may be cached too; or a negative number when the access is a fault
+   * (the kernel has recorded it: leave with EXIT.FAULT). May call the engine's `tlbInvalidate`.
+   */
+  translate(va: number, access: number): number;
+
+  /** An access outside the 4 GiB that a process sees: recorded as a fault. `va` is the full 64-bit address. */
+  badAddress(va: bigint, access: number): void;
+
+  /** The `time` CSR: nanoseconds of a monotonic clock. */
+  time(): bigint;
+
+  /** The guest executed fence.i: the kernel gives the address space a new code space number (calls `setSpace`). */
+  instructionFence(): void;
+}
+
+/** What the CPU loop needs of an engine. */
+export interface UserMode {
+  /** Runs from the register file at byte address `regs` until the kernel is needed; returns an EXIT reason. */
+  enter(regs: number): number;
+  /** Another address space is current: forget every cached page (entries touched are remembered, so it is cheap). */
+  tlbFlush(): void;
+  /** Pages in [start, end) (byte addresses) changed: forget them. */
+  tlbInvalidate(start: number, end: number): void;
+  /**
+   * Names the code that is visible now. The kernel changes the number whenever the mapping of executable pages may
+   * have changed (switch of process, mmap/munmap/mprotect on code, fence.i, exec). Numbers are never reused for other
+   * contents, but a number may become current again after a switch of process and then means the same contents.
+   */
+  setSpace(space: number): void;
+  /** Counters for --stats: units translated, bytes of wasm, instructions interpreted... name to count. */
+  stats(): Record<string, number>;
+}

@@ -1,0 +1,133 @@
+/**
+ * Arrays and strings whose size is known only at run time: cells of a few sizes, larger ones as runs of pages.
+ * An array starts with its length; elements are 32-bit words. A string is its length in bytes, its hash, then UTF-8.
+ */
+import { allocPages, freePages } from "./buddy.ts";
+import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
+import { i32, u8 } from "./memory.ts";
+import { hashName, type Ref } from "./ref.ts";
+import { allocCell, findCache, freeCell } from "./slab.ts";
+
+/** Words in the cells of each size class. */
+const CLASSES = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1022, 2046];
+const caches = new Map<number, { views: unknown; id: number }>();
+
+function classCache(words: number): number {
+  let entry = caches.get(words);
+  if (entry === undefined || entry.views !== i32) {
+    const name = `array-${words}`;
+    entry = { views: i32, id: findCache(hashName(name), name, words) };
+    caches.set(words, entry);
+  }
+  return entry.id;
+}
+
+function allocWords(words: number): number {
+  for (const size of CLASSES) if (words <= size) return allocCell(classCache(size));
+  // A run of pages: the first two words stand where a cell has its header.
+  let order = 0;
+  while (PAGE_WORDS << order < words + 2) order++;
+  const run = allocPages(order);
+  if (run === 0) return 0;
+  i32.fill(0, run, run + (1 << (order + PAGE_SHIFT)));
+  i32[run + 2 + CELL_STATE] = CELL_LIVE;
+  return run + 2;
+}
+
+function freeWords(words: number, ref: number): void {
+  for (const size of CLASSES) {
+    if (words > size) continue;
+    freeCell(classCache(size), ref);
+    return;
+  }
+  const state = i32[ref + CELL_STATE]! & 0xff;
+  if (state !== CELL_LIVE && state !== CELL_DYING) throw new Error(`double free: array ${ref}`);
+  i32[ref + CELL_STATE] = CELL_FREE;
+  freePages(ref - 2);
+}
+
+/** Array of `length` words, all zero; 0 when the heap is full. */
+export function allocArray(length: number): Ref<"array"> | 0 {
+  const ref = allocWords(length + 1);
+  if (ref !== 0) i32[ref] = length;
+  return ref as Ref<"array"> | 0;
+}
+export function freeArray(ref: Ref<"array">): void {
+  freeWords(i32[ref]! + 1, ref);
+}
+export const arrayLength = (ref: Ref<"array">): number => i32[ref]!;
+export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + 1 + index]!;
+export const arraySet = (ref: Ref<"array">, index: number, value: number): void => {
+  i32[ref + 1 + index] = value;
+};
+/** Atomic load, store, compare-and-swap, add of one element: the store publishes. */
+export const arrayLoad = (ref: Ref<"array">, index: number): number => Atomics.load(i32, ref + 1 + index);
+export const arrayStore = (ref: Ref<"array">, index: number, value: number): void => {
+  Atomics.store(i32, ref + 1 + index, value);
+};
+export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean =>
+  Atomics.compareExchange(i32, ref + 1 + index, expected, next) === expected;
+export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number =>
+  Atomics.add(i32, ref + 1 + index, value);
+export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
+  i32.copyWithin(to + 1, from + 1, from + 1 + length);
+}
+/** Shifts elements inside one array, as Array.prototype.copyWithin. */
+export function arrayMove(ref: Ref<"array">, target: number, start: number, end: number): void {
+  i32.copyWithin(ref + 1 + target, ref + 1 + start, ref + 1 + end);
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const LENGTH = 0;
+const HASH = 1;
+const TEXT = 2;
+
+/** Hash of bytes as strings in the heap keep it. */
+export function hashBytes(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return hash | 0;
+}
+
+/** Immutable string (or bytes); 0 when the heap is full. */
+export function allocString(text: string | Uint8Array): Ref<"string"> | 0 {
+  const bytes = typeof text === "string" ? encoder.encode(text) : text;
+  const ref = allocWords(TEXT + ((bytes.length + 3) >> 2));
+  if (ref === 0) return 0;
+  i32[ref + LENGTH] = bytes.length;
+  i32[ref + HASH] = hashBytes(bytes);
+  u8.set(bytes, (ref + TEXT) * 4);
+  return ref as Ref<"string">;
+}
+export function freeString(ref: Ref<"string">): void {
+  freeWords(TEXT + ((i32[ref + LENGTH]! + 3) >> 2), ref);
+}
+export const stringLength = (ref: Ref<"string">): number => i32[ref + LENGTH]!;
+export const stringHash = (ref: Ref<"string">): number => i32[ref + HASH]!;
+/** A private copy of the bytes. */
+export function stringBytes(ref: Ref<"string">): Uint8Array<ArrayBuffer> {
+  const start = (ref + TEXT) * 4;
+  return new Uint8Array(u8.subarray(start, start + i32[ref + LENGTH]!));
+}
+/** Decoded as UTF-8 (invalid sequences become U+FFFD). */
+export function stringText(ref: Ref<"string">): string {
+  const length = i32[ref + LENGTH]!;
+  const start = (ref + TEXT) * 4;
+  if (length < 64) {
+    let text = "";
+    for (let i = start; i < start + length; i++) {
+      const byte = u8[i]!;
+      if (byte >= 0x80) return decoder.decode(stringBytes(ref));
+      text += String.fromCharCode(byte);
+    }
+    return text;
+  }
+  return decoder.decode(stringBytes(ref));
+}
+export function stringEquals(ref: Ref<"string">, bytes: Uint8Array, hash: number): boolean {
+  if (i32[ref + HASH] !== hash || i32[ref + LENGTH] !== bytes.length) return false;
+  const start = (ref + TEXT) * 4;
+  for (let i = 0; i < bytes.length; i++) if (u8[start + i] !== bytes[i]) return false;
+  return true;
+}

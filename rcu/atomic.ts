@@ -1,0 +1,32 @@
+/**
+ * Atomic access to 32-bit words of any shared typed array: the one door to `Atomics` for code outside rcu/.
+ * Kernel code uses it for words that live in RAM (page table entries, user futexes, needResched), which is not the
+ * heap. All operations are sequentially consistent.
+ */
+export type SharedWords = Int32Array<SharedArrayBuffer>;
+
+export const atomicLoad = (words: SharedWords, index: number): number => Atomics.load(words, index);
+export const atomicStore = (words: SharedWords, index: number, value: number): void => {
+  Atomics.store(words, index, value);
+};
+/** Adds and returns the *old* value. */
+export const atomicAdd = (words: SharedWords, index: number, value: number): number =>
+  Atomics.add(words, index, value);
+export const atomicAnd = (words: SharedWords, index: number, value: number): number =>
+  Atomics.and(words, index, value);
+export const atomicOr = (words: SharedWords, index: number, value: number): number =>
+  Atomics.or(words, index, value);
+export const atomicExchange = (words: SharedWords, index: number, value: number): number =>
+  Atomics.exchange(words, index, value);
+/** Stores `next` when the word holds `expected`; says whether it did. */
+export const atomicCas = (words: SharedWords, index: number, expected: number, next: number): boolean =>
+  Atomics.compareExchange(words, index, expected, next) === expected;
+/** Sleeps while the word holds `value`, at most `ms`. */
+export const atomicWait = (
+  words: SharedWords,
+  index: number,
+  value: number,
+  ms?: number,
+): "ok" | "not-equal" | "timed-out" => Atomics.wait(words, index, value, ms);
+export const atomicNotify = (words: SharedWords, index: number, count?: number): number =>
+  Atomics.notify(words, index, count);

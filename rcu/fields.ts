@@ -1,0 +1,343 @@
+/**
+ * Accessors of struct fields, one class per access rule. The rule is in the methods that exist: a `fixed` field has
+ * no set, an `rcu` field cannot be read without a scope.
+ *
+ * Each accessor holds its offset; `ref + offset` is the word. Accessors are constant objects, so TurboFan folds the
+ * offset into the access.
+ */
+import {
+  locksHeld,
+  lockWord,
+  readLockWord,
+  readUnlockWord,
+  tryLockWord,
+  unlockWord,
+  writeLockWord,
+  writeUnlockWord,
+} from "./lock.ts";
+import { f64, i32, u8 } from "./memory.ts";
+import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
+
+abstract class Field {
+  readonly offset: number;
+  constructor(offset: number) {
+    this.offset = offset;
+  }
+}
+
+/** Written before publication, constant afterwards. A 32-bit integer or a reference. */
+export class Fixed<N extends string, T extends number> extends Field {
+  get(ref: Ref<N>): T {
+    return i32[ref + this.offset] as T;
+  }
+  init(ref: Ref<N>, value: T): void {
+    i32[ref + this.offset] = value;
+  }
+}
+
+/** Touched only by its owner (the CPU on which the task is current; the creator before publication): plain access. */
+export class Owned<N extends string, T extends number> extends Field {
+  get(ref: Ref<N>): T {
+    return i32[ref + this.offset] as T;
+  }
+  set(ref: Ref<N>, value: T): void {
+    i32[ref + this.offset] = value;
+  }
+}
+
+/** A number up to 2^53, not atomic: plain access by its owner, or under whatever rule the struct states. */
+export class Wide<N extends string> extends Field {
+  get(ref: Ref<N>): number {
+    return f64[(ref + this.offset) >> 1]!;
+  }
+  set(ref: Ref<N>, value: number): void {
+    f64[(ref + this.offset) >> 1] = value;
+  }
+}
+
+/** Any CPU, any time: sequentially consistent operations on 32 bits. */
+export class Atomic<N extends string, T extends number> extends Field {
+  load(ref: Ref<N>): T {
+    return Atomics.load(i32, ref + this.offset) as T;
+  }
+  /** A plain load: may be stale, never torn. */
+  peek(ref: Ref<N>): T {
+    return i32[ref + this.offset] as T;
+  }
+  store(ref: Ref<N>, value: T): void {
+    Atomics.store(i32, ref + this.offset, value);
+  }
+  /** Before publication. */
+  init(ref: Ref<N>, value: T): void {
+    i32[ref + this.offset] = value;
+  }
+  /** Adds and returns the old value, like every read-modify-write here. */
+  add(ref: Ref<N>, value: number): number {
+    return Atomics.add(i32, ref + this.offset, value);
+  }
+  or(ref: Ref<N>, bits: number): number {
+    return Atomics.or(i32, ref + this.offset, bits);
+  }
+  and(ref: Ref<N>, bits: number): number {
+    return Atomics.and(i32, ref + this.offset, bits);
+  }
+  exchange(ref: Ref<N>, value: T): T {
+    return Atomics.exchange(i32, ref + this.offset, value) as T;
+  }
+  /** Stores `next` when the field holds `expected`; says whether it did. */
+  cas(ref: Ref<N>, expected: T, next: T): boolean {
+    return Atomics.compareExchange(i32, ref + this.offset, expected, next) === expected;
+  }
+  /** Takes a count unless it is already zero: how a reader in a scope starts to own an object that may be dying. */
+  incNotZero(ref: Ref<N>): boolean {
+    const word = ref + this.offset;
+    for (;;) {
+      const count = Atomics.load(i32, word);
+      if (count === 0) return false;
+      if (Atomics.compareExchange(i32, word, count, count + 1) === count) return true;
+    }
+  }
+  /** Drops a count; true when it was the last one. */
+  decAndTest(ref: Ref<N>): boolean {
+    const old = Atomics.sub(i32, ref + this.offset, 1);
+    if (old <= 0) throw new Error(`reference count underflow at ${ref}+${this.offset} (was ${old})`);
+    return old === 1;
+  }
+  /** Sleeps while the field holds `value`, at most `ms`; false on time-out. */
+  wait(ref: Ref<N>, value: T, ms?: number): boolean {
+    return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
+  }
+  notify(ref: Ref<N>, count?: number): number {
+    return Atomics.notify(i32, ref + this.offset, count);
+  }
+}
+
+/** A pointer that is replaced whole: readers hold a read scope, updaters the lock that the struct names. */
+export class RcuField<N extends string, T extends string> extends Field {
+  /** rcu_dereference: a plain load, ordered by the address dependency (rcu/design.md). */
+  deref(_scope: RcuScope, ref: Ref<N>): Ptr<T> {
+    return i32[ref + this.offset] as Ptr<T>;
+  }
+  /** rcu_dereference_protected: for the updater, who holds the lock. */
+  peek(_held: Held, ref: Ref<N>): Ptr<T> {
+    return i32[ref + this.offset] as Ptr<T>;
+  }
+  /** rcu_assign_pointer: publishes with a sequentially consistent store. */
+  assign(_held: Held, ref: Ref<N>, value: Ptr<T>): void {
+    Atomics.store(i32, ref + this.offset, value);
+  }
+  /** RCU_INIT_POINTER: before publication of `ref` itself. */
+  init(ref: Ref<N>, value: Ptr<T>): void {
+    i32[ref + this.offset] = value;
+  }
+  /** Reads the pointer for comparison only: it must not be followed (rcu_access_pointer). */
+  access(ref: Ref<N>): Ptr<T> {
+    return i32[ref + this.offset] as Ptr<T>;
+  }
+  /** xchg: publishes the new pointer and returns the old one, for updaters that need no lock. */
+  exchange(ref: Ref<N>, value: Ptr<T>): Ptr<T> {
+    return Atomics.exchange(i32, ref + this.offset, value) as Ptr<T>;
+  }
+  cas(ref: Ref<N>, expected: Ptr<T>, next: Ptr<T>): boolean {
+    return Atomics.compareExchange(i32, ref + this.offset, expected, next) === expected;
+  }
+}
+
+/** Only with the named lock held; 32 bits. */
+export class Locked<N extends string, L extends string, T extends number> extends Field {
+  get(_held: Held<L>, ref: Ref<N>): T {
+    return i32[ref + this.offset] as T;
+  }
+  set(_held: Held<L>, ref: Ref<N>, value: T): void {
+    i32[ref + this.offset] = value;
+  }
+  /** Before publication. */
+  init(ref: Ref<N>, value: T): void {
+    i32[ref + this.offset] = value;
+  }
+  /** A racy look, where a stale value does no harm. */
+  racy(ref: Ref<N>): T {
+    return i32[ref + this.offset] as T;
+  }
+}
+
+/** Only with the named lock held; a number up to 2^53. */
+export class LockedWide<N extends string, L extends string> extends Field {
+  get(_held: Held<L>, ref: Ref<N>): number {
+    return f64[(ref + this.offset) >> 1]!;
+  }
+  set(_held: Held<L>, ref: Ref<N>, value: number): void {
+    f64[(ref + this.offset) >> 1] = value;
+  }
+  init(ref: Ref<N>, value: number): void {
+    f64[(ref + this.offset) >> 1] = value;
+  }
+  /** A racy look: doubles do not tear on the machines that Node runs on, and a stale value does no harm. */
+  racy(ref: Ref<N>): number {
+    return f64[(ref + this.offset) >> 1]!;
+  }
+}
+
+/** A lock for short critical sections. Nothing may sleep or switch tasks with it held. */
+export class Spinlock<N extends string, L extends string> extends Field {
+  lock(ref: Ref<N>): Held<L> {
+    lockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  tryLock(ref: Ref<N>): Held<L> | 0 {
+    return tryLockWord(ref + this.offset) ? (1 as Held<L>) : 0;
+  }
+  unlock(ref: Ref<N>): void {
+    unlockWord(ref + this.offset);
+  }
+  /** For tests and slow paths: `using held = S.lock.acquire(ref)`. */
+  acquire(ref: Ref<N>): Disposable & { readonly held: Held<L> } {
+    const field = this;
+    return { held: this.lock(ref), [Symbol.dispose]: () => field.unlock(ref) };
+  }
+}
+
+/** A reader-writer lock, writers preferred. Neither side may sleep or switch tasks with it held. */
+export class Rwlock<N extends string, L extends string> extends Field {
+  readLock(ref: Ref<N>): Held<L> {
+    readLockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  readUnlock(ref: Ref<N>): void {
+    readUnlockWord(ref + this.offset);
+  }
+  writeLock(ref: Ref<N>): Held<L> {
+    writeLockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  writeUnlock(ref: Ref<N>): void {
+    writeUnlockWord(ref + this.offset);
+  }
+}
+
+/** A fixed number of 32-bit words inside the struct; the struct states the rule. */
+export class Words<N extends string> extends Field {
+  readonly length: number;
+  constructor(offset: number, length: number) {
+    super(offset);
+    this.length = length;
+  }
+  get(ref: Ref<N>, index: number): number {
+    return i32[ref + this.offset + index]!;
+  }
+  set(ref: Ref<N>, index: number, value: number): void {
+    i32[ref + this.offset + index] = value;
+  }
+  load(ref: Ref<N>, index: number): number {
+    return Atomics.load(i32, ref + this.offset + index);
+  }
+  store(ref: Ref<N>, index: number, value: number): void {
+    Atomics.store(i32, ref + this.offset + index, value);
+  }
+  add(ref: Ref<N>, index: number, value: number): number {
+    return Atomics.add(i32, ref + this.offset + index, value);
+  }
+  cas(ref: Ref<N>, index: number, expected: number, next: number): boolean {
+    return Atomics.compareExchange(i32, ref + this.offset + index, expected, next) === expected;
+  }
+  /** Word index in the heap of element 0. */
+  at(ref: Ref<N>): number {
+    return ref + this.offset;
+  }
+  copy(from: Ref<N>, to: Ref<N>): void {
+    i32.copyWithin(to + this.offset, from + this.offset, from + this.offset + this.length);
+  }
+}
+
+/** A fixed number of bytes inside the struct. */
+export class Bytes<N extends string> extends Field {
+  readonly length: number;
+  constructor(offset: number, length: number) {
+    super(offset);
+    this.length = length;
+  }
+  /** A live view of the bytes: for immediate use, it allocates. */
+  view(ref: Ref<N>): Uint8Array<SharedArrayBuffer> {
+    const start = (ref + this.offset) * 4;
+    return u8.subarray(start, start + this.length);
+  }
+  get(ref: Ref<N>, index: number): number {
+    return u8[(ref + this.offset) * 4 + index]!;
+  }
+  set(ref: Ref<N>, index: number, value: number): void {
+    u8[(ref + this.offset) * 4 + index] = value;
+  }
+}
+
+/**
+ * Two words, next and prev: a node of, or the head of, a doubly linked list through structs. Links are *addresses*:
+ * word indices of the node field itself; `owner` gets back to the struct. Updates need the list's lock;
+ * `addTail`, `addHead` and `del` publish so that readers in a read scope may walk `next` (a deleted node keeps
+ * its next pointer until it is freed, which takes a grace period).
+ */
+export class ListNode<N extends string> extends Field {
+  /** Address of the node (or head) in this object. */
+  at(ref: Ref<N>): number {
+    return ref + this.offset;
+  }
+  /** The object that holds the node at this address. */
+  owner(address: number): Ref<N> {
+    return (address - this.offset) as Ref<N>;
+  }
+  /** Makes it an empty head, or an unlinked node. */
+  init(ref: Ref<N>): void {
+    const node = ref + this.offset;
+    i32[node] = node;
+    i32[node + 1] = node;
+  }
+}
+
+export function listIsEmpty(head: number): boolean {
+  return i32[head] === head;
+}
+/** First node, or 0. */
+export function listFirst(head: number): number {
+  const next = i32[head]!;
+  return next === head ? 0 : next;
+}
+/** Node after `node`, or 0 at the end. */
+export function listNext(head: number, node: number): number {
+  const next = i32[node]!;
+  return next === head ? 0 : next;
+}
+function insertBetween(node: number, prev: number, next: number): void {
+  i32[node] = next;
+  i32[node + 1] = prev;
+  i32[next + 1] = node;
+  Atomics.store(i32, prev, node);
+}
+export function listAddTail(_held: Held, head: number, node: number): void {
+  insertBetween(node, i32[head + 1]!, head);
+}
+export function listAddHead(_held: Held, head: number, node: number): void {
+  insertBetween(node, head, i32[head]!);
+}
+/** Unlinks the node; its own next pointer stays for readers that stand on it. */
+export function listDelRcu(_held: Held, node: number): void {
+  const next = i32[node]!;
+  const prev = i32[node + 1]!;
+  i32[next + 1] = prev;
+  Atomics.store(i32, prev, next);
+  i32[node + 1] = 0;
+}
+/** Unlinks the node and makes it an unlinked node again: for lists without RCU readers. */
+export function listDelInit(held: Held, node: number): void {
+  listDelRcu(held, node);
+  i32[node] = node;
+  i32[node + 1] = node;
+}
+/** Whether an initialised node is on no list. */
+export function listUnlinked(node: number): boolean {
+  const next = i32[node]!;
+  return next === node || next === 0;
+}
+
+/** Throws when a lock is held where the thread is about to sleep or switch tasks. */
+export function assertNoLocksHeld(where: string): void {
+  if (locksHeld !== 0) throw new Error(`${where} with ${locksHeld} lock(s) held`);
+}

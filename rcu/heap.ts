@@ -1,0 +1,145 @@
+/**
+ * The shared heap: one SharedArrayBuffer that every thread of a machine (or of an RCU domain) maps.
+ *
+ * A thread attaches once and gets a *slot*: its identity as a lock owner, its magazines, its RCU line. The buffer is
+ * reserved at full size up front: untouched pages cost no memory, and a growable buffer would cost 50 ns an access.
+ */
+import { initPages } from "./buddy.ts";
+import {
+  HEADER,
+  MAGIC,
+  MAX_ORDER,
+  MAX_SLOTS,
+  PAGE_MAP,
+  PAGE_SHIFT,
+  SLOT,
+  SLOT_ACTIVE,
+  SLOT_DEAD,
+  SLOT_FREE,
+  VERSION,
+} from "./layout.ts";
+import { lockWord, unlockWord } from "./lock.ts";
+import { bindViews, type Views } from "./memory.ts";
+import { adoptMagazines } from "./slab.ts";
+
+/** What another worker needs to attach: goes through workerData or postMessage. */
+export interface HeapHandle {
+  readonly buffer: SharedArrayBuffer;
+}
+
+export interface HeapOptions {
+  /** Size in bytes, 1 MiB to 8 GiB; default 256 MiB. Only touched pages take memory. */
+  bytes?: number;
+  /** Poison freed cells and check them when they are handed out again. Default: false. */
+  debug?: boolean;
+}
+
+const MIN_BYTES = 4 << 20;
+const MAX_BYTES = 8 * 1024 ** 3;
+
+export class HeapError extends Error {
+  override name = "HeapError";
+}
+
+export class Heap implements Views {
+  readonly buffer: SharedArrayBuffer;
+  readonly i32: Int32Array<SharedArrayBuffer>;
+  readonly u32: Uint32Array<SharedArrayBuffer>;
+  readonly u8: Uint8Array<SharedArrayBuffer>;
+  readonly f64: Float64Array<SharedArrayBuffer>;
+  #slot = -1;
+  #owner = 0;
+
+  private constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.i32 = new Int32Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+    this.f64 = new Float64Array(buffer);
+  }
+
+  /** Makes a heap, attaches this thread to it and makes it this thread's current heap. */
+  static create(options: HeapOptions = {}): Heap {
+    const bytes = options.bytes ?? 256 << 20;
+    if (!(bytes >= MIN_BYTES && bytes <= MAX_BYTES))
+      throw new HeapError(`heap of ${bytes} bytes: give a size from ${MIN_BYTES} to ${MAX_BYTES}`);
+    const heap = new Heap(new SharedArrayBuffer(Math.floor(bytes / 4096) * 4096));
+    const words = heap.i32.length;
+    // Runs of every order start at a multiple of their size relative to the first page.
+    const first = (PAGE_MAP + (words >> PAGE_SHIFT) + (1 << PAGE_SHIFT)) & -(1 << PAGE_SHIFT);
+    heap.i32[HEADER.VERSION] = VERSION;
+    heap.i32[HEADER.IDENTITY] = (Math.random() * 0x7fffffff) | 1;
+    heap.i32[HEADER.WORDS] = words;
+    heap.i32[HEADER.FIRST_PAGE] = first;
+    heap.i32[HEADER.DEBUG] = options.debug === true ? 1 : 0;
+    for (let order = 0; order <= MAX_ORDER; order++) heap.i32[HEADER.FREE_AREA + order] = 0;
+    heap.#attach();
+    initPages((words - first) >> PAGE_SHIFT);
+    Atomics.store(heap.i32, HEADER.MAGIC, MAGIC);
+    return heap;
+  }
+
+  /** Attaches this thread to a heap that another thread made, and makes it this thread's current heap. */
+  static attach(handle: HeapHandle): Heap {
+    if (!(handle?.buffer instanceof SharedArrayBuffer))
+      throw new HeapError("not a heap handle: pass the value of heap.handle() through workerData");
+    const heap = new Heap(handle.buffer);
+    if (Atomics.load(heap.i32, HEADER.MAGIC) !== MAGIC || heap.i32[HEADER.VERSION] !== VERSION)
+      throw new HeapError("the buffer holds no heap of this version: create it with Heap.create()");
+    heap.#attach();
+    return heap;
+  }
+
+  handle(): HeapHandle {
+    return { buffer: this.buffer };
+  }
+
+  /** This thread's slot in the heap. */
+  get slot(): number {
+    return this.#slot;
+  }
+
+  /** Makes this the heap that struct accessors of this thread work on. */
+  use(): this {
+    bindViews(this, this.#slot, this.#owner);
+    return this;
+  }
+
+  #attach(): void {
+    // Until it has a slot of its own, the thread locks the slot table as the nameless owner 0xff.
+    bindViews(this, -1, 0xff);
+    lockWord(HEADER.SLOT_LOCK);
+    let slot = 0;
+    while (slot < MAX_SLOTS && this.i32[SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE] !== SLOT_FREE) slot++;
+    if (slot < MAX_SLOTS) {
+      const base = SLOT.BASE + slot * SLOT.WORDS;
+      this.i32[base + SLOT.INCARNATION] = (this.i32[base + SLOT.INCARNATION]! + 1) & 0x3fffff;
+      Atomics.store(this.i32, base + SLOT.STATE, SLOT_ACTIVE);
+      this.#owner = (this.i32[base + SLOT.INCARNATION]! << 8) | (slot + 1);
+    }
+    unlockWord(HEADER.SLOT_LOCK);
+    if (slot === MAX_SLOTS) throw new HeapError(`heap has ${MAX_SLOTS} threads attached: detach one first`);
+    this.#slot = slot;
+    this.use();
+  }
+
+  /** Leaves the heap: the thread's magazines go back, its slot may be taken by another. */
+  detach(): void {
+    if (this.#slot < 0) return;
+    this.use();
+    adoptMagazines(this.#slot);
+    Atomics.store(this.i32, SLOT.BASE + this.#slot * SLOT.WORDS + SLOT.STATE, SLOT_FREE);
+    this.#slot = -1;
+    this.#owner = 0;
+    bindViews(this, -1, 0);
+  }
+
+  /** Another thread says that the owner of `slot` is gone for good: its locks may be broken, its magazines are taken. */
+  reap(slot: number): void {
+    const state = SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE;
+    if (Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE) return;
+    this.use();
+    adoptMagazines(slot);
+    Atomics.store(this.i32, state, SLOT_FREE);
+  }
+}

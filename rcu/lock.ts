@@ -1,0 +1,108 @@
+/**
+ * Locks on heap words, owned by threads (CPUs), that survive a dead owner.
+ *
+ * A lock word is 0 (free) or the owner's id, with bit 31 set when somebody sleeps on it. Owners spin a little
+ * (a futex round trip costs 6 to 10 us, a short critical section far less), then sleep in `Atomics.wait`, so
+ * nothing hangs when threads outnumber cores. Sleepers wake every LOCK_CHECK_MS to see whether the owner's slot has
+ * died; then they take the lock over: what it protects may be half-changed, which `brokenLocks` counts.
+ */
+import { SLOT, SLOT_ACTIVE } from "./layout.ts";
+import { i32, ownerId } from "./memory.ts";
+
+const WAITERS = 0x8000_0000 | 0;
+const OWNER = 0x7fff_ffff;
+const SPINS = 60;
+const LOCK_CHECK_MS = 50;
+
+/** Locks taken over from dead owners by this thread. */
+export let brokenLocks = 0;
+/** Locks that this thread holds now: zero wherever it may sleep or switch tasks. */
+export let locksHeld = 0;
+
+/** Whether the thread that wrote this owner id is gone. */
+export function ownerIsDead(owner: number): boolean {
+  const base = SLOT.BASE + ((owner & 0xff) - 1) * SLOT.WORDS;
+  return (
+    Atomics.load(i32, base + SLOT.STATE) !== SLOT_ACTIVE ||
+    Atomics.load(i32, base + SLOT.INCARNATION) !== owner >>> 8
+  );
+}
+
+export function lockWord(word: number): void {
+  if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) lockSlow(word);
+  locksHeld++;
+}
+
+export function tryLockWord(word: number): boolean {
+  if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) return false;
+  locksHeld++;
+  return true;
+}
+
+export function unlockWord(word: number): void {
+  locksHeld--;
+  const old = Atomics.exchange(i32, word, 0);
+  if (old < 0) Atomics.notify(i32, word, 1);
+  if ((old & OWNER) !== ownerId) throw new Error(`unlock of word ${word}: held by ${old & OWNER}, not ${ownerId}`);
+}
+
+export function wordIsLocked(word: number): boolean {
+  return Atomics.load(i32, word) !== 0;
+}
+
+function lockSlow(word: number): void {
+  for (let spin = 0; spin < SPINS; spin++) {
+    if (Atomics.load(i32, word) === 0 && Atomics.compareExchange(i32, word, 0, ownerId) === 0) return;
+  }
+  for (;;) {
+    const seen = Atomics.load(i32, word);
+    if (seen === 0) {
+      // Keep the waiters bit: others may still sleep behind us.
+      if (Atomics.compareExchange(i32, word, 0, ownerId | WAITERS) === 0) return;
+      continue;
+    }
+    if ((seen & OWNER) === ownerId) throw new Error(`deadlock: word ${word} is already held by this thread`);
+    if (seen > 0 && Atomics.compareExchange(i32, word, seen, seen | WAITERS) !== seen) continue;
+    if (Atomics.wait(i32, word, seen | WAITERS, LOCK_CHECK_MS) !== "timed-out") continue;
+    const owner = seen & OWNER;
+    if (!ownerIsDead(owner)) continue;
+    if (Atomics.compareExchange(i32, word, seen | WAITERS, ownerId | WAITERS) === (seen | WAITERS)) {
+      brokenLocks++;
+      return;
+    }
+  }
+}
+
+// A reader-writer lock is two words: [writer lock, reader count]. Writers are preferred: a reader that finds the
+// writer word taken waits behind it, so a stream of readers cannot starve an update.
+
+export function readLockWord(word: number): void {
+  for (;;) {
+    Atomics.add(i32, word + 1, 1);
+    if (Atomics.load(i32, word) === 0) {
+      locksHeld++;
+      return;
+    }
+    if (Atomics.sub(i32, word + 1, 1) === 1) Atomics.notify(i32, word + 1, 1);
+    lockWord(word); // Queue behind the writer, then try again.
+    unlockWord(word);
+  }
+}
+
+export function readUnlockWord(word: number): void {
+  locksHeld--;
+  if (Atomics.sub(i32, word + 1, 1) === 1 && Atomics.load(i32, word) !== 0) Atomics.notify(i32, word + 1, 1);
+}
+
+export function writeLockWord(word: number): void {
+  lockWord(word);
+  for (;;) {
+    const readers = Atomics.load(i32, word + 1);
+    if (readers === 0) return;
+    Atomics.wait(i32, word + 1, readers, LOCK_CHECK_MS);
+  }
+}
+
+export function writeUnlockWord(word: number): void {
+  unlockWord(word);
+}

@@ -1,0 +1,184 @@
+/**
+ * Cells of one size for one struct type: a depot of free cells behind a lock, and a magazine per slot in front of it.
+ *
+ * A cell has two header words before the object, [state, link]; the reference points behind them and is even, so
+ * that doubles are aligned. Slab pages stay with their type for ever: a stale reader that raced with
+ * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so.
+ */
+import { allocPages } from "./buddy.ts";
+import {
+  CACHE,
+  CELL_DYING,
+  CELL_FREE,
+  CELL_HEADER,
+  CELL_LINK,
+  CELL_LIVE,
+  CELL_STATE,
+  HEADER,
+  MAGAZINE,
+  MAX_CACHES,
+  MAX_SLOTS,
+  PAGE_WORDS,
+  POISON,
+} from "./layout.ts";
+import { lockWord, unlockWord } from "./lock.ts";
+import { i32, slot } from "./memory.ts";
+
+const BATCH = 16;
+const MAGAZINE_MAX = 3 * BATCH;
+
+const cacheBase = (id: number): number => CACHE.BASE + id * CACHE.WORDS;
+const magazine = (of: number, id: number): number => MAGAZINE.BASE + (of * MAX_CACHES + id) * MAGAZINE.WORDS;
+
+/** Finds the cache of that name in the current heap, or makes it. `words` is the size of an object. */
+export function findCache(nameHash: number, name: string, words: number): number {
+  const cellWords = (CELL_HEADER + words + 1) & ~1;
+  lockWord(HEADER.CACHE_LOCK);
+  const count = i32[HEADER.CACHE_COUNT]!;
+  for (let id = 0; id < count; id++) {
+    const base = cacheBase(id);
+    if (i32[base + CACHE.NAME_HASH] !== nameHash) continue;
+    unlockWord(HEADER.CACHE_LOCK);
+    if (i32[base + CACHE.CELL_WORDS] !== cellWords)
+      throw new Error(`struct ${name} is declared with two sizes: every thread must load the same declaration`);
+    return id;
+  }
+  if (count === MAX_CACHES) {
+    unlockWord(HEADER.CACHE_LOCK);
+    throw new Error(`struct ${name}: the heap has ${MAX_CACHES} struct types already`);
+  }
+  i32[cacheBase(count) + CACHE.NAME_HASH] = nameHash;
+  i32[cacheBase(count) + CACHE.CELL_WORDS] = cellWords;
+  Atomics.store(i32, HEADER.CACHE_COUNT, count + 1);
+  unlockWord(HEADER.CACHE_LOCK);
+  return count;
+}
+
+/** Takes a cell, all fields zero; 0 when the heap is full. */
+export function allocCell(id: number): number {
+  const mag = magazine(slot, id);
+  let ref = i32[mag + MAGAZINE.HEAD]!;
+  if (ref === 0) {
+    ref = refill(id, mag);
+    if (ref === 0) return 0;
+  }
+  i32[mag + MAGAZINE.HEAD] = i32[ref + CELL_LINK]!;
+  i32[mag + MAGAZINE.COUNT] = i32[mag + MAGAZINE.COUNT]! - 1;
+  i32[mag + MAGAZINE.LIVE] = i32[mag + MAGAZINE.LIVE]! + 1;
+  const state = i32[ref + CELL_STATE]!;
+  const end = ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER;
+  if ((state & 0xff) !== CELL_FREE) throw new Error(`heap corruption: cell ${ref} on a free list is not free`);
+  if (i32[HEADER.DEBUG] !== 0) checkPoison(ref, end);
+  i32[ref + CELL_STATE] = (state & ~0xff) | CELL_LIVE;
+  i32[ref + CELL_LINK] = 0;
+  if (end - ref > 32) i32.fill(0, ref, end);
+  else for (let word = ref; word < end; word++) i32[word] = 0;
+  return ref;
+}
+
+/** Gives a cell back at once. The caller knows that nobody can reach it any more. */
+export function freeCell(id: number, ref: number): void {
+  const state = i32[ref + CELL_STATE]!;
+  if ((state & 0xff) !== CELL_LIVE && (state & 0xff) !== CELL_DYING)
+    throw new Error(`double free: cell ${ref} (state ${(state & 0xff).toString(16)})`);
+  i32[ref + CELL_STATE] = (((state >>> 8) + 1) << 8) | CELL_FREE;
+  if (i32[HEADER.DEBUG] !== 0) i32.fill(POISON, ref, ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER);
+  const mag = magazine(slot, id);
+  i32[ref + CELL_LINK] = i32[mag + MAGAZINE.HEAD]!;
+  i32[mag + MAGAZINE.HEAD] = ref;
+  const count = i32[mag + MAGAZINE.COUNT]! + 1;
+  i32[mag + MAGAZINE.COUNT] = count;
+  i32[mag + MAGAZINE.LIVE] = i32[mag + MAGAZINE.LIVE]! - 1;
+  if (count > MAGAZINE_MAX) flush(id, mag, BATCH);
+}
+
+function checkPoison(ref: number, end: number): void {
+  for (let word = ref; word < end; word++)
+    if (i32[word] !== POISON)
+      throw new Error(`use after free: word ${word - ref} of cell ${ref} was written after it was freed`);
+}
+
+/** Moves up to BATCH cells from the depot to the magazine, growing the depot by a slab when it is empty. */
+function refill(id: number, mag: number): number {
+  const base = cacheBase(id);
+  lockWord(base + CACHE.LOCK);
+  if (i32[base + CACHE.FREE] === 0 && !grow(base)) {
+    unlockWord(base + CACHE.LOCK);
+    return 0;
+  }
+  let last = i32[base + CACHE.FREE]!;
+  const first = last;
+  let count = 1;
+  while (count < BATCH && i32[last + CELL_LINK] !== 0) {
+    last = i32[last + CELL_LINK]!;
+    count++;
+  }
+  i32[base + CACHE.FREE] = i32[last + CELL_LINK]!;
+  i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! - count;
+  i32[last + CELL_LINK] = 0;
+  unlockWord(base + CACHE.LOCK);
+  i32[mag + MAGAZINE.HEAD] = first;
+  i32[mag + MAGAZINE.COUNT] = count;
+  return first;
+}
+
+function grow(base: number): boolean {
+  const cell = i32[base + CACHE.CELL_WORDS]!;
+  let order = 0;
+  while (PAGE_WORDS << order < cell) order++;
+  const run = allocPages(order);
+  if (run === 0) return false;
+  const debug = i32[HEADER.DEBUG] !== 0;
+  const cells = Math.floor((PAGE_WORDS << order) / cell);
+  for (let n = cells - 1; n >= 0; n--) {
+    const ref = run + n * cell + CELL_HEADER;
+    i32[ref + CELL_STATE] = CELL_FREE;
+    i32[ref + CELL_LINK] = i32[base + CACHE.FREE]!;
+    if (debug) i32.fill(POISON, ref, ref + cell - CELL_HEADER);
+    i32[base + CACHE.FREE] = ref;
+  }
+  i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! + cells;
+  i32[base + CACHE.SLABS] = i32[base + CACHE.SLABS]! + 1;
+  return true;
+}
+
+function flush(id: number, mag: number, keep: number): void {
+  const base = cacheBase(id);
+  const count = i32[mag + MAGAZINE.COUNT]! - keep;
+  const first = i32[mag + MAGAZINE.HEAD]!;
+  let last = first;
+  for (let n = 1; n < count; n++) last = i32[last + CELL_LINK]!;
+  i32[mag + MAGAZINE.HEAD] = i32[last + CELL_LINK]!;
+  i32[mag + MAGAZINE.COUNT] = keep;
+  lockWord(base + CACHE.LOCK);
+  i32[last + CELL_LINK] = i32[base + CACHE.FREE]!;
+  i32[base + CACHE.FREE] = first;
+  i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! + count;
+  unlockWord(base + CACHE.LOCK);
+}
+
+/** Returns the magazines of a slot that is being given up to the depots. */
+export function adoptMagazines(of: number): void {
+  for (let id = 0; id < i32[HEADER.CACHE_COUNT]!; id++) {
+    const mag = magazine(of, id);
+    if (i32[mag + MAGAZINE.COUNT]! > 0) flush(id, mag, 0);
+  }
+}
+
+/** Objects of this cache that are allocated now (not counting races with running threads). */
+export function liveCells(id: number): number {
+  let live = 0;
+  for (let of = 0; of < MAX_SLOTS; of++) live += i32[magazine(of, id) + MAGAZINE.LIVE]!;
+  return live;
+}
+
+/** Whether the reference names a live or dying object (not a freed one). */
+export function cellIsAlive(ref: number): boolean {
+  const state = i32[ref + CELL_STATE]! & 0xff;
+  return state === CELL_LIVE || state === CELL_DYING;
+}
+
+/** Counts how often the cell was freed: a reader that remembers it can tell a reused cell. */
+export function cellGeneration(ref: number): number {
+  return i32[ref + CELL_STATE]! >>> 8;
+}

@@ -1,0 +1,187 @@
+/**
+ * Struct types of the shared heap, declared once:
+ *
+ *   const Inode = struct("inode", {
+ *     ino: fixed(),
+ *     nlink: atomic(),
+ *     lock: spinlock(),
+ *     size: lockedWide("lock"),
+ *   });
+ *   const inode = alloc(Inode);            // Ref<"inode"> or 0
+ *   Inode.ino.init(inode, 7);
+ *
+ * Offsets are computed here: doubles, locks and arrays get the alignment they need. Type numbers are kept in the
+ * heap by name, so threads may load declarations in any order.
+ */
+import {
+  Atomic,
+  Bytes,
+  Fixed,
+  ListNode,
+  Locked,
+  LockedWide,
+  Owned,
+  RcuField,
+  Rwlock,
+  Spinlock,
+  Wide,
+  Words,
+} from "./fields.ts";
+import { i32 } from "./memory.ts";
+import { hashName, type Ref } from "./ref.ts";
+import { allocCell, findCache, freeCell, liveCells } from "./slab.ts";
+
+type Kind =
+  | "fixed"
+  | "owned"
+  | "wide"
+  | "atomic"
+  | "rcu"
+  | "locked"
+  | "lockedWide"
+  | "spinlock"
+  | "rwlock"
+  | "words"
+  | "bytes"
+  | "list";
+
+interface Spec<K extends Kind, T = number> {
+  readonly kind: K;
+  readonly words: number;
+  readonly length: number;
+  readonly type?: T;
+}
+const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0): Spec<K, T> => ({ kind, words, length });
+
+/** Written before publication, constant afterwards. */
+export const fixed = <T extends number = number>(): Spec<"fixed", T> => spec("fixed", 1);
+/** Plain access by the field's one owner. */
+export const owned = <T extends number = number>(): Spec<"owned", T> => spec("owned", 1);
+/** A number up to 2^53, plain access. */
+export const wide = (): Spec<"wide"> => spec("wide", 2);
+/** 32 bits, atomic operations by anybody. */
+export const atomic = <T extends number = number>(): Spec<"atomic", T> => spec("atomic", 1);
+/** Pointer to a struct of the named type, replaced whole. */
+export const rcu = <S extends string>(_struct: S): Spec<"rcu", S> => spec("rcu", 1);
+/** 32 bits, only with the named lock held. */
+export const locked = <L extends string, T extends number = number>(_lock: L): Spec<"locked", [L, T]> =>
+  spec("locked", 1);
+/** A number up to 2^53, only with the named lock held. */
+export const lockedWide = <L extends string>(_lock: L): Spec<"lockedWide", L> => spec("lockedWide", 2);
+export const spinlock = (): Spec<"spinlock"> => spec("spinlock", 1);
+export const rwlock = (): Spec<"rwlock"> => spec("rwlock", 2);
+/** An inline array of 32-bit words. */
+export const words = (length: number): Spec<"words"> => spec("words", length, length);
+/** An inline array of bytes. */
+export const bytes = (length: number): Spec<"bytes"> => spec("bytes", (length + 3) >> 2, length);
+/** A list head or list node. */
+export const listNode = (): Spec<"list"> => spec("list", 2);
+
+type AccessorOf<N extends string, K extends string, F> =
+  F extends Spec<"fixed", infer T extends number>
+    ? Fixed<N, T>
+    : F extends Spec<"owned", infer T extends number>
+      ? Owned<N, T>
+      : F extends Spec<"atomic", infer T extends number>
+        ? Atomic<N, T>
+        : F extends Spec<"wide">
+          ? Wide<N>
+          : F extends Spec<"rcu", infer S extends string>
+            ? RcuField<N, S>
+            : F extends Spec<"locked", [infer L extends string, infer T extends number]>
+              ? Locked<N, L, T>
+              : F extends Spec<"lockedWide", infer L extends string>
+                ? LockedWide<N, L>
+                : F extends Spec<"spinlock">
+                  ? Spinlock<N, K>
+                  : F extends Spec<"rwlock">
+                    ? Rwlock<N, K>
+                    : F extends Spec<"words">
+                      ? Words<N>
+                      : F extends Spec<"bytes">
+                        ? Bytes<N>
+                        : ListNode<N>;
+
+/** Identity of a struct type: name, size, and its cache number in the heap this thread last used. */
+export interface StructType<N extends string = string> {
+  readonly [TYPE]: { readonly name: N; readonly hash: number; words: number; views: unknown; cache: number };
+}
+export const TYPE: unique symbol = Symbol("struct type");
+
+export type Struct<N extends string, F> = StructType<N> & {
+  readonly [K in keyof F & string]: AccessorOf<N, K, F[K]>;
+};
+
+/** Struct types declared so far in this thread, by name. */
+export const declaredStructs = new Map<string, StructType>();
+
+export function struct<const N extends string, const F extends Record<string, Spec<Kind, unknown>>>(
+  name: N,
+  fields: F,
+): Struct<N, F> {
+  if (declaredStructs.has(name)) throw new Error(`struct ${name} is declared twice`);
+  const result: Record<string | symbol, unknown> = {};
+  let offset = 0;
+  for (const [key, field] of Object.entries(fields)) {
+    if (field.kind === "wide" || field.kind === "lockedWide") offset = (offset + 1) & ~1;
+    result[key] = accessor(field, offset);
+    offset += field.words;
+  }
+  result[TYPE] = { name, hash: hashName(name), words: Math.max(offset, 1), views: null, cache: -1 };
+  declaredStructs.set(name, result as unknown as StructType);
+  return result as unknown as Struct<N, F>;
+}
+
+function accessor(field: Spec<Kind, unknown>, offset: number): unknown {
+  switch (field.kind) {
+    case "fixed":
+      return new Fixed(offset);
+    case "owned":
+      return new Owned(offset);
+    case "wide":
+      return new Wide(offset);
+    case "atomic":
+      return new Atomic(offset);
+    case "rcu":
+      return new RcuField(offset);
+    case "locked":
+      return new Locked(offset);
+    case "lockedWide":
+      return new LockedWide(offset);
+    case "spinlock":
+      return new Spinlock(offset);
+    case "rwlock":
+      return new Rwlock(offset);
+    case "words":
+      return new Words(offset, field.length);
+    case "bytes":
+      return new Bytes(offset, field.length);
+    case "list":
+      return new ListNode(offset);
+  }
+}
+
+/** The cache number of a struct type in the current heap. */
+export function cacheOf(type: StructType): number {
+  const meta = type[TYPE];
+  if (meta.views !== i32) {
+    meta.cache = findCache(meta.hash, meta.name, meta.words);
+    meta.views = i32;
+  }
+  return meta.cache;
+}
+
+/** Allocates an object, all fields zero; 0 when the heap is full (the caller answers ENOMEM). */
+export function alloc<N extends string>(type: StructType<N>): Ref<N> | 0 {
+  return allocCell(cacheOf(type)) as Ref<N> | 0;
+}
+
+/** Frees an object at once: nobody else can reach it. Objects that readers may hold go through kfreeRcu. */
+export function free<N extends string>(type: StructType<N>, ref: Ref<N>): void {
+  freeCell(cacheOf(type), ref);
+}
+
+/** Objects of this type that are allocated now. */
+export function liveObjects(type: StructType): number {
+  return liveCells(cacheOf(type));
+}
