@@ -21,7 +21,7 @@ export interface FpAnswer {
 
 /** Where `name` is on PATH, or "". */
 export function findTool(name: string): string {
-  for (const dir of (process.env["PATH"] ?? "").split(":")) {
+  for (const dir of (process.env.PATH ?? "").split(":")) {
     const path = join(dir, name);
     if (existsSync(path) && statSync(path).isFile()) return path;
   }
