@@ -98,7 +98,13 @@ export const set = (local: number, value: Code): Code => [...value, 0x21, ...uns
 export const tee = (local: number, value: Code): Code => [...value, 0x22, ...unsigned(local)];
 export const call = (fn: number, ...args: Code[]): Code => [...args.flat(), 0x10, ...unsigned(fn)];
 export const ret = (...values: Code[]): Code => [...values.flat(), 0x0f];
-export const when = (condition: Code, ...then: Code[]): Code => [...condition, 0x04, 0x40, ...then.flat(), 0x0b];
+export const when = (condition: Code, ...then: Code[]): Code => [
+  ...condition,
+  0x04,
+  0x40,
+  ...then.flat(),
+  0x0b,
+];
 /** condition ? a : b, of `type`. */
 export const choose = (type: number, condition: Code, a: Code, b: Code): Code => [
   ...condition,
@@ -119,7 +125,10 @@ export interface Fn {
   body: Code;
 }
 
-const vector = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()];
+const vector = (items: readonly (readonly number[])[]): number[] => [
+  ...unsigned(items.length),
+  ...items.flat(),
+];
 const section = (id: number, body: readonly number[]): number[] => [id, ...unsigned(body.length), ...body];
 
 /** A module of these functions, numbered as in the array; no imports, no memory. */

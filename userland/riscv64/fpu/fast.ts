@@ -6,7 +6,26 @@
  * An inexact single-precision result must be above the smallest normal number, because UF may be due there; exact ones are free.
  */
 
-import { assemble, type Code, call, choose, F32, F64, type Fn, f32, f64, get, I32, I64, i32, i64, ret, set, tee, when } from "./assemble.ts";
+import {
+  assemble,
+  type Code,
+  call,
+  choose,
+  F32,
+  F64,
+  type Fn,
+  f32,
+  f64,
+  get,
+  I32,
+  I64,
+  i32,
+  i64,
+  ret,
+  set,
+  tee,
+  when,
+} from "./assemble.ts";
 
 const SLOW = i32.const(-1);
 
@@ -170,11 +189,7 @@ const doubles: Fn[] = [
   double("fmadd_d", 3, 6, [
     set(3, f64.mul(get(0), get(1))),
     when(
-      and(
-        f64.eq(get(3), ZERO),
-        i32.or(f64.eq(get(0), ZERO), f64.eq(get(1), ZERO)),
-        below(get(2), INFINITY),
-      ),
+      and(f64.eq(get(3), ZERO), i32.or(f64.eq(get(0), ZERO), f64.eq(get(1), ZERO)), below(get(2), INFINITY)),
       ret(f64.add(get(3), get(2)), i32.const(0)),
     ),
     slowUnless(
@@ -203,7 +218,14 @@ const wide = (local: number): Code => f64.promote(get(local));
  * A single-precision function. `compute` leaves the float in local `at`; `inexact` is an i32 expression.
  * Inexact results have to be ordinary, exact ones finite.
  */
-function single(name: string, params: number[], locals: number[], compute: Code[], at: number, inexact: Code): Fn {
+function single(
+  name: string,
+  params: number[],
+  locals: number[],
+  compute: Code[],
+  at: number,
+  inexact: Code,
+): Fn {
   const flags = params.length + locals.length;
   return {
     name,
@@ -320,10 +342,7 @@ function fromInt(name: string, type: number, value: Code, convert: (x: Code) => 
     locals: [I64, type],
     body: [
       ...set(2, convert(tee(1, value))),
-      ...when(
-        below(back, f64.const(2 ** 62)),
-        ret(get(2), i64.ne(i64.truncS64(back), get(1))),
-      ),
+      ...when(below(back, f64.const(2 ** 62)), ret(get(2), i64.ne(i64.truncS64(back), get(1)))),
       ...(type === F64 ? f64.const(0) : f32.const(0)),
       ...SLOW,
     ],
@@ -358,6 +377,9 @@ export function fastFpuModule(): WebAssembly.Module {
 }
 
 /** A new instance's exports, by the names in README.md: give them to units as imports. */
-export function fastFpuExports(): Record<string, (...args: (number | bigint)[]) => [number | bigint, number]> {
+export function fastFpuExports(): Record<
+  string,
+  (...args: (number | bigint)[]) => [number | bigint, number]
+> {
   return new WebAssembly.Instance(fastFpuModule()).exports as ReturnType<typeof fastFpuExports>;
 }
