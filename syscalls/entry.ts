@@ -1,0 +1,153 @@
+/**
+ * From `ecall` to handler: the one door into the kernel.
+ *
+ * The table is an array indexed by number; the decoding of all six registers of a call sits in one flat byte
+ * array, so that a call costs an indexed load, a switch per argument and one call of fixed arity.
+ */
+import { ram } from "../kernel/mm/ram.ts";
+import { NR_SYSCALLS, type SyscallEntry, SyscallCounts } from "../kernel/syscall-entry.ts";
+import { ENOSYS } from "../kernel/uapi/errno.ts";
+import type { Ref } from "../rcu/index.ts";
+import { DECODE } from "./args.ts";
+import type { Syscall } from "./syscall.ts";
+
+/** Registers of the calling convention, as word offsets in the register file: a0 is x10, a7 is x17. */
+const A0 = 10 * 2;
+const A7 = 17 * 2;
+
+/** Called around each system call when the machine is traced. */
+export interface CallTracer {
+  enter(task: Ref<"task">, call: Syscall, args: readonly number[]): void;
+  leave(task: Ref<"task">, call: Syscall, args: readonly number[], result: number): void;
+  /** A number without a call: reported once per number. */
+  unknown(task: Ref<"task">, nr: number, args: readonly number[]): void;
+}
+
+export interface EntryOptions {
+  readonly calls: readonly Syscall[];
+  /** Counters of this CPU. */
+  readonly counts: Ref<"syscall_counts">;
+  readonly tracer?: CallTracer | undefined;
+}
+
+type Handler = (task: Ref<"task">, a?: number, b?: number, c?: number, d?: number, e?: number, f?: number) => number;
+
+export function createSyscallEntry(options: EntryOptions): SyscallEntry {
+  const handlers = new Array<Handler | null>(NR_SYSCALLS).fill(null);
+  const table = new Array<Syscall | null>(NR_SYSCALLS).fill(null);
+  const arity = new Uint8Array(NR_SYSCALLS);
+  const decoding = new Uint8Array(NR_SYSCALLS * 6);
+  for (const call of options.calls) {
+    if (table[call.nr] !== null) throw new Error(`system call ${call.nr} is ${table[call.nr]!.name} and ${call.name}`);
+    table[call.nr] = call;
+    handlers[call.nr] = call.handler as unknown as Handler;
+    arity[call.nr] = call.args.length;
+    call.args.forEach((arg, index) => {
+      decoding[call.nr * 6 + index] = arg.decode;
+    });
+  }
+  const { counts, tracer } = options;
+
+  function invoke(task: Ref<"task">, nr: number, handler: Handler, regs: number): number {
+    const word = regs / 4 + A0;
+    const kind = nr * 6;
+    switch (arity[nr]) {
+      case 0:
+        return handler(task);
+      case 1:
+        return handler(task, readArg(decoding[kind]!, word));
+      case 2:
+        return handler(task, readArg(decoding[kind]!, word), readArg(decoding[kind + 1]!, word + 2));
+      case 3:
+        return handler(
+          task,
+          readArg(decoding[kind]!, word),
+          readArg(decoding[kind + 1]!, word + 2),
+          readArg(decoding[kind + 2]!, word + 4),
+        );
+      case 4:
+        return handler(
+          task,
+          readArg(decoding[kind]!, word),
+          readArg(decoding[kind + 1]!, word + 2),
+          readArg(decoding[kind + 2]!, word + 4),
+          readArg(decoding[kind + 3]!, word + 6),
+        );
+      case 5:
+        return handler(
+          task,
+          readArg(decoding[kind]!, word),
+          readArg(decoding[kind + 1]!, word + 2),
+          readArg(decoding[kind + 2]!, word + 4),
+          readArg(decoding[kind + 3]!, word + 6),
+          readArg(decoding[kind + 4]!, word + 8),
+        );
+      default:
+        return handler(
+          task,
+          readArg(decoding[kind]!, word),
+          readArg(decoding[kind + 1]!, word + 2),
+          readArg(decoding[kind + 2]!, word + 4),
+          readArg(decoding[kind + 3]!, word + 6),
+          readArg(decoding[kind + 4]!, word + 8),
+          readArg(decoding[kind + 5]!, word + 10),
+        );
+    }
+  }
+
+  function traced(task: Ref<"task">, nr: number, regs: number): number {
+    const call = table[nr]!;
+    const word = regs / 4 + A0;
+    const args = call.args.map((arg, index) => readArg(arg.decode, word + 2 * index));
+    tracer!.enter(task, call, args);
+    const result = (call.handler as unknown as Handler)(task, ...args);
+    tracer!.leave(task, call, args, result);
+    return result;
+  }
+
+  function unknown(task: Ref<"task">, nr: number, regs: number): number {
+    if (tracer !== undefined) {
+      const word = regs / 4 + A0;
+      tracer.unknown(
+        task,
+        nr,
+        [0, 2, 4, 6, 8, 10].map((offset) => readArg(DECODE.ULONG, word + offset)),
+      );
+    }
+    return -ENOSYS;
+  }
+
+  return {
+    call(task, regs) {
+      const number = ram.i32[regs / 4 + A7]!;
+      const nr = number >>> 0 < NR_SYSCALLS ? number : NR_SYSCALLS - 1;
+      SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
+      const handler = handlers[nr]!;
+      if (handler === null) return unknown(task, number, regs);
+      if (tracer !== undefined) return traced(task, nr, regs);
+      return invoke(task, nr, handler, regs);
+    },
+    needsFullRegs(nr) {
+      return table[nr]?.fullRegs === true;
+    },
+  };
+}
+
+/** Reads one register pair of the register file as its argument type says. */
+function readArg(kind: number, word: number): number {
+  const low = ram.i32[word]!;
+  switch (kind) {
+    case DECODE.INT:
+      return low;
+    case DECODE.UINT:
+      return low >>> 0;
+    case DECODE.LONG: {
+      const high = ram.i32[word + 1]!;
+      return high === low >> 31 ? low : high * 4294967296 + (low >>> 0);
+    }
+    default: {
+      const high = ram.i32[word + 1]!;
+      return high === 0 ? low >>> 0 : (high >>> 0) * 4294967296 + (low >>> 0);
+    }
+  }
+}
