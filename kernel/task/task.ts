@@ -1,0 +1,249 @@
+/**
+ * Tasks, thread groups and credentials: what they hold, and who may touch which field.
+ *
+ * "Owner" of a task is the CPU on which it is current, or its creator before it is published. Others read an
+ * owned field only where a stale value does no harm (ps, /proc).
+ */
+import {
+  atomic,
+  bytes,
+  fixed,
+  listNode,
+  locked,
+  owned,
+  type Ref,
+  rcu,
+  spinlock,
+  struct,
+  wide,
+  words,
+} from "../../rcu/index.ts";
+
+/** Task.state. */
+export const TASK_RUNNING = 1;
+/** On a CPU, in a handler that has queued it (waitOn): a wake-up puts it back to RUNNING, BLOCK makes it SLEEPING. */
+export const TASK_WAITING = 2;
+export const TASK_SLEEPING = 3;
+/** On a run queue. */
+export const TASK_RUNNABLE = 4;
+/** Stopped by a job-control signal: only SIGCONT and SIGKILL end it. */
+export const TASK_STOPPED = 5;
+/** Made, not yet started. */
+export const TASK_NEW = 6;
+export const TASK_ZOMBIE = 7;
+export const TASK_DEAD = 8;
+
+/** Task.kind: which user mode runs it. The index into the engines of a CPU. */
+export const KIND_RISCV64 = 0;
+export const KIND_PROGRAM = 1;
+
+/** Bits of Task.work: reasons to leave user mode (Linux's TIF flags). */
+export const WORK_SIGNAL = 1;
+/** The signal mask is to be put back from savedMask when the call ends (sigsuspend, ppoll, ...). */
+export const WORK_RESTORE_MASK = 2;
+/** The first run of a spawned task: load its program. */
+export const WORK_SPAWN = 4;
+/** The task is to move to a CPU that its affinity allows. */
+export const WORK_MIGRATE = 8;
+
+/** Bits of Task.flags, owned. */
+export const TASK_EXITING = 1;
+/** vfork child whose parent waits. */
+export const TASK_VFORK = 2;
+/** Has not called execve since fork (setpgid(2): EACCES afterwards). */
+export const TASK_FORKNOEXEC = 4;
+/** Killed by a signal that dumps core. */
+export const TASK_SIGNALED = 8;
+
+/** A thread: what the scheduler runs. */
+export const Task = struct("task", {
+  // Constant after publication.
+  /** Thread group (process). */
+  group: fixed<Ref<"group">>(),
+  tgid: fixed(),
+  /** Monotonic nanoseconds at which it was made. */
+  startTime: wide(),
+
+  // Any CPU, any time.
+  /** Thread id. Changes once at most, when a thread that is not the leader calls execve. */
+  pid: owned(),
+  state: atomic(),
+  /** Work to do before user mode goes on: WORK_*. */
+  work: atomic(),
+  /** CPU on which it runs, or ran last. */
+  cpu: atomic(),
+  /** CPUs on which it may run: one bit each. */
+  affinity: words(2),
+  nice: atomic(),
+
+  // The lock of the run queue that holds it.
+  runNode: listNode(),
+
+  // Replaced whole; the owner reads them at once, others in a read scope.
+  mm: rcu("mm"),
+  files: rcu("files"),
+  fs: rcu("fsinfo"),
+  cred: rcu("cred"),
+
+  // Owner only.
+  kind: owned(),
+  flags: owned(),
+  /** Register file: byte address in RAM. */
+  regs: wide(),
+  comm: bytes(16),
+  /** Wait status with which the task exits: code << 8, or the signal. */
+  exitCode: owned(),
+  clearChildTid: wide(),
+  robustList: wide(),
+  /** prctl(PR_SET_PDEATHSIG). */
+  deathSignal: owned(),
+  dumpable: owned(),
+  personality: owned(),
+  timerSlack: wide(),
+  /** What spawn() asked for: "array" of strings, see machine/spawn.ts; 0 once loaded. */
+  spawn: owned(),
+
+  // Owner only: the system call in progress.
+  /** Wait queue entries of the call that blocks now: Ref<"wait_entry">, linked by WaitEntry.next. */
+  waits: owned(),
+  /** Non-zero while a call that returned BLOCK is to run again. */
+  restarting: owned(),
+  /** Which BLOCK value it returned. */
+  blockKind: owned(),
+  /** Absolute monotonic nanoseconds; 0 when not computed yet, Infinity for none. */
+  restartDeadline: wide(),
+  /** Free for the call that restarts; zero at its first run. */
+  restartWord: owned(),
+  /** Timer of blockUntil(): Ref<"timer">, made at first use. */
+  sleepTimer: owned(),
+  /** Futex waiter of the call in progress: Ref<"futex_waiter"> or 0. */
+  futexWaiter: owned(),
+  /** Pid of the vfork child that this task waits for; cleared by the child. */
+  vforkChild: atomic(),
+  /** In a vfork child: the task that waits for it. */
+  vforkParent: atomic<Ref<"task"> | 0>(),
+
+  // Owner only: the fault that user mode reported last (setFault).
+  faultSignal: owned(),
+  faultCode: owned(),
+  faultAddress: wide(),
+
+  // Signals. Group.lock for writers; the owner and racy readers need none.
+  blocked: words(2),
+  pending: words(2),
+  /** Queued siginfo of `pending`: list of "sigqueue". */
+  sigqueue: listNode(),
+  savedMask: words(2),
+  /** sigtimedwait: the set waited for while these signals are blocked. */
+  waitMask: words(2),
+  // Alternate stack, owner only.
+  altStack: wide(),
+  altStackSize: wide(),
+  altStackFlags: owned(),
+
+  // Group.lock.
+  /** In Group.threads. */
+  threadNode: listNode(),
+
+  // Accounting: written by the owner, read by anybody. Nanoseconds.
+  utime: wide(),
+  stime: wide(),
+  /** Voluntary and involuntary context switches. */
+  nvcsw: owned(),
+  nivcsw: owned(),
+  minorFaults: owned(),
+  majorFaults: owned(),
+});
+
+/** Group.flags. */
+export const GROUP_EXITING = 1;
+/** All threads are to stop or have stopped. */
+export const GROUP_STOPPED = 2;
+/** A stop that wait4(WUNTRACED) has not reported yet. */
+export const GROUP_STOP_REPORT = 4;
+/** A continuation that wait4(WCONTINUED) has not reported yet. */
+export const GROUP_CONT_REPORT = 8;
+export const GROUP_ZOMBIE = 16;
+export const GROUP_SUBREAPER = 32;
+/** execve kills the other threads. */
+export const GROUP_EXEC = 64;
+export const GROUP_DEAD = 128;
+
+/** Number of resource limits (RLIM_NLIMITS). */
+export const RLIM_NLIMITS = 16;
+
+/** A process: threads that share pid, parent, signals and limits. */
+export const Group = struct("group", {
+  tgid: fixed(),
+
+  // Any CPU, any time.
+  flags: atomic(),
+  leader: atomic<Ref<"task">>(),
+  /** Threads that have not exited. */
+  alive: atomic(),
+  sighand: atomic<Ref<"sighand">>(),
+  /** Wait status of the whole group once GROUP_EXITING. */
+  exitCode: atomic(),
+  pgrp: atomic(),
+  session: atomic(),
+  /** Controlling terminal: a number that drivers/tty gives meaning to; 0 none. */
+  tty: atomic(),
+  /** Signal sent to the parent at exit. */
+  exitSignal: atomic(),
+  /** Resource limits: soft then hard, each low and high word. All ones: RLIM_INFINITY. */
+  rlimits: words(RLIM_NLIMITS * 4),
+  /** Where threads of this group wait for children: wait4. */
+  childWait: words(4),
+  /** Where execve waits for the other threads. */
+  threadWait: words(4),
+
+  // This lock: threads, signals. Taken inside the task list lock.
+  lock: spinlock(),
+  threads: listNode(),
+  pending: words(2),
+  sigqueue: listNode(),
+  /** Threads that have stopped. */
+  stopped: locked("lock"),
+  stopSignal: locked("lock"),
+  /** Interval timers: Ref<"itimer">, or 0; POSIX timers: list of "posix_timer". */
+  itimer: words(3),
+  posixTimers: listNode(),
+  nextTimerId: locked("lock"),
+
+  // The task list lock (task/pid.ts).
+  parent: atomic<Ref<"group"> | 0>(),
+  children: listNode(),
+  sibling: listNode(),
+  /** In the list of all groups. */
+  allNode: listNode(),
+
+  // Sums over threads that exited, and over children that were waited for. Nanoseconds; task list lock.
+  utime: wide(),
+  stime: wide(),
+  childUtime: wide(),
+  childStime: wide(),
+  nvcsw: wide(),
+  nivcsw: wide(),
+  minorFaults: wide(),
+  majorFaults: wide(),
+  maxRss: wide(),
+});
+
+/** Credentials: immutable once published; setuid and friends publish a copy (credentials(7)). */
+export const Cred = struct("cred", {
+  refcount: atomic(),
+  uid: fixed(),
+  gid: fixed(),
+  euid: fixed(),
+  egid: fixed(),
+  suid: fixed(),
+  sgid: fixed(),
+  fsuid: fixed(),
+  fsgid: fixed(),
+  /** Supplementary groups: Ref<"array"> or 0. */
+  groups: fixed<Ref<"array"> | 0>(),
+  /** Capability sets, low and high word each. */
+  effective: words(2),
+  permitted: words(2),
+  inheritable: words(2),
+});
