@@ -28,7 +28,7 @@ export const cases: readonly GuestCase[] = [
   { argv: ["exit"] },
   { argv: ["exit", "7"] },
   { argv: ["exit", "255"] },
-  { argv: ["args", "a", "b c", ""], env: { GUEST: "yes", GUEST_TWO: "x=y" } },
+  { argv: ["args", "a", "b c", ""], env: { GUEST: "x=y z" } },
   { argv: ["echo"], stdin: "one\ntwo\n" },
   { argv: ["fork"] },
   { argv: ["pipe"] },

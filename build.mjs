@@ -1,0 +1,39 @@
+/**
+ * Builds dist/: the library (index.js), sternix/rcu (rcu.js), the worker entry (cpu-worker.js), the command line
+ * (sternix.js) and type declarations. Third-party packages stay outside: piscina must load its own worker file.
+ *
+ * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
+ */
+import { spawnSync } from "node:child_process";
+import { chmodSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+process.chdir(dirname(fileURLToPath(import.meta.url)));
+rmSync("dist", { recursive: true, force: true });
+
+await build({
+  entryPoints: {
+    index: "userland/index.ts",
+    rcu: "rcu/index.ts",
+    "cpu-worker": "userland/cpu-worker.ts",
+    sternix: "userland/cli/main.ts",
+  },
+  outdir: "dist",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  packages: "external",
+  target: "node24",
+  sourcemap: "linked",
+  sourcesContent: false,
+  logLevel: "warning",
+});
+chmodSync("dist/sternix.js", 0o755);
+
+const types = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "--project", "tsconfig.build.json"], {
+  stdio: "inherit",
+});
+process.exitCode = types.status ?? 1;

@@ -1,0 +1,168 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Folder to the folders it may import. Arrows run downwards only. */
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
+  rcu: [],
+  kernel: ["rcu"],
+  syscalls: ["kernel", "rcu"],
+  userland: ["syscalls", "kernel", "rcu"],
+};
+/** npm packages that a layer may use, beyond Node's own modules. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  rcu: [],
+  kernel: ["piscina"],
+  syscalls: [],
+  userland: ["piscina", "citty", "modern-tar", "nanospinner"],
+};
+
+interface Import {
+  /** Path relative to the root, or the bare specifier. */
+  readonly target: string;
+  readonly bare: boolean;
+  readonly typeOnly: boolean;
+}
+interface Source {
+  readonly file: string;
+  readonly layer: string;
+  /** Text without comments. */
+  readonly code: string;
+  readonly imports: readonly Import[];
+}
+
+const withoutComments = (text: string) =>
+  text.replace(/"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\/\*[\s\S]*?\*\/|(?<![:\\])\/\/[^\n]*/g, (match) =>
+    match.startsWith("/") ? "" : match,
+  );
+
+function importsOf(file: string, code: string): Import[] {
+  const found: Import[] = [];
+  const statement =
+    /(?:^|[;\n])\s*(?:import|export)\s+(type\s+)?([^;"']*?\sfrom\s*)?["']([^"']+)["']|(?<![.\w])import\(\s*["']([^"']+)["']/g;
+  for (const match of code.matchAll(statement)) {
+    const specifier = match[3] ?? match[4]!;
+    const names = match[2]?.match(/\{([^}]*)\}/)?.[1];
+    const onlyTypeNames =
+      names !== undefined &&
+      names.split(",").filter((name) => name.trim() !== "").length > 0 &&
+      names.split(",").every((name) => name.trim() === "" || name.trim().startsWith("type "));
+    const bare = !specifier.startsWith(".");
+    const target = bare ? specifier : relative(root, resolve(root, dirname(file), specifier));
+    found.push({ target, bare, typeOnly: match[1] !== undefined || onlyTypeNames });
+  }
+  return found;
+}
+
+function sources(): Source[] {
+  return Object.keys(LAYERS).flatMap((layer) =>
+    readdirSync(join(root, layer), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => {
+        const file = join(layer, name);
+        const code = withoutComments(readFileSync(join(root, file), "utf8"));
+        return { file, layer, code, imports: importsOf(file, code) };
+      }),
+  );
+}
+
+const all = sources();
+
+test("every layer has sources", (t) => {
+  for (const layer of Object.keys(LAYERS)) t.true(all.some((source) => source.layer === layer), layer);
+});
+
+test("a layer imports only the layers below it", (t) => {
+  const wrong = all.flatMap((source) =>
+    source.imports
+      .filter(({ bare }) => !bare)
+      .filter(({ target }) => {
+        const layer = target.split(sep)[0]!;
+        return layer !== source.layer && !LAYERS[source.layer]!.includes(layer);
+      })
+      .map(({ target }) => `${source.file} imports ${target}`),
+  );
+  t.deepEqual(wrong, []);
+});
+
+test("other layers enter rcu through its index", (t) => {
+  const wrong = all
+    .filter((source) => source.layer !== "rcu")
+    .flatMap((source) =>
+      source.imports
+        .filter(({ target }) => target.startsWith(`rcu${sep}`) && target !== join("rcu", "index.ts"))
+        .map(({ target }) => `${source.file} imports ${target}`),
+    );
+  t.deepEqual(wrong, []);
+});
+
+test("a layer uses only the npm packages it was given", (t) => {
+  const wrong = all.flatMap((source) =>
+    source.imports
+      .filter(({ bare, target }) => bare && !target.startsWith("node:"))
+      .filter(({ target }) => !PACKAGES[source.layer]!.some((name) => target === name || target.startsWith(`${name}/`)))
+      .map(({ target }) => `${source.file} imports ${target}`),
+  );
+  t.deepEqual(wrong, []);
+});
+
+test("every relative import names an existing file by its full name", (t) => {
+  const files = new Set(all.map((source) => source.file));
+  const wrong = all.flatMap((source) =>
+    source.imports
+      .filter(({ bare, target }) => !bare && !files.has(target))
+      .map(({ target }) => `${source.file} imports ${target}`),
+  );
+  t.deepEqual(wrong, []);
+});
+
+test("no import cycles", (t) => {
+  const graph = new Map(
+    all.map((source) => [source.file, source.imports.filter((i) => !i.bare && !i.typeOnly).map((i) => i.target)]),
+  );
+  t.deepEqual(cyclesOf(graph), []);
+});
+
+/** Strongly connected components of more than one file (Tarjan), as readable lines. */
+function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const cycles: string[] = [];
+  const visit = (file: string) => {
+    index.set(file, index.size);
+    low.set(file, index.get(file)!);
+    stack.push(file);
+    for (const next of graph.get(file) ?? []) {
+      if (!index.has(next)) visit(next);
+      if (stack.includes(next)) low.set(file, Math.min(low.get(file)!, low.get(next)!));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const component = stack.splice(stack.indexOf(file));
+    if (component.length > 1) cycles.push(component.join(" -> "));
+    else if (graph.get(file)?.includes(file)) cycles.push(`${file} -> ${file}`);
+  };
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return cycles;
+}
+
+test("Atomics appear only in rcu", (t) => {
+  const wrong = all.filter(({ layer, code }) => layer !== "rcu" && /\bAtomics\b/.test(code)).map(({ file }) => file);
+  t.deepEqual(wrong, []);
+});
+
+test("sources name no path of a developer's machine and no package registry", (t) => {
+  const forbidden = /(["'`\s(])\/(?:root|home\/\w+|Users\/\w+|work)\/|\.\.\/shared\/|registry\.[\w.]+\.(?:org|com)/;
+  const texts = readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((name) => !/^(node_modules|dist|\.git)(\/|$)/.test(name))
+    .filter((name) => /\.(ts|mjs|md|json|sh|c|h)$|^\.ci\/run$/.test(name));
+  const wrong = texts.filter((name) => {
+    const match = readFileSync(join(root, name), "utf8").match(forbidden);
+    return match !== null && !name.startsWith(join("test", "layering"));
+  });
+  t.true(texts.length > 50);
+  t.deepEqual(wrong, []);
+});
