@@ -36,6 +36,7 @@ export const i32 = {
   and: opcode(0x71),
   or: opcode(0x72),
   wrap: opcode(0xa7),
+  reinterpret: opcode(0xbc),
 };
 
 export const i64 = {
@@ -43,7 +44,10 @@ export const i64 = {
   eqz: opcode(0x50),
   ne: opcode(0x52),
   add: opcode(0x7c),
+  eq: opcode(0x51),
   and: opcode(0x83),
+  or: opcode(0x84),
+  shrS: opcode(0x87),
   extend32: opcode(0xc4),
   reinterpret: opcode(0xbd),
   ofI32: opcode(0xac),
@@ -80,6 +84,8 @@ const bytesOf = (view: ArrayBufferView): number[] => [...new Uint8Array(view.buf
 
 export const f32 = {
   ...floatOps(0x5b, 0x8b, (x) => [0x43, ...bytesOf(new Float32Array([x]))]),
+  neg: opcode(0x8c),
+  reinterpret: opcode(0xbe),
   demote: opcode(0xb6),
   ofI64: opcode(0xb4),
   ofU64: opcode(0xb5),
@@ -87,6 +93,7 @@ export const f32 = {
 
 export const f64 = {
   ...floatOps(0x61, 0x99, (x) => [0x44, ...bytesOf(new Float64Array([x]))]),
+  neg: opcode(0x9a),
   promote: opcode(0xbb),
   ofI64: opcode(0xb9),
   ofU64: opcode(0xba),
@@ -115,6 +122,25 @@ export const choose = (type: number, condition: Code, a: Code, b: Code): Code =>
   ...b,
   0x0b,
 ];
+
+/** Runs `cases[selector]`, each of which returns; falls through when the selector has none. */
+export function select(selector: Code, cases: readonly (Code | undefined)[]): Code {
+  const present = cases.filter((code) => code !== undefined);
+  let next = 0;
+  const labels = cases.map((code) => (code === undefined ? present.length : next++));
+  return [
+    ...Array(present.length + 1)
+      .fill([0x02, 0x40])
+      .flat(),
+    ...selector,
+    0x0e,
+    ...unsigned(labels.length),
+    ...labels.flatMap(unsigned),
+    ...unsigned(present.length),
+    0x0b,
+    ...present.flatMap((code) => [...code, 0x0b]),
+  ];
+}
 
 export interface Fn {
   /** Exported under this name; "" keeps it internal. */

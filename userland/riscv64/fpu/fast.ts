@@ -1,5 +1,5 @@
 /**
- * A wasm module with the common cases of floating point: round to nearest even, result and flags in one call.
+ * The wasm functions for the common cases of floating point: round to nearest even, result and flags in one call.
  *
  * Each function returns (value, flags): flags 0 or NX, or -1 when the case is not common (NaN, infinity, overflow, underflow, doubt)
  * and `fpOp` must say. The method is native.ts's: error-free transformations, away from both ends of the exponent range.
@@ -7,7 +7,6 @@
  */
 
 import {
-  assemble,
   type Code,
   call,
   choose,
@@ -149,7 +148,7 @@ function addD(name: string, y: Code): Fn {
 
 const doubles: Fn[] = [
   addD("fadd_d", get(1)),
-  addD("fsub_d", [...get(1), 0x9a]),
+  addD("fsub_d", f64.neg(get(1))),
   double("fmul_d", 2, 1, [
     set(2, f64.mul(get(0), get(1))),
     when(
@@ -262,7 +261,7 @@ function addS(name: string, y: Code): Fn {
 
 const singles: Fn[] = [
   addS("fadd_s", wide(1)),
-  addS("fsub_s", [...wide(1), 0x9a]),
+  addS("fsub_s", f64.neg(wide(1))),
   single(
     "fmul_s",
     [F32, F32],
@@ -368,18 +367,4 @@ conversions.push(
   fromInt("fcvt_s_lu", F32, get(0), f32.ofU64),
 );
 
-let built: WebAssembly.Module | undefined;
-
-/** The module: no imports; compiled once per worker, may be posted to others. */
-export function fastFpuModule(): WebAssembly.Module {
-  built ??= new WebAssembly.Module(assemble([...internals, ...doubles, ...singles, ...conversions]));
-  return built;
-}
-
-/** A new instance's exports, by the names in README.md: give them to units as imports. */
-export function fastFpuExports(): Record<
-  string,
-  (...args: (number | bigint)[]) => [number | bigint, number]
-> {
-  return new WebAssembly.Instance(fastFpuModule()).exports as ReturnType<typeof fastFpuExports>;
-}
+export const FAST_FUNCTIONS: readonly Fn[] = [...internals, ...doubles, ...singles, ...conversions];
