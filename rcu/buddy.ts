@@ -1,6 +1,7 @@
 /**
  * Runs of heap pages: a buddy allocator over the page map. One lock (HEADER.PAGE_LOCK), held only here.
  * The page map has a word per page: order + 1 at the head of a free run, -(order + 1) at the head of a used one, else 0.
+ * In a run that belongs to a slab every page's word is -((cache + 1) << 8 | order + 1): it tells the type of any cell.
  * Free runs of one order form a doubly linked list through the first two words of their first page.
  */
 import { HEADER, MAX_ORDER, PAGE_MAP, PAGE_SHIFT } from "./layout.ts";
@@ -68,12 +69,23 @@ export function allocPages(order: number): number {
   return ref;
 }
 
+/** Gives a run to a cache for good. */
+export function claimPages(ref: number, order: number, cache: number): void {
+  const page = pageOf(ref);
+  for (let n = 0; n < 1 << order; n++) i32[PAGE_MAP + page + n] = -(((cache + 1) << 8) | (order + 1));
+}
+
+/** The cache whose cell this reference names, -1 when it names a run of pages. */
+export function pageCache(ref: number): number {
+  return (-i32[PAGE_MAP + pageOf(ref)]! >> 8) - 1;
+}
+
 /** Returns a run that `allocPages` gave, merging it with its free buddies. */
 export function freePages(ref: number): void {
   lockWord(HEADER.PAGE_LOCK);
   let page = pageOf(ref);
   let order = -i32[PAGE_MAP + page]! - 1;
-  if (order < 0) {
+  if (order < 0 || order > MAX_ORDER) {
     unlockWord(HEADER.PAGE_LOCK);
     throw new Error(`freePages: ${ref} is not the start of a used run`);
   }

@@ -192,8 +192,7 @@ export class Spinlock<N extends string, L extends string> extends Field {
   }
   /** For tests and slow paths: `using held = S.lock.acquire(ref)`. */
   acquire(ref: Ref<N>): Disposable & { readonly held: Held<L> } {
-    const field = this;
-    return { held: this.lock(ref), [Symbol.dispose]: () => field.unlock(ref) };
+    return { held: this.lock(ref), [Symbol.dispose]: () => this.unlock(ref) };
   }
 }
 

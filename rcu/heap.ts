@@ -5,6 +5,8 @@
  * reserved at full size up front: untouched pages cost no memory, and a growable buffer would cost 50 ns an access.
  */
 import { initPages } from "./buddy.ts";
+import { goActive } from "./grace-period.ts";
+import { leaveRcu, reapRcu, rebindScope } from "./hotplug.ts";
 import {
   HEADER,
   MAGIC,
@@ -12,6 +14,7 @@ import {
   MAX_SLOTS,
   PAGE_MAP,
   PAGE_SHIFT,
+  RCU,
   SLOT,
   SLOT_ACTIVE,
   SLOT_DEAD,
@@ -19,7 +22,8 @@ import {
   VERSION,
 } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
-import { bindViews, type Views } from "./memory.ts";
+import { bindViews, i32, slot, type Views } from "./memory.ts";
+import { nesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
 /** What another worker needs to attach: goes through workerData or postMessage. */
@@ -101,7 +105,11 @@ export class Heap implements Views {
 
   /** Makes this the heap that struct accessors of this thread work on. */
   use(): this {
+    if (i32 === this.i32 && slot === this.#slot) return this;
+    if (nesting > 0)
+      throw new HeapError("use() inside a read scope: close the scope of the other heap first");
     bindViews(this, this.#slot, this.#owner);
+    rebindScope();
     return this;
   }
 
@@ -115,18 +123,21 @@ export class Heap implements Views {
       const base = SLOT.BASE + slot * SLOT.WORDS;
       this.i32[base + SLOT.INCARNATION] = (this.i32[base + SLOT.INCARNATION]! + 1) & 0x3fffff;
       Atomics.store(this.i32, base + SLOT.STATE, SLOT_ACTIVE);
+      if (Atomics.load(this.i32, RCU.SLOT_HIGH) <= slot) Atomics.store(this.i32, RCU.SLOT_HIGH, slot + 1);
       this.#owner = (this.i32[base + SLOT.INCARNATION]! << 8) | (slot + 1);
     }
     unlockWord(HEADER.SLOT_LOCK);
     if (slot === MAX_SLOTS) throw new HeapError(`heap has ${MAX_SLOTS} threads attached: detach one first`);
     this.#slot = slot;
     this.use();
+    goActive();
   }
 
-  /** Leaves the heap: the thread's magazines go back, its slot may be taken by another. */
+  /** Leaves the heap: callbacks and magazines are handed on, the slot may be taken by another thread. */
   detach(): void {
     if (this.#slot < 0) return;
     this.use();
+    leaveRcu();
     adoptMagazines(this.#slot);
     Atomics.store(this.i32, SLOT.BASE + this.#slot * SLOT.WORDS + SLOT.STATE, SLOT_FREE);
     this.#slot = -1;
@@ -134,11 +145,16 @@ export class Heap implements Views {
     bindViews(this, -1, 0);
   }
 
-  /** Another thread says that the owner of `slot` is gone for good: its locks may be broken, its magazines are taken. */
+  /**
+   * Another thread says that the owner of `slot` is gone for good: its locks may be broken, grace periods no longer
+   * wait for it, its callbacks and magazines are taken over. Harmless for a slot that nobody has.
+   */
   reap(slot: number): void {
+    if (slot === this.#slot) throw new HeapError("reap of one's own slot: use detach()");
     const state = SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE;
     if (Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE) return;
     this.use();
+    reapRcu(slot);
     adoptMagazines(slot);
     Atomics.store(this.i32, state, SLOT_FREE);
   }

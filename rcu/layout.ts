@@ -29,8 +29,78 @@ export const HEADER = {
   SLOT_LOCK: 11,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
-  WORDS_RESERVED: 64,
+  WORDS_RESERVED: 192,
 } as const;
+
+/** RCU's words in the header (rcu/design.md). Lines of 16 words: the first is what every CPU looks at. */
+export const RCU = {
+  /** Grace-period sequence: counter << 2 | state (0 idle, 1 in progress), as Linux's rcu_state.gp_seq. */
+  GP_SEQ: 32,
+  /** Orphaned callbacks that have not run: CPUs peek at it at safe points. */
+  ORPHANS: 33,
+  /** Slots below this number have been attached at some time. */
+  SLOT_HIGH: 34,
+  /** Highest end of a grace period that somebody waits for. */
+  GP_NEEDED: 48,
+  /** Threads asleep on GP_SEQ: nobody is notified while it is 0. */
+  GP_WAITERS: 49,
+  /** Date.now() & 0x7fffffff when the grace period in progress began. */
+  GP_STARTED: 50,
+  BARRIER_WAITERS: 51,
+  BARRIER_EVENT: 52,
+  /** Notifications sent to sleepers of synchronize: stays 0 while every reader is quiesced. */
+  WAKEUPS: 53,
+  /** Lock of the orphan list, and the thread that now runs orphans. */
+  ORPHAN_LOCK: 64,
+  ORPHAN_OWNER: 65,
+  /** Callbacks of threads that left or went idle, as a CBLIST. */
+  ORPHAN_LIST: 66,
+  /** Orphaned delayed releases: head, tail (under ORPHAN_LOCK). */
+  ORPHAN_RELEASES: 78,
+} as const;
+
+/** A segmented callback list: four singly linked segments (head, tail), two stamps, two counters. */
+export const CBLIST = {
+  /** Grace period over: may run. */
+  DONE: 0,
+  /** Waits for the end of grace period WAIT_STAMP. */
+  WAIT: 2,
+  /** Waits for the end of READY_STAMP, a later one. */
+  READY: 4,
+  /** Not stamped yet. */
+  NEXT: 6,
+  WAIT_STAMP: 8,
+  READY_STAMP: 9,
+  /** Callbacks ever queued and ever run (or handed on), modulo 2^32. */
+  QUEUED: 10,
+  RUN: 11,
+  WORDS: 12,
+} as const;
+
+/** RCU's words in a slot, relative to SLOT.BASE + slot * SLOT.WORDS. */
+export const SLOT_RCU = {
+  /** The line that grace periods look at: LINE_IDLE, LINE_ACTIVE, or the gpSeq last reported for. Written by its owner. */
+  LINE: 16,
+  /** Counters, for statistics. */
+  REPORTS: 17,
+  GP_STARTS: 18,
+  GP_ENDS: 19,
+  RELEASES: 20,
+  CALLBACKS: 21,
+  FLOODS: 22,
+  /** CBLIST of this slot: the owner's alone, except the two counters, which barriers read. */
+  LIST: 32,
+  /** gpSeq when the owner last looked. */
+  SEEN: 44,
+  /** How often rcuIdleEnter is nested; > 0 means idle. */
+  IDLE_DEPTH: 45,
+  /** Delayed releases: head, tail. */
+  RELEASE_LIST: 46,
+} as const;
+/** Offline, idle, in a host call: an extended quiescent state. */
+export const LINE_IDLE = 0;
+/** Running, has reported nothing since it left idle. Values of gpSeq in progress are odd. */
+export const LINE_ACTIVE = 2;
 
 export const MAX_CACHES = 256;
 export const CACHE = {
@@ -51,7 +121,7 @@ export const SLOT = {
   BASE: CACHE.BASE + MAX_CACHES * CACHE.WORDS,
   STATE: 0,
   INCARNATION: 1,
-  /** First word that belongs to the RCU core (rcu/grace-period.ts). A cache line (16 words) of its own. */
+  /** Words 16 to 47 belong to the RCU core: see SLOT_RCU. */
   RCU: 16,
   /** First word that the embedder may use (a wait word, counters). */
   USER: 48,

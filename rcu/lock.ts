@@ -43,7 +43,8 @@ export function unlockWord(word: number): void {
   locksHeld--;
   const old = Atomics.exchange(i32, word, 0);
   if (old < 0) Atomics.notify(i32, word, 1);
-  if ((old & OWNER) !== ownerId) throw new Error(`unlock of word ${word}: held by ${old & OWNER}, not ${ownerId}`);
+  if ((old & OWNER) !== ownerId)
+    throw new Error(`unlock of word ${word}: held by ${old & OWNER}, not ${ownerId}`);
 }
 
 export function wordIsLocked(word: number): boolean {

@@ -23,3 +23,6 @@ export function hashName(name: string): number {
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   return hash | 0;
 }
+
+/** An integer that only its own functions understand. */
+export type Brand<B extends string> = number & { readonly [token]: B };

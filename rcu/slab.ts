@@ -5,7 +5,7 @@
  * that doubles are aligned. Slab pages stay with their type for ever: a stale reader that raced with
  * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so.
  */
-import { allocPages } from "./buddy.ts";
+import { allocPages, claimPages } from "./buddy.ts";
 import {
   CACHE,
   CELL_DYING,
@@ -40,7 +40,9 @@ export function findCache(nameHash: number, name: string, words: number): number
     if (i32[base + CACHE.NAME_HASH] !== nameHash) continue;
     unlockWord(HEADER.CACHE_LOCK);
     if (i32[base + CACHE.CELL_WORDS] !== cellWords)
-      throw new Error(`struct ${name} is declared with two sizes: every thread must load the same declaration`);
+      throw new Error(
+        `struct ${name} is declared with two sizes: every thread must load the same declaration`,
+      );
     return id;
   }
   if (count === MAX_CACHES) {
@@ -67,7 +69,8 @@ export function allocCell(id: number): number {
   i32[mag + MAGAZINE.LIVE] = i32[mag + MAGAZINE.LIVE]! + 1;
   const state = i32[ref + CELL_STATE]!;
   const end = ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER;
-  if ((state & 0xff) !== CELL_FREE) throw new Error(`heap corruption: cell ${ref} on a free list is not free`);
+  if ((state & 0xff) !== CELL_FREE)
+    throw new Error(`heap corruption: cell ${ref} on a free list is not free`);
   if (i32[HEADER.DEBUG] !== 0) checkPoison(ref, end);
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_LIVE;
   i32[ref + CELL_LINK] = 0;
@@ -82,7 +85,8 @@ export function freeCell(id: number, ref: number): void {
   if ((state & 0xff) !== CELL_LIVE && (state & 0xff) !== CELL_DYING)
     throw new Error(`double free: cell ${ref} (state ${(state & 0xff).toString(16)})`);
   i32[ref + CELL_STATE] = (((state >>> 8) + 1) << 8) | CELL_FREE;
-  if (i32[HEADER.DEBUG] !== 0) i32.fill(POISON, ref, ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER);
+  if (i32[HEADER.DEBUG] !== 0)
+    i32.fill(POISON, ref, ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER);
   const mag = magazine(slot, id);
   i32[ref + CELL_LINK] = i32[mag + MAGAZINE.HEAD]!;
   i32[mag + MAGAZINE.HEAD] = ref;
@@ -102,7 +106,7 @@ function checkPoison(ref: number, end: number): void {
 function refill(id: number, mag: number): number {
   const base = cacheBase(id);
   lockWord(base + CACHE.LOCK);
-  if (i32[base + CACHE.FREE] === 0 && !grow(base)) {
+  if (i32[base + CACHE.FREE] === 0 && !grow(base, id)) {
     unlockWord(base + CACHE.LOCK);
     return 0;
   }
@@ -122,12 +126,13 @@ function refill(id: number, mag: number): number {
   return first;
 }
 
-function grow(base: number): boolean {
+function grow(base: number, id: number): boolean {
   const cell = i32[base + CACHE.CELL_WORDS]!;
   let order = 0;
   while (PAGE_WORDS << order < cell) order++;
   const run = allocPages(order);
   if (run === 0) return false;
+  claimPages(run, order, id);
   const debug = i32[HEADER.DEBUG] !== 0;
   const cells = Math.floor((PAGE_WORDS << order) / cell);
   for (let n = cells - 1; n >= 0; n--) {

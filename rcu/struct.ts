@@ -51,7 +51,11 @@ interface Spec<K extends Kind, T = number> {
   readonly length: number;
   readonly type?: T;
 }
-const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0): Spec<K, T> => ({ kind, words, length });
+const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0): Spec<K, T> => ({
+  kind,
+  words,
+  length,
+});
 
 /** Written before publication, constant afterwards. */
 export const fixed = <T extends number = number>(): Spec<"fixed", T> => spec("fixed", 1);

@@ -1,0 +1,155 @@
+/**
+ * Grace periods. The letters [A] to [H] mark the lines that the proof in rcu/design.md rests on.
+ *
+ * gpSeq (RCU.GP_SEQ) is Linux's: counter << 2 | state. A slot has one line that only its owner writes: LINE_IDLE,
+ * LINE_ACTIVE, or the gpSeq of the last grace period that it reported a quiescent state for. A grace period
+ * is over when every line is idle or holds its number; whoever sees that ends it, and starts the next one
+ * when somebody needs it.
+ */
+import { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } from "./layout.ts";
+import { i32, slot } from "./memory.ts";
+import { IDLE_NESTING, nesting, setNesting } from "./scope.ts";
+
+const STATE_MASK = 3;
+
+/** First word of this thread's slot. */
+export const slotBase = (of: number): number => SLOT.BASE + of * SLOT.WORDS;
+
+/** The value that gpSeq will have reached once a full grace period has followed `seq` (rcu_seq_snap). */
+export const seqSnap = (seq: number): number => ((seq + 2 * STATE_MASK + 1) & ~STATE_MASK) | 0;
+/** Whether gpSeq has reached `stamp`; right for 2^31 steps in either direction. */
+export const seqDone = (seq: number, stamp: number): boolean => ((seq - stamp) | 0) >= 0;
+const inProgress = (seq: number): boolean => (seq & STATE_MASK) !== 0;
+
+/** [B] The stamp of what this thread has unlinked so far: an atomic load after the atomic store that unlinked it. */
+export function gpStamp(): number {
+  return seqSnap(Atomics.load(i32, RCU.GP_SEQ));
+}
+
+export function gpSeq(): number {
+  return Atomics.load(i32, RCU.GP_SEQ);
+}
+
+/** Asks for a grace period that ends at `stamp` or later, and starts it when none is in progress. */
+export function requestGp(stamp: number): void {
+  for (;;) {
+    const needed = Atomics.load(i32, RCU.GP_NEEDED);
+    if (((needed - stamp) | 0) >= 0) break;
+    if (Atomics.compareExchange(i32, RCU.GP_NEEDED, needed, stamp) === needed) break;
+  }
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  if (!inProgress(seq)) startGps(seq);
+}
+
+/** Starts grace periods while somebody needs one and all slots have passed those before. */
+function startGps(seq: number): void {
+  let idle = seq;
+  for (;;) {
+    if (((Atomics.load(i32, RCU.GP_NEEDED) - idle) | 0) <= 0) return;
+    // [C] From here on a CPU that loads gpSeq sees everything that was unlinked before.
+    if (Atomics.compareExchange(i32, RCU.GP_SEQ, idle, idle + 1) !== idle) return;
+    i32[RCU.GP_STARTED] = Date.now() & 0x7fff_ffff;
+    if (slot >= 0) bump(SLOT_RCU.GP_STARTS);
+    if (!endGp(idle + 1)) return;
+    idle = (idle + 4) | 0;
+  }
+}
+
+/** Ends grace period `seq` when every slot has passed a quiescent state for it; says whether this call did. */
+function endGp(seq: number): boolean {
+  const high = Atomics.load(i32, RCU.SLOT_HIGH);
+  let line = SLOT.BASE + SLOT_RCU.LINE;
+  for (let of = 0; of < high; of++, line += SLOT.WORDS) {
+    const value = Atomics.load(i32, line); // [F]
+    if (value !== seq && value !== LINE_IDLE) return false;
+  }
+  const after = (seq + STATE_MASK) | 0;
+  if (Atomics.compareExchange(i32, RCU.GP_SEQ, seq, after) !== seq) return false;
+  if (slot >= 0) bump(SLOT_RCU.GP_ENDS);
+  if (Atomics.load(i32, RCU.GP_WAITERS) > 0) {
+    Atomics.add(i32, RCU.WAKEUPS, 1);
+    Atomics.notify(i32, RCU.GP_SEQ);
+  }
+  return true;
+}
+
+/** Ends `seq` if this was the last report it waited for, and goes on with what is needed next. */
+export function tryEndGp(seq: number): void {
+  if (inProgress(seq) && endGp(seq)) startGps((seq + STATE_MASK) | 0);
+}
+
+function bump(counter: number): void {
+  const word = slotBase(slot) + counter;
+  i32[word] = i32[word]! + 1;
+}
+
+/**
+ * A quiescent state of this thread: it holds no reference from before. Called at context switches and safe points,
+ * outside of any read scope.
+ */
+export function rcuQuiescent(): void {
+  if (nesting !== 0) {
+    if (nesting < 0) return; // Idle: quiescent all the while.
+    throw new Error(`quiescent state inside a read scope (nesting ${nesting})`);
+  }
+  const base = slotBase(slot);
+  const seq = Atomics.load(i32, RCU.GP_SEQ); // [D]
+  if (seq !== i32[base + SLOT_RCU.SEEN]) report(base, seq);
+}
+
+/** Whether rcuQuiescent or rcuRunCallbacks has anything to do: a plain peek, for fast paths. */
+export function rcuPending(): boolean {
+  const base = slotBase(slot);
+  return (
+    i32[RCU.GP_SEQ] !== i32[base + SLOT_RCU.SEEN] ||
+    i32[base + SLOT_RCU.LIST + 10] !== i32[base + SLOT_RCU.LIST + 11] ||
+    i32[RCU.ORPHANS] !== 0
+  );
+}
+
+function report(base: number, seq: number): void {
+  i32[base + SLOT_RCU.SEEN] = seq;
+  if (!inProgress(seq) || i32[base + SLOT_RCU.LINE] === seq) return;
+  Atomics.store(i32, base + SLOT_RCU.LINE, seq); // [E]
+  i32[base + SLOT_RCU.REPORTS] = i32[base + SLOT_RCU.REPORTS]! + 1;
+  tryEndGp(seq);
+}
+
+/** Enters the extended quiescent state: [H] one store, after the last read. */
+export function goIdle(): void {
+  const base = slotBase(slot);
+  i32[base + SLOT_RCU.IDLE_DEPTH] = 1;
+  setNesting(IDLE_NESTING);
+  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]
+  tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
+}
+
+/** Leaves it. */
+export function goActive(): void {
+  const base = slotBase(slot);
+  i32[base + SLOT_RCU.IDLE_DEPTH] = 0;
+  setNesting(0);
+  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE); // [G] store, then load
+  report(base, Atomics.load(i32, RCU.GP_SEQ));
+}
+
+/** Whether a slot other than this thread's is outside of extended quiescent states. */
+export function othersActive(): boolean {
+  const high = Atomics.load(i32, RCU.SLOT_HIGH);
+  for (let of = 0; of < high; of++)
+    if (of !== slot && Atomics.load(i32, slotBase(of) + SLOT_RCU.LINE) !== LINE_IDLE) return true;
+  return false;
+}
+
+/** The slots that the grace period in progress still waits for. */
+export function rcuLaggards(): number[] {
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  const late: number[] = [];
+  if (!inProgress(seq)) return late;
+  const high = Atomics.load(i32, RCU.SLOT_HIGH);
+  for (let of = 0; of < high; of++) {
+    const value = Atomics.load(i32, slotBase(of) + SLOT_RCU.LINE);
+    if (value !== seq && value !== LINE_IDLE) late.push(of);
+  }
+  return late;
+}

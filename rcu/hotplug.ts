@@ -1,0 +1,35 @@
+/**
+ * Threads that come and go, as RCU sees them. A leaving thread is in an extended quiescent state for good; what it had
+ * queued goes to the orphans. heap.ts calls these.
+ */
+import { orphanSlot } from "./callback.ts";
+import { goIdle, gpSeq, slotBase, tryEndGp } from "./grace-period.ts";
+import { LINE_IDLE, SLOT_RCU } from "./layout.ts";
+import { locksHeld } from "./lock.ts";
+import { i32, slot } from "./memory.ts";
+import { orphanReleases } from "./release.ts";
+import { IDLE_NESTING, nesting, setNesting } from "./scope.ts";
+
+/** This thread leaves the heap. */
+export function leaveRcu(): void {
+  if (nesting > 0) throw new Error(`detach inside a read scope (nesting ${nesting})`);
+  if (locksHeld !== 0) throw new Error(`detach with ${locksHeld} lock(s) held`);
+  orphanSlot(slot, false);
+  orphanReleases(slot);
+  goIdle();
+}
+
+/** The owner of slot `of` is dead: it reads no more. */
+export function reapRcu(of: number): void {
+  Atomics.store(i32, slotBase(of) + SLOT_RCU.LINE, LINE_IDLE);
+  i32[slotBase(of) + SLOT_RCU.IDLE_DEPTH] = 0;
+  orphanSlot(of, true);
+  orphanReleases(of);
+  tryEndGp(gpSeq());
+}
+
+/** The thread turns to another heap: its nesting count there. */
+export function rebindScope(): void {
+  if (slot < 0) return;
+  setNesting(i32[slotBase(slot) + SLOT_RCU.IDLE_DEPTH]! > 0 ? IDLE_NESTING : 0);
+}

@@ -1,0 +1,72 @@
+/** Counters of the RCU core, gathered from the slots. */
+import { gpSeq, slotBase } from "./grace-period.ts";
+import { CBLIST, LINE_IDLE, RCU, SLOT_RCU } from "./layout.ts";
+import { brokenLocks } from "./lock.ts";
+import { i32 } from "./memory.ts";
+
+export interface RcuStats {
+  /** Grace periods completed. */
+  readonly gracePeriods: number;
+  readonly inProgress: boolean;
+  /** Callbacks run, and queued but not run. */
+  readonly callbacksRun: number;
+  readonly callbacksPending: number;
+  /** Of the pending ones, those that no attached thread owns. */
+  readonly orphans: number;
+  readonly releasesRun: number;
+  /** Times that a thread had 10 000 more callbacks pending. */
+  readonly floods: number;
+  /** Times that sleepers in synchronize were notified. */
+  readonly wakeups: number;
+  /** Locks that this thread took from dead owners. */
+  readonly brokenLocks: number;
+  readonly slots: readonly {
+    readonly slot: number;
+    readonly idle: boolean;
+    /** Quiescent states reported, grace periods started and ended by this slot. */
+    readonly reports: number;
+    readonly starts: number;
+    readonly ends: number;
+    readonly callbacksRun: number;
+    readonly pending: number;
+  }[];
+}
+
+export function rcuStats(): RcuStats {
+  const seq = gpSeq();
+  const slots = [];
+  let callbacksRun = 0;
+  let pendingAll = Atomics.load(i32, RCU.ORPHANS);
+  let releasesRun = 0;
+  let floods = 0;
+  for (let slot = 0; slot < Atomics.load(i32, RCU.SLOT_HIGH); slot++) {
+    const base = slotBase(slot);
+    const list = base + SLOT_RCU.LIST;
+    const pending = (i32[list + CBLIST.QUEUED]! - i32[list + CBLIST.RUN]!) | 0;
+    callbacksRun += i32[base + SLOT_RCU.CALLBACKS]!;
+    releasesRun += i32[base + SLOT_RCU.RELEASES]!;
+    floods += i32[base + SLOT_RCU.FLOODS]!;
+    pendingAll += pending;
+    slots.push({
+      slot,
+      idle: Atomics.load(i32, base + SLOT_RCU.LINE) === LINE_IDLE,
+      reports: i32[base + SLOT_RCU.REPORTS]!,
+      starts: i32[base + SLOT_RCU.GP_STARTS]!,
+      ends: i32[base + SLOT_RCU.GP_ENDS]!,
+      callbacksRun: i32[base + SLOT_RCU.CALLBACKS]!,
+      pending,
+    });
+  }
+  return {
+    gracePeriods: seq >>> 2,
+    inProgress: (seq & 3) !== 0,
+    callbacksRun,
+    callbacksPending: pendingAll,
+    orphans: Atomics.load(i32, RCU.ORPHANS),
+    releasesRun,
+    floods,
+    wakeups: Atomics.load(i32, RCU.WAKEUPS),
+    brokenLocks,
+    slots,
+  };
+}

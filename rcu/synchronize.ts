@@ -1,0 +1,152 @@
+/**
+ * Waiting for grace periods: synchronize, polled grace periods, barrier. A waiting thread is in an extended quiescent
+ * state and sleeps on gpSeq, so nothing hangs when threads outnumber cores; all callers that wait for the same
+ * grace period share it.
+ */
+import { forceQuiescentStates, inCallback, runSome } from "./callback.ts";
+import {
+  goActive,
+  goIdle,
+  gpSeq,
+  gpStamp,
+  rcuLaggards,
+  requestGp,
+  seqDone,
+  slotBase,
+  tryEndGp,
+} from "./grace-period.ts";
+import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
+import { locksHeld } from "./lock.ts";
+import { i32, slot } from "./memory.ts";
+import type { Brand } from "./ref.ts";
+import { nesting } from "./scope.ts";
+import { checkStall, stallTimeout } from "./stall.ts";
+
+/** Loads of gpSeq before the first sleep: about 2 us, the time in which a quick grace period ends. */
+const SPINS = 200;
+/** Sleeps are at most this long, so that stalls are noticed and reaped slots accounted. */
+const CHECK_MS = 100;
+
+/** A point in time: done when a full grace period has followed it. */
+export type GpCookie = Brand<"grace period cookie">;
+
+function assertMayWait(what: string): void {
+  if (nesting > 0) throw new Error(`${what} inside a read scope would wait for itself`);
+  if (inCallback()) throw new Error(`${what} inside an RCU callback would wait for itself`);
+  if (locksHeld !== 0) throw new Error(`${what} with ${locksHeld} lock(s) held`);
+}
+
+/** Sleeps until gpSeq has reached `stamp`. The thread is idle. */
+function waitForGp(stamp: number): void {
+  for (let spin = 0; spin < SPINS; spin++) if (seqDone(Atomics.load(i32, RCU.GP_SEQ), stamp)) return;
+  Atomics.add(i32, RCU.GP_WAITERS, 1);
+  try {
+    for (;;) {
+      const seq = Atomics.load(i32, RCU.GP_SEQ);
+      if (seqDone(seq, stamp)) return;
+      if (Atomics.wait(i32, RCU.GP_SEQ, seq, Math.min(CHECK_MS, stallTimeout())) !== "timed-out") continue;
+      tryEndGp(seq);
+      checkStall();
+    }
+  } finally {
+    Atomics.sub(i32, RCU.GP_WAITERS, 1);
+  }
+}
+
+function waitIdle(stamp: number, expedited: boolean): void {
+  const active = nesting === 0;
+  if (active) goIdle();
+  try {
+    requestGp(stamp);
+    if (expedited) forceQuiescentStates(rcuLaggards());
+    waitForGp(stamp);
+  } finally {
+    if (active) goActive();
+  }
+}
+
+/** Waits until every read scope that was open on any thread at the call has closed. */
+export function synchronizeRcu(): void {
+  assertMayWait("synchronizeRcu");
+  waitIdle(gpStamp(), false);
+}
+
+/** The same, asking lagging threads (force notifier) to pass a quiescent state now. */
+export function synchronizeRcuExpedited(): void {
+  assertMayWait("synchronizeRcuExpedited");
+  waitIdle(gpStamp(), true);
+}
+
+/** Remembers now, without starting anything (get_state_synchronize_rcu). */
+export function getStateSynchronizeRcu(): GpCookie {
+  return gpStamp() as GpCookie;
+}
+/** Remembers now and makes sure that a grace period will follow (start_poll_synchronize_rcu). */
+export function startPollSynchronizeRcu(): GpCookie {
+  const stamp = gpStamp();
+  requestGp(stamp);
+  return stamp as GpCookie;
+}
+/** Whether a full grace period has followed the cookie. */
+export function pollStateSynchronizeRcu(cookie: GpCookie): boolean {
+  return seqDone(gpSeq(), cookie);
+}
+/** Waits unless a grace period has followed the cookie already. */
+export function condSynchronizeRcu(cookie: GpCookie): void {
+  if (pollStateSynchronizeRcu(cookie)) return;
+  assertMayWait("condSynchronizeRcu");
+  waitIdle(cookie, false);
+}
+
+const queuedOf = (list: number): number => Atomics.load(i32, list + CBLIST.QUEUED);
+const ranUpTo = (list: number, count: number): boolean =>
+  ((Atomics.load(i32, list + CBLIST.RUN) - count) | 0) >= 0;
+
+/** Waits until every callback that was queued on any thread at the call has run. */
+export function rcuBarrier(): void {
+  assertMayWait("rcuBarrier");
+  const high = Atomics.load(i32, RCU.SLOT_HIGH);
+  const lists: number[] = [];
+  const counts: number[] = [];
+  for (let of = 0; of < high; of++) {
+    const list = slotBase(of) + SLOT_RCU.LIST;
+    const count = queuedOf(list);
+    if (ranUpTo(list, count)) continue;
+    lists.push(list);
+    counts.push(count);
+  }
+  awaitRun(lists, counts);
+  // What idle threads had was moved to the orphans before their own counter said so.
+  awaitRun([RCU.ORPHAN_LIST], [queuedOf(RCU.ORPHAN_LIST)]);
+}
+
+function awaitRun(lists: number[], counts: number[]): void {
+  Atomics.add(i32, RCU.BARRIER_WAITERS, 1);
+  const active = nesting === 0;
+  try {
+    for (;;) {
+      const event = Atomics.load(i32, RCU.BARRIER_EVENT);
+      if (active) runSome(Infinity);
+      if (lists.every((list, n) => ranUpTo(list, counts[n]!))) return;
+      // Idle from here: the grace periods that the callbacks need do not wait for this thread.
+      const stamp = gpStamp();
+      if (active) goIdle();
+      requestGp(stamp);
+      const seq = gpSeq();
+      if (!seqDone(seq, stamp)) {
+        Atomics.wait(i32, RCU.BARRIER_EVENT, event, Math.min(BARRIER_CHECK_MS, stallTimeout()));
+        tryEndGp(seq);
+        checkStall();
+      }
+      if (active) goActive();
+    }
+  } finally {
+    Atomics.sub(i32, RCU.BARRIER_WAITERS, 1);
+  }
+}
+
+/** A barrier wakes this often by itself: to run its own callbacks, and orphans, when a grace period has ended. */
+const BARRIER_CHECK_MS = 1;
+
+/** This thread's slot, for messages. */
+export const rcuSlot = (): number => slot;
