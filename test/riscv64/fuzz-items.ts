@@ -28,6 +28,8 @@ const free = (g: Random): number => g.pick(FREE);
 const source = (g: Random): number => (g.below(8) === 0 ? g.pick([0, SP, S0, S1]) : free(g));
 const target = (g: Random): number => (g.below(24) === 0 ? 0 : free(g));
 const freg = (g: Random): number => g.below(32);
+/** Mostly singles (0) live in even registers and doubles (1) in odd ones: mixed up, nearly all results would be NaN. */
+const fregOf = (g: Random, fmt: number): number => (g.below(8) === 0 ? freg(g) : g.below(16) * 2 + fmt);
 const imm12 = (g: Random): number =>
   g.below(3) === 0 ? g.pick([0, 1, -1, 2047, -2048, 31, 32, 63]) : g.below(4096) - 2048;
 const rm = (g: Random): number => g.pick([7, 7, 7, 7, 7, 7, 0, 0, 1, 1, 2, 3, 4]);
@@ -131,9 +133,12 @@ const memory: Make = (g) => {
 
 const floatMemory: Make = (g) => {
   const code: Instruction[] = [];
-  const size = 2 + g.below(2);
-  const [base, imm] = address(g, code, g.below(4) === 0 ? 1 : 1 << size);
-  code.push(g.below(3) === 0 ? rv.s(0x27, size, base, freg(g), imm) : rv.i(0x07, size, freg(g), base, imm));
+  const fmt = g.below(2);
+  const [base, imm] = address(g, code, g.below(4) === 0 ? 1 : 4 << fmt);
+  if (g.below(3) === 0) code.push(rv.s(0x27, 2 + fmt, base, fregOf(g, fmt), imm));
+  else if (g.below(2) === 0) code.push(rv.i(0x07, 2 + fmt, fregOf(g, fmt), base, imm));
+  // Where the initial data has whole registers of that format.
+  else code.push(rv.fld(fregOf(g, fmt), S0, (imm & -16) + 8 * fmt));
   return code;
 };
 
@@ -158,8 +163,8 @@ const overlap: Make = (g) => {
 
 const floatArithmetic: Make = (g) => {
   const fmt = g.below(2);
-  const rd = freg(g);
-  const [a, b] = [freg(g), freg(g)];
+  const rd = fregOf(g, fmt);
+  const [a, b] = [fregOf(g, fmt), fregOf(g, fmt)];
   switch (g.below(12)) {
     case 0:
     case 1:
@@ -175,7 +180,7 @@ const floatArithmetic: Make = (g) => {
       return [rv.r(0x53, rm(g), 0x2c | fmt, rd, a, 0)];
     case 7:
     case 8:
-      return [rv.r(g.pick([0x43, 0x47, 0x4b, 0x4f]), rm(g), (freg(g) << 2) | fmt, rd, a, b)];
+      return [rv.r(g.pick([0x43, 0x47, 0x4b, 0x4f]), rm(g), (fregOf(g, fmt) << 2) | fmt, rd, a, b)];
     case 9:
       return [rv.r(0x53, g.below(3), 0x10 | fmt, rd, a, b)];
     case 10:
@@ -190,18 +195,18 @@ const floatConvert: Make = (g) => {
   switch (g.below(8)) {
     case 0:
     case 1:
-      return [rv.r(0x53, g.pick([1, 1, rm(g)]), 0x60 | fmt, target(g), freg(g), g.below(4))];
+      return [rv.r(0x53, g.pick([1, 1, rm(g)]), 0x60 | fmt, target(g), fregOf(g, fmt), g.below(4))];
     case 2:
-      return [rv.r(0x53, rm(g), 0x68 | fmt, freg(g), source(g), g.below(4))];
+      return [rv.r(0x53, rm(g), 0x68 | fmt, fregOf(g, fmt), source(g), g.below(4))];
     case 3:
-      return [rv.r(0x53, rm(g), 0x20 | fmt, freg(g), freg(g), 1 - fmt)];
+      return [rv.r(0x53, rm(g), 0x20 | fmt, fregOf(g, fmt), fregOf(g, 1 - fmt), 1 - fmt)];
     case 4:
-      return [rv.r(0x53, 0, 0x70 | fmt, target(g), freg(g), 0)];
+      return [rv.r(0x53, 0, 0x70 | fmt, target(g), fregOf(g, fmt), 0)];
     case 5:
     case 6:
-      return [rv.r(0x53, 0, 0x78 | fmt, freg(g), source(g), 0)];
+      return [rv.r(0x53, 0, 0x78 | fmt, fregOf(g, fmt), source(g), 0)];
     default:
-      return [rv.r(0x53, 1, 0x70 | fmt, target(g), freg(g), 0)];
+      return [rv.r(0x53, 1, 0x70 | fmt, target(g), fregOf(g, fmt), 0)];
   }
 };
 

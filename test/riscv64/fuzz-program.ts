@@ -107,8 +107,9 @@ const INTERESTING = [
   0xff80n,
 ];
 
-function word(g: Random): bigint {
-  switch (g.below(5)) {
+/** A word for `address`: where it is a float it is a single at even words, a double at odd ones. */
+function word(g: Random, address: number): bigint {
+  switch (g.below(6)) {
     case 0:
       return g.pick(INTERESTING);
     case 1:
@@ -116,7 +117,8 @@ function word(g: Random): bigint {
     case 2:
       return g.u64() >> BigInt(g.below(64));
     case 3:
-      return operands(g, g.pick([FP_OP.FADD_S, FP_OP.FADD_D]))[0];
+    case 4:
+      return operands(g, (address & 8) === 0 ? FP_OP.FADD_S : FP_OP.FADD_D)[0];
     default:
       return g.u64();
   }
@@ -125,11 +127,10 @@ function word(g: Random): bigint {
 function initialData(g: Random, fuel: number): Uint8Array {
   const data = new Uint8Array(DATA_BYTES);
   const view = new DataView(data.buffer);
-  for (let at = 0; at < DATA_BYTES; at += 8) view.setBigUint64(at, BigInt.asUintN(64, word(g)), true);
+  for (let at = 0; at < DATA_BYTES; at += 8) view.setBigUint64(at, BigInt.asUintN(64, word(g, at)), true);
   view.setBigUint64(X_SLOTS + S1 * 8, BigInt(fuel), true);
   for (let n = 0; n < 32; n++) {
-    // Related exponents, so that sums and products meet.
-    const [bits] = operands(g, g.pick([FP_OP.FADD_S, FP_OP.FADD_D, FP_OP.FADD_D]));
+    const [bits] = operands(g, (n & 1) === 0 ? FP_OP.FADD_S : FP_OP.FADD_D);
     view.setBigUint64(F_SLOTS + n * 8, bits, true);
   }
   view.setBigUint64(
