@@ -72,7 +72,11 @@ function sources(): Source[] {
 const all = sources();
 
 test("every layer has sources", (t) => {
-  for (const layer of Object.keys(LAYERS)) t.true(all.some((source) => source.layer === layer), layer);
+  for (const layer of Object.keys(LAYERS))
+    t.true(
+      all.some((source) => source.layer === layer),
+      layer,
+    );
 });
 
 test("a layer imports only the layers below it", (t) => {
@@ -103,7 +107,10 @@ test("a layer uses only the npm packages it was given", (t) => {
   const wrong = all.flatMap((source) =>
     source.imports
       .filter(({ bare, target }) => bare && !target.startsWith("node:"))
-      .filter(({ target }) => !PACKAGES[source.layer]!.some((name) => target === name || target.startsWith(`${name}/`)))
+      .filter(
+        ({ target }) =>
+          !PACKAGES[source.layer]!.some((name) => target === name || target.startsWith(`${name}/`)),
+      )
       .map(({ target }) => `${source.file} imports ${target}`),
   );
   t.deepEqual(wrong, []);
@@ -121,7 +128,10 @@ test("every relative import names an existing file by its full name", (t) => {
 
 test("no import cycles", (t) => {
   const graph = new Map(
-    all.map((source) => [source.file, source.imports.filter((i) => !i.bare && !i.typeOnly).map((i) => i.target)]),
+    all.map((source) => [
+      source.file,
+      source.imports.filter((i) => !i.bare && !i.typeOnly).map((i) => i.target),
+    ]),
   );
   t.deepEqual(cyclesOf(graph), []);
 });
@@ -150,12 +160,15 @@ function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
 }
 
 test("Atomics appear only in rcu", (t) => {
-  const wrong = all.filter(({ layer, code }) => layer !== "rcu" && /\bAtomics\b/.test(code)).map(({ file }) => file);
+  const wrong = all
+    .filter(({ layer, code }) => layer !== "rcu" && /\bAtomics\b/.test(code))
+    .map(({ file }) => file);
   t.deepEqual(wrong, []);
 });
 
 test("sources name no path of a developer's machine and no package registry", (t) => {
-  const forbidden = /(["'`\s(])\/(?:root|home\/\w+|Users\/\w+|work)\/|\.\.\/shared\/|registry\.[\w.]+\.(?:org|com)/;
+  const forbidden =
+    /(["'`\s(])\/(?:root|home\/\w+|Users\/\w+|work)\/|\.\.\/shared\/|registry\.[\w.]+\.(?:org|com)/;
   const texts = readdirSync(root, { recursive: true, encoding: "utf8" })
     .filter((name) => !/^(node_modules|dist|\.git)(\/|$)/.test(name))
     .filter((name) => /\.(ts|mjs|md|json|sh|c|h)$|^\.ci\/run$/.test(name));

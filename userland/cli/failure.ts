@@ -1,0 +1,21 @@
+/**
+ * Exit statuses of the command line, as env(1), timeout(1) and `docker run` use them: the guest's own status
+ * passes through, 125 to 127 say that no guest ran.
+ */
+export const STATUS = {
+  /** Sternix itself failed: bad option, bad mount, too little memory. */
+  FAILED: 125,
+  /** The program was found but cannot run here. */
+  NOT_EXECUTABLE: 126,
+  /** There is no such program. */
+  NOT_FOUND: 127,
+} as const;
+
+/** A mistake of the user: one line that names the input and the remedy, never a stack trace. */
+export class Failure extends Error {
+  readonly status: number;
+  constructor(message: string, status: number = STATUS.FAILED) {
+    super(message);
+    this.status = status;
+  }
+}
