@@ -1,0 +1,160 @@
+/** Credentials: immutable objects that a task points to; a change publishes a copy (credentials(7)). */
+import {
+  alloc,
+  allocArray,
+  arrayCopy,
+  arrayGet,
+  arrayLength,
+  type Held,
+  kfreeArrayRcu,
+  kfreeRcu,
+  type Ref,
+} from "../../rcu/index.ts";
+import { ENOMEM, EPERM } from "../uapi/errno.ts";
+import { Cred, Task } from "./task.ts";
+
+/** The current task's credentials change only by the task itself, which needs no lock. */
+const OWNER = 1 as Held;
+
+/** Capability numbers that the kernel asks for. */
+export const CAP_CHOWN = 0;
+export const CAP_DAC_OVERRIDE = 1;
+export const CAP_FOWNER = 3;
+export const CAP_KILL = 5;
+export const CAP_SETGID = 6;
+export const CAP_SETUID = 7;
+export const CAP_SYS_ADMIN = 21;
+export const CAP_SYS_NICE = 23;
+export const CAP_SYS_RESOURCE = 24;
+export const CAP_SYS_TIME = 25;
+/** Words 0 and 1 of a full set: capabilities 0 to 40. */
+const CAP_FULL = [-1, 0x1ff] as const;
+
+/** Credentials of a user; root gets every capability. 0 when the heap is full. */
+export function newCred(uid: number, gid: number): Ref<"cred"> | 0 {
+  const cred = alloc(Cred);
+  if (cred === 0) return 0;
+  Cred.refcount.init(cred, 1);
+  for (const field of [Cred.uid, Cred.euid, Cred.suid, Cred.fsuid]) field.init(cred, uid);
+  for (const field of [Cred.gid, Cred.egid, Cred.sgid, Cred.fsgid]) field.init(cred, gid);
+  if (uid === 0) {
+    for (const set of [Cred.effective, Cred.permitted]) CAP_FULL.forEach((word, n) => set.set(cred, n, word));
+  }
+  return cred;
+}
+
+export function credGet(cred: Ref<"cred">): Ref<"cred"> {
+  Cred.refcount.add(cred, 1);
+  return cred;
+}
+
+/** Drops a count; the last one frees after a grace period, and the groups with it. */
+export function credPut(cred: Ref<"cred">): void {
+  if (!Cred.refcount.decAndTest(cred)) return;
+  const groups = Cred.groups.get(cred);
+  if (groups !== 0) kfreeArrayRcu(groups);
+  kfreeRcu(Cred, cred);
+}
+
+/** The task's credentials: for the task itself, or in a read scope. */
+export const credOf = (task: Ref<"task">): Ref<"cred"> => Task.cred.access(task) as Ref<"cred">;
+
+export function capable(task: Ref<"task">, capability: number): boolean {
+  return ((Cred.effective.get(credOf(task), capability >> 5) >>> (capability & 31)) & 1) !== 0;
+}
+
+/** Whether the task's groups include `gid` (fsgid or supplementary). */
+export function inGroup(task: Ref<"task">, gid: number): boolean {
+  const cred = credOf(task);
+  if (Cred.fsgid.get(cred) === gid) return true;
+  const groups = Cred.groups.get(cred);
+  if (groups === 0) return false;
+  for (let n = 0; n < arrayLength(groups); n++) if (arrayGet(groups, n) === gid) return true;
+  return false;
+}
+
+/** Ids of a credential change; undefined keeps what is there. */
+export interface CredChange {
+  uid?: number;
+  euid?: number;
+  suid?: number;
+  fsuid?: number;
+  gid?: number;
+  egid?: number;
+  sgid?: number;
+  fsgid?: number;
+  /** New supplementary groups: the change takes the array over. */
+  groups?: Ref<"array"> | 0;
+}
+
+/** Publishes changed credentials for the current task. Capabilities follow the user ids as in capabilities(7). */
+export function commitCred(task: Ref<"task">, change: CredChange): number {
+  const old = credOf(task);
+  const cred = alloc(Cred);
+  if (cred === 0) return -ENOMEM;
+  Cred.refcount.init(cred, 1);
+  Cred.uid.init(cred, change.uid ?? Cred.uid.get(old));
+  Cred.euid.init(cred, change.euid ?? Cred.euid.get(old));
+  Cred.suid.init(cred, change.suid ?? Cred.suid.get(old));
+  Cred.fsuid.init(cred, change.fsuid ?? change.euid ?? Cred.fsuid.get(old));
+  Cred.gid.init(cred, change.gid ?? Cred.gid.get(old));
+  Cred.egid.init(cred, change.egid ?? Cred.egid.get(old));
+  Cred.sgid.init(cred, change.sgid ?? Cred.sgid.get(old));
+  Cred.fsgid.init(cred, change.fsgid ?? change.egid ?? Cred.fsgid.get(old));
+  let groups = change.groups ?? Cred.groups.get(old);
+  if (change.groups === undefined && groups !== 0) {
+    groups = copyGroups(groups);
+    if (groups === 0) {
+      kfreeRcu(Cred, cred);
+      return -ENOMEM;
+    }
+  }
+  Cred.groups.init(cred, groups);
+  for (const set of [Cred.effective, Cred.permitted, Cred.inheritable]) set.copy(old, cred);
+  dropCapabilities(old, cred);
+  Task.cred.assign(OWNER, task, cred);
+  credPut(old);
+  return 0;
+}
+
+function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">): void {
+  const rootBefore = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(old) === 0);
+  const rootAfter = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(cred) === 0);
+  const clear = (set: typeof Cred.effective): void => {
+    set.set(cred, 0, 0);
+    set.set(cred, 1, 0);
+  };
+  if (rootBefore && !rootAfter) {
+    clear(Cred.permitted);
+    clear(Cred.effective);
+  }
+  if (Cred.euid.get(old) === 0 && Cred.euid.get(cred) !== 0) clear(Cred.effective);
+  if (Cred.euid.get(old) !== 0 && Cred.euid.get(cred) === 0)
+    for (const word of [0, 1]) Cred.effective.set(cred, word, Cred.permitted.get(cred, word));
+}
+
+/** capset(2): replaces the sets of the current task; permitted may only shrink. */
+export function commitCaps(task: Ref<"task">, sets: readonly number[]): number {
+  const old = credOf(task);
+  for (const word of [0, 1]) {
+    const [effective, permitted] = [sets[word * 3]!, sets[word * 3 + 1]!];
+    if ((permitted & ~Cred.permitted.get(old, word)) !== 0) return -EPERM;
+    if ((effective & ~permitted) !== 0) return -EPERM;
+  }
+  const failed = commitCred(task, {});
+  if (failed < 0) return failed;
+  const cred = credOf(task);
+  for (const word of [0, 1]) {
+    Cred.effective.set(cred, word, sets[word * 3]!);
+    Cred.permitted.set(cred, word, sets[word * 3 + 1]!);
+    Cred.inheritable.set(cred, word, sets[word * 3 + 2]!);
+  }
+  return 0;
+}
+
+function copyGroups(groups: Ref<"array">): Ref<"array"> | 0 {
+  const length = arrayLength(groups);
+  const copy = allocArray(length);
+  if (copy !== 0) arrayCopy(groups, copy, length);
+  return copy;
+}
