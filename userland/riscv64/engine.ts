@@ -1,0 +1,355 @@
+import { ACCESS, EXIT, USER_REGS, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
+import { CodePages, CodeSpace, sameBytes } from "./code-space.ts";
+import { fpOp, takeFpFlags } from "./fpu/softfloat.ts";
+import { buildInterpreter } from "./interpreter.ts";
+import {
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  SCRATCH_A,
+  SCRATCH_B,
+  SCRATCH_C,
+  SCRATCH_RESULT,
+  SPACE_TAG,
+} from "./layout.ts";
+import { buildRuntime } from "./runtime.ts";
+import { Tlb } from "./tlb.ts";
+import { translate } from "./translate/unit.ts";
+
+/** Arrivals at a target before it is translated. */
+const THRESHOLD = 40;
+/** A live module costs about 18 KB: at this many units everything is forgotten and translated anew as needed. */
+const MAX_UNITS = 16384;
+/** Code spaces remembered; the least recently named one is forgotten first. */
+const MAX_SPACES = 256;
+
+/** 4 GiB: no less than the maximum of any memory, which is what an importing module has to declare. */
+const MAX_PAGES = 65536;
+
+/** What only tests change. */
+export interface EngineOptions {
+  /** Arrivals before translation: 0 translates at once, Infinity never. */
+  readonly threshold?: number;
+}
+
+/** A translated unit and the code that it is a translation of. */
+interface Unit {
+  readonly index: number;
+  readonly ranges: ReadonlyArray<readonly [number, number]>;
+  /** The bytes of all ranges in a row. */
+  readonly bytes: Uint8Array;
+}
+
+const modules = new Map<string, WebAssembly.Module>();
+
+/** Modules that are the same for every engine of a thread: compiled once. */
+function moduleOf(key: string, build: () => Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  let module = modules.get(key);
+  if (module === undefined) {
+    module = new WebAssembly.Module(build());
+    modules.set(key, module);
+  }
+  return module;
+}
+
+/** Runs riscv64 (RV64GC) user code of one CPU: cold code in an interpreter, hot code as WebAssembly. */
+export function createRiscvEngine(host: UserModeHost, options: EngineOptions = {}): UserMode {
+  return new RiscvEngine(host, options);
+}
+
+class RiscvEngine implements UserMode {
+  private readonly host: UserModeHost;
+  private readonly area: number;
+  private readonly words: Int32Array;
+  private readonly longs: BigInt64Array;
+  private readonly unsignedLongs: BigUint64Array;
+  private readonly hot: number;
+
+  private readonly tlb: Tlb;
+  private readonly code: CodePages;
+  private readonly spaces = new Map<number, CodeSpace>();
+  private space: CodeSpace;
+  private spaceNumber = 0;
+  private nextSpaceId = 1;
+
+  private readonly table = new WebAssembly.Table({ element: "anyfunc", initial: 1024 });
+  private tableNext = 1;
+  private readonly unitsByPc = new Map<number, Unit[]>();
+  private readonly run: (area: number, regs: number) => number;
+  private readonly environment: Record<string, WebAssembly.ExportValue>;
+  private regs = 0;
+
+  private readonly counts = {
+    translated: 0,
+    wasmBytes: 0,
+    translatedInstructions: 0,
+    unitResets: 0,
+    enters: 0,
+    lookups: 0,
+  };
+  private translateTime = 0;
+
+  constructor(host: UserModeHost, options: EngineOptions) {
+    this.host = host;
+    this.area = host.cpuArea;
+    const buffer = host.memory.buffer;
+    this.words = new Int32Array(buffer);
+    this.longs = new BigInt64Array(buffer);
+    this.unsignedLongs = new BigUint64Array(buffer);
+    const threshold = options.threshold ?? THRESHOLD;
+    this.hot = threshold === Number.POSITIVE_INFINITY ? 0x2_0000 : threshold;
+    this.tlb = new Tlb(host);
+    this.code = new CodePages(host, () => {
+      for (const space of this.spaces.values()) space.pages.clear();
+    });
+    this.space = new CodeSpace(0);
+    this.setSpace(0);
+
+    const { tlb } = this;
+    const native: Record<string, WebAssembly.ExportValue> = {
+      m: host.memory,
+      t: this.table,
+      load: (low: number, high: number, size: number) => tlb.load(low, high, size),
+      store: (low: number, high: number, size: number) => tlb.store(low, high, size),
+      amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
+      find: (_area: number, pc: number, hot: number) => this.find(pc >>> 0, hot !== 0),
+      fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
+      csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
+      syscall: () => this.syscall(),
+      badJump: (_area: number, regs: number, target: bigint) => this.badJump(regs, target),
+      instructionFence: () => this.instructionFence(),
+      codePage: (pc: number) => this.codePage(pc >>> 0),
+      decode: (record: number, pc: number) => this.code.decode(this.space, record >>> 0, pc >>> 0),
+    };
+    const runtime = new WebAssembly.Instance(
+      moduleOf("runtime", () => buildRuntime(MAX_PAGES)),
+      { e: native },
+    );
+    this.environment = { ...native, ...runtime.exports };
+    this.run = runtime.exports.run as (area: number, regs: number) => number;
+    const interpreter = new WebAssembly.Instance(
+      moduleOf(`interpreter ${this.hot}`, () => buildInterpreter(MAX_PAGES, this.hot)),
+      { e: this.environment },
+    );
+    this.table.set(0, interpreter.exports.f as () => void);
+  }
+
+  enter(regs: number): number {
+    this.counts.enters++;
+    this.regs = regs;
+    const pc = this.unsignedLongs[(regs + USER_REGS.PC) / 8]!;
+    if (pc > 0xffff_ffffn) {
+      this.host.badAddress(pc, ACCESS.EXEC);
+      return EXIT.FAULT;
+    }
+    if ((pc & 1n) !== 0n) this.unsignedLongs[(regs + USER_REGS.PC) / 8] = pc & ~1n;
+    return this.run(this.area, regs) >> 1;
+  }
+
+  tlbFlush(): void {
+    this.tlb.flush();
+  }
+
+  tlbInvalidate(start: number, end: number): void {
+    this.tlb.invalidate(start, end);
+  }
+
+  setSpace(number: number): void {
+    let space = this.spaces.get(number);
+    if (space === undefined) {
+      space = new CodeSpace(this.nextSpaceId++);
+      if (this.spaces.size === MAX_SPACES) this.spaces.delete(this.spaces.keys().next().value!);
+    } else this.spaces.delete(number);
+    this.spaces.set(number, space);
+    this.space = space;
+    this.spaceNumber = number;
+    this.words[(this.area + SPACE_TAG) / 4 + 1] = space.id;
+  }
+
+  stats(): Record<string, number> {
+    return {
+      ...this.counts,
+      translateMicroseconds: Math.round(this.translateTime * 1000),
+      predecoded: this.code.predecoded,
+      predecodeResets: this.code.resets,
+      tlbMisses: this.tlb.misses,
+      pageCrossings: this.tlb.crossings,
+      codeSpaces: this.spaces.size,
+    };
+  }
+
+  /** Table index of the unit at pc, 0 for the interpreter. `hot` asks for a translation when there is none. */
+  private find(pc: number, hot: boolean): number {
+    this.counts.lookups++;
+    let index = this.space.units.get(pc) ?? this.findKnown(pc);
+    if (index === 0 && hot) index = this.translate(pc);
+    this.space.units.set(pc, index);
+    const entry = (this.area + JUMP_CACHE + ((pc >>> 1) & (JUMP_CACHE_ENTRIES - 1)) * 16) / 4;
+    this.words[entry + 2] = index;
+    this.words[entry] = pc;
+    this.words[entry + 1] = this.space.id;
+    return index;
+  }
+
+  /** A unit made in another space is good here when the code is the same. */
+  private findKnown(pc: number): number {
+    for (const unit of this.unitsByPc.get(pc) ?? []) {
+      if (this.sameCode(unit)) return unit.index;
+    }
+    return 0;
+  }
+
+  private sameCode(unit: Unit): boolean {
+    let done = 0;
+    for (const [start, end] of unit.ranges) {
+      for (let va = start; va < end; ) {
+        const page = this.code.page(this.space, va);
+        if (page === undefined) return false;
+        const part = pagePart(va, end);
+        if (!sameBytes(unit.bytes, done, page.bytes, va & 4095, part)) return false;
+        done += part;
+        va += part;
+      }
+    }
+    return true;
+  }
+
+  private translate(pc: number): number {
+    const started = performance.now();
+    const translation = translate(pc, (va) => this.code.fetch(this.space, va), MAX_PAGES);
+    if (translation === undefined) return 0;
+    if (this.tableNext >= MAX_UNITS) this.forgetUnits();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(translation.bytes), {
+      e: this.environment,
+    });
+    if (this.tableNext === this.table.length) this.table.grow(this.table.length);
+    const index = this.tableNext++;
+    this.table.set(index, instance.exports.f as () => void);
+    const unit = { index, ranges: translation.ranges, bytes: this.bytesOf(translation.ranges) };
+    const units = this.unitsByPc.get(pc);
+    if (units === undefined) this.unitsByPc.set(pc, [unit]);
+    else units.push(unit);
+    this.counts.translated++;
+    this.counts.wasmBytes += translation.bytes.length;
+    this.counts.translatedInstructions += translation.instructions;
+    this.translateTime += performance.now() - started;
+    return index;
+  }
+
+  private bytesOf(ranges: ReadonlyArray<readonly [number, number]>): Uint8Array {
+    const parts: Uint8Array[] = [];
+    for (const [start, end] of ranges) {
+      for (let va = start; va < end; ) {
+        const part = pagePart(va, end);
+        const { bytes } = this.code.page(this.space, va)!;
+        parts.push(bytes.subarray(va & 4095, (va & 4095) + part));
+        va += part;
+      }
+    }
+    return new Uint8Array(Buffer.concat(parts));
+  }
+
+  /** Too many modules: start over. Frames of old units that are still active keep their code alive. */
+  private forgetUnits(): void {
+    this.counts.unitResets++;
+    for (let i = 1; i < this.tableNext; i++) this.table.set(i, this.table.get(0));
+    this.tableNext = 1;
+    this.unitsByPc.clear();
+    for (const space of this.spaces.values()) space.units.clear();
+    const start = (this.area + JUMP_CACHE) / 4;
+    this.words.fill(0, start, start + JUMP_CACHE_ENTRIES * 4);
+  }
+
+  private syscall(): number {
+    const space = this.space;
+    const reason = this.host.syscall();
+    if (reason !== 0) return reason * 2 + 1;
+    // The code may have changed under the unit that made this call: leave it and all its callers.
+    if (this.space !== space) return (this.words[(this.regs + USER_REGS.PC) / 4]! + 4) | 0;
+    return 0;
+  }
+
+  private instructionFence(): void {
+    this.spaces.delete(this.spaceNumber);
+    this.setSpace(this.spaceNumber);
+    this.host.instructionFence();
+  }
+
+  private badJump(regs: number, target: bigint): number {
+    this.longs[(regs >>> 0) / 8 + USER_REGS.PC / 8] = target;
+    this.host.badAddress(BigInt.asUintN(64, target), ACCESS.EXEC);
+    return EXIT.FAULT * 2 + 1;
+  }
+
+  private codePage(pc: number): number {
+    const page = this.code.page(this.space, pc);
+    if (page === undefined) return 0;
+    this.code.cache(this.space, pc, page);
+    return page.records | 0;
+  }
+
+  private floatingPoint(op: number, rm: number): void {
+    const fcsr = (this.regs + USER_REGS.FCSR) / 4;
+    const scratch = this.area / 8;
+    const mode = rm === 7 ? (this.words[fcsr]! >> 5) & 7 : rm;
+    this.longs[scratch + SCRATCH_RESULT / 8] = fpOp(
+      op,
+      this.longs[scratch + SCRATCH_A / 8]!,
+      this.longs[scratch + SCRATCH_B / 8]!,
+      this.longs[scratch + SCRATCH_C / 8]!,
+      mode,
+    );
+    this.words[fcsr] = this.words[fcsr]! | takeFpFlags();
+  }
+
+  /**
+   * Zicsr. `csr` is the number with the rs1 field above it, `operation` is funct3, the register operand is in scratch.
+   * Returns 1 and leaves the old value in scratch, or 0 when the instruction is illegal.
+   */
+  private csr(csr: number, operation: number): number {
+    const number = csr & 0xfff;
+    const field = (csr >> 12) & 31;
+    const old = this.readCsr(number);
+    if (old === undefined) return 0;
+    const scratch = this.area / 8;
+    const operand = operation < 4 ? this.longs[scratch + SCRATCH_A / 8]! : BigInt(field);
+    if ((operation & 3) === 1 || field !== 0) {
+      if (number > 3) return 0; // the counters are read-only
+      const kind = operation & 3;
+      const value = kind === 1 ? operand : kind === 2 ? old | operand : old & ~operand;
+      this.writeCsr(number, Number(value & 0xffn));
+    }
+    this.longs[scratch + SCRATCH_RESULT / 8] = old;
+    return 1;
+  }
+
+  private readCsr(number: number): bigint | undefined {
+    const fcsr = this.words[(this.regs + USER_REGS.FCSR) / 4]! & 0xff;
+    switch (number) {
+      case 1: // fflags
+        return BigInt(fcsr & 31);
+      case 2: // frm
+        return BigInt(fcsr >> 5);
+      case 3: // fcsr
+        return BigInt(fcsr);
+      case 0xc00: // cycle, time and instret all tell the time
+      case 0xc01:
+      case 0xc02:
+        return BigInt.asIntN(64, this.host.time());
+      default:
+        return undefined;
+    }
+  }
+
+  private writeCsr(number: number, value: number): void {
+    const at = (this.regs + USER_REGS.FCSR) / 4;
+    const fcsr = this.words[at]!;
+    if (number === 1) this.words[at] = (fcsr & 0xe0) | (value & 31);
+    else if (number === 2) this.words[at] = (fcsr & 0x1f) | ((value & 7) << 5);
+    else this.words[at] = value & 0xff;
+  }
+}
+
+/** Bytes of [va, end) that are on va's page. */
+function pagePart(va: number, end: number): number {
+  return Math.min(end - va, 4096 - (va & 4095));
+}

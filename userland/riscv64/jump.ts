@@ -1,0 +1,33 @@
+import { AREA, T0 } from "./emitter.ts";
+import { JUMP_CACHE, JUMP_CACHE_MASK, SPACE_TAG } from "./layout.ts";
+import type { Code } from "./wasm/code.ts";
+import { I32, I64, TYPE } from "./wasm/opcodes.ts";
+
+/**
+ * Pushes the table index of the code for the pc in `local`: from the jump cache, else from the engine. Index 0 is the interpreter.
+ * Overwrites T0.
+ */
+export function lookUp(c: Code, local: number, find: number): void {
+  c.get(local);
+  c.i32(3);
+  c.op(I32.SHL);
+  c.i32(JUMP_CACHE_MASK);
+  c.op(I32.AND);
+  c.get(AREA);
+  c.op(I32.ADD);
+  c.tee(T0);
+  c.memory(I64.LOAD, JUMP_CACHE);
+  c.get(AREA);
+  c.memory(I64.LOAD, SPACE_TAG);
+  c.get(local);
+  c.op(I64.EXTEND_I32_U, I64.OR, I64.EQ);
+  c.if(TYPE.I32);
+  c.get(T0);
+  c.memory(I32.LOAD, JUMP_CACHE + 8);
+  c.else();
+  c.get(AREA);
+  c.get(local);
+  c.i32(0);
+  c.call(find);
+  c.end();
+}

@@ -1,0 +1,37 @@
+import type { Signature } from "./wasm/module.ts";
+import { TYPE } from "./wasm/opcodes.ts";
+
+const { I32, I64 } = TYPE;
+
+/** Every piece of generated guest code: (area, regs, pc, depth) -> even next pc, or exit reason * 2 + 1. */
+export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
+
+/** What generated code may call: wasm stubs and JavaScript functions of this CPU, by name. */
+export const STUBS = {
+  /** (area, va, bytes) -> host address, 0 when the access is a fault. */
+  slowLoad: { params: [I32, I64, I32], results: [I32] },
+  /** (area, va, value, bytes) -> host address, 0 when the access is a fault. */
+  slowStore: { params: [I32, I64, I64, I32], results: [I32] },
+  /** (area, va, bytes) -> host address, 0 when the access is a fault or misaligned. */
+  slowAmo: { params: [I32, I64, I32], results: [I32] },
+  /** (area, pc, hot) -> index in the table of units; 0 is the interpreter. */
+  find: { params: [I32, I32, I32], results: [I32] },
+  /** () -> 0, or what the function has to return. The register file holds a0..a7 and the pc. */
+  syscall: { params: [], results: [I32] },
+  /** A jump to an address beyond 4 GiB: records the fault. */
+  badJump: { params: [I32, I32, I64], results: [I32] },
+  /** fence.i: forget code. */
+  instructionFence: { params: [], results: [] },
+  /** (area, csr number, operation, operand) -> old value, in SCRATCH_RESULT; returns 0 when there is no such CSR. */
+  csr: { params: [I32, I32, I32, I64], results: [I32] },
+  /** (area, op, rm, a, b, c) -> bits: exact floating point, flags accrued. */
+  fpu: { params: [I32, I32, I32, I64, I64, I64], results: [I64] },
+  /** Upper half of the unsigned product. */
+  mulhu: { params: [I64, I64], results: [I64] },
+  /** (pc) -> byte address of the predecoded page, 0 when it can't be fetched. */
+  codePage: { params: [I32], results: [I32] },
+  /** (record, pc) -> record to execute, 0 when it can't be fetched. */
+  decode: { params: [I32, I32], results: [I32] },
+} as const satisfies Record<string, Signature>;
+
+export type StubName = keyof typeof STUBS;

@@ -1,0 +1,183 @@
+import { CTL, TYPE } from "./opcodes.ts";
+
+/**
+ * A growing sequence of WebAssembly instructions. Labels are nesting depths: `block`, `loop` and `if` return
+ * theirs, and `br` turns one into the relative index that the format wants.
+ */
+export class Code {
+  bytes = new Uint8Array(4096);
+  length = 0;
+  depth = 0;
+
+  /** Forgets everything but keeps the buffer. */
+  reset(): void {
+    this.length = 0;
+    this.depth = 0;
+  }
+
+  private grow(needed: number): void {
+    const bytes = new Uint8Array(Math.max(this.bytes.length * 2, needed));
+    bytes.set(this.bytes.subarray(0, this.length));
+    this.bytes = bytes;
+  }
+
+  byte(value: number): void {
+    if (this.length === this.bytes.length) this.grow(0);
+    this.bytes[this.length++] = value;
+  }
+
+  /** One or more single-byte opcodes in sequence. */
+  op(...opcodes: number[]): void {
+    for (const opcode of opcodes) this.byte(opcode);
+  }
+
+  append(bytes: Uint8Array): void {
+    if (this.length + bytes.length > this.bytes.length) this.grow(this.length + bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  /** Unsigned LEB128 of a value below 2^32. */
+  unsigned(value: number): void {
+    let rest = value >>> 0;
+    while (rest > 127) {
+      this.byte((rest & 127) | 128);
+      rest >>>= 7;
+    }
+    this.byte(rest);
+  }
+
+  /** Signed LEB128 of a 32-bit value. */
+  signed(value: number): void {
+    let rest = value | 0;
+    for (;;) {
+      const low = rest & 127;
+      rest >>= 7;
+      if ((rest === 0 && (low & 64) === 0) || (rest === -1 && (low & 64) !== 0)) {
+        this.byte(low);
+        return;
+      }
+      this.byte(low | 128);
+    }
+  }
+
+  i32(value: number): void {
+    this.byte(0x41);
+    this.signed(value);
+  }
+
+  i64(value: number | bigint): void {
+    this.byte(0x42);
+    if (typeof value === "number" && value === (value | 0)) {
+      this.signed(value);
+      return;
+    }
+    let rest = BigInt.asIntN(64, BigInt(value));
+    for (;;) {
+      const low = Number(rest & 127n);
+      rest >>= 7n;
+      if ((rest === 0n && (low & 64) === 0) || (rest === -1n && (low & 64) !== 0)) {
+        this.byte(low);
+        return;
+      }
+      this.byte(low | 128);
+    }
+  }
+
+  f64(value: number): void {
+    this.byte(0x44);
+    this.append(new Uint8Array(new Float64Array([value]).buffer));
+  }
+
+  f32(value: number): void {
+    this.byte(0x43);
+    this.append(new Uint8Array(new Float32Array([value]).buffer));
+  }
+
+  get(local: number): void {
+    this.byte(0x20);
+    this.unsigned(local);
+  }
+
+  set(local: number): void {
+    this.byte(0x21);
+    this.unsigned(local);
+  }
+
+  tee(local: number): void {
+    this.byte(0x22);
+    this.unsigned(local);
+  }
+
+  /** A load or store opcode with its static offset; alignment is only a hint and 0 is always valid. */
+  memory(opcode: number, offset = 0): void {
+    this.byte(opcode);
+    this.byte(0);
+    this.unsigned(offset);
+  }
+
+  /** An atomic access; its alignment must be the natural one. */
+  atomic(opcode: number, log2: number, offset = 0): void {
+    this.byte(0xfe);
+    this.unsigned(opcode);
+    this.byte(log2);
+    this.unsigned(offset);
+  }
+
+  block(type: number = TYPE.VOID): number {
+    this.byte(CTL.BLOCK);
+    this.byte(type);
+    return ++this.depth;
+  }
+
+  loop(type: number = TYPE.VOID): number {
+    this.byte(CTL.LOOP);
+    this.byte(type);
+    return ++this.depth;
+  }
+
+  if(type: number = TYPE.VOID): number {
+    this.byte(CTL.IF);
+    this.byte(type);
+    return ++this.depth;
+  }
+
+  else(): void {
+    this.byte(CTL.ELSE);
+  }
+
+  end(): void {
+    this.byte(CTL.END);
+    this.depth--;
+  }
+
+  br(label: number): void {
+    this.byte(CTL.BR);
+    this.unsigned(this.depth - label);
+  }
+
+  brIf(label: number): void {
+    this.byte(CTL.BR_IF);
+    this.unsigned(this.depth - label);
+  }
+
+  /** Branches to labels[i] for the i32 on the stack, or to `otherwise`. */
+  brTable(labels: number[], otherwise: number): void {
+    this.byte(CTL.BR_TABLE);
+    this.unsigned(labels.length);
+    for (const label of labels) this.unsigned(this.depth - label);
+    this.unsigned(this.depth - otherwise);
+  }
+
+  call(index: number): void {
+    this.byte(CTL.CALL);
+    this.unsigned(index);
+  }
+
+  /** call_indirect or return_call_indirect through table 0. */
+  callIndirect(opcode: number, type: number): void {
+    this.byte(opcode);
+    this.unsigned(type);
+    this.byte(0);
+  }
+}
