@@ -1,0 +1,52 @@
+/**
+ * Programs written in TypeScript: a module whose default export is `program(function* (sys, argv, env) { ... })`.
+ *
+ *   import { program } from "sternix";
+ *   export default program(function* (sys, argv) {
+ *     const [from, to] = yield* sys.pipe();
+ *     yield* sys.fork(function* (child) {
+ *       yield* child.write(to, "hello\n");
+ *       return 0;
+ *     });
+ *     ...
+ *     return 0;           // the exit status
+ *   });
+ *
+ * Such a program is a task like any other: it has a pid, files, memory and signals of its own, and its system calls go
+ * through the same door as a riscv64 guest's. `yield*` is where it may block, be preempted or receive a signal.
+ */
+import type { Sys } from "./sys.ts";
+
+/** A system call on its way to the kernel: number and up to six arguments. Programs make them with `Sys` only. */
+export interface Call {
+  nr: number;
+  readonly args: number[];
+}
+
+/** What runs as a task: yields calls, is resumed with their results. */
+export type Steps<T> = Generator<Call, T, number>;
+
+/** Exit status, or nothing for 0. */
+export type Main = (
+  sys: Sys,
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+) => Steps<number | undefined> | Steps<void>;
+
+/** Shared by every copy of this module: the worker's bundle and the program's own import need not be one. */
+const PROGRAM = Symbol.for("sternix.program");
+
+export interface Program {
+  readonly [PROGRAM]: Main;
+}
+
+export function program(main: Main): Program {
+  return { [PROGRAM]: main };
+}
+
+/** The main function of a module's default export; undefined when that is no program. */
+export function mainOf(exported: unknown): Main | undefined {
+  if (typeof exported !== "object" || exported === null) return undefined;
+  const main = (exported as Partial<Program>)[PROGRAM];
+  return typeof main === "function" ? main : undefined;
+}
