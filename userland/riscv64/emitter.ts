@@ -50,6 +50,8 @@ const BOX = -0x1_0000_0000;
  */
 export abstract class Emitter {
   abstract readonly c: Code;
+  /** One body serves every operand: operand fields are not known when the code is made. */
+  abstract readonly interpreted: boolean;
   /** Label that raises a fault at the current instruction, after `markPc`. */
   abstract faultLabel: number;
 

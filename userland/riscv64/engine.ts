@@ -1,5 +1,6 @@
 import { ACCESS, EXIT, USER_REGS, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
 import { CodePages, CodeSpace, sameBytes } from "./code-space.ts";
+import { fastFpuExports } from "./fpu/fast-module.ts";
 import { fpOp, takeFpFlags } from "./fpu/softfloat.ts";
 import { buildInterpreter } from "./interpreter.ts";
 import {
@@ -105,6 +106,7 @@ class RiscvEngine implements UserMode {
     this.setSpace(0);
 
     const { tlb } = this;
+    const fast = fastFpuExports();
     const native: Record<string, WebAssembly.ExportValue> = {
       m: host.memory,
       t: this.table,
@@ -112,6 +114,9 @@ class RiscvEngine implements UserMode {
       store: (low: number, high: number, size: number) => tlb.store(low, high, size),
       amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
       find: (_area: number, pc: number, hot: number) => this.find(pc >>> 0, hot !== 0),
+      fastFpu: fast.fpu!,
+      fmadd_d: fast.fmadd_d!,
+      fmadd_s: fast.fmadd_s!,
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),
@@ -290,13 +295,12 @@ class RiscvEngine implements UserMode {
   private floatingPoint(op: number, rm: number): void {
     const fcsr = (this.regs + USER_REGS.FCSR) / 4;
     const scratch = this.area / 8;
-    const mode = rm === 7 ? (this.words[fcsr]! >> 5) & 7 : rm;
     this.longs[scratch + SCRATCH_RESULT / 8] = fpOp(
       op,
       this.longs[scratch + SCRATCH_A / 8]!,
       this.longs[scratch + SCRATCH_B / 8]!,
       this.longs[scratch + SCRATCH_C / 8]!,
-      mode,
+      rm,
     );
     this.words[fcsr] = this.words[fcsr]! | takeFpFlags();
   }

@@ -38,6 +38,7 @@ const COUNT = FIRST_FREE_LOCAL + 4;
 /** Emits operands found through the record at RECORD_POINTER; registers live in the register file. */
 class InterpreterEmitter extends Emitter {
   readonly c = new Code();
+  readonly interpreted = true;
   faultLabel = 0;
   private readonly module: ModuleBuilder;
 

@@ -20,6 +20,10 @@ const MAX_DEPTH = 160;
 
 const ACCESS: Signature = { params: [TYPE.I32, TYPE.I32, TYPE.I32], results: [TYPE.I32] };
 const ACCRUE: Signature = { params: [TYPE.I32, TYPE.I32], results: [] };
+const FAST_FPU: Signature = {
+  params: [TYPE.I32, TYPE.I32, TYPE.I64, TYPE.I64, TYPE.I64],
+  results: [TYPE.I64, TYPE.I32],
+};
 const CSR: Signature = { params: [TYPE.I32, TYPE.I32], results: [TYPE.I32] };
 const RUN: Signature = { params: [TYPE.I32, TYPE.I32], results: [TYPE.I32] };
 
@@ -35,13 +39,22 @@ export function buildRuntime(maxPages: number): Uint8Array<ArrayBuffer> {
   const store = module.import("store", ACCESS);
   const amo = module.import("amo", ACCESS);
   const fpuOperation = module.import("fpuOperation", ACCRUE);
+  const fastFpu = module.import("fastFpu", FAST_FPU);
   const csrOperation = module.import("csrOperation", CSR);
 
   module.function("run", RUN, [[2, TYPE.I32], ...SCRATCH_LOCALS], dispatcher(unitType, find));
   module.function("slowLoad", STUBS.slowLoad, [[1, TYPE.I32]], slowLoad(load));
   module.function("slowStore", STUBS.slowStore, [[1, TYPE.I32]], slowStore(store));
   module.function("slowAmo", STUBS.slowAmo, [], slowAmo(amo));
-  module.function("fpu", STUBS.fpu, [], fpu(fpuOperation));
+  module.function(
+    "fpu",
+    STUBS.fpu,
+    [
+      [1, TYPE.I32],
+      [1, TYPE.I64],
+    ],
+    fpu(fastFpu, fpuOperation),
+  );
   module.function("csr", STUBS.csr, [], csr(csrOperation));
   module.function("mulhu", STUBS.mulhu, [[6, TYPE.I64]], mulhu());
   return module.finish();
@@ -150,15 +163,45 @@ function slowAmo(amo: number): Code {
   return c;
 }
 
-function fpu(operation: number): Code {
+/** Parameters: area, regs, op, rm, a, b, c. Resolves a dynamic rounding mode, tries the fast module, then JavaScript. */
+function fpu(fast: number, operation: number): Code {
   const c = new Code();
+  c.get(3);
+  c.i32(7);
+  c.op(I32.EQ);
+  c.if();
+  c.get(1);
+  c.memory(I32.LOAD, USER_REGS.FCSR);
+  c.i32(5);
+  c.op(I32.SHR_U);
+  c.i32(7);
+  c.op(I32.AND);
+  c.set(3);
+  c.end();
+  for (const local of [2, 3, 4, 5, 6]) c.get(local);
+  c.call(fast);
+  c.set(7);
+  c.set(8);
+  c.get(7);
+  c.i32(0);
+  c.op(I32.GE_S);
+  c.if();
+  c.get(1);
+  c.get(1);
+  c.memory(I32.LOAD, USER_REGS.FCSR);
+  c.get(7);
+  c.op(I32.OR);
+  c.memory(I32.STORE, USER_REGS.FCSR);
+  c.get(8);
+  c.op(CTL.RETURN);
+  c.end();
   [SCRATCH_A, SCRATCH_B, SCRATCH_C].forEach((offset, i) => {
     c.get(0);
-    c.get(3 + i);
+    c.get(4 + i);
     c.memory(I64.STORE, offset);
   });
-  c.get(1);
   c.get(2);
+  c.get(3);
   c.call(operation);
   c.get(0);
   c.memory(I64.LOAD, SCRATCH_RESULT);

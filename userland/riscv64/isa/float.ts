@@ -1,4 +1,5 @@
-import { AREA, D0, D1, D2, type Emitter, Q1, S0, S1, S2, T1 } from "../emitter.ts";
+import { USER_REGS } from "../../../kernel/usermode.ts";
+import { AREA, D0, D1, D2, type Emitter, Q1, REGS, S0, S1, S2, type Source, T1 } from "../emitter.ts";
 import { FP_OP } from "../fpu/ops.ts";
 import { F32, F64, I32, I64, SAT, TYPE } from "../wasm/opcodes.ts";
 import { type Immediate, type Instruction, instruction, MASK_FUNCT3, MASK_FUNCT7 } from "./instruction.ts";
@@ -25,6 +26,7 @@ const opOf = (name: string, width: Width): number =>
 function exact(e: Emitter, op: number, sources: ReadonlyArray<"rs1" | "rs2" | "rs3">, rounds = true): void {
   const c = e.c;
   c.get(AREA);
+  c.get(REGS);
   c.i32(op);
   if (rounds) e.rm();
   else c.i32(0);
@@ -37,6 +39,7 @@ function exact(e: Emitter, op: number, sources: ReadonlyArray<"rs1" | "rs2" | "r
 function exactFromInt(e: Emitter, op: number): void {
   const c = e.c;
   c.get(AREA);
+  c.get(REGS);
   c.i32(op);
   e.rm();
   e.x("rs1");
@@ -45,7 +48,7 @@ function exactFromInt(e: Emitter, op: number): void {
   e.call("fpu");
 }
 
-function push(e: Emitter, width: Width, source: "rs1" | "rs2"): void {
+function push(e: Emitter, width: Width, source: Source): void {
   if (width === "d") e.f(source);
   else e.s(source);
 }
@@ -187,12 +190,57 @@ function squareRoot(width: Width): Instruction {
   return unary(`fsqrt.${width}`, width, 0x0b, 0, undefined, "frd,frs1,rm", emit);
 }
 
-function multiplyAdd(name: string, width: Width, opcode: number): Instruction {
+/** The stub knows result and flags of the common case to nearest even; it is a * b + c with signs changed to fit. */
+function multiplyAdd(
+  name: string,
+  width: Width,
+  opcode: number,
+  negateA: boolean,
+  negateC: boolean,
+): Instruction {
   const op = opOf(name.toUpperCase(), width);
+  const slow = (e: Emitter) => {
+    exact(e, op, ["rs1", "rs2", "rs3"]);
+    e.c.op(F64.REINTERPRET_I64);
+  };
   const emit = (e: Emitter) =>
     e.fd(() => {
-      exact(e, op, ["rs1", "rs2", "rs3"]);
-      e.c.op(F64.REINTERPRET_I64);
+      const c = e.c;
+      const rm = e.staticRm();
+      if (rm === undefined ? e.interpreted : rm !== 0) {
+        slow(e);
+        return;
+      }
+      const r = LOCAL[width][2];
+      push(e, width, "rs1");
+      if (negateA) c.op(OF[width].NEG);
+      push(e, width, "rs2");
+      push(e, width, "rs3");
+      if (negateC) c.op(OF[width].NEG);
+      e.call(`fmadd_${width}`);
+      c.set(T1);
+      c.set(r);
+      c.get(T1);
+      c.i32(0);
+      c.op(I32.GE_S);
+      if (rm === undefined) {
+        c.get(REGS);
+        c.memory(I32.LOAD, USER_REGS.FCSR);
+        c.i32(0xe0);
+        c.op(I32.AND, I32.EQZ, I32.AND);
+      }
+      c.if(TYPE.F64);
+      c.get(REGS);
+      c.get(REGS);
+      c.memory(I32.LOAD, USER_REGS.FCSR);
+      c.get(T1);
+      c.op(I32.OR);
+      c.memory(I32.STORE, USER_REGS.FCSR);
+      c.get(r);
+      toRegister(e, width);
+      c.else();
+      slow(e);
+      c.end();
     });
   return instruction(
     `${name}.${width}`,
@@ -481,10 +529,10 @@ export const FLOAT: readonly Instruction[] = [
     arithmetic("fmul", width, 0x02, OF[width].MUL, true),
     arithmetic("fdiv", width, 0x03, OF[width].DIV, true),
     squareRoot(width),
-    multiplyAdd("fmadd", width, 0x43),
-    multiplyAdd("fmsub", width, 0x47),
-    multiplyAdd("fnmsub", width, 0x4b),
-    multiplyAdd("fnmadd", width, 0x4f),
+    multiplyAdd("fmadd", width, 0x43, false, false),
+    multiplyAdd("fmsub", width, 0x47, false, true),
+    multiplyAdd("fnmsub", width, 0x4b, true, false),
+    multiplyAdd("fnmadd", width, 0x4f, true, true),
     signInject("fsgnj", width, 0),
     signInject("fsgnjn", width, 1),
     signInject("fsgnjx", width, 2),
