@@ -1,0 +1,559 @@
+/**
+ * The dentry cache: names, positive and negative, found without locks.
+ *
+ * A dentry (what open files, mounts and working directories hold) is apart from its *name* in the hash: a DName is an
+ * immutable record (parent, name) -> dentry. Renaming publishes a new record and drops the old one, so a
+ * lookup never sees half a rename and needs no sequence count; where the new name existed before, the new record takes
+ * the old one's place in the chain, so a name that is being replaced is never missing (rename(2)).
+ *
+ * Counts: 0 is "cached, unused", and still alive; DEAD is final. A reader in a scope that wants to keep a dentry calls
+ * dgetLive and looks it up again when that fails. A name record counts its parent.
+ */
+import {
+  alloc,
+  allocArray,
+  allocString,
+  arrayGet,
+  arrayLength,
+  arraySet,
+  arrayStore,
+  atomic,
+  bytes,
+  fixed,
+  free,
+  freeString,
+  type Held,
+  kfreeRcu,
+  kfreeStringRcu,
+  listAddTail,
+  listDelInit,
+  listFirst,
+  listIsEmpty,
+  listNext,
+  listNode,
+  listUnlinked,
+  type Ptr,
+  type Ref,
+  rcu,
+  rcuReadLock,
+  rcuReadUnlock,
+  spinlock,
+  stringBytes,
+  struct,
+  wide,
+} from "../../rcu/index.ts";
+import { kernelGlobal } from "../global.ts";
+import { iput } from "./inode.ts";
+import { SB_DCACHE, Superblock } from "./super.ts";
+
+/** Names up to this length live in the record itself. */
+const SHORT = 36;
+const DEAD = -0x4000_0000;
+
+/** Dentry.flags. */
+export const D_MOUNTED = 1;
+/** Not in the hash: removed, or never had a name. */
+export const D_UNHASHED = 2;
+/** Looked up since the eviction hand passed. */
+const D_REFERENCED = 4;
+/** Counted once for being linked (SB_DCACHE). */
+const D_PINNED = 8;
+
+export const DName = struct("dname", {
+  parent: fixed<Ref<"dentry">>(),
+  dentry: fixed<Ref<"dentry">>(),
+  hash: fixed(),
+  length: fixed(),
+  /** Names longer than SHORT. */
+  long: fixed<Ptr<"string">>(),
+  /** Next in the hash chain: the stripe's lock for writers. */
+  next: rcu("dname"),
+  text: bytes(SHORT),
+});
+
+export const Dentry = struct("dentry", {
+  sb: fixed<Ref<"superblock">>(),
+  /** Its present name. Writers: the locks of both parents' inodes (rename). */
+  name: rcu("dname"),
+  /** 0: negative. Set once, with the parent's inode lock held. */
+  inode: rcu("inode"),
+  refcount: atomic(),
+  flags: atomic(),
+  /** Coarse monotonic nanoseconds when the file system last vouched for it (SB_REVALIDATE). */
+  checked: wide(),
+
+  // SB_DCACHE only, the inode lock of the directory: entries in the order they were made, and the place among them.
+  children: listNode(),
+  sibling: listNode(),
+  /** Position in the parent for getdents; grows with every entry made. */
+  cookie: wide(),
+  /** Directories: the last cookie given out, and the number of entries. */
+  lastCookie: wide(),
+  entries: wide(),
+});
+
+type D = Ref<"dentry">;
+
+const DcacheStripe = struct("dcache_stripe", { lock: spinlock() });
+const Dcache = struct("dcache", {
+  buckets: fixed<Ref<"array">>(),
+  stripes: fixed<Ref<"array">>(),
+  shift: fixed(),
+  /** Evictable dentries, and how many there may be before some are dropped. */
+  limit: fixed(),
+  count: atomic(),
+  /** Next bucket that the eviction hand looks at. */
+  hand: atomic(),
+});
+const dcache = kernelGlobal<Ref<"dcache">>("dentry cache");
+const STRIPES = 64;
+
+/** Once per machine, at boot: 2^bits chains, at most `limit` cached dentries beyond those in use. */
+export function dcacheInit(bits = 15, limit = 32768): boolean {
+  const cache = alloc(Dcache);
+  const table = allocArray(1 << bits);
+  const stripes = allocArray(STRIPES);
+  if (cache === 0 || table === 0 || stripes === 0) return false;
+  for (let n = 0; n < STRIPES; n++) {
+    const stripe = alloc(DcacheStripe);
+    if (stripe === 0) return false;
+    arraySet(stripes, n, stripe);
+  }
+  Dcache.buckets.init(cache, table);
+  Dcache.stripes.init(cache, stripes);
+  Dcache.shift.init(cache, 32 - bits);
+  Dcache.limit.init(cache, limit);
+  dcache.init(cache);
+  return true;
+}
+
+/** Hash of a name: FNV-1a over its bytes. */
+export function nameHash(name: Uint8Array, start: number, end: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ name[i]!, 0x01000193);
+  return hash | 0;
+}
+
+const bucketOf = (cache: Ref<"dcache">, parent: D, hash: number): number =>
+  Math.imul(hash ^ Math.imul(parent, 0x9e3779b1), 0x85ebca6b) >>> Dcache.shift.get(cache);
+const stripeOf = (cache: Ref<"dcache">, bucket: number): Ref<"dcache_stripe"> =>
+  arrayGet(Dcache.stripes.get(cache), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
+
+function sameName(name: Ref<"dname">, buf: Uint8Array, start: number, end: number): boolean {
+  const length = end - start;
+  if (DName.length.get(name) !== length) return false;
+  if (length > SHORT) {
+    const text = stringBytes(DName.long.get(name) as Ref<"string">);
+    for (let i = 0; i < length; i++) if (text[i] !== buf[start + i]) return false;
+    return true;
+  }
+  for (let i = 0; i < length; i++) if (DName.text.get(name, i) !== buf[start + i]) return false;
+  return true;
+}
+
+/** Finds a name, without locks. The result has no count: it is good for the caller's scope. */
+export function dLookup(parent: D, hash: number, buf: Uint8Array, start: number, end: number): Ptr<"dentry"> {
+  const cache = dcache.get();
+  const scope = rcuReadLock();
+  let name = arrayGet(Dcache.buckets.get(cache), bucketOf(cache, parent, hash)) as Ptr<"dname">;
+  let found: Ptr<"dentry"> = 0;
+  while (name !== 0) {
+    if (DName.hash.get(name) === hash && DName.parent.get(name) === parent && sameName(name, buf, start, end)) {
+      found = DName.dentry.get(name);
+      if (Dentry.refcount.peek(found) >= 0) {
+        const flags = Dentry.flags.peek(found);
+        if ((flags & (D_REFERENCED | D_PINNED)) === 0) Dentry.flags.or(found, D_REFERENCED);
+        break;
+      }
+      found = 0;
+    }
+    name = DName.next.deref(scope, name);
+  }
+  rcuReadUnlock();
+  return found;
+}
+
+/** Text of a dentry's name, as a private copy. */
+export function dentryName(dentry: D): Uint8Array {
+  const scope = rcuReadLock();
+  const name = Dentry.name.deref(scope, dentry) as Ref<"dname">;
+  const text = nameBytes(name);
+  rcuReadUnlock();
+  return text;
+}
+function nameBytes(name: Ref<"dname">): Uint8Array {
+  const length = DName.length.get(name);
+  if (length > SHORT) return stringBytes(DName.long.get(name) as Ref<"string">);
+  const text = new Uint8Array(length);
+  for (let i = 0; i < length; i++) text[i] = DName.text.get(name, i);
+  return text;
+}
+
+/** The directory that the dentry is in, itself for a root. Good for the caller's scope. */
+export function dentryParent(dentry: D): D {
+  const scope = rcuReadLock();
+  const parent = DName.parent.get(Dentry.name.deref(scope, dentry) as Ref<"dname">);
+  rcuReadUnlock();
+  return parent;
+}
+/** Inode of a dentry that the caller holds or has looked up in this handler; 0 when negative. */
+export const dentryInode = (dentry: D): Ptr<"inode"> => Dentry.inode.access(dentry);
+export const dentryUnhashed = (dentry: D): boolean => (Dentry.flags.peek(dentry) & D_UNHASHED) !== 0;
+
+/** Another count for a caller who has one. */
+export function dget(dentry: D): void {
+  Dentry.refcount.add(dentry, 1);
+}
+/** A count for a reader in a scope: false when the dentry is dead, look it up again then. */
+export function dgetLive(dentry: D): boolean {
+  for (;;) {
+    const count = Dentry.refcount.load(dentry);
+    if (count < 0) return false;
+    if (Dentry.refcount.cas(dentry, count, count + 1)) return true;
+  }
+}
+
+/** Drops a count. An unused dentry stays cached while it is hashed. */
+export function dput(dentry: D): void {
+  let at: Ptr<"dentry"> = dentry;
+  while (at !== 0) {
+    const old = Dentry.refcount.add(at, -1);
+    if (old <= 0) throw new Error(`dentry ${at}: count underflow (was ${old})`);
+    if (old > 1 || (Dentry.flags.load(at) & D_UNHASHED) === 0) return;
+    at = kill(at);
+  }
+}
+
+/** Makes an unused dentry dead and frees it; the parent whose count is to be dropped, or 0. */
+function kill(dentry: D): Ptr<"dentry"> {
+  if (!Dentry.refcount.cas(dentry, 0, DEAD)) return 0;
+  const name = Dentry.name.access(dentry) as Ref<"dname">;
+  if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
+  if ((Dentry.flags.peek(dentry) & D_PINNED) === 0) Dcache.count.add(dcache.get(), -1);
+  const parent = DName.parent.get(name);
+  const inode = Dentry.inode.access(dentry);
+  freeName(name);
+  kfreeRcu(Dentry, dentry);
+  if (inode !== 0) iput(inode);
+  return parent === dentry ? 0 : parent;
+}
+
+function freeName(name: Ref<"dname">): void {
+  const long = DName.long.get(name);
+  if (long !== 0) kfreeStringRcu(long);
+  kfreeRcu(DName, name);
+}
+
+function newName(parent: D, dentry: D, hash: number, buf: Uint8Array, start: number, end: number): Ptr<"dname"> {
+  const name = alloc(DName);
+  if (name === 0) return 0;
+  const length = end - start;
+  DName.parent.init(name, parent);
+  DName.dentry.init(name, dentry);
+  DName.hash.init(name, hash);
+  DName.length.init(name, length);
+  if (length <= SHORT) for (let i = 0; i < length; i++) DName.text.set(name, i, buf[start + i]!);
+  else {
+    const long = allocString(buf.subarray(start, end));
+    if (long === 0) {
+      free(DName, name);
+      return 0;
+    }
+    DName.long.init(name, long);
+  }
+  return name;
+}
+
+const empty = new Uint8Array(0);
+
+/** The root dentry of a file system, one count. Takes over the caller's count of the inode, 0 when memory is short. */
+export function dAllocRoot(sb: Ref<"superblock">, inode: Ref<"inode">): Ptr<"dentry"> {
+  return dAllocDetached(sb, inode, empty);
+}
+
+/** A dentry that is in no directory and in no hash (roots, memfd, O_TMPFILE), one count. Takes over the inode's count. */
+export function dAllocDetached(sb: Ref<"superblock">, inode: Ref<"inode">, text: Uint8Array): Ptr<"dentry"> {
+  const dentry = alloc(Dentry);
+  if (dentry === 0) return 0;
+  const name = newName(dentry, dentry, 0, text, 0, text.length);
+  if (name === 0) {
+    free(Dentry, dentry);
+    return 0;
+  }
+  Dentry.sb.init(dentry, sb);
+  Dentry.name.init(dentry, name);
+  Dentry.inode.init(dentry, inode);
+  Dentry.refcount.init(dentry, 1);
+  Dentry.flags.init(dentry, D_UNHASHED | D_PINNED);
+  Dentry.children.init(dentry);
+  Dentry.sibling.init(dentry);
+  Dentry.lastCookie.set(dentry, 2);
+  return dentry;
+}
+
+/**
+ * A hashed dentry in `parent`, with a count for the caller. Takes over the caller's count of `inode` (0: negative). The
+ * caller holds the directory's inode lock and has seen that the name is not cached. 0 when memory is short
+ * or the parent is dead: the inode's count is still the caller's then.
+ */
+export function dAdd(
+  held: Held,
+  parent: D,
+  inode: Ptr<"inode">,
+  hash: number,
+  buf: Uint8Array,
+  start: number,
+  end: number,
+): Ptr<"dentry"> {
+  if (!dgetLive(parent)) return 0;
+  const dentry = alloc(Dentry);
+  const name = dentry === 0 ? 0 : newName(parent, dentry, hash, buf, start, end);
+  if (dentry === 0 || name === 0) {
+    if (dentry !== 0) free(Dentry, dentry);
+    dput(parent);
+    return 0;
+  }
+  const sb = Dentry.sb.get(parent);
+  Dentry.sb.init(dentry, sb);
+  Dentry.name.init(dentry, name);
+  Dentry.inode.init(dentry, inode);
+  Dentry.children.init(dentry);
+  Dentry.sibling.init(dentry);
+  Dentry.lastCookie.set(dentry, 2);
+  const cache = dcache.get();
+  if ((Superblock.flags.get(sb) & SB_DCACHE) !== 0) {
+    Dentry.refcount.init(dentry, 2);
+    Dentry.flags.init(dentry, D_PINNED);
+    linkChild(held, parent, dentry);
+  } else {
+    Dentry.refcount.init(dentry, 1);
+    Dentry.flags.init(dentry, D_REFERENCED);
+    if (Dcache.count.add(cache, 1) >= Dcache.limit.get(cache)) dcacheShrink(32);
+  }
+  hashName(cache, name);
+  return dentry;
+}
+
+/** Makes a negative dentry positive; takes over the inode's count. The directory's inode lock is held. */
+export function dInstantiate(held: Held, dentry: D, inode: Ref<"inode">): void {
+  Dentry.inode.assign(held, dentry, inode);
+}
+
+function linkChild(held: Held, parent: D, dentry: D): void {
+  const cookie = Dentry.lastCookie.get(parent) + 1;
+  Dentry.lastCookie.set(parent, cookie);
+  Dentry.cookie.set(dentry, cookie);
+  Dentry.entries.set(parent, Dentry.entries.get(parent) + 1);
+  listAddTail(held, Dentry.children.at(parent), Dentry.sibling.at(dentry));
+}
+function unlinkChild(held: Held, parent: D, dentry: D): void {
+  if (listUnlinked(Dentry.sibling.at(dentry))) return;
+  listDelInit(held, Dentry.sibling.at(dentry));
+  Dentry.entries.set(parent, Dentry.entries.get(parent) - 1);
+}
+
+/** Removes the name: nobody finds it any more. The directory's inode lock is held; the caller has a count. */
+export function dDrop(held: Held, dentry: D): void {
+  const flags = Dentry.flags.or(dentry, D_UNHASHED);
+  if ((flags & D_UNHASHED) !== 0) return;
+  const name = Dentry.name.access(dentry) as Ref<"dname">;
+  unhash(name);
+  if ((flags & D_PINNED) === 0) return;
+  unlinkChild(held, DName.parent.get(name), dentry);
+  dput(dentry); // The count for being linked; the caller's keeps it alive.
+}
+
+/** Drops a cached name that turned out stale. The inode lock of `parent` is held; the caller needs no count. */
+export function dInvalidate(parent: D, dentry: D): void {
+  const name = Dentry.name.access(dentry) as Ref<"dname">;
+  if (DName.parent.get(name) !== parent || !dgetLive(dentry)) return;
+  if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
+  dput(dentry);
+}
+
+function hashName(cache: Ref<"dcache">, name: Ref<"dname">): void {
+  const table = Dcache.buckets.get(cache);
+  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
+  const stripe = stripeOf(cache, bucket);
+  DcacheStripe.lock.lock(stripe);
+  DName.next.init(name, arrayGet(table, bucket) as Ptr<"dname">);
+  arrayStore(table, bucket, name);
+  DcacheStripe.lock.unlock(stripe);
+}
+
+/** Takes the record out of its chain, putting `by` (0: nothing; same key) in its place. */
+function unhash(name: Ref<"dname">, by: Ptr<"dname"> = 0): void {
+  const cache = dcache.get();
+  const table = Dcache.buckets.get(cache);
+  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
+  const stripe = stripeOf(cache, bucket);
+  const held = DcacheStripe.lock.lock(stripe);
+  const next = DName.next.peek(held, name);
+  let follower = next;
+  if (by !== 0) {
+    DName.next.init(by, next);
+    follower = by;
+  }
+  let at = arrayGet(table, bucket) as Ptr<"dname">;
+  if (at === name) arrayStore(table, bucket, follower);
+  else {
+    while (at !== 0 && DName.next.peek(held, at) !== name) at = DName.next.peek(held, at);
+    if (at !== 0) DName.next.assign(held, at, follower);
+  }
+  DcacheStripe.lock.unlock(stripe);
+  if (at === 0) throw new Error(`dentry name ${name} is not in its hash chain`);
+}
+
+/**
+ * Gives `dentry` the name of `target` in `target`'s directory, and removes `target`; with `exchange`, target gets
+ * dentry's old name. Both directories' inode locks are held, and counts of both dentries. -1 when memory is short, with
+ * nothing changed. `target` must be hashed; see dMoveNew for a name that is not cached.
+ */
+export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): number {
+  const from = Dentry.name.access(dentry) as Ref<"dname">;
+  const to = Dentry.name.access(target) as Ref<"dname">;
+  const fromParent = DName.parent.get(from);
+  const toParent = DName.parent.get(to);
+  const text = nameBytes(to);
+  const moved = newName(toParent, dentry, DName.hash.get(to), text, 0, text.length);
+  if (moved === 0) return -1;
+  if (exchange) {
+    const old = nameBytes(from);
+    const swapped = newName(fromParent, target, DName.hash.get(from), old, 0, old.length);
+    if (swapped === 0) {
+      freeName(moved);
+      return -1;
+    }
+    Dentry.name.assign(held, dentry, moved);
+    Dentry.name.assign(held, target, swapped);
+    unhash(to, moved);
+    unhash(from, swapped);
+    swapSiblings(held, fromParent, toParent, dentry, target);
+    freeName(from);
+    freeName(to);
+    return 0;
+  }
+  dget(toParent); // The moved name's own count; target keeps its one with its record, for ".." and d_path.
+  Dentry.flags.or(target, D_UNHASHED);
+  unhash(to, moved);
+  Dentry.name.assign(held, dentry, moved);
+  unhash(from);
+  relink(held, fromParent, toParent, dentry);
+  if ((Dentry.flags.peek(target) & D_PINNED) !== 0) {
+    unlinkChild(held, toParent, target);
+    dput(target);
+  }
+  freeName(from);
+  dput(fromParent);
+  return 0;
+}
+
+/** Gives `dentry` a name that is not cached in `parent`. Locks and result as dMoveOver. */
+export function dMoveNew(held: Held, dentry: D, parent: D, text: Uint8Array): number {
+  const from = Dentry.name.access(dentry) as Ref<"dname">;
+  const fromParent = DName.parent.get(from);
+  const moved = newName(parent, dentry, nameHash(text, 0, text.length), text, 0, text.length);
+  if (moved === 0) return -1;
+  dget(parent);
+  hashName(dcache.get(), moved);
+  Dentry.name.assign(held, dentry, moved);
+  unhash(from);
+  relink(held, fromParent, parent, dentry);
+  freeName(from);
+  dput(fromParent);
+  return 0;
+}
+
+function relink(held: Held, fromParent: D, toParent: D, dentry: D): void {
+  if ((Dentry.flags.peek(dentry) & D_PINNED) === 0) return;
+  unlinkChild(held, fromParent, dentry);
+  linkChild(held, toParent, dentry);
+}
+function swapSiblings(held: Held, fromParent: D, toParent: D, dentry: D, target: D): void {
+  if ((Dentry.flags.peek(dentry) & D_PINNED) === 0 || fromParent === toParent) return;
+  unlinkChild(held, fromParent, dentry);
+  unlinkChild(held, toParent, target);
+  linkChild(held, toParent, dentry);
+  linkChild(held, fromParent, target);
+}
+
+/** Drops up to `wanted` unused dentries, those not looked up since the hand last passed (second chance). */
+export function dcacheShrink(wanted: number): number {
+  const cache = dcache.get();
+  const table = Dcache.buckets.get(cache);
+  const mask = arrayLength(table) - 1;
+  let dropped = 0;
+  for (let looked = 0; looked <= 2 * mask + 1 && dropped < wanted; looked++) {
+    const bucket = Dcache.hand.add(cache, 1) & mask;
+    if (arrayGet(table, bucket) === 0) continue;
+    const scope = rcuReadLock();
+    let name = arrayGet(table, bucket) as Ptr<"dname">;
+    while (name !== 0) {
+      const dentry = DName.dentry.get(name);
+      name = DName.next.deref(scope, name);
+      if (Dentry.refcount.peek(dentry) !== 0) continue;
+      if ((Dentry.flags.and(dentry, ~D_REFERENCED) & D_REFERENCED) !== 0) continue;
+      const parent = kill(dentry);
+      if ((Dentry.flags.peek(dentry) & D_UNHASHED) !== 0) dropped++;
+      if (parent !== 0) dput(parent);
+    }
+    rcuReadUnlock();
+  }
+  return dropped;
+}
+
+/** Drops every unused dentry of a file system that is unmounted. */
+export function dcacheShrinkSuper(sb: Ref<"superblock">): void {
+  const table = Dcache.buckets.get(dcache.get());
+  for (let again = true; again; ) {
+    again = false;
+    for (let bucket = 0; bucket < arrayLength(table); bucket++) {
+      const scope = rcuReadLock();
+      let name = arrayGet(table, bucket) as Ptr<"dname">;
+      while (name !== 0) {
+        const dentry = DName.dentry.get(name);
+        name = DName.next.deref(scope, name);
+        if (Dentry.sb.get(dentry) !== sb || Dentry.refcount.peek(dentry) !== 0) continue;
+        const parent = kill(dentry);
+        if (parent === 0) continue;
+        dput(parent);
+        again = true; // The parent may be unused now.
+      }
+      rcuReadUnlock();
+    }
+  }
+}
+
+/** Unlinks everything below a pinned directory (SB_DCACHE), when its file system goes away. */
+export function dPrune(root: D): void {
+  const scope = rcuReadLock();
+  const held = scope as unknown as Held; // The mount is gone: nobody else reaches this tree by name.
+  for (;;) {
+    let dir = root;
+    for (let node = listFirst(Dentry.children.at(dir)); node !== 0; node = listFirst(Dentry.children.at(dir)))
+      dir = Dentry.sibling.owner(node);
+    if (dir === root) break;
+    dget(dir);
+    dDrop(held, dir);
+    dput(dir);
+  }
+  rcuReadUnlock();
+}
+
+/** Whether a pinned directory has no entries; its inode lock is held. */
+export const dentryEmpty = (dentry: D): boolean => listIsEmpty(Dentry.children.at(dentry));
+/** First child whose cookie is at least `cookie`, or 0. The directory's inode lock is held. */
+export function dentryChildFrom(dir: D, cookie: number): Ptr<"dentry"> {
+  const head = Dentry.children.at(dir);
+  let node = listFirst(head);
+  while (node !== 0 && Dentry.cookie.get(Dentry.sibling.owner(node)) < cookie) node = listNext(head, node);
+  return node === 0 ? 0 : Dentry.sibling.owner(node);
+}
+/** The child after this one, or 0. */
+export function dentryNextChild(dir: D, child: D): Ptr<"dentry"> {
+  const node = listNext(Dentry.children.at(dir), Dentry.sibling.at(child));
+  return node === 0 ? 0 : Dentry.sibling.owner(node);
+}
+
+/** Evictable dentries that exist now. */
+export const dcacheCount = (): number => Dcache.count.load(dcache.get());

@@ -1,0 +1,215 @@
+/**
+ * Open files: what fork() and dup() share.
+ *
+ * Counted by descriptor tables and whoever keeps one. A handler may use a file that it found with fget() without
+ * a count (fdtable.ts): when the last count goes, flush and release run as a delayed release in the closing task, but the
+ * inode and the memory go only after a grace period.
+ */
+import {
+  alloc,
+  allocString,
+  atomic,
+  callRcu,
+  defineReclaimer,
+  defineReleaser,
+  fixed,
+  free,
+  freeString,
+  lockedWide,
+  owned,
+  type Ptr,
+  queueRelease,
+  type Ref,
+  spinlock,
+  struct,
+} from "../../rcu/index.ts";
+import { kernelGlobal } from "../global.ts";
+import { ENOMEM } from "../uapi/errno.ts";
+import { O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_PATH, O_TRUNC } from "../uapi/fcntl.ts";
+import { ANON_INODE_FS_MAGIC } from "../uapi/mount.ts";
+import { dput } from "./dcache.ts";
+import { Inode, igrab, iput, newInode } from "./inode.ts";
+import { FOPS, fileOpsOf, IOPS, registerFileOps, registerSuperOps, SOPS } from "./ops.ts";
+import { mntPut } from "./mount.ts";
+import { sbAlloc, sbNextIno } from "./super.ts";
+
+/** File.mode. */
+export const FMODE_READ = 1;
+export const FMODE_WRITE = 2;
+/** Positions work: lseek, pread, pwrite. */
+export const FMODE_LSEEK = 4;
+/** O_PATH: names a place, nothing else. */
+export const FMODE_PATH = 8;
+/** Counted in Inode.writecount. */
+export const FMODE_WRITER = 16;
+export const FMODE_EXEC = 32;
+
+export const File = struct("file", {
+  // Constant after open() returned.
+  fops: owned(),
+  mode: owned(),
+  inode: fixed<Ref<"inode">>(),
+  /** 0 for files without a name (pipes, epoll): they count their inode instead. */
+  dentry: fixed<Ptr<"dentry">>(),
+  mount: fixed<Ptr<"mount">>(),
+  /** "anon_inode:[eventfd]" and the like, for /proc/PID/fd; 0 for named files. */
+  label: fixed<Ptr<"string">>(),
+
+  // Any CPU, any time.
+  refcount: atomic(),
+  /** O_APPEND | O_NONBLOCK ... and the access mode, as F_GETFL gives them. */
+  flags: atomic(),
+  /** The driver's object. */
+  priv: atomic(),
+  priv2: atomic(),
+  /** First item of the epoll instances that watch this file (ipc/epoll). */
+  epoll: atomic(),
+  /** F_SETOWN, F_SETSIG. */
+  owner: atomic(),
+  signal: atomic(),
+
+  // This lock, held across reads and writes that use it.
+  posLock: spinlock(),
+  pos: lockedWide("posLock"),
+});
+type F = Ref<"file">;
+
+/** Flags of open(2) that do not stay with the file. */
+const OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
+
+/**
+ * A file with one count, not yet in any table. Takes over the caller's counts of inode (when dentry is 0), or dentry
+ * and mount. `mode` is FMODE_*; `flags` are open flags. -ENOMEM leaves the counts with the caller.
+ */
+export function newFile(
+  inode: Ref<"inode">,
+  dentry: Ptr<"dentry">,
+  mount: Ptr<"mount">,
+  fops: number,
+  mode: number,
+  flags: number,
+): F | number {
+  const file = alloc(File);
+  if (file === 0) return -ENOMEM;
+  File.fops.set(file, fops);
+  File.mode.set(file, mode);
+  File.inode.init(file, inode);
+  File.dentry.init(file, dentry);
+  File.mount.init(file, mount);
+  File.refcount.init(file, 1);
+  File.flags.init(file, flags & ~OPEN_ONLY);
+  return file;
+}
+
+/** FMODE_READ | FMODE_WRITE from the access mode in open flags. */
+export function flagsToMode(flags: number): number {
+  if ((flags & O_PATH) !== 0) return FMODE_PATH;
+  switch (flags & O_ACCMODE) {
+    case 0:
+      return FMODE_READ;
+    case 1:
+      return FMODE_WRITE;
+    case 2:
+      return FMODE_READ | FMODE_WRITE;
+    default:
+      return 0; // Access mode 3: ioctl only.
+  }
+}
+
+/** A file without a name on an inode of the anonymous file system (0: the shared one). Takes over the inode's count. */
+export function allocFile(inode: Ptr<"inode">, fops: number, mode: number, flags: number): F | number {
+  const on = inode !== 0 ? inode : sharedAnonInode();
+  return newFile(on, 0, 0, fops, mode, flags);
+}
+
+/** eventfd, epoll, timerfd...: `priv` becomes File.priv, `name` as in "[eventfd]" is shown by /proc/PID/fd. */
+export function anonInodeFile(fops: number, priv: number, flags: number, name: string): F | number {
+  const label = allocString(`anon_inode:${name}`);
+  if (label === 0) return -ENOMEM;
+  const file = allocFile(0, fops, flagsToMode(flags), flags);
+  if (file < 0) {
+    freeString(label);
+    return file;
+  }
+  File.label.init(file as F, label);
+  File.priv.init(file as F, priv);
+  return file;
+}
+
+const anonSb = kernelGlobal<Ref<"superblock">>("anonymous superblock");
+const anonInode = kernelGlobal<Ref<"inode">>("anonymous inode");
+
+/** Once per machine, at boot. False when the heap is full. */
+export function fileInit(): boolean {
+  const sb = sbAlloc(SOPS.ANON, 0, ANON_INODE_FS_MAGIC, "anon_inodefs");
+  if (sb === 0) return false;
+  const inode = newInode(sb, sbNextIno(sb), 0o600, IOPS.ANON, FOPS.NONE);
+  if (inode === 0) return false;
+  anonSb.init(sb);
+  anonInode.init(inode);
+  return true;
+}
+
+function sharedAnonInode(): Ref<"inode"> {
+  const inode = anonInode.get();
+  igrab(inode);
+  return inode;
+}
+
+/** An inode of its own for a pipe or socket (`mode` with S_IFIFO or S_IFSOCK): one count, 0 when memory is short. */
+export function newAnonInode(mode: number): Ref<"inode"> | 0 {
+  const sb = anonSb.get();
+  return newInode(sb, sbNextIno(sb), mode, IOPS.ANON, FOPS.NONE);
+}
+
+/** Another count for a caller who has one. */
+export function fileGet(file: F): F {
+  File.refcount.add(file, 1);
+  return file;
+}
+
+/** Frees a file that open() refused: nobody has seen it, nothing is flushed. */
+export function fileAbort(file: F): void {
+  dropReferences(file);
+  freeFile(file);
+}
+
+function dropReferences(file: F): void {
+  const mount = File.mount.get(file);
+  if (mount !== 0) mntPut(mount);
+  if ((File.mode.get(file) & FMODE_WRITER) !== 0) Inode.writecount.add(File.inode.get(file), -1);
+}
+
+function freeFile(file: F): void {
+  const dentry = File.dentry.get(file);
+  if (dentry !== 0) dput(dentry);
+  else iput(File.inode.get(file));
+  const label = File.label.get(file);
+  if (label !== 0) freeString(label);
+  free(File, file);
+}
+const fileReclaimer = defineReclaimer("file", (arg) => freeFile(arg as F));
+
+/** What else happens when a file goes away: locks.ts drops its flock, epoll its items. */
+const releaseHooks: ((file: F) => void)[] = [];
+export function onFileRelease(hook: (file: F) => void): void {
+  releaseHooks.push(hook);
+}
+
+const fileReleaser = defineReleaser("file", (arg) => {
+  const file = arg as F;
+  for (const hook of releaseHooks) hook(file);
+  fileOpsOf(File.fops.get(file)).release?.(file);
+  dropReferences(file);
+  callRcu(fileReclaimer, file);
+});
+
+/** Drops a count. The last one queues the release: it runs at the current task's next safe point. */
+export function fput(file: F): void {
+  if (File.refcount.decAndTest(file)) queueRelease(fileReleaser, file);
+}
+
+export const fileAppends = (file: F): boolean => (File.flags.peek(file) & O_APPEND) !== 0;
+
+registerFileOps(FOPS.PATH, {});
+registerSuperOps(SOPS.ANON, { name: "anon_inodefs" });

@@ -1,0 +1,297 @@
+/**
+ * The mount table: one tree of mounts per machine, read under RCU, changed under one lock.
+ *
+ * A mount is found by (parent mount, dentry it covers). The hash chains and the list of all mounts are walked without
+ * locks; a mount that is taken off stays readable until a grace period is over.
+ */
+import {
+  alloc,
+  allocArray,
+  allocString,
+  arrayGet,
+  arrayStore,
+  atomic,
+  callRcu,
+  defineReclaimer,
+  fixed,
+  free,
+  freeString,
+  type Held,
+  listAddTail,
+  listDelRcu,
+  listFirst,
+  listNext,
+  listNode,
+  type Ptr,
+  type Ref,
+  rcu,
+  rcuReadLock,
+  rcuReadUnlock,
+  spinlock,
+  stringText,
+  struct,
+} from "../../rcu/index.ts";
+import { kernelGlobal } from "../global.ts";
+import { EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
+import { MNT_DETACH, MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
+import { S_IFDIR } from "../uapi/stat.ts";
+import { D_MOUNTED, Dentry, dcacheShrinkSuper, dentryInode, dget, dgetLive, dPrune, dput } from "./dcache.ts";
+import { inodeType } from "./inode.ts";
+import { fileSystemType } from "./ops.ts";
+import { SB_DCACHE, SB_RDONLY, Superblock, sbGet, sbPut } from "./super.ts";
+
+const DEAD = -0x4000_0000;
+
+export const Mount = struct("mount", {
+  id: fixed(),
+  sb: fixed<Ref<"superblock">>(),
+  /** What the mount shows: the file system's root, or a folder or file of it (bind). Counted. */
+  root: fixed<Ref<"dentry">>(),
+  source: fixed<Ref<"string">>(),
+  /** MS_RDONLY | MS_NOSUID ... */
+  flags: atomic(),
+  /** One for being attached, one per user (open file, root, cwd, child mount); DEAD after umount. */
+  refcount: atomic(),
+  /** Where it is attached: 0 for the root mount. Counted. */
+  parent: rcu("mount"),
+  mountpoint: rcu("dentry"),
+  next: rcu("mount"),
+  all: listNode(),
+});
+type M = Ref<"mount">;
+type D = Ref<"dentry">;
+
+const BUCKETS = 256;
+const MountTable = struct("mount_table", {
+  lock: spinlock(),
+  buckets: fixed<Ref<"array">>(),
+  all: listNode(),
+  nextId: atomic(),
+  root: rcu("mount"),
+});
+const mountTable = kernelGlobal<Ref<"mount_table">>("mount table");
+
+/** Once per machine, at boot. False when the heap is full. */
+export function mountInit(): boolean {
+  const table = alloc(MountTable);
+  const buckets = allocArray(BUCKETS);
+  if (table === 0 || buckets === 0) return false;
+  MountTable.buckets.init(table, buckets);
+  MountTable.all.init(table);
+  MountTable.nextId.init(table, 1);
+  mountTable.init(table);
+  return true;
+}
+
+const bucketOf = (parent: M, dentry: D): number =>
+  Math.imul(parent ^ Math.imul(dentry, 0x9e3779b1), 0x85ebca6b) >>> 24;
+
+/** The mount that covers `dentry` in `parent`, or 0. Without locks; good for the caller's scope. */
+export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
+  const scope = rcuReadLock();
+  let mount = arrayGet(MountTable.buckets.get(mountTable.get()), bucketOf(parent, dentry)) as Ptr<"mount">;
+  while (mount !== 0) {
+    if (Mount.parent.deref(scope, mount) === parent && Mount.mountpoint.deref(scope, mount) === dentry) break;
+    mount = Mount.next.deref(scope, mount);
+  }
+  rcuReadUnlock();
+  return mount;
+}
+
+export function mntGet(mount: M): void {
+  Mount.refcount.add(mount, 1);
+}
+/** A count for a reader in a scope; false when the mount is gone. */
+export function mntGetLive(mount: M): boolean {
+  for (;;) {
+    const count = Mount.refcount.load(mount);
+    if (count <= 0) return false;
+    if (Mount.refcount.cas(mount, count, count + 1)) return true;
+  }
+}
+export function mntPut(mount: M): void {
+  if (Mount.refcount.add(mount, -1) !== 1) return;
+  if (Mount.refcount.cas(mount, 0, DEAD)) destroy(mount);
+}
+
+export const mountReadOnly = (mount: M): boolean =>
+  (Mount.flags.peek(mount) & MS_RDONLY) !== 0 || (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0;
+
+/** The mount at the bottom of the tree. */
+export const rootMount = (): M => MountTable.root.access(mountTable.get()) as M;
+
+/** A mount of `root`, not attached, one count; takes over the caller's counts of sb and root. 0 when memory is short. */
+function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number): Ptr<"mount"> {
+  const name = allocString(source);
+  if (name === 0) return 0;
+  const mount = alloc(Mount);
+  if (mount === 0) {
+    freeString(name);
+    return 0;
+  }
+  Mount.id.init(mount, MountTable.nextId.add(mountTable.get(), 1));
+  Mount.sb.init(mount, sb);
+  Mount.root.init(mount, root);
+  Mount.source.init(mount, name);
+  Mount.flags.init(mount, flags & MNT_FLAGS);
+  Mount.refcount.init(mount, 1);
+  Superblock.mounts.add(sb, 1);
+  return mount;
+}
+
+/** Mounts a file system without attaching it (pipes, memfd): the mount, or -errno. */
+export function kernMount(type: string, source: string, flags: number, options: string): M | number {
+  const fs = fileSystemType(type);
+  if (fs === undefined) return -ENODEV;
+  const sb = fs.mount(source, flags, options);
+  if (sb < 0) return sb;
+  const root = Superblock.root.get(sb as Ref<"superblock">) as D;
+  dget(root);
+  const mount = mntAlloc(sb as Ref<"superblock">, root, source, flags);
+  if (mount === 0) {
+    dput(root);
+    killSuper(sb as Ref<"superblock">);
+    sbPut(sb as Ref<"superblock">);
+    return -ENOMEM;
+  }
+  return mount;
+}
+
+/** Makes `mount` the root of the machine's tree. Once, at boot. */
+export function setRootMount(mount: M): void {
+  const table = mountTable.get();
+  const held = MountTable.lock.lock(table);
+  listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
+  MountTable.root.assign(held, table, mount);
+  MountTable.lock.unlock(table);
+}
+
+/** Attaches a mount at (parent, dentry), which the caller looked up. 0 or -errno; the mount's count moves to the tree. */
+export function attachMount(mount: M, parent: M, dentry: D): number {
+  const rootIsDir = inodeType(dentryInode(Mount.root.get(mount)) as Ref<"inode">) === S_IFDIR;
+  const pointIsDir = inodeType(dentryInode(dentry) as Ref<"inode">) === S_IFDIR;
+  if (rootIsDir !== pointIsDir) return -ENOTDIR;
+  if (!dgetLive(dentry)) return -ENOENT;
+  if (!mntGetLive(parent)) {
+    dput(dentry);
+    return -EINVAL;
+  }
+  const table = mountTable.get();
+  const held = MountTable.lock.lock(table);
+  Mount.parent.init(mount, parent);
+  Mount.mountpoint.init(mount, dentry);
+  const buckets = MountTable.buckets.get(table);
+  const bucket = bucketOf(parent, dentry);
+  Mount.next.init(mount, arrayGet(buckets, bucket) as Ptr<"mount">);
+  arrayStore(buckets, bucket, mount);
+  Dentry.flags.or(dentry, D_MOUNTED);
+  listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
+  MountTable.lock.unlock(table);
+  return 0;
+}
+
+/** A second view of what (mount, dentry) shows: bind mounts. The new mount, not attached, or -errno. */
+export function cloneMount(mount: M, dentry: D): M | number {
+  if (!dgetLive(dentry)) return -ENOENT;
+  const sb = Mount.sb.get(mount);
+  sbGet(sb);
+  const copy = mntAlloc(sb, dentry, stringText(Mount.source.get(mount)), Mount.flags.peek(mount));
+  if (copy !== 0) return copy;
+  dput(dentry);
+  sbPut(sb);
+  return -ENOMEM;
+}
+
+/** Takes a mount off the tree: -EBUSY while it is in use, unless MNT_DETACH hides it until its last user is gone. */
+export function detachMount(mount: M, flags: number): number {
+  const table = mountTable.get();
+  const held = MountTable.lock.lock(table);
+  const parent = Mount.parent.peek(held, mount);
+  if (parent === 0) {
+    MountTable.lock.unlock(table);
+    return -EINVAL;
+  }
+  if ((flags & MNT_DETACH) === 0) {
+    if (!Mount.refcount.cas(mount, 1, DEAD)) {
+      MountTable.lock.unlock(table);
+      return -EBUSY;
+    }
+    takeOff(held, table, mount);
+    MountTable.lock.unlock(table);
+    destroy(mount);
+    return 0;
+  }
+  // Mounts below it go too: nobody can name them any more.
+  const gone: M[] = [];
+  const collect = (top: M): void => {
+    for (const child of mountsBelow(top)) collect(child);
+    takeOff(held, table, top);
+    gone.push(top);
+  };
+  collect(mount);
+  MountTable.lock.unlock(table);
+  for (const each of gone) mntPut(each);
+  return 0;
+}
+
+function mountsBelow(parent: M): M[] {
+  return allMounts().filter((mount) => Mount.parent.access(mount) === parent);
+}
+
+function takeOff(held: Held, table: Ref<"mount_table">, mount: M): void {
+  const parent = Mount.parent.peek(held, mount) as M;
+  const dentry = Mount.mountpoint.peek(held, mount) as D;
+  const buckets = MountTable.buckets.get(table);
+  const bucket = bucketOf(parent, dentry);
+  const next = Mount.next.peek(held, mount);
+  let at = arrayGet(buckets, bucket) as Ptr<"mount">;
+  if (at === mount) arrayStore(buckets, bucket, next);
+  else {
+    while (at !== 0 && Mount.next.peek(held, at) !== mount) at = Mount.next.peek(held, at);
+    if (at === 0) throw new Error(`mount ${Mount.id.get(mount)} is not in its hash chain`);
+    Mount.next.assign(held, at, next);
+  }
+  listDelRcu(held, Mount.all.at(mount));
+  let covered = false;
+  for (const other of allMounts()) if (Mount.mountpoint.peek(held, other) === dentry) covered = true;
+  if (!covered) Dentry.flags.and(dentry, ~D_MOUNTED);
+}
+
+const freeMount = defineReclaimer("mount", (arg) => {
+  const mount = arg as M;
+  freeString(Mount.source.get(mount));
+  free(Mount, mount);
+});
+
+/** Nobody uses the mount any more. */
+function destroy(mount: M): void {
+  const parent = Mount.parent.access(mount);
+  const mountpoint = Mount.mountpoint.access(mount);
+  const sb = Mount.sb.get(mount);
+  dput(Mount.root.get(mount));
+  if (Superblock.mounts.decAndTest(sb)) killSuper(sb);
+  sbPut(sb);
+  if (mountpoint !== 0) dput(mountpoint);
+  if (parent !== 0) mntPut(parent);
+  callRcu(freeMount, mount);
+}
+
+/** The last mount of a file system is gone: drops its names and its root. */
+function killSuper(sb: Ref<"superblock">): void {
+  const root = Superblock.root.get(sb);
+  if (root === 0) return;
+  if ((Superblock.flags.get(sb) & SB_DCACHE) !== 0) dPrune(root);
+  else dcacheShrinkSuper(sb);
+  Superblock.root.set(sb, 0);
+  dput(root);
+}
+
+/** All attached mounts, oldest first. Walks the list in a read scope: good for the caller's handler. */
+export function allMounts(): M[] {
+  const found: M[] = [];
+  rcuReadLock();
+  const head = MountTable.all.at(mountTable.get());
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) found.push(Mount.all.owner(node));
+  rcuReadUnlock();
+  return found;
+}

@@ -1,0 +1,420 @@
+/**
+ * Path lookup, path_resolution(7): from a path to (mount, dentry), without locks and without counts.
+ *
+ * The whole handler is one read section (safe points are outside handlers), so what a walk found stays readable until
+ * the call ends; whoever keeps it longer takes counts (dgetLive, mntGetLive) and looks again when that fails.
+ *
+ * The rest of the path is kept right-aligned in one buffer: following a symbolic link writes its target in front
+ * of what is left.
+ */
+import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
+import { type Ptr, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { kernelGlobal } from "../global.ts";
+import { current } from "../sched/current.ts";
+import { Task } from "../task/task.ts";
+import { nowNs } from "../time/clock.ts";
+import {
+  EBADF,
+  ELOOP,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOMEM,
+  ENOTDIR,
+  EXDEV,
+} from "../uapi/errno.ts";
+import {
+  AT_FDCWD,
+  MAXSYMLINKS,
+  NAME_MAX,
+  PATH_MAX,
+  RESOLVE_BENEATH,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from "../uapi/fcntl.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
+import {
+  D_MOUNTED,
+  Dentry,
+  dAdd,
+  dentryInode,
+  dentryParent,
+  dgetLive,
+  dInvalidate,
+  dLookup,
+  dput,
+} from "./dcache.ts";
+import { fgetRaw } from "./fdtable.ts";
+import { File } from "./file.ts";
+import { I_DEAD, Inode, inodeLock, inodeUnlock } from "./inode.ts";
+import { lookupMount, Mount } from "./mount.ts";
+import { inodeOpsOf } from "./ops.ts";
+import { inodePermission, MAY_EXEC } from "./permission.ts";
+import { SB_DCACHE, SB_NEGATIVE, SB_REVALIDATE, Superblock } from "./super.ts";
+
+type D = Ref<"dentry">;
+type I = Ref<"inode">;
+
+/** Follow a symbolic link in the last component. */
+export const LOOKUP_FOLLOW = 1;
+/** The result must be a directory. */
+export const LOOKUP_DIRECTORY = 2;
+/** An empty path names dirfd itself (AT_EMPTY_PATH). */
+export const LOOKUP_EMPTY = 4;
+
+/** Where the last lookup ended. Overwritten by the next one: copy what is needed across it. */
+export const nd = {
+  mount: 0 as Ref<"mount">,
+  /** The result; after lookupParent the directory that holds (or would hold) the last component. */
+  dentry: 0 as D,
+  /** Inode of `dentry`. For an empty path on a file without a name it is that file's, and dentry is 0. */
+  inode: 0 as I,
+  /** After lookupParent: what the last component is. */
+  lastType: 0,
+  /** The last component was followed by a slash. */
+  trailing: false,
+};
+export const LAST_NORM = 0;
+/** "." or the root itself: nothing can be made or removed under that name. */
+export const LAST_DOT = 1;
+export const LAST_DOTDOT = 2;
+export const LAST_ROOT = 3;
+
+const SLASH = 47;
+const DOT = 46;
+const SIZE = (MAXSYMLINKS + 2) * PATH_MAX;
+const buf = new Uint8Array(SIZE);
+let pos = SIZE;
+let lastStart = 0;
+let lastEnd = 0;
+let lastHash = 0;
+let links = 0;
+let resolve = 0;
+let rootMount = 0 as Ref<"mount">;
+let rootDentry = 0 as D;
+const encoder = new TextEncoder();
+
+/** Used by lookups without a current task (boot, the host thread). */
+const bootFs = kernelGlobal<Ref<"fsinfo">>("boot fsinfo");
+export function setBootFs(fs: Ref<"fsinfo">): void {
+  bootFs.init(fs);
+}
+/** The fsinfo that paths are resolved in. */
+export function currentFs(): Ref<"fsinfo"> {
+  const task = current();
+  return task === 0 ? bootFs.get() : (Task.fs.access(task) as Ref<"fsinfo">);
+}
+
+/** Puts the path into the buffer. 0, -ENAMETOOLONG. */
+function setPath(path: string | Uint8Array): number {
+  if (typeof path === "string") {
+    let ascii = path.length < PATH_MAX;
+    const start = SIZE - path.length;
+    for (let i = 0; ascii && i < path.length; i++) {
+      const code = path.charCodeAt(i);
+      if (code >= 0x80) ascii = false;
+      else buf[start + i] = code;
+    }
+    if (ascii) {
+      pos = start;
+      return 0;
+    }
+    return setPath(encoder.encode(path));
+  }
+  if (path.length >= PATH_MAX) return -ENAMETOOLONG;
+  pos = SIZE - path.length;
+  buf.set(path, pos);
+  return 0;
+}
+
+/** Sets root and starting point. 0 or -errno. */
+function start(dirfd: number, flags: number): number {
+  const scope = rcuReadLock();
+  const fs = currentFs();
+  const root = FsInfo.root.deref(scope, fs) as FsPath;
+  rootMount = Path.mount.get(root);
+  rootDentry = Path.dentry.get(root);
+  let result = 0;
+  const absolute = pos < SIZE && buf[pos] === SLASH;
+  if (absolute && (resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) === 0) {
+    nd.mount = rootMount;
+    nd.dentry = rootDentry;
+  } else if (dirfd === AT_FDCWD) {
+    const cwd = FsInfo.cwd.deref(scope, fs) as FsPath;
+    nd.mount = Path.mount.get(cwd);
+    nd.dentry = Path.dentry.get(cwd);
+  } else {
+    const task = current();
+    const file = task === 0 ? -EBADF : fgetRaw(Task.files.access(task) as Ref<"files">, dirfd);
+    if (file < 0) result = file;
+    else {
+      const dentry = File.dentry.get(file as Ref<"file">);
+      nd.mount = File.mount.get(file as Ref<"file">) as Ref<"mount">;
+      nd.dentry = dentry as D;
+      nd.inode = File.inode.get(file as Ref<"file">);
+      if (dentry === 0 && pos < SIZE) result = -ENOTDIR;
+    }
+  }
+  rcuReadUnlock();
+  if (result < 0) return result;
+  if (nd.dentry !== 0) nd.inode = dentryInode(nd.dentry) as I;
+  if (pos === SIZE && (flags & LOOKUP_EMPTY) === 0) return -ENOENT;
+  if ((resolve & RESOLVE_BENEATH) !== 0 && absolute) return -EXDEV;
+  if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0) {
+    rootMount = nd.mount;
+    rootDentry = nd.dentry;
+  }
+  return 0;
+}
+
+/** Where lookups of this thread were when a caller walks on: resolve flags for openat2. */
+export function setResolve(flags: number): void {
+  resolve = flags;
+}
+
+/** Resolves a whole path into nd.mount, nd.dentry, nd.inode. 0 or -errno. */
+export function pathLookup(dirfd: number, path: string | Uint8Array, flags = LOOKUP_FOLLOW): number {
+  let error = setPath(path);
+  if (error < 0) return error;
+  links = 0;
+  error = start(dirfd, flags);
+  if (error < 0 || pos === SIZE) return error < 0 ? error : checkDirectory(flags, false);
+  return walk(flags, false);
+}
+
+/**
+ * Resolves all but the last component: nd.mount, nd.dentry, nd.inode are the directory (searchable, checked), and
+ * lookupLast, followLast and lastName speak of the last component.
+ */
+export function lookupParent(dirfd: number, path: string | Uint8Array): number {
+  let error = setPath(path);
+  if (error < 0) return error;
+  links = 0;
+  error = start(dirfd, 0);
+  return error < 0 ? error : walk(0, true);
+}
+
+/** A private copy of the last component's bytes. */
+export const lastName = (): Uint8Array => buf.slice(lastStart, lastEnd);
+export const lastNameHash = (): number => lastHash;
+
+/** Looks the last component up in nd.dentry: dentry (perhaps negative), 0 for nothing, or -errno. Crosses no mounts. */
+export const lookupLast = (): Ptr<"dentry"> | number => lookupIn(nd.dentry, nd.inode, lastHash, lastStart, lastEnd);
+
+/** The last component is this symbolic link, and is to be followed: goes on to the parent of where it leads. */
+export function followLast(dentry: D): number {
+  if (lastEnd !== pos) pos = lastEnd;
+  const error = followLink(dentryInode(dentry) as I);
+  return error < 0 ? error : walk(0, true);
+}
+
+/** Moves nd onto a child that was looked up, and down into what is mounted there. */
+export function stepInto(dentry: D): void {
+  let at = dentry;
+  while ((Dentry.flags.peek(at) & D_MOUNTED) !== 0) {
+    const mount = lookupMount(nd.mount, at);
+    if (mount === 0) break;
+    nd.mount = mount;
+    at = Mount.root.get(mount);
+  }
+  nd.dentry = at;
+  nd.inode = dentryInode(at) as I;
+}
+
+function walk(flags: number, parentOnly: boolean): number {
+  for (;;) {
+    let slash = false;
+    while (pos < SIZE && buf[pos] === SLASH) {
+      pos++;
+      slash = true;
+    }
+    if (pos === SIZE) {
+      if (!parentOnly) return checkDirectory(flags, slash);
+      nd.lastType = LAST_ROOT;
+      nd.trailing = slash;
+      lastStart = lastEnd = pos;
+      return 0;
+    }
+    const dir = nd.inode;
+    if ((Inode.mode.peek(dir) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
+    const denied = inodePermission(dir, MAY_EXEC);
+    if (denied < 0) return denied;
+    const from = pos;
+    let hash = 0x811c9dc5;
+    let end = pos;
+    for (; end < SIZE; end++) {
+      const byte = buf[end]!;
+      if (byte === SLASH) break;
+      hash = Math.imul(hash ^ byte, 0x01000193);
+    }
+    hash |= 0;
+    if (end - from > NAME_MAX) return -ENAMETOOLONG;
+    pos = end;
+    const type =
+      buf[from] !== DOT
+        ? LAST_NORM
+        : end - from === 1
+          ? LAST_DOT
+          : end - from === 2 && buf[from + 1] === DOT
+            ? LAST_DOTDOT
+            : LAST_NORM;
+    let after = end;
+    while (after < SIZE && buf[after] === SLASH) after++;
+    const last = after === SIZE;
+    if (last && parentOnly) {
+      nd.lastType = type;
+      nd.trailing = after > end;
+      lastStart = from;
+      lastEnd = end;
+      lastHash = hash;
+      return 0;
+    }
+    if (type === LAST_DOT) continue;
+    if (type === LAST_DOTDOT) {
+      const error = followDotDot();
+      if (error < 0) return error;
+      continue;
+    }
+    const child = lookupIn(nd.dentry, dir, hash, from, end);
+    if (child < 0) return child;
+    if (child === 0) return -ENOENT;
+    const inode = dentryInode(child as D);
+    if (inode === 0) return -ENOENT;
+    if ((Inode.mode.peek(inode) & S_IFMT) === S_IFLNK && (!last || after > end || (flags & LOOKUP_FOLLOW) !== 0)) {
+      const error = followLink(inode);
+      if (error < 0) return error;
+      continue;
+    }
+    const mount = nd.mount;
+    stepInto(child as D);
+    if ((resolve & RESOLVE_NO_XDEV) !== 0 && nd.mount !== mount) return -EXDEV;
+  }
+}
+
+function checkDirectory(flags: number, slash: boolean): number {
+  if (!slash && (flags & LOOKUP_DIRECTORY) === 0) return 0;
+  return (Inode.mode.peek(nd.inode) & S_IFMT) === S_IFDIR ? 0 : -ENOTDIR;
+}
+
+function followDotDot(): number {
+  let mount = nd.mount;
+  let dentry = nd.dentry;
+  for (;;) {
+    if (mount === rootMount && dentry === rootDentry) {
+      if ((resolve & RESOLVE_BENEATH) !== 0) return -EXDEV;
+      break;
+    }
+    if (dentry !== Mount.root.get(mount)) {
+      dentry = dentryParent(dentry);
+      break;
+    }
+    const parent = Mount.parent.access(mount);
+    if (parent === 0) break;
+    if ((resolve & RESOLVE_NO_XDEV) !== 0) return -EXDEV;
+    dentry = Mount.mountpoint.access(mount) as D;
+    mount = parent;
+  }
+  nd.mount = mount;
+  stepInto(dentry);
+  return 0;
+}
+
+/** Replaces the component that was just read by the link's target. */
+function followLink(inode: I): number {
+  if (++links > MAXSYMLINKS || (resolve & RESOLVE_NO_SYMLINKS) !== 0) return -ELOOP;
+  const ops = inodeOpsOf(Inode.iops.get(inode));
+  if (ops.followLink !== undefined) {
+    const mount = nd.mount;
+    const error = ops.followLink(inode, nd);
+    if (error < 0) return error;
+    if (error === 0) {
+      if ((resolve & RESOLVE_NO_MAGICLINKS) !== 0) return -ELOOP;
+      if ((resolve & (RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0 && nd.mount !== mount) return -EXDEV;
+      nd.inode = dentryInode(nd.dentry) as I;
+      return 0;
+    }
+  }
+  const target = ops.readlink?.(inode) ?? -ENOENT;
+  if (typeof target === "number") return target;
+  if (target.length === 0) return -ENOENT;
+  if (pos - target.length < 0) return -ENAMETOOLONG;
+  pos -= target.length;
+  buf.set(target, pos);
+  if (target[0] !== SLASH) return 0;
+  if ((resolve & RESOLVE_BENEATH) !== 0) return -EXDEV;
+  nd.mount = rootMount;
+  nd.dentry = rootDentry;
+  nd.inode = dentryInode(rootDentry) as I;
+  return 0;
+}
+
+/** A child by name: the dentry (perhaps negative), 0 for nothing, or -errno. */
+function lookupIn(parent: D, dir: I, hash: number, from: number, end: number): Ptr<"dentry"> | number {
+  const child = dLookup(parent, hash, buf, from, end);
+  const sb = Inode.sb.get(dir);
+  const flags = Superblock.flags.get(sb);
+  if (child !== 0) {
+    if ((flags & SB_REVALIDATE) === 0 || stillValid(sb, dir, child, from, end)) return child;
+    const held = inodeLock(dir);
+    void held;
+    dInvalidate(parent, child);
+    inodeUnlock(dir);
+  }
+  if ((flags & SB_DCACHE) !== 0) return 0;
+  return lookupSlow(parent, dir, hash, buf, from, end);
+}
+
+function stillValid(sb: Ref<"superblock">, dir: I, child: D, from: number, end: number): boolean {
+  if ((Dentry.flags.peek(child) & D_MOUNTED) !== 0) return true;
+  const validity = Superblock.validity.get(sb);
+  const now = validity === 0 ? 0 : nowNs();
+  if (now - Dentry.checked.get(child) < validity * 1000) return true;
+  const ops = inodeOpsOf(Inode.iops.get(dir));
+  if (ops.revalidate !== undefined && !ops.revalidate(dir, buf.subarray(from, end), dentryInode(child))) return false;
+  Dentry.checked.set(child, now);
+  return true;
+}
+
+/** Asks the file system, under the directory's lock, and caches the answer. */
+function lookupSlow(
+  parent: D,
+  dir: I,
+  hash: number,
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+): Ptr<"dentry"> | number {
+  const held = inodeLock(dir);
+  const result = lookupLocked(held, parent, dir, hash, bytes, from, end);
+  inodeUnlock(dir);
+  if (result > 0) dput(result as D); // The handler is a read section: it stays readable.
+  return result;
+}
+
+/**
+ * A child by name with the directory's lock held: a dentry *with a count*, 0 when there is nothing (and negative
+ * entries are not kept), or -errno.
+ */
+export function lookupLocked(
+  held: number,
+  parent: D,
+  dir: I,
+  hash: number,
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+): Ptr<"dentry"> | number {
+  if ((Inode.state.peek(dir) & I_DEAD) !== 0) return -ENOENT;
+  const cached = dLookup(parent, hash, bytes, from, end);
+  if (cached !== 0 && dgetLive(cached)) return cached;
+  const ops = inodeOpsOf(Inode.iops.get(dir));
+  if (ops.lookup === undefined) return 0;
+  const inode = ops.lookup(dir, bytes.subarray(from, end));
+  if (inode < 0) return inode;
+  if (inode === 0 && (Superblock.flags.get(Inode.sb.get(dir)) & SB_NEGATIVE) === 0) return 0;
+  const dentry = dAdd(held as never, parent, inode as Ptr<"inode">, hash, bytes, from, end);
+  if (dentry === 0) return -ENOMEM;
+  if (Superblock.validity.get(Inode.sb.get(dir)) !== 0) Dentry.checked.set(dentry, nowNs());
+  return dentry;
+}
