@@ -8,7 +8,7 @@
  */
 import { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
-import { IDLE_NESTING, nesting, setNesting } from "./scope.ts";
+import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 
 const STATE_MASK = 3;
 
@@ -88,9 +88,9 @@ function bump(counter: number): void {
  * outside of any read scope.
  */
 export function rcuQuiescent(): void {
-  if (nesting !== 0) {
-    if (nesting < 0) return; // Idle: quiescent all the while.
-    throw new Error(`quiescent state inside a read scope (nesting ${nesting})`);
+  if (rcuNesting() !== 0) {
+    checkNesting();
+    return; // Idle: quiescent all the while.
   }
   const base = slotBase(slot);
   const seq = Atomics.load(i32, RCU.GP_SEQ); // [D]

@@ -23,7 +23,7 @@ import {
 } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { bindViews, i32, slot, type Views } from "./memory.ts";
-import { nesting } from "./scope.ts";
+import { rcuNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
 /** What another worker needs to attach: goes through workerData or postMessage. */
@@ -106,7 +106,7 @@ export class Heap implements Views {
   /** Makes this the heap that struct accessors of this thread work on. */
   use(): this {
     if (i32 === this.i32 && slot === this.#slot) return this;
-    if (nesting > 0)
+    if (rcuNesting() > 0)
       throw new HeapError("use() inside a read scope: close the scope of the other heap first");
     bindViews(this, this.#slot, this.#owner);
     rebindScope();

@@ -1,24 +1,23 @@
 /** The public face of the RCU subsystem: `sternix/rcu`. */
 export * from "./array.ts";
 export * from "./atomic.ts";
-export {
-  callRcu,
-  defineReclaimer,
-  type ForceNotifier,
-  forceQuiescentStates,
-  kfreeArrayRcu,
-  kfreeRcu,
-  kfreeStringRcu,
-  type Reclaimer,
-  rcuIdleEnter,
-  rcuIdleExit,
-  rcuRunCallbacks,
-  setForceNotifier,
-} from "./callback.ts";
+export { callRcu, kfreeArrayRcu, kfreeRcu, kfreeStringRcu, rcuRunCallbacks } from "./callback.ts";
 export * from "./fields.ts";
+export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
+export { HeapFullError, StaleReferenceError } from "./hash-table.ts";
+export {
+  FULL,
+  INSERTED,
+  RcuHashMap,
+  RcuHashMapGuard,
+  type RcuHashMapOptions,
+  UPDATED,
+} from "./hashmap.ts";
 export * from "./heap.ts";
+export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 export { brokenLocks, locksHeld, ownerIsDead } from "./lock.ts";
+export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";
 export { rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";

@@ -88,6 +88,9 @@ export const SLOT_RCU = {
   RELEASES: 20,
   CALLBACKS: 21,
   FLOODS: 22,
+  /** Reader-writer locks that the slot holds for reading: their words, 0 where free. */
+  READ_HELD: 24,
+  READ_HELD_MAX: 8,
   /** CBLIST of this slot: the owner's alone, except the two counters, which barriers read. */
   LIST: 32,
   /** gpSeq when the owner last looked. */

@@ -6,8 +6,8 @@
  * nothing hangs when threads outnumber cores. Sleepers wake every LOCK_CHECK_MS to see whether the owner's slot has
  * died; then they take the lock over: what it protects may be half-changed, which `brokenLocks` counts.
  */
-import { SLOT, SLOT_ACTIVE } from "./layout.ts";
-import { i32, ownerId } from "./memory.ts";
+import { SLOT, SLOT_ACTIVE, SLOT_RCU } from "./layout.ts";
+import { i32, ownerId, slot } from "./memory.ts";
 
 const WAITERS = 0x8000_0000 | 0;
 const OWNER = 0x7fff_ffff;
@@ -75,24 +75,51 @@ function lockSlow(word: number): void {
 }
 
 // A reader-writer lock is two words: [writer lock, reader count]. Writers are preferred: a reader that finds the
-// writer word taken waits behind it, so a stream of readers cannot starve an update.
+// writer word taken waits behind it, so a stream of readers cannot starve an update. Readers note in their slot which
+// locks they hold: when a thread dies, reap() takes its counts back.
+
+const heldSlot = (): number => SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.READ_HELD;
 
 export function readLockWord(word: number): void {
+  let note = heldSlot();
+  const end = note + SLOT_RCU.READ_HELD_MAX;
+  while (i32[note] !== 0)
+    if (++note === end) throw new Error(`${SLOT_RCU.READ_HELD_MAX} read locks held already`);
   for (;;) {
     Atomics.add(i32, word + 1, 1);
+    i32[note] = word;
     if (Atomics.load(i32, word) === 0) {
       locksHeld++;
       return;
     }
-    if (Atomics.sub(i32, word + 1, 1) === 1) Atomics.notify(i32, word + 1, 1);
+    i32[note] = 0;
+    dropReader(word);
     lockWord(word); // Queue behind the writer, then try again.
     unlockWord(word);
   }
 }
 
 export function readUnlockWord(word: number): void {
+  let note = heldSlot();
+  const end = note + SLOT_RCU.READ_HELD_MAX;
+  while (i32[note] !== word) if (++note === end) throw new Error(`read unlock of word ${word}: not held`);
   locksHeld--;
+  i32[note] = 0;
+  dropReader(word);
+}
+
+function dropReader(word: number): void {
   if (Atomics.sub(i32, word + 1, 1) === 1 && Atomics.load(i32, word) !== 0) Atomics.notify(i32, word + 1, 1);
+}
+
+/** The thread of slot `of` is dead: its read locks are released. */
+export function dropReadLocks(of: number): void {
+  const base = SLOT.BASE + of * SLOT.WORDS + SLOT_RCU.READ_HELD;
+  for (let note = base; note < base + SLOT_RCU.READ_HELD_MAX; note++) {
+    const word = i32[note]!;
+    i32[note] = 0;
+    if (word !== 0) dropReader(word);
+  }
 }
 
 export function writeLockWord(word: number): void {

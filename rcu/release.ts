@@ -3,13 +3,14 @@
  * code that may not do it on the spot and drained at the same safe points as RCU callbacks, which are another pool:
  * a release waits for no grace period.
  */
-import { RcuHead } from "./callback.ts";
+
 import { slotBase } from "./grace-period.ts";
 import { CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { RcuHead } from "./reclaim.ts";
 import { hashName, type Ref } from "./ref.ts";
-import { nesting } from "./scope.ts";
+import { rcuNesting } from "./scope.ts";
 import { alloc, free } from "./struct.ts";
 
 /** A cleanup function, known by its name in every worker. */
@@ -67,7 +68,7 @@ export function releasesPending(): boolean {
  */
 export function drainReleases(context: number): number {
   if (!releasesPending()) return 0;
-  if (nesting > 0) throw new Error("drainReleases inside a read scope");
+  if (rcuNesting() > 0) throw new Error("drainReleases inside a read scope");
   let ran = 0;
   for (let pass = 1; ; pass++) {
     const done = releasePass(context);

@@ -3,7 +3,8 @@
  * state and sleeps on gpSeq, so nothing hangs when threads outnumber cores; all callers that wait for the same
  * grace period share it.
  */
-import { forceQuiescentStates, inCallback, runSome } from "./callback.ts";
+import { inCallback, runSome } from "./callback.ts";
+import { forceQuiescentStates } from "./force.ts";
 import {
   goActive,
   goIdle,
@@ -19,7 +20,7 @@ import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import type { Brand } from "./ref.ts";
-import { nesting } from "./scope.ts";
+import { rcuNesting } from "./scope.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
 
 /** Loads of gpSeq before the first sleep: about 2 us, the time in which a quick grace period ends. */
@@ -31,7 +32,7 @@ const CHECK_MS = 100;
 export type GpCookie = Brand<"grace period cookie">;
 
 function assertMayWait(what: string): void {
-  if (nesting > 0) throw new Error(`${what} inside a read scope would wait for itself`);
+  if (rcuNesting() > 0) throw new Error(`${what} inside a read scope would wait for itself`);
   if (inCallback()) throw new Error(`${what} inside an RCU callback would wait for itself`);
   if (locksHeld !== 0) throw new Error(`${what} with ${locksHeld} lock(s) held`);
 }
@@ -54,7 +55,7 @@ function waitForGp(stamp: number): void {
 }
 
 function waitIdle(stamp: number, expedited: boolean): void {
-  const active = nesting === 0;
+  const active = rcuNesting() === 0;
   if (active) goIdle();
   try {
     requestGp(stamp);
@@ -122,7 +123,7 @@ export function rcuBarrier(): void {
 
 function awaitRun(lists: number[], counts: number[]): void {
   Atomics.add(i32, RCU.BARRIER_WAITERS, 1);
-  const active = nesting === 0;
+  const active = rcuNesting() === 0;
   try {
     for (;;) {
       const event = Atomics.load(i32, RCU.BARRIER_EVENT);
