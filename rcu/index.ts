@@ -16,7 +16,7 @@ export {
 } from "./hashmap.ts";
 export * from "./heap.ts";
 export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-export { brokenLocks, locksHeld, ownerIsDead } from "./lock.ts";
+export { brokenLocks, locksHeld, ownerIsDead, setLockSleepHooks } from "./lock.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";

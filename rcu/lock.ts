@@ -19,6 +19,26 @@ export let brokenLocks = 0;
 /** Locks that this thread holds now: zero wherever it may sleep or switch tasks. */
 export let locksHeld = 0;
 
+const nothing = (): void => {};
+let beforeSleep = nothing;
+let afterSleep = nothing;
+/**
+ * What this thread does around each sleep for a lock. The kernel's CPUs say there that nobody need wait for them to
+ * drop stale translations (kernel/mm/tlb.ts). `after` runs before the lock is taken and may take other locks.
+ */
+export function setLockSleepHooks(before: () => void, after: () => void): void {
+  beforeSleep = before;
+  afterSleep = after;
+}
+
+/** Atomics.wait between the hooks. */
+function sleepOn(word: number, value: number): "ok" | "not-equal" | "timed-out" {
+  beforeSleep();
+  const result = Atomics.wait(i32, word, value, LOCK_CHECK_MS);
+  afterSleep();
+  return result;
+}
+
 /** Whether the thread that wrote this owner id is gone. */
 export function ownerIsDead(owner: number): boolean {
   const base = SLOT.BASE + ((owner & 0xff) - 1) * SLOT.WORDS;
@@ -64,7 +84,7 @@ function lockSlow(word: number): void {
     }
     if ((seen & OWNER) === ownerId) throw new Error(`deadlock: word ${word} is already held by this thread`);
     if (seen > 0 && Atomics.compareExchange(i32, word, seen, seen | WAITERS) !== seen) continue;
-    if (Atomics.wait(i32, word, seen | WAITERS, LOCK_CHECK_MS) !== "timed-out") continue;
+    if (sleepOn(word, seen | WAITERS) !== "timed-out") continue;
     const owner = seen & OWNER;
     if (!ownerIsDead(owner)) continue;
     if (Atomics.compareExchange(i32, word, seen | WAITERS, ownerId | WAITERS) === (seen | WAITERS)) {
@@ -127,7 +147,7 @@ export function writeLockWord(word: number): void {
   for (;;) {
     const readers = Atomics.load(i32, word + 1);
     if (readers === 0) return;
-    Atomics.wait(i32, word + 1, readers, LOCK_CHECK_MS);
+    sleepOn(word + 1, readers);
   }
 }
 
