@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { packTar } from "modern-tar";
 import { Failure } from "../../userland/cli/failure.ts";
 import {
@@ -50,10 +50,8 @@ const withLock = (integrity: string) => {
   return from;
 };
 
-const failureOf = async (t: { throwsAsync: typeof Promise.prototype.then } | any, work: Promise<unknown>) => {
-  const error = await t.throwsAsync(work, { instanceOf: Failure });
-  return error as Failure;
-};
+const failureOf = async (t: ExecutionContext, work: Promise<unknown>): Promise<Failure> =>
+  (await t.throwsAsync(work, { instanceOf: Failure })) as Failure;
 
 test("the name, version and path of a program are told apart", (t) => {
   t.deepEqual(parseNpmProgram("npm:@a/b@1.0.0/bin/x"), { name: "@a/b", version: "1.0.0", path: "bin/x" });
