@@ -1,4 +1,4 @@
-/** Links the fuzzer's items into a static riscv64 ELF: one segment for code (writable, it modifies itself), one for data. */
+/** Links the fuzzer's items into a static riscv64 ELF: segments for code (writable, it modifies itself), data and constants. */
 
 /** An instruction that names another item; `encode` gets the distance from itself to that item's start. */
 export interface Reference {
@@ -23,8 +23,13 @@ export interface Item {
 export const CODE_BASE = 0x10000;
 export const DATA_BASE = 0x40000;
 export const DATA_BYTES = 0x4000;
+/** Zeroes behind the data that nothing dumps, for a signal stack; then a read-only page, then nothing. */
+export const ZERO_BYTES = 0x6000;
+export const READ_ONLY_BASE = DATA_BASE + DATA_BYTES + ZERO_BYTES;
+export const READ_ONLY_BYTES = 0x1000;
 
-const HEADER = 64 + 2 * 56;
+const SEGMENTS = 3;
+const HEADER = 64 + SEGMENTS * 56;
 
 const sizeOf = (instruction: Instruction): number =>
   typeof instruction === "number" ? ((instruction & 3) === 3 ? 4 : 2) : instruction.bytes;
@@ -80,7 +85,7 @@ export function writeElf(
   const code = link(items, kept);
   if (CODE_BASE + HEADER + code.length > DATA_BASE) throw new Error("program too long");
   const dataOffset = (HEADER + code.length + 0xfff) & ~0xfff;
-  const file = new Uint8Array(dataOffset + data.length);
+  const file = new Uint8Array(dataOffset + data.length + READ_ONLY_BYTES);
   const view = new DataView(file.buffer);
   file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   view.setUint16(16, 2, true); // ET_EXEC
@@ -91,8 +96,8 @@ export function writeElf(
   view.setUint32(48, 5, true); // RVC, double-float ABI
   view.setUint16(52, 64, true);
   view.setUint16(54, 56, true);
-  view.setUint16(56, 2, true);
-  const header = (n: number, flags: number, offset: number, address: number, bytes: number) => {
+  view.setUint16(56, SEGMENTS, true);
+  const header = (n: number, flags: number, offset: number, address: number, bytes: number, zeroes = 0) => {
     const at = 64 + n * 56;
     view.setUint32(at, 1, true); // PT_LOAD
     view.setUint32(at + 4, flags, true);
@@ -100,12 +105,14 @@ export function writeElf(
     view.setBigUint64(at + 16, BigInt(address), true);
     view.setBigUint64(at + 24, BigInt(address), true);
     view.setBigUint64(at + 32, BigInt(bytes), true);
-    view.setBigUint64(at + 40, BigInt(bytes), true);
+    view.setBigUint64(at + 40, BigInt(bytes + zeroes), true);
     view.setBigUint64(at + 48, 0x1000n, true);
   };
   header(0, 7, 0, CODE_BASE, HEADER + code.length);
-  header(1, 6, dataOffset, DATA_BASE, data.length);
+  header(1, 6, dataOffset, DATA_BASE, data.length, ZERO_BYTES);
+  header(2, 4, dataOffset + data.length, READ_ONLY_BASE, READ_ONLY_BYTES);
   file.set(code, HEADER);
   file.set(data, dataOffset);
+  file.set(data.subarray(data.length - READ_ONLY_BYTES), dataOffset + data.length);
   return file;
 }

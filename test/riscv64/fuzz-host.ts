@@ -1,5 +1,5 @@
 /**
- * The smallest kernel that can run a fuzz program on the engine: two segments on scattered frames, write and exit. It is made
+ * The smallest kernel that can run a fuzz program on the engine: a few segments on scattered frames, write and exit. It is made
  * to be unpleasant: some system calls go the slow way, needResched is set in the middle of things, TLBs are flushed.
  */
 
@@ -14,12 +14,16 @@ import {
   type UserModeHost,
 } from "../../kernel/usermode.ts";
 import { Random } from "./fpu-operands.ts";
+import { CODE_BASE, DATA_BASE } from "./fuzz-elf.ts";
+import { CONTEXT_BYTES } from "./fuzz-faults.ts";
 
 const PAGE = 4096;
 const ENOSYS = 38;
 const EFAULT = 14;
 const SYS_WRITE = 64;
 const SYS_EXIT = 93;
+const SYS_SIGALTSTACK = 132;
+const SYS_RT_SIGACTION = 134;
 const FRAMES = 512;
 
 /** What became of a run. */
@@ -33,6 +37,7 @@ interface Segment {
   start: number;
   end: number;
   writable: boolean;
+  executable: boolean;
 }
 
 export class FuzzHost implements UserModeHost {
@@ -47,6 +52,7 @@ export class FuzzHost implements UserModeHost {
   #segments: Segment[] = [];
   #output: Uint8Array[] = [];
   #exited = false;
+  #handlers = 0;
   #space = 0;
   #calls = 0;
   #whim: Random = new Random(0);
@@ -67,6 +73,7 @@ export class FuzzHost implements UserModeHost {
     this.#whim = new Random(seed);
     this.#output = [];
     this.#exited = false;
+    this.#handlers = 0;
     this.#calls = 0;
     const entry = this.#load(elf);
     this.#bytes.fill(0, this.#regs, this.#regs + USER_REGS.BYTES);
@@ -101,12 +108,44 @@ export class FuzzHost implements UserModeHost {
         case EXIT.LEAVE:
           if (this.#exited) return "exited";
           break;
-        default: {
-          const name = Object.entries(EXIT).find(([, value]) => value === reason)?.[0] ?? `reason ${reason}`;
-          return `${name} at ${pc.toString(16)}`;
-        }
+        case EXIT.FAULT:
+        case EXIT.ILLEGAL:
+        case EXIT.BREAKPOINT:
+          if (this.#handlers === 0) return this.#stopped(reason, pc);
+          this.#signal(Number(pc));
+          break;
+        default:
+          return this.#stopped(reason, pc);
       }
     }
+  }
+
+  #stopped(reason: number, pc: bigint): string {
+    const name = Object.entries(EXIT).find(([, value]) => value === reason)?.[0] ?? `reason ${reason}`;
+    return `${name} at ${pc.toString(16)}`;
+  }
+
+  /** Does what a fuzz program's own handler does under qemu: writes the machine context and skips the instruction. */
+  #signal(pc: number): void {
+    const x = this.#regs + USER_REGS.X;
+    const f = this.#regs + USER_REGS.F;
+    const context = new Uint8Array(CONTEXT_BYTES);
+    new DataView(context.buffer).setBigUint64(
+      0,
+      this.#view.getBigUint64(this.#regs + USER_REGS.PC, true),
+      true,
+    );
+    context.set(this.#bytes.subarray(x + 8, x + 256), 8);
+    context.set(this.#bytes.subarray(f, f + 256), 256);
+    context.set(this.#bytes.subarray(this.#regs + USER_REGS.FCSR, this.#regs + USER_REGS.FCSR + 4), 512);
+    this.#output.push(context);
+    if (pc < CODE_BASE || pc >= DATA_BASE) {
+      // A jump to nowhere: back to where it came from.
+      this.#setPc(Number(this.#view.getBigUint64(x + 8, true)));
+      return;
+    }
+    const low = this.#bytes[this.#pages.get(pc - (pc % PAGE))! + (pc % PAGE)]!;
+    this.#setPc(pc + ((low & 3) === 3 ? 4 : 2));
   }
 
   #setPc(pc: number): void {
@@ -125,17 +164,16 @@ export class FuzzHost implements UserModeHost {
       const offset = Number(view.getBigUint64(at + 8, true));
       const start = Number(view.getBigUint64(at + 16, true));
       const bytes = Number(view.getBigUint64(at + 32, true));
-      this.#segments.push({ start, end: start + bytes, writable: (flags & 2) !== 0 });
-      for (let page = start; page < start + bytes; page += PAGE) {
+      const end = start + Number(view.getBigUint64(at + 40, true));
+      this.#segments.push({ start, end, writable: (flags & 2) !== 0, executable: (flags & 1) !== 0 });
+      for (let page = start; page < end; page += PAGE) {
         // Neighbours in the address space are not neighbours in memory: every other page from the far end.
         const frame = this.#frames + (used % 2 === 0 ? used : FRAMES - used) * PAGE;
         used++;
         this.#pages.set(page, frame);
         this.#bytes.fill(0, frame, frame + PAGE);
-        this.#bytes.set(
-          elf.subarray(offset + page - start, Math.min(offset + bytes, offset + page - start + PAGE)),
-          frame,
-        );
+        const from = offset + page - start;
+        this.#bytes.set(elf.subarray(from, Math.max(from, Math.min(offset + bytes, from + PAGE))), frame);
       }
     }
     return Number(view.getBigUint64(24, true));
@@ -143,9 +181,12 @@ export class FuzzHost implements UserModeHost {
 
   translate(va: number, access: number): number {
     const frame = this.#pages.get(va - (va % PAGE));
-    const segment = this.#segments.find(({ start, end }) => va >= start - (start % PAGE) && va < end + PAGE);
+    const segment = this.#segments.find(
+      ({ start, end }) => va >= start - (start % PAGE) && va < Math.ceil(end / PAGE) * PAGE,
+    );
     if (frame === undefined || segment === undefined) return -EFAULT;
     if ((access & ACCESS.WRITE) !== 0 && !segment.writable) return -EFAULT;
+    if ((access & ACCESS.EXEC) !== 0 && !segment.executable) return -EFAULT;
     if (this.#whim.below(4) === 0) this.#view.setInt32(this.cpuArea + CPU_NEED_RESCHED, 1, true);
     // Like a page before copy-on-write: not every load makes it writable.
     const mayWrite = (access & ACCESS.WRITE) !== 0 || this.#whim.below(2) === 0;
@@ -178,6 +219,8 @@ export class FuzzHost implements UserModeHost {
     const x = (n: number): bigint => this.#view.getBigUint64(this.#regs + USER_REGS.X + 8 * n, true);
     const nr = Number(x(17));
     let result = -ENOSYS;
+    if (nr === SYS_RT_SIGACTION) this.#handlers++;
+    if (nr === SYS_RT_SIGACTION || nr === SYS_SIGALTSTACK) result = 0;
     if (nr === SYS_EXIT) this.#exited = true;
     if (nr === SYS_WRITE) {
       const from = Number(x(11));

@@ -24,9 +24,9 @@ export interface Place {
 
 export type Make = (g: Random, place: Place) => Instruction[];
 
-const free = (g: Random): number => g.pick(FREE);
-const source = (g: Random): number => (g.below(8) === 0 ? g.pick([0, SP, S0, S1]) : free(g));
-const target = (g: Random): number => (g.below(24) === 0 ? 0 : free(g));
+export const free = (g: Random): number => g.pick(FREE);
+export const source = (g: Random): number => (g.below(8) === 0 ? g.pick([0, SP, S0, S1]) : free(g));
+export const target = (g: Random): number => (g.below(24) === 0 ? 0 : free(g));
 const freg = (g: Random): number => g.below(32);
 /** Mostly singles (0) live in even registers and doubles (1) in odd ones: mixed up, nearly all results would be NaN. */
 const fregOf = (g: Random, fmt: number): number => (g.below(8) === 0 ? freg(g) : g.below(16) * 2 + fmt);
@@ -327,7 +327,7 @@ const branch = (f3: number, rs1: number, rs2: number, to: number): Reference => 
   bytes: 4,
   encode: (offset) => rv.b(f3, rs1, rs2, offset),
 });
-const jump = (rd: number, to: number): Reference => ({
+export const jump = (rd: number, to: number): Reference => ({
   to,
   bytes: 4,
   encode: (offset) => rv.jal(rd, offset),
@@ -349,7 +349,7 @@ const shortJump = (to: number): Reference => ({
 });
 
 /** rd = address of item `to`: auipc and addi. */
-const la = (rd: number, to: number): Instruction[] => [
+export const la = (rd: number, to: number): Instruction[] => [
   { to, bytes: 4, encode: (offset) => rv.auipc(rd, rv.hi20(offset)) },
   { to, bytes: 4, encode: (offset) => rv.addi(rd, rd, rv.lo12(offset + 4)) },
 ];

@@ -1,10 +1,11 @@
-/** A random program from a seed: it ends, faults nowhere, and writes its whole state to file descriptor 1. */
+/** A random program from a seed: it ends, survives its own faults, and writes its whole state to file descriptor 1. */
 
 import { FP_OP } from "../../userland/riscv64/fpu/ops.ts";
 import { operands, Random } from "./fpu-operands.ts";
-import { DATA_BASE, DATA_BYTES, type Item } from "./fuzz-elf.ts";
+import { DATA_BASE, DATA_BYTES, type Instruction, type Item } from "./fuzz-elf.ts";
 import * as rv from "./fuzz-encode.ts";
-import { GP, KINDS, S0, S1, SP } from "./fuzz-items.ts";
+import { faulting, handler, installHandler } from "./fuzz-faults.ts";
+import { GP, jump, KINDS, type Make, S0, S1, SP } from "./fuzz-items.ts";
 
 /** Data segment: the dump (x, f, fcsr), which holds the initial values before; the link stack; scratch around s0 and sp. */
 const X_SLOTS = 0;
@@ -22,8 +23,10 @@ export interface Program {
   data: Uint8Array;
 }
 
+const ALL_KINDS: Record<string, Make> = { ...KINDS, faulting };
+
 /** How often each kind of item appears in a program of a profile. */
-const PROFILES: Record<string, Partial<Record<keyof typeof KINDS, number>>> = {
+const PROFILES: Record<string, Record<string, number>> = {
   mixed: {
     integer: 12,
     multiply: 4,
@@ -62,6 +65,19 @@ const PROFILES: Record<string, Partial<Record<keyof typeof KINDS, number>>> = {
     forward: 4,
     loop: 3,
   },
+  faults: {
+    faulting: 15,
+    integer: 8,
+    memory: 8,
+    floatMemory: 4,
+    floatArithmetic: 6,
+    floatCsr: 2,
+    compressed: 8,
+    forward: 4,
+    loop: 2,
+    callFunction: 4,
+    atomic: 2,
+  },
   control: {
     forward: 30,
     loop: 10,
@@ -90,7 +106,7 @@ function body(
   return Array.from({ length: count }, (_, n) => {
     const what = choose(g, weights);
     const place = { index: first + n, first, last: first + count, functions };
-    return { code: KINDS[what]!(g, place), fixed: false, what };
+    return { code: ALL_KINDS[what]!(g, place), fixed: false, what };
   });
 }
 
@@ -141,9 +157,11 @@ function initialData(g: Random, fuel: number): Uint8Array {
   return data;
 }
 
-function prologue(): Item {
+/** `handlerItem`: index of the signal handler, undefined when the program does not fault. */
+function prologue(handlerItem: number | undefined): Item {
   const at = DATA_BASE + LINK_STACK;
-  const code = [
+  const code: Instruction[] = [
+    ...(handlerItem === undefined ? [] : installHandler(handlerItem)),
     rv.lui(GP, rv.hi20(at)),
     rv.addi(GP, GP, rv.lo12(at)),
     rv.ld(5, GP, slot(FCSR_SLOT)),
@@ -166,14 +184,35 @@ function epilogue(): Item {
   return { code, fixed: true, what: "epilogue" };
 }
 
+/** The end of function `n`: now and then it calls itself, as long as fuel and link stack last, or ends in a jump to a later one. */
+function leave(g: Random, entries: number[], n: number): Instruction[] {
+  const code: Instruction[] = [];
+  if (g.below(3) === 0) {
+    const again = jump(1, entries[n]!);
+    const limit = DATA_BASE + 0x1000 - 64;
+    code.push(
+      rv.addi(S1, S1, -1),
+      rv.b(5, 0, S1, 20),
+      rv.lui(5, rv.hi20(limit)),
+      rv.addi(5, 5, rv.lo12(limit)),
+    );
+    code.push(rv.b(7, GP, 5, 8), again);
+  }
+  code.push(rv.addi(GP, GP, -8), rv.ld(1, GP, 0));
+  if (n + 1 < entries.length && g.below(4) === 0) code.push(jump(0, entries[n + 1]!));
+  else code.push(rv.c.jr(1));
+  return code;
+}
+
 /** The program of `seed`. */
 export function generate(seed: number): Program {
   const g = new Random(seed);
-  const weights = PROFILES[g.pick(["mixed", "mixed", ...Object.keys(PROFILES)])] as Record<string, number>;
+  const weights = PROFILES[g.pick(["mixed", "mixed", ...Object.keys(PROFILES)])]!;
   // Some programs loop long over little code (what gets translated), some run much code once.
   const hot = g.below(4) === 0;
-  const mainCount = hot ? 6 + g.below(24) : 30 + g.below(170);
-  const fuel = hot ? 1000 + g.below(4000) : 20 + g.below(300);
+  const faults = weights.faulting !== undefined;
+  const mainCount = hot ? 6 + g.below(24) : 30 + g.below(370);
+  const fuel = hot && !faults ? 1000 + g.below(4000) : 20 + g.below(300);
   const counts = Array.from(
     { length: weights.callFunction === undefined ? 0 : 1 + g.below(4) },
     () => 3 + g.below(hot ? 8 : 30),
@@ -186,13 +225,14 @@ export function generate(seed: number): Program {
     entries.push(next);
     next += count + 2;
   }
-  const items = [prologue(), ...body(g, weights, 1, mainCount, entries), epilogue()];
+  const items = [prologue(faults ? next : undefined), ...body(g, weights, 1, mainCount, entries), epilogue()];
   counts.forEach((count, n) => {
     // A function calls later ones only, and seldom: the depth is bounded and so is the work.
     const callees = g.below(2) === 0 ? entries.slice(n + 1) : [];
     items.push({ code: [rv.sd(1, GP, 0), rv.addi(GP, GP, 8)], fixed: true, what: "enter" });
     items.push(...body(g, weights, entries[n]! + 1, count, callees));
-    items.push({ code: [rv.addi(GP, GP, -8), rv.ld(1, GP, 0), rv.c.jr(1)], fixed: true, what: "leave" });
+    items.push({ code: leave(g, entries, n), fixed: true, what: "leave" });
   });
+  if (faults) items.push(handler());
   return { items, data: initialData(g, fuel) };
 }
