@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+/** The `sternix` command: reads the words, reports mistakes in one line each, and leaves with the right status. */
+import { readFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
+import { type CommandDef, defineCommand, renderUsage } from "citty";
+import { Failure } from "./failure.ts";
+import { MAX_CPUS, parseRunOptions } from "./run-options.ts";
+
+const version: string = JSON.parse(readFileSync(packageJson(), "utf8")).version;
+
+/** package.json lies above dist/ as it lies above userland/cli/. */
+function packageJson(): URL {
+  return new URL(import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json", import.meta.url);
+}
+
+const run = defineCommand({
+  meta: {
+    name: "run",
+    description: "Boot a machine, run one program in it, and leave with its exit status",
+  },
+  args: {
+    cpus: { type: "string", valueHint: "N", description: `number of CPUs, 1 to ${MAX_CPUS} (default 2)` },
+    root: {
+      type: "string",
+      valueHint: "DIR",
+      description: "host folder that becomes /, read-only (default: an empty tmpfs)",
+    },
+    mount: {
+      type: "string",
+      valueHint: "HOST:GUEST[:rw]",
+      description: "show a host folder to the guest; may be repeated",
+    },
+    env: { type: "string", valueHint: "K=V", description: "set an environment variable; may be repeated" },
+    cwd: { type: "string", valueHint: "DIR", description: "working directory in the guest (default /)" },
+    memory: {
+      type: "string",
+      valueHint: "SIZE",
+      description: "guest memory, such as 512M or 2G (default 2G)",
+    },
+    strace: {
+      type: "string",
+      valueHint: "FILE",
+      description: "print system calls to standard error, or to =FILE",
+    },
+    stats: {
+      type: "string",
+      valueHint: "FILE.json",
+      description: "print what the machine did, or write it to =FILE.json",
+    },
+    program: {
+      type: "positional",
+      description:
+        "a riscv64 Linux program or a .ts/.js program of this machine, a guest path with --root, or npm:PACKAGE[@VERSION]/PATH; everything behind it belongs to the program",
+    },
+  },
+});
+
+const sternix = defineCommand({
+  meta: { name: "sternix", version, description: "A Linux kernel for JavaScript" },
+  subCommands: { run },
+});
+
+const usage = async (command: CommandDef<any>, parent?: CommandDef<any>): Promise<string> => {
+  const text = `${await renderUsage(command, parent)}\n`;
+  return process.stdout.isTTY ? text : stripVTControlCharacters(text);
+};
+
+/** Status of the whole command. */
+async function main(words: readonly string[]): Promise<number> {
+  const [command, ...rest] = words;
+  switch (command) {
+    case "run":
+      if (rest[0] === "--help" || rest[0] === "-h") {
+        process.stdout.write(await usage(run, sternix));
+        return 0;
+      }
+      return (await import("./run.ts")).runProgram(parseRunOptions(rest));
+    case "--version":
+    case "-v":
+      process.stdout.write(`${version}\n`);
+      return 0;
+    case "--help":
+    case "-h":
+    case "help":
+      process.stdout.write(await usage(sternix));
+      return 0;
+    case undefined:
+      throw new Failure("no command given; see `sternix --help`");
+    default:
+      throw new Failure(`unknown command ${command}; see \`sternix --help\``);
+  }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  process.stderr.write(`sternix: ${error.message}\n`);
+  process.exitCode = error.status;
+}
+// What the machine left behind (a stuck worker, an open terminal) must not keep the process.
+process.exit();
