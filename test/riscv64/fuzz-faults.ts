@@ -137,7 +137,7 @@ export const faulting: Make = (g) => {
     case 4: // an alias of the data 4 GiB higher is not the data
       return [
         rv.addi(t, 0, 1 + g.below(3)),
-        rv.slli(t, t, 32 + g.below(6)),
+        rv.slli(t, t, 32 + g.below(4)),
         rv.add(t, t, S0),
         access(g, t, g.below(256)),
       ];

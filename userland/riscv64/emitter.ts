@@ -1,5 +1,5 @@
 import { USER_REGS } from "../../kernel/usermode.ts";
-import { TLB_INDEX, TLB_LOAD, TLB_STORE } from "./layout.ts";
+import { PREDICTED_DELTA, TLB_INDEX, TLB_LOAD, TLB_STORE } from "./layout.ts";
 import type { StubName } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
 import { CTL, F32, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
@@ -29,7 +29,9 @@ export const D2 = 14;
 export const S0 = 15;
 export const S1 = 16;
 export const S2 = 17;
-export const FIRST_FREE_LOCAL = 18;
+/** The TLB entry that the next access is predicted to have. */
+export const DELTA = 18;
+export const FIRST_FREE_LOCAL = 19;
 
 /** Declaration of the scratch locals above, to follow the four i32 parameters. */
 export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
@@ -37,6 +39,7 @@ export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
   [4, TYPE.I64],
   [3, TYPE.F64],
   [3, TYPE.F32],
+  [1, TYPE.I32],
 ];
 
 /** What an access is for: it selects the TLB and the slow path. */
@@ -54,6 +57,8 @@ export abstract class Emitter {
   abstract readonly interpreted: boolean;
   /** Label that raises a fault at the current instruction, after `markPc`. */
   abstract faultLabel: number;
+  /** The same for an illegal instruction. */
+  abstract illegalLabel: number;
 
   /** Pushes an integer register as i64. */
   abstract x(source: Source): void;
@@ -87,6 +92,13 @@ export abstract class Emitter {
   abstract stub(name: StubName): number;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
   abstract baseChecked(source: Source): boolean;
+
+  /** Starts the prediction: to be emitted where a function begins. */
+  loadDelta(): void {
+    this.c.get(AREA);
+    this.c.memory(I32.LOAD, PREDICTED_DELTA);
+    this.c.set(DELTA);
+  }
 
   call(name: StubName): void {
     this.c.call(this.stub(name));
@@ -185,10 +197,12 @@ export abstract class Emitter {
     const checked = this.baseChecked("rs1");
     const ok = c.block();
     const slow = c.block();
+    const other = c.block();
     if (!checked) {
       c.get(VA);
       c.i64(32);
       c.op(I64.SHR_U, I32.WRAP_I64);
+      c.unlikely();
       c.brIf(slow);
     }
     c.get(VA);
@@ -196,26 +210,43 @@ export abstract class Emitter {
     c.tee(HOST);
     c.i32(10);
     c.op(I32.ROTR);
-    c.i32(TLB_INDEX | (((1 << log2) - 1) << 22) | 0);
+    c.i32((TLB_INDEX | (((1 << log2) - 1) << 22)) | 0);
     c.op(I32.AND);
     c.get(AREA);
     c.op(I32.ADD);
     c.memory(I32.LOAD, access === "load" ? TLB_LOAD : TLB_STORE);
     c.tee(T0);
-    c.op(I32.EQZ);
-    c.brIf(slow);
+    c.get(DELTA);
+    c.op(I32.NE);
+    c.unlikely();
+    c.brIf(other);
     c.get(HOST);
-    c.get(T0);
+    c.get(DELTA);
     c.op(I32.ADD);
     c.set(HOST);
     c.br(ok);
-    c.end();
+    c.end(); // other: not the delta of the access before
+    c.get(T0);
+    c.op(I32.EQZ);
+    c.unlikely();
+    c.brIf(slow);
+    c.get(AREA);
+    c.get(T0);
+    c.tee(DELTA);
+    c.memory(I32.STORE, PREDICTED_DELTA);
+    c.get(HOST);
+    c.get(DELTA);
+    c.op(I32.ADD);
+    c.set(HOST);
+    c.br(ok);
+    c.end(); // slow
     c.get(AREA);
     c.get(VA);
     if (access === "store") value!();
     c.i32(1 << log2);
     this.call(access === "load" ? "slowLoad" : access === "store" ? "slowStore" : "slowAmo");
     c.tee(HOST);
+    c.likely();
     c.brIf(ok);
     this.markPc();
     c.br(this.faultLabel);

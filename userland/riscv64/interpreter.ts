@@ -40,6 +40,7 @@ class InterpreterEmitter extends Emitter {
   readonly c = new Code();
   readonly interpreted = true;
   faultLabel = 0;
+  illegalLabel = 0;
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder) {
@@ -156,10 +157,12 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   const e = new InterpreterEmitter(module);
   const c = e.c;
 
+  e.loadDelta();
   c.i32(-1);
   c.set(VPN);
   c.i32(1);
   c.set(COUNT);
+  e.illegalLabel = c.block();
   e.faultLabel = c.block();
   const arrive = c.loop();
   emitFindPage(e);
@@ -172,6 +175,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   c.set(RECORD_POINTER);
   c.get(AREA);
   c.memory(I32.LOAD, 0);
+  c.unlikely();
   c.if();
   e.leave(EXIT.PREEMPTED);
   c.end();
@@ -260,8 +264,10 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   c.end(); // arrive
   c.op(CTL.UNREACHABLE);
   c.end(); // fault
+  e.leave(EXIT.FAULT);
+  c.end(); // illegal
   e.storePc();
-  c.i32(EXIT.FAULT * 2 + 1);
+  c.i32(EXIT.ILLEGAL * 2 + 1);
 
   module.function("f", UNIT, [...SCRATCH_LOCALS, [5, TYPE.I32]], c);
   return module.finish();
@@ -320,6 +326,7 @@ function emitHeat(e: InterpreterEmitter, threshold: number, unitType: number, ar
   c.get(T1);
   c.i32(threshold);
   c.op(I32.GE_U);
+  c.unlikely();
   c.if();
   // Stay just below, so that the next arrival asks again (in another code space the unit may be missing).
   c.get(RECORD_POINTER);

@@ -21,6 +21,7 @@ export function lookUp(c: Code, local: number, find: number): void {
   c.memory(I64.LOAD, SPACE_TAG);
   c.get(local);
   c.op(I64.EXTEND_I32_U, I64.OR, I64.EQ);
+  c.likely();
   c.if(TYPE.I32);
   c.get(T0);
   c.memory(I32.LOAD, JUMP_CACHE + 8);

@@ -22,9 +22,33 @@ const OF = { s: F32, d: F64 } as const;
 const opOf = (name: string, width: Width): number =>
   FP_OP[`${name}_${width.toUpperCase()}` as keyof typeof FP_OP];
 
+/**
+ * A dynamic rounding mode of 5 to 7 is illegal. No shortcut takes such a mode, except those of operations that never round,
+ * where the specification leaves the choice.
+ */
+function refuseBadMode(e: Emitter): void {
+  const c = e.c;
+  if (e.staticRm() !== undefined) return;
+  c.get(REGS);
+  c.memory(I32.LOAD, USER_REGS.FCSR);
+  c.i32(5 << 5);
+  c.op(I32.GE_U);
+  if (e.interpreted) {
+    e.rm();
+    c.i32(7);
+    c.op(I32.EQ, I32.AND);
+  }
+  c.unlikely();
+  c.if();
+  e.markPc();
+  c.br(e.illegalLabel);
+  c.end();
+}
+
 /** Pushes what the exact software makes of the registers: an i64. */
 function exact(e: Emitter, op: number, sources: ReadonlyArray<"rs1" | "rs2" | "rs3">, rounds = true): void {
   const c = e.c;
+  if (rounds) refuseBadMode(e);
   c.get(AREA);
   c.get(REGS);
   c.i32(op);
@@ -38,6 +62,7 @@ function exact(e: Emitter, op: number, sources: ReadonlyArray<"rs1" | "rs2" | "r
 /** The same for a register-width integer operand. */
 function exactFromInt(e: Emitter, op: number): void {
   const c = e.c;
+  refuseBadMode(e);
   c.get(AREA);
   c.get(REGS);
   c.i32(op);
@@ -72,6 +97,7 @@ function nativeOrExact(e: Emitter, width: Width, fine: () => void, slow: () => v
   fine();
   e.fastRounding();
   c.op(I32.AND);
+  c.likely();
   c.if(TYPE.F64);
   c.get(LOCAL[width][2]);
   toRegister(e, width);
@@ -229,6 +255,7 @@ function multiplyAdd(
         c.i32(0xe0);
         c.op(I32.AND, I32.EQZ, I32.AND);
       }
+      c.likely();
       c.if(TYPE.F64);
       c.get(REGS);
       c.get(REGS);
@@ -301,6 +328,7 @@ function minMax(name: string, width: Width, funct3: number): Instruction {
     e.fd(() => {
       const c = e.c;
       ordered(e, width);
+      c.likely();
       c.if(TYPE.F64);
       c.get(LOCAL[width][0]);
       c.get(LOCAL[width][1]);
@@ -319,6 +347,7 @@ function compare(name: string, width: Width, funct3: number, opcode: number): In
     e.rd(() => {
       const c = e.c;
       ordered(e, width);
+      c.likely();
       c.if(TYPE.I64);
       c.get(LOCAL[width][0]);
       c.get(LOCAL[width][1]);
@@ -371,6 +400,7 @@ function toInteger(width: Width, kind: number): Instruction {
       c.get(a);
       constant(e, width, ABOVE[kind]!);
       c.op(OF[width].LT, I32.AND);
+      c.likely();
       c.if(TYPE.I64);
       c.get(a);
       c.op(0xfc, TRUNCATE[width][kind]!);
@@ -420,6 +450,7 @@ function fromInteger(width: Width, kind: number): Instruction {
       c.op(I64.LE_U);
       e.fastRounding();
       c.op(I32.OR);
+      c.likely();
       c.if(TYPE.F64);
       native();
       c.else();
@@ -473,6 +504,7 @@ const BETWEEN: readonly Instruction[] = [
       c.tee(S0);
       c.get(S0);
       c.op(F32.EQ);
+      c.likely();
       c.if(TYPE.F64);
       c.get(S0);
       c.op(F64.PROMOTE_F32);

@@ -99,6 +99,7 @@ function divide(opcode: number, signed: boolean) {
     e.x("rs2");
     c.tee(Q1);
     c.op(I64.EQZ);
+    c.unlikely();
     c.if(TYPE.I64);
     c.i64(-1);
     c.else();
@@ -106,6 +107,7 @@ function divide(opcode: number, signed: boolean) {
       c.get(Q1);
       c.i64(-1);
       c.op(I64.EQ);
+      c.unlikely();
       c.if(TYPE.I64);
       c.i64(0);
       e.x("rs1");
@@ -126,6 +128,7 @@ function divideW(opcode: number, signed: boolean) {
     e.w("rs2");
     c.tee(T0);
     c.op(I32.EQZ);
+    c.unlikely();
     c.if(TYPE.I32);
     c.i32(-1);
     c.else();
@@ -133,6 +136,7 @@ function divideW(opcode: number, signed: boolean) {
       c.get(T0);
       c.i32(-1);
       c.op(I32.EQ);
+      c.unlikely();
       c.if(TYPE.I32);
       c.i32(0);
       e.w("rs1");
@@ -154,6 +158,7 @@ function remainder(opcode: number) {
     e.x("rs2");
     c.tee(Q1);
     c.op(I64.EQZ);
+    c.unlikely();
     c.if(TYPE.I64);
     e.x("rs1");
     c.else();
@@ -170,6 +175,7 @@ function remainderW(opcode: number) {
     e.w("rs2");
     c.tee(T0);
     c.op(I32.EQZ);
+    c.unlikely();
     c.if(TYPE.I32);
     e.w("rs1");
     c.else();
@@ -216,6 +222,7 @@ function csr(name: string, funct3: number): Instruction {
     else c.i64(0);
     e.call("csr");
     c.op(I32.EQZ);
+    c.unlikely();
     c.if();
     e.leave(EXIT.ILLEGAL);
     c.end();
@@ -323,6 +330,7 @@ export const INTEGER: readonly Instruction[] = [
       e.spillForSyscall();
       e.call("syscall");
       e.c.tee(T0);
+      e.c.unlikely();
       e.c.if();
       e.c.get(T0);
       e.exitUntouched();

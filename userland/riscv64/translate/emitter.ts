@@ -19,7 +19,9 @@ const FLOAT = 32;
 /** Emits operands as constants and wasm locals: one local for each guest register that the unit uses. */
 export class UnitEmitter extends Emitter {
   readonly c = new Code();
+  readonly interpreted = false;
   faultLabel = 0;
+  illegalLabel = 0;
   exitLabel = 0;
   /** The instruction being translated and its pc. */
   decoded!: Decoded;

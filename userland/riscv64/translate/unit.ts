@@ -71,19 +71,23 @@ class UnitWriter {
   write(): void {
     const { e } = this;
     const c = e.c;
+    e.loadDelta();
     e.fill();
     e.exitLabel = c.block();
     this.tailLabel = c.block();
+    e.illegalLabel = c.block();
     e.faultLabel = c.block();
     if (this.graph.reducible) this.tree(0);
     else this.dispatched();
-    c.end(); // fault: PC holds the pc
-    c.get(REGS);
-    c.get(PC);
-    c.op(I64.EXTEND_I32_U);
-    c.memory(I64.STORE, USER_REGS.PC);
-    c.i32(EXIT.FAULT * 2 + 1);
-    e.exit();
+    for (const reason of [EXIT.FAULT, EXIT.ILLEGAL]) {
+      c.end(); // PC holds the pc
+      c.get(REGS);
+      c.get(PC);
+      c.op(I64.EXTEND_I32_U);
+      c.memory(I64.STORE, USER_REGS.PC);
+      c.i32(reason * 2 + 1);
+      e.exit();
+    }
     c.end(); // tail: CODE holds the next pc
     c.i32(1);
     c.set(TAIL);
@@ -93,6 +97,7 @@ class UnitWriter {
     c.if();
     c.get(AREA);
     c.memory(I32.LOAD, 0);
+    c.unlikely();
     c.if();
     c.get(REGS);
     c.get(CODE);
@@ -163,6 +168,7 @@ class UnitWriter {
     const c = e.c;
     c.get(AREA);
     c.memory(I32.LOAD, 0);
+    c.unlikely();
     c.if();
     c.get(REGS);
     c.i64(pc);
@@ -248,6 +254,7 @@ class UnitWriter {
     c.get(Q0);
     c.i64(32);
     c.op(I64.SHR_U, I32.WRAP_I64);
+    c.unlikely();
     c.if();
     c.get(AREA);
     c.get(REGS);
@@ -272,6 +279,7 @@ class UnitWriter {
     const c = e.c;
     c.get(DEPTH);
     c.op(I32.EQZ);
+    c.unlikely();
     c.brIf(e.exitLabel);
     e.spill();
     c.get(AREA);
@@ -285,6 +293,7 @@ class UnitWriter {
     c.tee(CODE);
     c.i32(e.next() | 0);
     c.op(I32.NE);
+    c.unlikely();
     c.if();
     c.get(CODE);
     c.op(CTL.RETURN);

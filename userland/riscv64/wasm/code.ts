@@ -8,11 +8,14 @@ export class Code {
   bytes = new Uint8Array(4096);
   length = 0;
   depth = 0;
+  /** Branch hints: offset of a br_if or if, then 0 for rarely taken, 1 for mostly. */
+  readonly hints: number[] = [];
 
   /** Forgets everything but keeps the buffer. */
   reset(): void {
     this.length = 0;
     this.depth = 0;
+    this.hints.length = 0;
   }
 
   private grow(needed: number): void {
@@ -149,6 +152,16 @@ export class Code {
   end(): void {
     this.byte(CTL.END);
     this.depth--;
+  }
+
+  /** Says that the condition of the br_if or if that comes next is rarely true. */
+  unlikely(): void {
+    this.hints.push(this.length, 0);
+  }
+
+  /** Says that the condition of the br_if or if that comes next is mostly true. */
+  likely(): void {
+    this.hints.push(this.length, 1);
   }
 
   br(label: number): void {

@@ -12,6 +12,7 @@ interface FunctionBody {
   /** Locals beyond the parameters, in runs of one type. */
   readonly locals: ReadonlyArray<readonly [count: number, type: number]>;
   readonly code: Uint8Array;
+  readonly hints: readonly number[];
   readonly name: string;
 }
 
@@ -58,7 +59,13 @@ export class ModuleBuilder {
     locals: ReadonlyArray<readonly [number, number]>,
     code: Code,
   ): number {
-    const body = { type: this.type(signature), locals, code: code.bytes.slice(0, code.length), name };
+    const body = {
+      type: this.type(signature),
+      locals,
+      code: code.bytes.slice(0, code.length),
+      hints: [...code.hints],
+      name,
+    };
     return this.imports.length + this.functions.push(body) - 1;
   }
 
@@ -105,15 +112,26 @@ export class ModuleBuilder {
         part.unsigned(this.imports.length + index);
       });
     });
+    // Branch hinting proposal: offsets count from the start of the function's locals.
+    section(out, 0, (part) => {
+      name(part, "metadata.code.branch_hint");
+      const hinted = this.functions.filter((body) => body.hints.length > 0);
+      part.unsigned(hinted.length);
+      for (const body of hinted) {
+        const start = localsOf(body).length;
+        part.unsigned(this.imports.length + this.functions.indexOf(body));
+        part.unsigned(body.hints.length / 2);
+        for (let i = 0; i < body.hints.length; i += 2) {
+          part.unsigned(start + body.hints[i]!);
+          part.unsigned(1);
+          part.byte(body.hints[i + 1]!);
+        }
+      }
+    });
     section(out, 10, (part) => {
       part.unsigned(this.functions.length);
       for (const body of this.functions) {
-        const locals = new Code();
-        locals.unsigned(body.locals.length);
-        for (const [count, type] of body.locals) {
-          locals.unsigned(count);
-          locals.byte(type);
-        }
+        const locals = localsOf(body);
         part.unsigned(locals.length + body.code.length + 1);
         part.append(locals.bytes.subarray(0, locals.length));
         part.append(body.code);
@@ -122,6 +140,16 @@ export class ModuleBuilder {
     });
     return out.bytes.slice(0, out.length);
   }
+}
+
+function localsOf(body: FunctionBody): Code {
+  const locals = new Code();
+  locals.unsigned(body.locals.length);
+  for (const [count, type] of body.locals) {
+    locals.unsigned(count);
+    locals.byte(type);
+  }
+  return locals;
 }
 
 function section(out: Code, id: number, fill: (part: Code) => void): void {
