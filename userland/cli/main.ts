@@ -2,7 +2,7 @@
 /** The `sternix` command: reads the words, reports mistakes in one line each, and leaves with the right status. */
 import { readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { type CommandDef, defineCommand, renderUsage } from "citty";
+import { type ArgsDef, type CommandDef, defineCommand, renderUsage } from "citty";
 import { Failure } from "./failure.ts";
 import { MAX_CPUS, parseRunOptions } from "./run-options.ts";
 
@@ -60,10 +60,10 @@ const sternix = defineCommand({
   subCommands: { run },
 });
 
-const usage = async (command: CommandDef<any>, parent?: CommandDef<any>): Promise<string> => {
+async function usage<T extends ArgsDef>(command: CommandDef<T>, parent?: CommandDef<T>): Promise<string> {
   const text = `${await renderUsage(command, parent)}\n`;
   return process.stdout.isTTY ? text : stripVTControlCharacters(text);
-};
+}
 
 /** Status of the whole command. */
 async function main(words: readonly string[]): Promise<number> {
@@ -71,7 +71,7 @@ async function main(words: readonly string[]): Promise<number> {
   switch (command) {
     case "run":
       if (rest[0] === "--help" || rest[0] === "-h") {
-        process.stdout.write(await usage(run, sternix));
+        process.stdout.write(await usage<ArgsDef>(run, sternix));
         return 0;
       }
       return (await import("./run.ts")).runProgram(parseRunOptions(rest));
@@ -82,7 +82,7 @@ async function main(words: readonly string[]): Promise<number> {
     case "--help":
     case "-h":
     case "help":
-      process.stdout.write(await usage(sternix));
+      process.stdout.write(await usage<ArgsDef>(sternix));
       return 0;
     case undefined:
       throw new Failure("no command given; see `sternix --help`");

@@ -1,0 +1,53 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+import { fixture } from "../guest/cases.ts";
+
+const project = fileURLToPath(new URL("../..", import.meta.url));
+const bin = join(project, "dist", "sternix.js");
+
+test.before("build", () => {
+  execFileSync(process.execPath, [join(project, "build.mjs")], { stdio: "pipe" });
+});
+
+const sternix = (args: string[], input = "") =>
+  spawnSync(process.execPath, [bin, ...args], { encoding: "utf8", input, timeout: 60_000 });
+
+test("the built command knows its version", (t) => {
+  const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
+  t.is(sternix(["--version"]).stdout, `${version}\n`);
+});
+
+test("the built command boots its workers and runs a guest", (t) => {
+  const run = sternix(["run", fixture("hello")]);
+  t.is(run.stderr, "");
+  t.is(run.stdout, "hello from riscv64\n");
+  t.is(run.status, 0);
+  t.is(sternix(["run", "--cpus", "1", fixture("exit"), "7"]).status, 7);
+});
+
+test("a TypeScript program written against the built library runs in the built command", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sternix-dist-"));
+  const library = JSON.stringify(join(project, "dist", "index.js"));
+  const source = `import { program } from ${library};
+export default program(function* (sys, argv: readonly string[]) {
+  yield* sys.print(\`pid \${(yield* sys.getpid()) > 0} \${argv[1]}\\n\`);
+  return 5;
+});`;
+  writeFileSync(join(folder, "prog.ts"), source);
+  const run = sternix(["run", join(folder, "prog.ts"), "word"]);
+  t.is(run.stderr, "");
+  t.is(run.stdout, "pid true word\n");
+  t.is(run.status, 5);
+});
+
+test("the built RCU library works by itself", (t) => {
+  const script = `
+    const { createHeap, synchronizeRcu, rcuStats } = await import(${JSON.stringify(join(project, "dist", "rcu.js"))});
+    console.log(typeof createHeap, typeof synchronizeRcu, typeof rcuStats);`;
+  const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  t.is(run.stdout, "function function function\n");
+});
