@@ -11,9 +11,12 @@ const OPTIONS: Record<string, EngineOptions> = {
 
 export const MODES: readonly string[] = Object.keys(OPTIONS);
 
-/** Returns a function that runs a program in `mode`. */
-export function machine(mode: string): (elf: Uint8Array, seed: number) => Outcome {
+/** Runs programs beside each other; the seed decides when they are interrupted. */
+export type Run = (elfs: readonly Uint8Array[], seed: number) => Outcome[];
+
+/** A machine in `mode`: an engine with its own memory, for one run after the other. */
+export function machine(mode: string): Run {
   const host = new FuzzHost();
   const engine = createRiscvEngine(host, OPTIONS[mode]!);
-  return (elf, seed) => host.run(engine, elf, seed);
+  return (elfs, seed) => host.run(engine, elfs, seed);
 }
