@@ -43,8 +43,8 @@ export const WORK_SIGNAL = 1;
 export const WORK_RESTORE_MASK = 2;
 /** The first run of a spawned task: load its program. */
 export const WORK_SPAWN = 4;
-/** The task is to move to a CPU that its affinity allows. */
-export const WORK_MIGRATE = 8;
+/** The first run of a new thread or process: store its id (CLONE_CHILD_SETTID). */
+export const WORK_CHILD_TID = 8;
 
 /** Bits of Task.flags, owned. */
 export const TASK_EXITING = 1;
@@ -94,14 +94,14 @@ export const Task = struct("task", {
   /** Wait status with which the task exits: code << 8, or the signal. */
   exitCode: owned(),
   clearChildTid: wide(),
+  /** CLONE_CHILD_SETTID: where the new task stores its id when it first runs. */
+  setChildTid: wide(),
   robustList: wide(),
   /** prctl(PR_SET_PDEATHSIG). */
   deathSignal: owned(),
   dumpable: owned(),
   personality: owned(),
   timerSlack: wide(),
-  /** What spawn() asked for: "array" of strings, see machine/spawn.ts; 0 once loaded. */
-  spawn: owned(),
 
   // Owner only: the system call in progress.
   /** Wait queue entries of the call that blocks now: Ref<"wait_entry">, linked by WaitEntry.next. */
@@ -188,6 +188,8 @@ export const Group = struct("group", {
   session: atomic(),
   /** Controlling terminal: a number that drivers/tty gives meaning to; 0 none. */
   tty: atomic(),
+  /** The request of the host that started this group (machine/spawn.ts), or 0. */
+  spawn: atomic<Ref<"spawn"> | 0>(),
   /** Signal sent to the parent at exit. */
   exitSignal: atomic(),
   /** Resource limits: soft then hard, each low and high word. All ones: RLIM_INFINITY. */

@@ -1,0 +1,168 @@
+/**
+ * Delivery: what a task does about its pending signals before user mode goes on. The CPU loop calls it, with the
+ * register file complete.
+ */
+import type { Held, Ref } from "../../rcu/index.ts";
+import { BLOCK } from "../sched/block.ts";
+import { accountSwitch } from "../sched/account.ts";
+import { finishWait } from "../sched/waitqueue.ts";
+import { clearRestart } from "../sched/restart.ts";
+import { notifyTask } from "../sched/wake.ts";
+import { tracer } from "../syscall-entry.ts";
+import { isOrphaned } from "../task/jobs.ts";
+import {
+  Group,
+  GROUP_EXEC,
+  GROUP_EXITING,
+  GROUP_STOP_REPORT,
+  GROUP_STOPPED,
+  Task,
+  TASK_STOPPED,
+  WORK_RESTORE_MASK,
+  WORK_SIGNAL,
+} from "../task/task.ts";
+import { EINTR } from "../uapi/errno.ts";
+import {
+  SA_NODEFER,
+  SA_RESETHAND,
+  SA_RESTART,
+  SIG_DFL,
+  SIG_IGN,
+  SIGKILL,
+  SIGSEGV,
+  SIGSTOP,
+} from "../uapi/signal.ts";
+import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
+import { notifyStopOrContinue } from "./child.ts";
+import { setMask } from "./mask.ts";
+import { dequeueSignal, recalcPending, type SigInfo } from "./pending.ts";
+import { forceFault, forEachThread, killGroup } from "./send.ts";
+import { getAction, handlerOf, setAction, sighandOf } from "./sighand.ts";
+import { CORE_DUMPING, DEFAULT_IGNORED, sigBit, STOPPING } from "./sigset.ts";
+
+/** Nothing (more) to do: user mode may go on, or the interrupted call may run again. */
+export const DELIVER_DONE = 0;
+/** The task must exit: Task.exitCode is set. */
+export const DELIVER_EXIT = 1;
+/** The task stopped, and is no longer this CPU's. */
+export const DELIVER_STOPPED = 2;
+
+const X_A0 = 10;
+const ECALL_BYTES = 4;
+
+export function deliverSignals(task: Ref<"task">): number {
+  const group = Task.group.get(task);
+  for (;;) {
+    const held = Group.lock.lock(group);
+    const flags = Group.flags.load(group);
+    if ((flags & GROUP_EXITING) !== 0) {
+      Group.lock.unlock(group);
+      Task.exitCode.set(task, Group.exitCode.load(group));
+      return DELIVER_EXIT;
+    }
+    if ((flags & GROUP_STOPPED) !== 0) {
+      joinStop(held, group, task);
+      return DELIVER_STOPPED;
+    }
+    const info = dequeueSignal(held, task, Task.blocked.get(task, 0), Task.blocked.get(task, 1));
+    recalcPending(task);
+    Group.lock.unlock(group);
+    if (info === null) return DELIVER_DONE;
+    const outcome = act(task, group, info);
+    if (outcome !== DELIVER_DONE) return outcome;
+  }
+}
+
+function act(task: Ref<"task">, group: Ref<"group">, info: SigInfo): number {
+  const signo = info[0]!;
+  if (signo === SIGKILL) {
+    // Sent to this thread alone: execve of another thread, or the end of the group.
+    Task.exitCode.set(task, SIGKILL);
+    if ((Group.flags.load(group) & GROUP_EXEC) === 0) killGroup(task, SIGKILL);
+    return DELIVER_EXIT;
+  }
+  tracer?.signal(task, signo, info[2]!, info[4]!);
+  const handler = handlerOf(sighandOf(task), signo);
+  if (handler === SIG_IGN) return DELIVER_DONE;
+  if (handler !== SIG_DFL) return handle(task, info);
+  const bit = signo <= 32 ? sigBit(signo) : 0;
+  if ((bit & DEFAULT_IGNORED) !== 0) return DELIVER_DONE;
+  if ((bit & STOPPING) !== 0) return stopGroup(task, group, signo);
+  const status = signo | ((bit & CORE_DUMPING) !== 0 ? 0x80 : 0);
+  Task.exitCode.set(task, status);
+  killGroup(task, status);
+  return DELIVER_EXIT;
+}
+
+/** Enters the user's handler; an interrupted call restarts after it, or fails with EINTR. */
+function handle(task: Ref<"task">, info: SigInfo): number {
+  const signo = info[0]!;
+  const sighand = sighandOf(task);
+  const action = getAction(sighand, signo);
+  const regs = Task.regs.get(task);
+  if (Task.restarting.get(task) !== 0) {
+    if (Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
+      setReg(regs, X_A0, -EINTR);
+      setPc(regs, getPc(regs) + ECALL_BYTES);
+    }
+    finishWait(task);
+    clearRestart(task);
+  }
+  let maskLow = Task.blocked.get(task, 0);
+  let maskHigh = Task.blocked.get(task, 1);
+  const temporary = (Task.work.load(task) & WORK_RESTORE_MASK) !== 0;
+  if (temporary) {
+    maskLow = Task.savedMask.get(task, 0);
+    maskHigh = Task.savedMask.get(task, 1);
+  }
+  if (setupFrame(task, info, action.handler, action.flags, maskLow, maskHigh) < 0) {
+    // No room for the frame: SIGSEGV, and if that was it, with its default action.
+    if (signo === SIGSEGV)
+      setAction(sighand, SIGSEGV, { handler: SIG_DFL, flags: 0, maskLow: 0, maskHigh: 0 });
+    forceFault(task, SIGSEGV, 0x80, 0);
+    return DELIVER_DONE;
+  }
+  if (temporary) Task.work.and(task, ~WORK_RESTORE_MASK);
+  if ((action.flags & SA_RESETHAND) !== 0) setAction(sighand, signo, { ...action, handler: SIG_DFL });
+  let low = Task.blocked.get(task, 0) | action.maskLow;
+  let high = Task.blocked.get(task, 1) | action.maskHigh;
+  if ((action.flags & SA_NODEFER) === 0) {
+    if (signo <= 32) low |= sigBit(signo);
+    else high |= sigBit(signo);
+  }
+  setMask(task, low, high);
+  return DELIVER_DONE;
+}
+
+/** A stop signal with its default action: every thread of the group is to stop. */
+function stopGroup(task: Ref<"task">, group: Ref<"group">, signo: number): number {
+  // An orphaned process group cannot be continued by its shell: terminal stops do nothing to it.
+  if (signo !== SIGSTOP && isOrphaned(group)) return DELIVER_DONE;
+  const held = Group.lock.lock(group);
+  if ((Group.flags.load(group) & (GROUP_STOPPED | GROUP_EXITING)) === 0) {
+    Group.flags.or(group, GROUP_STOPPED);
+    Group.stopSignal.set(held, group, signo);
+    Group.stopped.set(held, group, 0);
+    forEachThread(held, group, (thread) => {
+      if (thread !== task) notifyTask(thread, WORK_SIGNAL);
+    });
+  }
+  Group.lock.unlock(group);
+  return DELIVER_DONE; // The loop of deliverSignals sees GROUP_STOPPED.
+}
+
+/** Stops this thread as part of its group's stop. Group.lock is held, and released. */
+function joinStop(held: Held<"lock">, group: Ref<"group">, task: Ref<"task">): void {
+  const stopped = Group.stopped.get(held, group) + 1;
+  Group.stopped.set(held, group, stopped);
+  recalcPending(task);
+  const last = stopped >= Group.alive.load(group);
+  const signo = Group.stopSignal.get(held, group);
+  if (last) Group.flags.or(group, GROUP_STOP_REPORT);
+  finishWait(task);
+  accountSwitch(task, true);
+  // From here on SIGCONT or SIGKILL may take it to another CPU: nothing of the task is touched any more.
+  Task.state.store(task, TASK_STOPPED);
+  Group.lock.unlock(group);
+  if (last) notifyStopOrContinue(group, signo);
+}

@@ -1,0 +1,180 @@
+/**
+ * Pending signals: a set of two words and a queue of siginfo, once per task and once per group (kill(2) of a
+ * process). Group.lock guards all of them. Task.work's WORK_SIGNAL says that there is something to deliver.
+ */
+import {
+  alloc,
+  fixed,
+  free,
+  type Held,
+  listAddTail,
+  listDelRcu,
+  listFirst,
+  listNext,
+  listNode,
+  type ListNode,
+  type Ref,
+  struct,
+  type Words,
+  words,
+} from "../../rcu/index.ts";
+import { Group, Task, WORK_SIGNAL } from "../task/task.ts";
+import { SI_KERNEL, SI_USER } from "../uapi/signal.ts";
+import { firstSignal, sigBit, sigWord } from "./sigset.ts";
+
+/** Words of a siginfo that carry anything: the first 48 of its 128 bytes. */
+export const INFO_WORDS = 12;
+
+const Sigqueue = struct("sigqueue", { node: listNode(), signo: fixed(), info: words(INFO_WORDS) });
+
+/** The 48 bytes of a siginfo: signo, errno, code, pad, then the union of sigaction(2). */
+export type SigInfo = Int32Array;
+
+const base = (signo: number, code: number): SigInfo => {
+  const info = new Int32Array(INFO_WORDS);
+  info[0] = signo;
+  info[2] = code;
+  return info;
+};
+
+/** From the kernel, with nothing more to say. */
+export const infoKernel = (signo: number): SigInfo => base(signo, SI_KERNEL);
+
+/** From a process: kill, tkill, and with a value sigqueue. */
+export function infoFrom(signo: number, code: number, pid: number, uid: number): SigInfo {
+  const info = base(signo, code);
+  info[4] = pid;
+  info[5] = uid;
+  return info;
+}
+export const infoUser = (signo: number, pid: number, uid: number): SigInfo => infoFrom(signo, SI_USER, pid, uid);
+
+/** A fault at an address. */
+export function infoFault(signo: number, code: number, address: number): SigInfo {
+  const info = base(signo, code);
+  info[4] = address | 0;
+  info[5] = Math.floor(address / 4294967296) | 0;
+  return info;
+}
+
+/** A child changed: `status` is the exit code or the signal; times in clock ticks. */
+export function infoChild(
+  signo: number,
+  code: number,
+  pid: number,
+  uid: number,
+  status: number,
+  utime: number,
+  stime: number,
+): SigInfo {
+  const info = infoFrom(signo, code, pid, uid);
+  info[6] = status;
+  info[8] = utime;
+  info[10] = stime;
+  return info;
+}
+
+/** A POSIX timer expired. */
+export function infoTimer(signo: number, code: number, id: number, overrun: number, low: number, high: number) {
+  const info = infoFrom(signo, code, id, overrun);
+  info[6] = low;
+  info[7] = high;
+  return info;
+}
+
+interface PendingOf<N extends string> {
+  readonly pending: Words<N>;
+  readonly sigqueue: ListNode<N>;
+}
+
+/**
+ * Adds a signal. A standard signal that is pending already stays as it is; a real-time one queues. False when a
+ * real-time signal could not be queued (EAGAIN); a standard one is then pending without its siginfo.
+ */
+export function addPending<N extends string>(
+  held: Held,
+  where: PendingOf<N>,
+  ref: Ref<N>,
+  signo: number,
+  info: SigInfo,
+): boolean {
+  const word = sigWord(signo);
+  const bits = where.pending.get(ref, word);
+  if (signo < 32 && (bits & sigBit(signo)) !== 0) return true;
+  const entry = alloc(Sigqueue);
+  if (entry === 0 && signo >= 32) return false;
+  if (entry !== 0) {
+    Sigqueue.signo.init(entry, signo);
+    for (let n = 0; n < INFO_WORDS; n++) Sigqueue.info.set(entry, n, info[n]!);
+    listAddTail(held, where.sigqueue.at(ref), Sigqueue.node.at(entry));
+  }
+  where.pending.store(ref, word, bits | sigBit(signo));
+  return true;
+}
+
+/** Removes the signal from the set and returns its siginfo; a further queued one keeps it pending. */
+function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, signo: number): SigInfo {
+  const head = where.sigqueue.at(ref);
+  let found: SigInfo | null = null;
+  let more = false;
+  let next = 0;
+  for (let node = listFirst(head); node !== 0; node = next) {
+    next = listNext(head, node);
+    const entry = Sigqueue.node.owner(node);
+    if (Sigqueue.signo.get(entry) !== signo) continue;
+    if (found !== null) {
+      more = true;
+      break;
+    }
+    found = new Int32Array(INFO_WORDS);
+    for (let n = 0; n < INFO_WORDS; n++) found[n] = Sigqueue.info.get(entry, n);
+    listDelRcu(held, node);
+    free(Sigqueue, entry);
+  }
+  if (!more) where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
+  return found ?? infoUser(signo, 0, 0);
+}
+
+/** Drops every pending signal of the two words `low`, `high`. */
+export function flushPending<N extends string>(
+  held: Held,
+  where: PendingOf<N>,
+  ref: Ref<N>,
+  low: number,
+  high: number,
+): void {
+  for (const [word, bits] of [low, high].entries()) {
+    for (let left = where.pending.get(ref, word) & bits; left !== 0; left &= left - 1) {
+      const signo = word * 32 + 32 - Math.clz32(left & -left);
+      while ((where.pending.get(ref, word) & sigBit(signo)) !== 0) take(held, where, ref, signo);
+    }
+  }
+}
+
+/**
+ * Takes the next signal of the task that `low`, `high` do not mask (usually its blocked set), its own before its
+ * group's. Null when there is none. Group.lock is held.
+ */
+export function dequeueSignal(held: Held, task: Ref<"task">, low: number, high: number): SigInfo | null {
+  let signo = firstSignal(Task.pending.get(task, 0) & ~low, Task.pending.get(task, 1) & ~high);
+  if (signo !== 0) return take(held, Task, task, signo);
+  const group = Task.group.get(task);
+  signo = firstSignal(Group.pending.get(group, 0) & ~low, Group.pending.get(group, 1) & ~high);
+  return signo === 0 ? null : take(held, Group, group, signo);
+}
+
+/** Whether a signal that the task does not block is pending for it or its group. */
+export function hasPending(task: Ref<"task">): boolean {
+  const group = Task.group.get(task);
+  for (let word = 0; word < 2; word++) {
+    const bits = Task.pending.load(task, word) | Group.pending.load(group, word);
+    if ((bits & ~Task.blocked.get(task, word)) !== 0) return true;
+  }
+  return false;
+}
+
+/** recalc_sigpending: makes WORK_SIGNAL say what hasPending says. The task itself calls it, with Group.lock held. */
+export function recalcPending(task: Ref<"task">): void {
+  if (hasPending(task)) Task.work.or(task, WORK_SIGNAL);
+  else Task.work.and(task, ~WORK_SIGNAL);
+}

@@ -1,0 +1,89 @@
+/** Signal handlers of a process: shared by its threads, and with CLONE_SIGHAND. */
+import { alloc, atomic, kfreeRcu, type Ref, struct, words } from "../../rcu/index.ts";
+import { Group, Task } from "../task/task.ts";
+import { NSIG, SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP } from "../uapi/signal.ts";
+import { DEFAULT_IGNORED, sigBit } from "./sigset.ts";
+
+/** Words of one action: handler (2), flags, unused, mask (2). */
+const ACTION_WORDS = 6;
+
+export const Sighand = struct("sighand", {
+  refcount: atomic(),
+  /** Group.lock of the group that uses it, for writers. */
+  actions: words((NSIG + 1) * ACTION_WORDS),
+});
+
+/** struct sigaction as the kernel sees it. */
+export interface Action {
+  /** SIG_DFL, SIG_IGN or an address. */
+  handler: number;
+  flags: number;
+  maskLow: number;
+  maskHigh: number;
+}
+
+/** Default actions for all signals; 0 when the heap is full. */
+export function newSighand(): Ref<"sighand"> | 0 {
+  const sighand = alloc(Sighand);
+  if (sighand !== 0) Sighand.refcount.init(sighand, 1);
+  return sighand;
+}
+
+export function copySighand(from: Ref<"sighand">): Ref<"sighand"> | 0 {
+  const sighand = newSighand();
+  if (sighand !== 0) Sighand.actions.copy(from, sighand);
+  return sighand;
+}
+
+export function sighandGet(sighand: Ref<"sighand">): Ref<"sighand"> {
+  Sighand.refcount.add(sighand, 1);
+  return sighand;
+}
+
+export function sighandPut(sighand: Ref<"sighand">): void {
+  if (Sighand.refcount.decAndTest(sighand)) kfreeRcu(Sighand, sighand);
+}
+
+export const sighandOf = (task: Ref<"task">): Ref<"sighand"> => Group.sighand.load(Task.group.get(task));
+
+export function handlerOf(sighand: Ref<"sighand">, signo: number): number {
+  const at = signo * ACTION_WORDS;
+  return (Sighand.actions.get(sighand, at) >>> 0) + Sighand.actions.get(sighand, at + 1) * 4294967296;
+}
+export const actionFlags = (sighand: Ref<"sighand">, signo: number): number =>
+  Sighand.actions.get(sighand, signo * ACTION_WORDS + 2);
+
+export function getAction(sighand: Ref<"sighand">, signo: number): Action {
+  const at = signo * ACTION_WORDS;
+  return {
+    handler: handlerOf(sighand, signo),
+    flags: Sighand.actions.get(sighand, at + 2),
+    maskLow: Sighand.actions.get(sighand, at + 4),
+    maskHigh: Sighand.actions.get(sighand, at + 5),
+  };
+}
+
+export function setAction(sighand: Ref<"sighand">, signo: number, action: Action): void {
+  const at = signo * ACTION_WORDS;
+  Sighand.actions.set(sighand, at, action.handler | 0);
+  Sighand.actions.set(sighand, at + 1, Math.floor(action.handler / 4294967296) | 0);
+  Sighand.actions.set(sighand, at + 2, action.flags);
+  Sighand.actions.set(sighand, at + 4, action.maskLow & ~(sigBit(SIGKILL) | sigBit(SIGSTOP)));
+  Sighand.actions.set(sighand, at + 5, action.maskHigh);
+}
+
+/** Whether the signal would do nothing: ignored, or default and ignored by default. SIGCONT always does something. */
+export function isIgnored(sighand: Ref<"sighand">, signo: number): boolean {
+  const handler = handlerOf(sighand, signo);
+  if (handler === SIG_IGN) return true;
+  if (handler !== SIG_DFL || signo === SIGCONT) return false;
+  return signo <= 32 && (DEFAULT_IGNORED & sigBit(signo)) !== 0;
+}
+
+/** execve: what was caught becomes default, what was ignored stays ignored. */
+export function flushHandlers(sighand: Ref<"sighand">): void {
+  for (let signo = 1; signo <= NSIG; signo++) {
+    const handler = handlerOf(sighand, signo) === SIG_IGN ? SIG_IGN : SIG_DFL;
+    setAction(sighand, signo, { handler, flags: 0, maskLow: 0, maskHigh: 0 });
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Making tasks: clone(2) and what the host spawns. A new task is complete before it is linked and published
+ * under its pid, in one critical section of the task list lock.
+ */
+import { alloc, free, kfreeRcu, listAddTail, type Ref } from "../../rcu/index.ts";
+import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
+import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
+import { mmFork } from "../mm/fork.ts";
+import { mmGet, mmPut } from "../mm/mm.ts";
+import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
+import { faultIn, putUser32 } from "../mm/uaccess.ts";
+import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { prepareToWait, finishWait } from "../sched/waitqueue.ts";
+import { wakeNewTask, wakeTask } from "../sched/wake.ts";
+import { copySighand, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
+import { nowNs } from "../time/clock.ts";
+import { EAGAIN, EINVAL, ENOMEM } from "../uapi/errno.ts";
+import { RLIMIT_NPROC } from "../uapi/resource.ts";
+import {
+  CLONE_CHILD_CLEARTID,
+  CLONE_CHILD_SETTID,
+  CLONE_FILES,
+  CLONE_FS,
+  CLONE_NEWCGROUP,
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
+  CLONE_PARENT,
+  CLONE_PARENT_SETTID,
+  CLONE_PIDFD,
+  CLONE_SETTLS,
+  CLONE_SIGHAND,
+  CLONE_THREAD,
+  CLONE_VFORK,
+  CLONE_VM,
+} from "../uapi/sched.ts";
+import { SS_DISABLE } from "../uapi/signal.ts";
+import { ACCESS, USER_REGS } from "../usermode.ts";
+import { getPc, setPc, setReg } from "../signal/frame.ts";
+import { credGet, credOf, credPut } from "./cred.ts";
+import { allocPid, attachPid, lockTaskList, nrTasks, PID_MAX, setFamily, allGroups, unlockTaskList } from "./pid.ts";
+import { defaultLimits, rlimit } from "./rlimit.ts";
+import {
+  Group,
+  GROUP_EXEC,
+  GROUP_EXITING,
+  KIND_RISCV64,
+  Task,
+  TASK_FORKNOEXEC,
+  TASK_NEW,
+  TASK_VFORK,
+  WORK_CHILD_TID,
+} from "./task.ts";
+
+const NAMESPACES =
+  CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+const X_SP = 2;
+const X_TP = 4;
+const X_A0 = 10;
+const ECALL_BYTES = 4;
+
+/** Arguments of clone(2) and clone3(2). Addresses are 0 when not given. */
+export interface CloneArgs {
+  readonly flags: number;
+  readonly exitSignal: number;
+  /** Initial stack pointer of the child; 0: the parent's. */
+  readonly stack: number;
+  readonly parentTid: number;
+  readonly childTid: number;
+  readonly tls: number;
+}
+
+/** A task and, with `group` 0, a group for it: fields that have no other default. Not published. 0: no memory. */
+export function newTask(group: Ref<"group"> | 0, kind: number): Ref<"task"> | 0 {
+  const task = alloc(Task);
+  if (task === 0) return 0;
+  const regs = allocRegs();
+  const owner = group !== 0 ? group : newGroup();
+  if (regs === 0 || owner === 0) {
+    if (regs !== 0) freeRegs(regs);
+    if (owner !== 0 && group === 0) free(Group, owner);
+    free(Task, task);
+    return 0;
+  }
+  Task.group.init(task, owner);
+  Task.regs.set(task, regs);
+  Task.kind.set(task, kind);
+  Task.state.init(task, TASK_NEW);
+  Task.startTime.set(task, nowNs());
+  Task.sigqueue.init(task);
+  Task.runNode.init(task);
+  Task.affinity.set(task, 0, -1);
+  Task.affinity.set(task, 1, -1);
+  Task.altStackFlags.set(task, SS_DISABLE);
+  Task.dumpable.set(task, 1);
+  Task.timerSlack.set(task, 50_000);
+  ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;
+  return task;
+}
+
+function newGroup(): Ref<"group"> | 0 {
+  const group = alloc(Group);
+  if (group === 0) return 0;
+  Group.threads.init(group);
+  Group.sigqueue.init(group);
+  Group.posixTimers.init(group);
+  Group.children.init(group);
+  Group.sibling.init(group);
+  return group;
+}
+
+/** Takes apart what newTask made and the caller filled in: nothing of it was published. */
+export function discardTask(task: Ref<"task">, ownGroup: boolean): void {
+  const [mm, files, fs, cred] = [
+    Task.mm.access(task),
+    Task.files.access(task),
+    Task.fs.access(task),
+    Task.cred.access(task),
+  ];
+  if (mm !== 0) mmPut(mm);
+  if (files !== 0) filesPut(files);
+  if (fs !== 0) fsPut(fs);
+  if (cred !== 0) credPut(cred);
+  freeRegs(Task.regs.get(task));
+  const group = Task.group.get(task);
+  if (ownGroup) {
+    const sighand = Group.sighand.peek(group);
+    if (sighand !== 0) sighandPut(sighand);
+    free(Group, group);
+  }
+  free(Task, task);
+}
+
+/**
+ * Gives the task a pid and makes it visible: as a thread of its group, or as the leader of a new one under `parent`.
+ * `pgrp`, `session`: of a new group; 0 makes it the leader of its own. -EAGAIN when no pid is free or the
+ * group dies.
+ */
+export function publishTask(
+  task: Ref<"task">,
+  parent: Ref<"group"> | 0,
+  pgrp: number,
+  session: number,
+): number {
+  const group = Task.group.get(task);
+  const isThread = parent === 0;
+  const listHeld = lockTaskList();
+  const pid = allocPid(listHeld);
+  const held = Group.lock.lock(group);
+  const dying = isThread && (Group.flags.load(group) & (GROUP_EXITING | GROUP_EXEC)) !== 0;
+  if (pid === 0 || dying) {
+    Group.lock.unlock(group);
+    unlockTaskList();
+    return -EAGAIN;
+  }
+  Task.pid.set(task, pid);
+  if (isThread) {
+    Task.tgid.init(task, Group.tgid.get(group));
+  } else {
+    Task.tgid.init(task, pid);
+    Group.tgid.init(group, pid);
+    Group.leader.init(group, task);
+    Group.parent.init(group, parent);
+    setFamily(listHeld, group, pgrp === 0 ? pid : pgrp, session === 0 ? pid : session);
+    listAddTail(listHeld, Group.children.at(parent), Group.sibling.at(group));
+    listAddTail(listHeld, allGroups(), Group.allNode.at(group));
+  }
+  Group.alive.add(group, 1);
+  listAddTail(held, Group.threads.at(group), Task.threadNode.at(task));
+  attachPid(listHeld, pid, task);
+  Group.lock.unlock(group);
+  unlockTaskList();
+  return pid;
+}
+
+/** clone(2): returns the child's pid in the parent. Blocks for vfork until the child has called execve or exited. */
+export function clone(parent: Ref<"task">, args: CloneArgs): number {
+  // Second run: the vfork child exists and was waited for.
+  if (Task.restartWord.get(parent) !== 0) return waitForVfork(parent);
+  const { flags } = args;
+  if ((flags & CLONE_SIGHAND) !== 0 && (flags & CLONE_VM) === 0) return -EINVAL;
+  if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
+  if ((flags & (NAMESPACES | CLONE_PIDFD)) !== 0) return -EINVAL;
+  if (nrTasks() >= Math.min(PID_MAX - 1, rlimit(parent, RLIMIT_NPROC))) return -EAGAIN;
+  const child = copyTask(parent, args);
+  if (child < 0) return child;
+  return start(parent, child as Ref<"task">, args);
+}
+
+function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
+  const { flags } = args;
+  const isThread = (flags & CLONE_THREAD) !== 0;
+  const group = Task.group.get(parent);
+  const child = newTask(isThread ? group : 0, Task.kind.get(parent));
+  if (child === 0) return -ENOMEM;
+  if (!copyResources(parent, child, flags)) {
+    discardTask(child, !isThread);
+    return -ENOMEM;
+  }
+  copyOwn(parent, child, args);
+  return child;
+}
+
+function copyResources(parent: Ref<"task">, child: Ref<"task">, flags: number): boolean {
+  const files = Task.files.access(parent) as Ref<"files">;
+  const newFiles = (flags & CLONE_FILES) !== 0 ? filesGet(files) : filesFork(files);
+  Task.files.init(child, newFiles);
+  const fs = Task.fs.access(parent) as Ref<"fsinfo">;
+  const newFs = (flags & CLONE_FS) !== 0 ? fsGet(fs) : fsFork(fs);
+  Task.fs.init(child, newFs);
+  Task.cred.init(child, credGet(credOf(parent)));
+  if (newFiles === 0 || newFs === 0) return false;
+  if ((flags & CLONE_THREAD) === 0) {
+    const from = Task.group.get(parent);
+    const group = Task.group.get(child);
+    const sighand = Group.sighand.load(from);
+    const own = (flags & CLONE_SIGHAND) !== 0 ? sighandGet(sighand) : copySighand(sighand);
+    if (own === 0) return false;
+    Group.sighand.init(group, own);
+    Group.rlimits.copy(from, group);
+    Group.tty.init(group, Group.tty.load(from));
+  }
+  // Last, since it is what costs.
+  const mm = Task.mm.access(parent) as Ref<"mm">;
+  const newMm = (flags & CLONE_VM) !== 0 ? mmGet(mm) : mmFork(mm);
+  Task.mm.init(child, newMm);
+  return newMm !== 0;
+}
+
+function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void {
+  const { flags } = args;
+  const from = Task.regs.get(parent);
+  const regs = Task.regs.get(child);
+  ram.u8.copyWithin(regs, from, from + USER_REGS.BYTES);
+  ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;
+  setReg(regs, X_A0, 0);
+  setPc(regs, getPc(from) + ECALL_BYTES);
+  if (args.stack !== 0) setReg(regs, X_SP, args.stack);
+  if ((flags & CLONE_SETTLS) !== 0) setReg(regs, X_TP, args.tls);
+  Task.comm.view(child).set(Task.comm.view(parent));
+  Task.affinity.copy(parent, child);
+  Task.blocked.copy(parent, child);
+  Task.cpu.init(child, Task.cpu.load(parent));
+  Task.nice.init(child, Task.nice.load(parent));
+  Task.dumpable.set(child, Task.dumpable.get(parent));
+  Task.personality.set(child, Task.personality.get(parent));
+  Task.timerSlack.set(child, Task.timerSlack.get(parent));
+  // A thread starts without an alternate stack; a process keeps the one of its copy, vfork's child has none.
+  if ((flags & CLONE_VM) === 0 || (flags & CLONE_VFORK) !== 0) {
+    Task.altStack.set(child, Task.altStack.get(parent));
+    Task.altStackSize.set(child, Task.altStackSize.get(parent));
+    Task.altStackFlags.set(child, Task.altStackFlags.get(parent));
+  }
+  let childFlags = TASK_FORKNOEXEC;
+  if ((flags & CLONE_VFORK) !== 0) {
+    childFlags |= TASK_VFORK;
+    Task.vforkParent.init(child, parent);
+  }
+  Task.flags.set(child, childFlags);
+  if ((flags & CLONE_CHILD_CLEARTID) !== 0) Task.clearChildTid.set(child, args.childTid);
+  if ((flags & CLONE_CHILD_SETTID) !== 0) {
+    Task.setChildTid.set(child, args.childTid);
+    Task.work.init(child, WORK_CHILD_TID);
+  }
+}
+
+function start(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): number {
+  const { flags } = args;
+  const own = Task.group.get(parent);
+  const isThread = (flags & CLONE_THREAD) !== 0;
+  let family: Ref<"group"> | 0 = 0;
+  if (!isThread) {
+    family = (flags & CLONE_PARENT) !== 0 ? (Group.parent.load(own) as Ref<"group">) : own;
+    Group.exitSignal.init(
+      Task.group.get(child),
+      (flags & CLONE_PARENT) !== 0 ? Group.exitSignal.load(own) : args.exitSignal,
+    );
+  }
+  if ((flags & CLONE_VFORK) !== 0) Task.vforkChild.store(parent, 1);
+  const pid = publishTask(child, family, Group.pgrp.load(own), Group.session.load(own));
+  if (pid < 0) {
+    discardTask(child, !isThread);
+    return pid;
+  }
+  // A bad address is the caller's loss, as in Linux: the child exists.
+  if ((flags & CLONE_PARENT_SETTID) !== 0) storeTid(args.parentTid, pid);
+  if ((flags & CLONE_VFORK) === 0) {
+    wakeNewTask(child);
+    return pid;
+  }
+  Task.restartWord.set(parent, pid);
+  wakeNewTask(child);
+  return waitForVfork(parent);
+}
+
+function waitForVfork(parent: Ref<"task">): number {
+  if (Task.vforkChild.load(parent) !== 0) {
+    prepareToWait();
+    if (Task.vforkChild.load(parent) !== 0) return BLOCK_KILLABLE;
+    finishWait(parent);
+  }
+  return Task.restartWord.get(parent);
+}
+
+/** mm_release: the task leaves its address space (execve, exit): a parent that waits in vfork goes on. */
+export function completeVfork(task: Ref<"task">): void {
+  const parent = Task.vforkParent.exchange(task, 0);
+  if (parent === 0) return;
+  Task.flags.set(task, Task.flags.get(task) & ~TASK_VFORK);
+  Task.vforkChild.store(parent, 0);
+  wakeTask(parent);
+}
+
+/** Stores a thread id at a user address of the current address space, if it can be written. */
+export function storeTid(address: number, tid: number): void {
+  if (address !== 0 && faultIn(address, 4, ACCESS.WRITE) === 0) putUser32(address, tid);
+}
+
+/** A process that the host starts: child of the kernel's group, leader of its own session. Not started yet. */
+export function newProcess(kind: number, cred: Ref<"cred">): Ref<"task"> | 0 {
+  const task = newTask(0, kind);
+  if (task === 0) return 0;
+  Task.cred.init(task, cred);
+  const group = Task.group.get(task);
+  const sighand = newSighand();
+  if (sighand === 0) {
+    discardTask(task, true);
+    return 0;
+  }
+  Group.sighand.init(group, sighand);
+  defaultLimits(group);
+  return task;
+}

@@ -1,0 +1,60 @@
+/** Resource limits of a process (getrlimit(2)): soft and hard, Infinity for RLIM_INFINITY. */
+import type { Ref } from "../../rcu/index.ts";
+import {
+  RLIM_INFINITY,
+  RLIMIT_CORE,
+  RLIMIT_MEMLOCK,
+  RLIMIT_MSGQUEUE,
+  RLIMIT_NICE,
+  RLIMIT_NOFILE,
+  RLIMIT_NPROC,
+  RLIMIT_RTPRIO,
+  RLIMIT_SIGPENDING,
+  RLIMIT_STACK,
+} from "../uapi/resource.ts";
+import { Group, RLIM_NLIMITS, Task } from "./task.ts";
+
+const WORDS = 4;
+
+function get(group: Ref<"group">, at: number): number {
+  const low = Group.rlimits.get(group, at);
+  const high = Group.rlimits.get(group, at + 1);
+  return low === -1 && high === -1 ? RLIM_INFINITY : (low >>> 0) + (high >>> 0) * 4294967296;
+}
+
+function set(group: Ref<"group">, at: number, value: number): void {
+  const infinite = value === RLIM_INFINITY;
+  Group.rlimits.set(group, at, infinite ? -1 : value | 0);
+  Group.rlimits.set(group, at + 1, infinite ? -1 : Math.floor(value / 4294967296) | 0);
+}
+
+export const softLimit = (group: Ref<"group">, resource: number): number => get(group, resource * WORDS);
+export const hardLimit = (group: Ref<"group">, resource: number): number => get(group, resource * WORDS + 2);
+
+/** The soft limit that the task is under. */
+export const rlimit = (task: Ref<"task">, resource: number): number =>
+  softLimit(Task.group.get(task), resource);
+
+export function setLimit(group: Ref<"group">, resource: number, soft: number, hard: number): void {
+  set(group, resource * WORDS, soft);
+  set(group, resource * WORDS + 2, hard);
+}
+
+/** What a process starts with when nobody says otherwise. */
+export function defaultLimits(group: Ref<"group">): void {
+  const defaults = new Map<number, readonly [number, number]>([
+    [RLIMIT_STACK, [8 << 20, RLIM_INFINITY]],
+    [RLIMIT_CORE, [0, RLIM_INFINITY]],
+    [RLIMIT_NPROC, [30000, 30000]],
+    [RLIMIT_NOFILE, [1024, 1048576]],
+    [RLIMIT_MEMLOCK, [8 << 20, 8 << 20]],
+    [RLIMIT_SIGPENDING, [30000, 30000]],
+    [RLIMIT_MSGQUEUE, [819200, 819200]],
+    [RLIMIT_NICE, [0, 0]],
+    [RLIMIT_RTPRIO, [0, 0]],
+  ]);
+  for (let resource = 0; resource < RLIM_NLIMITS; resource++) {
+    const [soft, hard] = defaults.get(resource) ?? [RLIM_INFINITY, RLIM_INFINITY];
+    setLimit(group, resource, soft, hard);
+  }
+}

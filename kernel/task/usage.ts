@@ -1,0 +1,92 @@
+/** Resource usage: getrusage(2), times(2), wait4's rusage. */
+import { listFirst, listNext, type Ref } from "../../rcu/index.ts";
+import { mmRss } from "../mm/mm.ts";
+import { accountTime } from "../sched/account.ts";
+import { current } from "../sched/current.ts";
+import { RUSAGE_BYTES } from "../uapi/resource.ts";
+import { Group, Task, TASK_DEAD, TASK_ZOMBIE } from "./task.ts";
+
+/** Times in nanoseconds, sizes in KiB. */
+export interface Usage {
+  utime: number;
+  stime: number;
+  maxRss: number;
+  minorFaults: number;
+  majorFaults: number;
+  nvcsw: number;
+  nivcsw: number;
+}
+
+export function taskUsage(task: Ref<"task">): Usage {
+  if (task === current()) accountTime(task);
+  const mm = Task.mm.access(task);
+  return {
+    utime: Task.utime.get(task),
+    stime: Task.stime.get(task),
+    maxRss: mm === 0 ? 0 : mmRss(mm) * 4,
+    minorFaults: Task.minorFaults.get(task),
+    majorFaults: Task.majorFaults.get(task),
+    nvcsw: Task.nvcsw.get(task),
+    nivcsw: Task.nivcsw.get(task),
+  };
+}
+
+/** The group's own usage: threads that exited and threads that live. */
+export function groupUsage(group: Ref<"group">): Usage {
+  const sum: Usage = {
+    utime: Group.utime.get(group),
+    stime: Group.stime.get(group),
+    maxRss: Group.maxRss.get(group),
+    minorFaults: Group.minorFaults.get(group),
+    majorFaults: Group.majorFaults.get(group),
+    nvcsw: Group.nvcsw.get(group),
+    nivcsw: Group.nivcsw.get(group),
+  };
+  const held = Group.lock.lock(group);
+  const head = Group.threads.at(group);
+  for (let node = listFirst(head); held !== 0 && node !== 0; node = listNext(head, node)) {
+    const task = Task.threadNode.owner(node);
+    const state = Task.state.load(task);
+    if (state === TASK_ZOMBIE || state === TASK_DEAD) continue;
+    const usage = taskUsage(task);
+    sum.utime += usage.utime;
+    sum.stime += usage.stime;
+    sum.maxRss = Math.max(sum.maxRss, usage.maxRss);
+    sum.minorFaults += usage.minorFaults;
+    sum.majorFaults += usage.majorFaults;
+    sum.nvcsw += usage.nvcsw;
+    sum.nivcsw += usage.nivcsw;
+  }
+  Group.lock.unlock(group);
+  return sum;
+}
+
+/** Usage of children that were waited for, and of theirs. */
+export function childrenUsage(group: Ref<"group">): Usage {
+  return {
+    utime: Group.childUtime.get(group),
+    stime: Group.childStime.get(group),
+    maxRss: Group.maxRss.get(group),
+    minorFaults: 0,
+    majorFaults: 0,
+    nvcsw: 0,
+    nivcsw: 0,
+  };
+}
+
+/** struct rusage. */
+export function encodeUsage(usage: Usage): Uint8Array {
+  const bytes = new Uint8Array(RUSAGE_BYTES);
+  const view = new DataView(bytes.buffer);
+  const put = (offset: number, value: number): void => view.setBigInt64(offset, BigInt(Math.floor(value)), true);
+  put(0, usage.utime / 1e9);
+  put(8, (usage.utime % 1e9) / 1000);
+  put(16, usage.stime / 1e9);
+  put(24, (usage.stime % 1e9) / 1000);
+  put(32, usage.maxRss);
+  put(64, usage.minorFaults);
+  put(72, usage.majorFaults);
+  put(128, usage.nvcsw);
+  put(136, usage.nivcsw);
+  return bytes;
+}

@@ -1,0 +1,118 @@
+/**
+ * Interval timers: setitimer(2), alarm. ITIMER_REAL runs on the timer queue; the two CPU-time timers are compared with
+ * the process's time when its tasks pass a safe point.
+ */
+import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
+import { groupUsage } from "../task/usage.ts";
+import { Group, GROUP_ZOMBIE } from "../task/task.ts";
+import { ENOMEM } from "../uapi/errno.ts";
+import { SIGALRM, SIGPROF, SIGVTALRM } from "../uapi/signal.ts";
+import { ITIMER_PROF, ITIMER_REAL } from "../uapi/time.ts";
+import { sendGroupSignal } from "../signal/send.ts";
+import { nowNs } from "./clock.ts";
+import { freePosixTimers } from "./posix-timer.ts";
+import { defineTimer, freeTimer, newTimer, TIMER_ITIMER_REAL, timerArm, timerCancel } from "./timer.ts";
+
+export const Itimer = struct("itimer", {
+  group: fixed<Ref<"group">>(),
+  which: fixed(),
+  /** Ref<"timer"> of ITIMER_REAL. */
+  timer: fixed<Ref<"timer">>(),
+  // Nanoseconds. Written by the group's threads and, on expiry, by the CPU that runs the timer; 0: disarmed.
+  interval: wide(),
+  /** Monotonic time, or CPU time of the process, at which it expires. */
+  expires: wide(),
+});
+
+defineTimer(TIMER_ITIMER_REAL, (arg) => {
+  const itimer = arg as Ref<"itimer">;
+  const group = Itimer.group.get(itimer);
+  if ((Group.flags.load(group) & GROUP_ZOMBIE) !== 0) return;
+  advance(itimer, nowNs());
+  const expires = Itimer.expires.get(itimer);
+  if (expires !== 0) timerArm(Itimer.timer.get(itimer), expires);
+  sendGroupSignal(group, SIGALRM);
+});
+
+/** Moves an expired timer to its next time, or disarms it. */
+function advance(itimer: Ref<"itimer">, now: number): void {
+  const interval = Itimer.interval.get(itimer);
+  let expires = Itimer.expires.get(itimer);
+  expires = interval === 0 ? 0 : expires + interval * Math.max(1, Math.ceil((now - expires) / interval));
+  Itimer.expires.set(itimer, expires);
+}
+
+const itimerOf = (group: Ref<"group">, which: number): Ref<"itimer"> | 0 =>
+  Group.itimer.get(group, which) as Ref<"itimer"> | 0;
+
+/** CPU time of the process, or the present, on the clock of a timer. */
+function clockOf(group: Ref<"group">, which: number): number {
+  if (which === ITIMER_REAL) return nowNs();
+  const usage = groupUsage(group);
+  return which === ITIMER_PROF ? usage.utime + usage.stime : usage.utime;
+}
+
+/** Remaining nanoseconds (0: disarmed) and interval. */
+export function getItimer(group: Ref<"group">, which: number): { value: number; interval: number } {
+  const itimer = itimerOf(group, which);
+  if (itimer === 0) return { value: 0, interval: 0 };
+  const expires = Itimer.expires.get(itimer);
+  const value = expires === 0 ? 0 : Math.max(1, expires - clockOf(group, which));
+  return { value, interval: Itimer.interval.get(itimer) };
+}
+
+/** Arms the timer `value` nanoseconds from now; 0 disarms. -ENOMEM. */
+export function setItimer(group: Ref<"group">, which: number, value: number, interval: number): number {
+  let itimer = itimerOf(group, which);
+  if (itimer === 0) {
+    if (value === 0) return 0;
+    itimer = newItimer(group, which);
+    if (itimer === 0) return -ENOMEM;
+  }
+  Itimer.interval.set(itimer, interval);
+  Itimer.expires.set(itimer, value === 0 ? 0 : clockOf(group, which) + value);
+  if (which !== ITIMER_REAL) return 0;
+  if (value !== 0) return timerArm(Itimer.timer.get(itimer), Itimer.expires.get(itimer));
+  timerCancel(Itimer.timer.get(itimer));
+  return 0;
+}
+
+function newItimer(group: Ref<"group">, which: number): Ref<"itimer"> | 0 {
+  const itimer = alloc(Itimer);
+  if (itimer === 0) return 0;
+  Itimer.group.init(itimer, group);
+  Itimer.which.init(itimer, which);
+  const timer = newTimer(TIMER_ITIMER_REAL, itimer);
+  if (timer === 0) {
+    kfreeRcu(Itimer, itimer);
+    return 0;
+  }
+  Itimer.timer.init(itimer, timer);
+  Group.itimer.set(group, which, itimer);
+  return itimer;
+}
+
+/** The task passes a safe point: sends SIGVTALRM and SIGPROF that are due. */
+export function checkCpuTimers(group: Ref<"group">): void {
+  for (let which = 1; which <= 2; which++) {
+    const itimer = itimerOf(group, which);
+    if (itimer === 0) continue;
+    const expires = Itimer.expires.get(itimer);
+    const now = expires === 0 ? 0 : clockOf(group, which);
+    if (expires === 0 || now < expires) continue;
+    advance(itimer, now);
+    sendGroupSignal(group, which === ITIMER_PROF ? SIGPROF : SIGVTALRM);
+  }
+}
+
+/** The process ends: all its timers go. */
+export function freeGroupTimers(group: Ref<"group">): void {
+  for (let which = 0; which <= 2; which++) {
+    const itimer = itimerOf(group, which);
+    if (itimer === 0) continue;
+    Group.itimer.set(group, which, 0);
+    freeTimer(Itimer.timer.get(itimer));
+    kfreeRcu(Itimer, itimer);
+  }
+  freePosixTimers(group);
+}
