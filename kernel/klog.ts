@@ -24,7 +24,12 @@ import { nowNs } from "./time/clock.ts";
 
 const MAX_LINES = 1000;
 
-const Klog = struct("klog", { lock: spinlock(), lines: listNode(), count: locked("lock"), lost: locked("lock") });
+const Klog = struct("klog", {
+  lock: spinlock(),
+  lines: listNode(),
+  count: locked("lock"),
+  lost: locked("lock"),
+});
 const KlogLine = struct("klog_line", { node: listNode(), text: fixed<Ref<"string">>(), time: wide() });
 
 const theLog = kernelGlobal<Ref<"klog">>("klog");

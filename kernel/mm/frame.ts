@@ -87,10 +87,10 @@ export function allocFrameNear(near: number): number {
     const address = takeFrameAt(near);
     if (address !== 0) return address;
   }
-  const index = takeFrame(cursor + 1);
-  if (index !== 0) {
+  const next = takeFrame(cursor + 1);
+  if (next !== 0) {
     cursor++;
-    return index;
+    return next;
   }
   return findFrame(near >>> PAGE_SHIFT);
 }

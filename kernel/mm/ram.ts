@@ -22,6 +22,7 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { CPU_AREA_BYTES, USER_REGS } from "../usermode.ts";
+import { createTlbs } from "./tlb-state.ts";
 
 export const PAGE_SIZE = 4096;
 export const PAGE_SHIFT = 12;
@@ -49,6 +50,9 @@ export const RamState = struct("ram", {
   counts: fixed<Ref<"array">>(),
   /** Free frames of each block of BLOCK_FRAMES. */
   blockFree: fixed<Ref<"array">>(),
+
+  /** One Ref<"tlb"> for each CPU. */
+  tlbs: fixed<Ref<"array">>(),
 
   freeFrames: atomic(),
   /** Pages held by page-cache mappings; those of them that are shared memory or tmpfs; dirty ones. */
@@ -120,7 +124,8 @@ export function createRam(bytes: number, cpus: number): WebAssembly.Memory {
   const blocks = Math.ceil(frames / BLOCK_FRAMES);
   const counts = allocArray(frames);
   const blockFree = allocArray(blocks);
-  if (state === 0 || counts === 0 || blockFree === 0)
+  const tlbs = createTlbs(cpus);
+  if (state === 0 || counts === 0 || blockFree === 0 || tlbs === 0)
     throw new RamError(`the kernel heap is too small for the tables of ${frames} page frames`);
   for (let block = 0; block < blocks; block++)
     arraySet(blockFree, block, Math.min(BLOCK_FRAMES, frames - block * BLOCK_FRAMES));
@@ -129,6 +134,7 @@ export function createRam(bytes: number, cpus: number): WebAssembly.Memory {
   RamState.frames.init(state, frames);
   RamState.counts.init(state, counts);
   RamState.blockFree.init(state, blockFree);
+  RamState.tlbs.init(state, tlbs);
   RamState.freeFrames.init(state, frames);
   RamState.nextMmId.init(state, 1);
   RamState.nextSpace.init(state, 1);
@@ -179,3 +185,5 @@ export function freeRegs(address: number): void {
   RamState.regsFree.set(held, ramRef, (address - base) / USER_REGS.BYTES + 1);
   RamState.regsLock.unlock(ramRef);
 }
+
+export { allocFrame, allocFrames, getFrame, putFrame } from "./frame.ts";

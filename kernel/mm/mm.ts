@@ -1,0 +1,160 @@
+/**
+ * Address spaces. What tasks share with CLONE_VM; each is made by exec or fork and goes when its last user does.
+ *
+ * Locks, outermost first: mmapLock (one operation that changes mappings at a time, held while other CPUs drop stale
+ * translations), ptl (VMA array and page table entries; short), Mapping.vmaLock. Page faults take only ptl.
+ * mmapLock is never taken with another lock held.
+ */
+import {
+  alloc,
+  atomic,
+  fixed,
+  free,
+  kfreeArrayRcu,
+  kfreeRcu,
+  locked,
+  type Ptr,
+  type Ref,
+  rcu,
+  spinlock,
+  struct,
+  wide,
+} from "../../rcu/index.ts";
+import { filePut } from "./filemap.ts";
+import { frameTotal, putFrame } from "./frame.ts";
+import { PageTable, pteFrame, pteFreeTables, pteWalk } from "./pte.ts";
+import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
+import { tlbForget } from "./tlb.ts";
+import { Vma, vmaCount, vmaFree, vmaRef } from "./vma.ts";
+
+/** One past the last address that a process may use, and the lowest one that mmap gives out. */
+export const TASK_SIZE = 0xffff_0000;
+export const MMAP_MIN_ADDR = 0x1_0000;
+/** The page with the code that returns from signal handlers ("[vdso]"), mapped by exec. */
+export const VDSO_BASE = 0xfffe_f000;
+/** Initial stacks end here and grow down. */
+export const STACK_TOP = 0xfffe_0000;
+/** Most VMAs of one address space (/proc/sys/vm/max_map_count). */
+export const MAX_MAP_COUNT = 65530;
+export const DEFAULT_STACK_LIMIT = 8 << 20;
+
+export const Mm = struct("mm", {
+  /** Never reused: tells address spaces apart where the reference could name a later one. */
+  id: fixed(),
+  pgd: fixed<Ref<"pagetable">>(),
+  /** Frame index minus page number, modulo all frames: where pages of this address space look for their frame. */
+  frameOffset: fixed(),
+
+  /** Tasks and others that keep it alive: take with mmGetNotZero. */
+  users: atomic(),
+  /** What the engine calls the code that is visible; `spaceShared`: other address spaces use the same number. */
+  codeSpace: atomic(),
+  spaceShared: atomic(),
+  /** Bits of MEMBARRIER_CMD_REGISTER_* calls made. */
+  membarrier: atomic(),
+  /** Faults in a row that found no memory and were tried again. */
+  starved: atomic(),
+  /** Counts changes of `vmas`: a fault that sees it unchanged may install what it prepared. */
+  seq: atomic(),
+
+  mmapLock: spinlock(),
+
+  // ptl for writers; `vmas` is read in a read scope (vma.ts).
+  ptl: spinlock(),
+  vmas: rcu("array"),
+  /** Pages, by kind of frame; the largest sum so far; pages mapped (VmSize) and locked. */
+  rssAnon: locked("ptl"),
+  rssFile: locked("ptl"),
+  hiwaterRss: locked("ptl"),
+  totalVm: locked("ptl"),
+  hiwaterVm: locked("ptl"),
+  lockedVm: locked("ptl"),
+
+  // mmapLock for writers; written by exec before publication.
+  brkStart: wide(),
+  brk: wide(),
+  /** mmap looks for free addresses downwards from here. */
+  mmapBase: wide(),
+  stackLimit: wide(),
+  startStack: wide(),
+  startCode: wide(),
+  endCode: wide(),
+  startData: wide(),
+  endData: wide(),
+  argStart: wide(),
+  argEnd: wide(),
+  envStart: wide(),
+  envEnd: wide(),
+  /** Where the auxiliary vector is, and its size in bytes (/proc/PID/auxv). */
+  auxv: wide(),
+  auxvBytes: wide(),
+  /** VM_LOCKED when mlockall(MCL_FUTURE) is in force. */
+  defFlags: atomic(),
+  /** The program, counted: /proc/PID/exe. */
+  exe: rcu("file"),
+});
+
+/** Fraction of RAM by which address spaces are apart: the golden ratio spreads any number of them. */
+const SPREAD = 0.6180339887;
+
+/** A new, empty address space with one user; 0 when the heap is full. */
+export function mmCreate(): Ref<"mm"> | 0 {
+  const mm = alloc(Mm);
+  if (mm === 0) return 0;
+  const pgd = alloc(PageTable);
+  if (pgd === 0) {
+    free(Mm, mm);
+    return 0;
+  }
+  const id = RamState.nextMmId.add(ramRef, 1);
+  const frames = frameTotal();
+  Mm.id.init(mm, id);
+  Mm.pgd.init(mm, pgd);
+  Mm.frameOffset.init(mm, Math.floor((((id - 1) * SPREAD) % 1) * frames));
+  Mm.users.init(mm, 1);
+  Mm.codeSpace.init(mm, RamState.nextSpace.add(ramRef, 1));
+  Mm.mmapBase.set(mm, STACK_TOP - 2 * DEFAULT_STACK_LIMIT);
+  Mm.stackLimit.set(mm, DEFAULT_STACK_LIMIT);
+  return mm;
+}
+
+/** Another user: the caller holds one already. */
+export function mmGet(mm: Ref<"mm">): Ref<"mm"> {
+  Mm.users.add(mm, 1);
+  return mm;
+}
+/** Another user, for those who found it in a read scope; false when it is going away. */
+export const mmGetNotZero = (mm: Ref<"mm">): boolean => Mm.users.incNotZero(mm);
+
+/** Drops a user; the last one tears the address space down. */
+export function mmPut(mm: Ref<"mm">): void {
+  if (!Mm.users.decAndTest(mm)) return;
+  tlbForget(mm);
+  const held = Mm.ptl.lock(mm);
+  const vmas = Mm.vmas.peek(held, mm) as Ptr<"array">;
+  const pgd = Mm.pgd.get(mm);
+  for (let index = 0; index < vmaCount(vmas); index++) {
+    const vma = vmaRef(vmas as Ref<"array">, index);
+    pteWalk(pgd, Vma.start.get(vma), Vma.end.get(vma), dropFrame);
+  }
+  Mm.vmas.assign(held, mm, 0);
+  Mm.seq.add(mm, 1);
+  Mm.ptl.unlock(mm);
+  for (let index = 0; index < vmaCount(vmas); index++) vmaFree(vmaRef(vmas as Ref<"array">, index));
+  if (vmas !== 0) kfreeArrayRcu(vmas);
+  const exe = Mm.exe.exchange(mm, 0);
+  if (exe !== 0) filePut(exe);
+  pteFreeTables(pgd);
+  kfreeRcu(Mm, mm);
+}
+
+function dropFrame(table: Ref<"pagetable">, page: number, pte: number): void {
+  PageTable.entry.set(table, page & 1023, 0);
+  putFrame(pteFrame(pte));
+}
+
+/** Resident pages. Racy. */
+export const mmRss = (mm: Ref<"mm">): number => Mm.rssAnon.racy(mm) + Mm.rssFile.racy(mm);
+
+/** Resident size of an address space in bytes, for ps and the out-of-memory report. */
+export const mmRssBytes = (mm: Ref<"mm">): number => mmRss(mm) * PAGE_SIZE;

@@ -1,0 +1,258 @@
+/** mmap(2) and munmap(2). Addresses and lengths are bytes. */
+import type { Ref } from "../../rcu/index.ts";
+import { EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../uapi/errno.ts";
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_GROWSDOWN,
+  MAP_LOCKED,
+  MAP_NONBLOCK,
+  MAP_NORESERVE,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  MAP_SHARED_VALIDATE,
+  MAP_STACK,
+  MAP_SYNC,
+  MAP_TYPE,
+  PROT_READ,
+  PROT_WRITE,
+} from "../uapi/mman.ts";
+import { ACCESS } from "../usermode.ts";
+import { resolvePage } from "./fault.ts";
+import { fileBacking } from "./filemap.ts";
+import { frameTotal } from "./frame.ts";
+import { MOPS, mappingCreate, mappingPut } from "./mapping.ts";
+import { MMAP_MIN_ADDR, Mm, TASK_SIZE } from "./mm.ts";
+import { PAGE_SIZE } from "./ram.ts";
+import { STACK_GUARD_PAGES } from "./stack.ts";
+import { newCodeSpace } from "./tlb.ts";
+import {
+  forEachVma,
+  VM_EXEC,
+  VM_GROWSDOWN,
+  VM_LOCKED,
+  VM_MAYWRITE,
+  VM_NORESERVE,
+  VM_PROT,
+  VM_SHARED,
+  VM_WRITE,
+  Vma,
+  type VmaSpec,
+  vmaCount,
+  vmaEndAt,
+  vmaFree,
+  vmaRef,
+  vmaSearch,
+  vmaStartAt,
+  vmasHeld,
+} from "./vma.ts";
+import { editVmas, type Removed } from "./vma-edit.ts";
+import { type Zapped, zapBegin, zapFinish, zapRange } from "./zap.ts";
+
+const FIRST_PAGE = MMAP_MIN_ADDR / PAGE_SIZE;
+export const END_PAGE = TASK_SIZE / PAGE_SIZE;
+/** Flags that MAP_SHARED_VALIDATE knows. */
+const KNOWN_FLAGS =
+  MAP_TYPE |
+  MAP_FIXED |
+  MAP_FIXED_NOREPLACE |
+  MAP_ANONYMOUS |
+  MAP_GROWSDOWN |
+  MAP_LOCKED |
+  MAP_NORESERVE |
+  MAP_POPULATE |
+  MAP_NONBLOCK |
+  MAP_STACK |
+  0x0800 |
+  0x1000 |
+  0x4_0000;
+
+export const pagesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
+
+/**
+ * The start of a free range of that many pages, at or below mmapBase and as high as possible; 0 when there is none.
+ * ptl is held, or the caller does not mind a stale answer.
+ */
+function findGap(vmas: Ref<"array"> | 0, pages: number, top: number): number {
+  const count = vmaCount(vmas);
+  let high = top;
+  for (let index = Math.min(vmaSearch(vmas, top - 1), count - 1); index >= 0; index--) {
+    const start = vmaStartAt(vmas as Ref<"array">, index);
+    const end = vmaEndAt(vmas as Ref<"array">, index);
+    if (high - end >= pages && end <= high) return high - pages;
+    const growing = (Vma.flags.get(vmaRef(vmas as Ref<"array">, index)) & VM_GROWSDOWN) !== 0;
+    high = Math.min(high, start - (growing ? STACK_GUARD_PAGES : 0));
+  }
+  return high - FIRST_PAGE >= pages ? high - pages : 0;
+}
+
+/** Whether pages [start, end) are free, with the guard of a stack above them. */
+export function isFree(vmas: Ref<"array"> | 0, start: number, end: number): boolean {
+  const index = vmaSearch(vmas, start);
+  if (index >= vmaCount(vmas)) return true;
+  const growing = (Vma.flags.get(vmaRef(vmas as Ref<"array">, index)) & VM_GROWSDOWN) !== 0;
+  return vmaStartAt(vmas as Ref<"array">, index) - (growing ? STACK_GUARD_PAGES : 0) >= end;
+}
+
+/** Chooses where a mapping of that many pages goes; ptl held. First page, or -ENOMEM. */
+export function chooseAddress(mm: Ref<"mm">, vmas: Ref<"array"> | 0, hint: number, pages: number): number {
+  const page = hint < TASK_SIZE ? Math.floor(hint / PAGE_SIZE) : 0;
+  if (page >= FIRST_PAGE && page + pages <= END_PAGE && isFree(vmas, page, page + pages)) return page;
+  const base = Math.floor(Mm.mmapBase.get(mm) / PAGE_SIZE);
+  return findGap(vmas, pages, base) || findGap(vmas, pages, END_PAGE) || -ENOMEM;
+}
+
+/**
+ * Maps `length` bytes at `addr` (a hint unless MAP_FIXED): the address, or -errno. `file` is 0 for anonymous memory;
+ * `pgoff` the page of the file at the start. mmap(2).
+ */
+export function mmap(
+  mm: Ref<"mm">,
+  addr: number,
+  length: number,
+  prot: number,
+  flags: number,
+  file: Ref<"file"> | 0,
+  pgoff: number,
+): number {
+  const type = flags & MAP_TYPE;
+  const shared = type === MAP_SHARED || type === MAP_SHARED_VALIDATE;
+  if (!shared && type !== MAP_PRIVATE) return -EINVAL;
+  if (type === MAP_SHARED_VALIDATE && (flags & (~KNOWN_FLAGS | MAP_SYNC)) !== 0) return -EOPNOTSUPP;
+  if (length === 0) return -EINVAL;
+  const pages = pagesOf(length);
+  const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
+  if (fixed && addr % PAGE_SIZE !== 0) return -EINVAL;
+  if (pages > END_PAGE - FIRST_PAGE) return -ENOMEM;
+  if (fixed && addr + pages * PAGE_SIZE > TASK_SIZE) return -ENOMEM;
+  if (fixed && addr < MMAP_MIN_ADDR) return -EPERM;
+  let vmFlags = (prot & VM_PROT) | (shared ? VM_SHARED : 0) | VM_MAYWRITE;
+  if ((flags & MAP_NORESERVE) !== 0) vmFlags |= VM_NORESERVE;
+  if ((flags & MAP_LOCKED) !== 0) vmFlags |= VM_LOCKED;
+  vmFlags |= Mm.defFlags.peek(mm);
+  let mapping: Ref<"mapping"> | 0 = 0;
+  let own = false;
+  let backed = file;
+  if (file !== 0) {
+    if (!(pgoff >= 0 && pgoff + pages < 2 ** 52 / PAGE_SIZE)) return -EOVERFLOW;
+    const found = fileBacking().mapping(file, prot, shared);
+    if (found < 0) return found;
+    mapping = found as Ref<"mapping"> | 0;
+    if (mapping === 0) backed = 0;
+    if (shared && !fileBacking().mayWrite(file)) vmFlags &= ~VM_MAYWRITE;
+  }
+  if (mapping === 0) {
+    pgoff = 0;
+    if ((flags & MAP_GROWSDOWN) !== 0 && !shared) vmFlags |= VM_GROWSDOWN;
+    // What can never fit is refused; anything else is granted until it is touched (overcommit_memory 0).
+    if ((vmFlags & (VM_WRITE | VM_NORESERVE)) === VM_WRITE && pages > frameTotal()) return -ENOMEM;
+    if (shared) {
+      const shmem = mappingCreate(MOPS.SHMEM);
+      if (shmem === 0) return -ENOMEM;
+      mapping = shmem;
+      own = true;
+    }
+  }
+  const result = mapPages(mm, addr, pages, vmFlags, mapping, backed, pgoff, flags);
+  if (own) mappingPut(mapping as Ref<"mapping">); // The VMA has its own count.
+  if (result >= 0 && (flags & (MAP_POPULATE | MAP_LOCKED)) !== 0 && (flags & MAP_NONBLOCK) === 0)
+    populate(mm, result, result + pages * PAGE_SIZE);
+  return result;
+}
+
+/** Puts an area into the address space, replacing what MAP_FIXED covers. Address or -errno. */
+export function mapPages(
+  mm: Ref<"mm">,
+  addr: number,
+  pages: number,
+  vmFlags: number,
+  mapping: Ref<"mapping"> | 0,
+  file: Ref<"file"> | 0,
+  pgoff: number,
+  flags: number,
+): number {
+  const removed: Removed = [];
+  const zapped = zapBegin();
+  Mm.mmapLock.lock(mm);
+  const held = Mm.ptl.lock(mm);
+  const vmas = vmasHeld(held, mm);
+  let start = Math.floor(addr / PAGE_SIZE);
+  let error = 0;
+  if ((flags & MAP_FIXED_NOREPLACE) !== 0) {
+    const index = vmaSearch(vmas, start);
+    if (index < vmaCount(vmas) && vmaStartAt(vmas as Ref<"array">, index) < start + pages) error = -EEXIST;
+  } else if ((flags & MAP_FIXED) === 0) {
+    start = chooseAddress(mm, vmas, addr, pages);
+    if (start < 0) error = start;
+  }
+  if (error === 0) {
+    const spec: VmaSpec = { start, end: start + pages, flags: vmFlags, mapping, file, pgoff };
+    error = editVmas(held, mm, start, start + pages, null, spec, removed);
+    if (error === 0) zapRange(held, mm, start, start + pages, zapped);
+  }
+  Mm.ptl.unlock(mm);
+  if (error === 0) {
+    if ((vmFlags & VM_EXEC) !== 0) zapped.code ||= Mm.spaceShared.peek(mm) !== 0;
+    settle(mm, zapped, removed);
+  }
+  Mm.mmapLock.unlock(mm);
+  return error === 0 ? start * PAGE_SIZE : error;
+}
+
+/** After ptl is released: other CPUs forget, frames and VMAs go. mmapLock is still held. */
+export function settle(mm: Ref<"mm">, zapped: Zapped, removed: Removed): void {
+  if (zapped.code && zapped.start >= zapped.end) newCodeSpace(mm);
+  zapFinish(mm, zapped);
+  for (const vma of removed) vmaFree(vma);
+}
+
+/** Faults pages in, as far as that goes. */
+export function populate(mm: Ref<"mm">, start: number, end: number): number {
+  let result = 0;
+  forEachVma(mm, (vma) => {
+    const from = Math.max(Vma.start.get(vma), start / PAGE_SIZE);
+    const to = Math.min(Vma.end.get(vma), pagesOf(end));
+    const flags = Vma.flags.get(vma);
+    if ((flags & VM_PROT) === 0) return;
+    const write = (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
+    const access = write
+      ? ACCESS.WRITE
+      : (flags & (PROT_READ | PROT_WRITE)) !== 0
+        ? ACCESS.READ
+        : ACCESS.EXEC;
+    for (let page = from; page < to; page++) {
+      result = resolvePage(mm, page * PAGE_SIZE, access);
+      if (result < 0) return false;
+    }
+    return;
+  });
+  return Math.min(result, 0);
+}
+
+/** Unmaps [addr, addr + length): 0 or -errno. munmap(2). */
+export function munmap(mm: Ref<"mm">, addr: number, length: number): number {
+  if (addr % PAGE_SIZE !== 0 || length === 0 || addr + length > TASK_SIZE) return -EINVAL;
+  Mm.mmapLock.lock(mm);
+  const result = unmapLocked(mm, addr / PAGE_SIZE, addr / PAGE_SIZE + pagesOf(length));
+  Mm.mmapLock.unlock(mm);
+  return result;
+}
+
+/** Unmaps pages [start, end); mmapLock is held. */
+export function unmapLocked(mm: Ref<"mm">, start: number, end: number): number {
+  const removed: Removed = [];
+  const zapped = zapBegin();
+  const held = Mm.ptl.lock(mm);
+  const vmas = vmasHeld(held, mm);
+  const index = vmaSearch(vmas, start);
+  let result = 0;
+  if (index < vmaCount(vmas) && vmaStartAt(vmas as Ref<"array">, index) < end) {
+    result = editVmas(held, mm, start, end, null, null, removed);
+    if (result === 0) zapRange(held, mm, start, end, zapped);
+  }
+  Mm.ptl.unlock(mm);
+  if (result === 0) settle(mm, zapped, removed);
+  return result;
+}

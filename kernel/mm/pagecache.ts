@@ -1,0 +1,288 @@
+/**
+ * The page cache: pages of mappings, filled and cleaned by their file systems, found by whoever reads, writes or maps.
+ *
+ * A frame address that a function here returns may be used until this CPU's next safe point without a count. Locks:
+ * Mapping.lock, taken inside ptl or alone; never held across readPage and writePage.
+ */
+import {
+  allocArray,
+  arrayGet,
+  arrayLength,
+  arraySet,
+  callRcu,
+  defineReclaimer,
+  freeArray,
+  type Ptr,
+  type Ref,
+} from "../../rcu/index.ts";
+import { ENOMEM } from "../uapi/errno.ts";
+import { allocFrames, frameCount, putFrame } from "./frame.ts";
+import { isShmem, Mapping, mappingOps, mappingPut } from "./mapping.ts";
+import { PAGE_DIRTY, PageNode, treeFree, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
+import { BLOCK_FRAMES, PAGE_MASK, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
+import { allocPage, allocZeroedPage } from "./reclaim.ts";
+import { unmapMapping } from "./zap.ts";
+
+/** Pages read at once when a file is read through readPages. */
+const READ_AHEAD = 32;
+
+const wordFrame = (word: number): number => (word >>> 2) * PAGE_SIZE;
+const frameWord = (frame: number): number => (frame / PAGE_SIZE) << 2;
+
+/** Byte address of the frame of page `index` if it is cached, else 0. Reads nothing, waits for nothing. */
+export function mappingFind(mapping: Ref<"mapping">, index: number): number {
+  return wordFrame(treeGet(mapping, index));
+}
+
+/**
+ * Byte address of the frame of page `index`, read from the file system when it is not cached. Where nothing is
+ * (a hole of a memory file), `create` decides: a fresh zeroed page, or 0. -ENOMEM, or what readPage answered.
+ * May block on the host; no lock may be held.
+ */
+export function mappingPage(mapping: Ref<"mapping">, index: number, create: boolean): number {
+  const word = treeGet(mapping, index);
+  if (word !== 0) return wordFrame(word);
+  const ops = mappingOps(mapping);
+  if (ops.readPage === undefined) {
+    if (!create) return 0;
+    const fresh = allocZeroedPage(nearPage(mapping, index));
+    return fresh === 0 ? -ENOMEM : insertPage(mapping, index, fresh);
+  }
+  if (ops.readPages !== undefined) {
+    const read = readAhead(mapping, index);
+    if (read !== 0) return read;
+  }
+  const frame = allocPage(nearPage(mapping, index));
+  if (frame === 0) return -ENOMEM;
+  const error = ops.readPage(mapping, index, frame);
+  if (error < 0) {
+    putFrame(frame);
+    return error;
+  }
+  return insertPage(mapping, index, frame);
+}
+
+/** Pages of a file follow each other in RAM where that is possible. */
+function nearPage(mapping: Ref<"mapping">, index: number): number {
+  const before = index === 0 ? 0 : treeGet(mapping, index - 1);
+  if (before !== 0) return wordFrame(before) + PAGE_SIZE;
+  return index === 0 ? 0 : ram.base + (index % BLOCK_FRAMES) * PAGE_SIZE;
+}
+
+/** Reads a run of pages that starts at `index`; the frame of `index`, 0 when single pages must do, or -errno. */
+function readAhead(mapping: Ref<"mapping">, index: number): number {
+  const ops = mappingOps(mapping);
+  const end = Math.ceil(ops.size(mapping) / PAGE_SIZE);
+  let count = 1;
+  while (count < READ_AHEAD && index + count < end && treeGet(mapping, index + count) === 0) count++;
+  if (count === 1 || index >= end) return 0;
+  const frame = allocFrames(count);
+  if (frame === 0) return 0;
+  const filled = ops.readPages!(mapping, index, frame, count);
+  for (let n = Math.max(0, filled); n < count; n++) putFrame(frame + n * PAGE_SIZE);
+  if (filled < 0) return filled;
+  let result = 0;
+  for (let n = 0; n < filled; n++) {
+    const at = insertPage(mapping, index + n, frame + n * PAGE_SIZE);
+    if (n === 0) result = at;
+  }
+  return result;
+}
+
+/** Publishes a page, taking over the frame's count. If another CPU was faster, its page is the result. */
+function insertPage(mapping: Ref<"mapping">, index: number, frame: number): number {
+  const held = Mapping.lock.lock(mapping);
+  const leaf = treeLeaf(held, mapping, index, true);
+  const word = leaf === 0 ? 0 : PageNode.slots.get(leaf, index & 63);
+  if (leaf !== 0 && word === 0) {
+    PageNode.slots.store(leaf, index & 63, frameWord(frame));
+    count(mapping, 1);
+  }
+  Mapping.lock.unlock(mapping);
+  if (leaf !== 0 && word === 0) return frame;
+  putFrame(frame);
+  return leaf === 0 ? -ENOMEM : wordFrame(word);
+}
+
+function count(mapping: Ref<"mapping">, pages: number): void {
+  Mapping.nrPages.add(mapping, pages);
+  RamState.cached.add(ramRef, pages);
+  if (isShmem(mapping)) RamState.shmem.add(ramRef, pages);
+}
+
+function countDirty(mapping: Ref<"mapping">, pages: number): void {
+  Mapping.nrDirty.add(mapping, pages);
+  RamState.dirty.add(ramRef, pages);
+}
+
+/** The page differs from what the file system has now (write(2), a store through a shared mapping). */
+export function mappingDirty(mapping: Ref<"mapping">, index: number): void {
+  Mapping.version.add(mapping, 1);
+  if (isShmem(mapping) || (treeGet(mapping, index) & PAGE_DIRTY) !== 0) return;
+  const held = Mapping.lock.lock(mapping);
+  const leaf = treeLeaf(held, mapping, index, false);
+  const word = leaf === 0 ? 0 : PageNode.slots.get(leaf, index & 63);
+  if (leaf !== 0 && word !== 0 && (word & PAGE_DIRTY) === 0) {
+    PageNode.slots.store(leaf, index & 63, word | PAGE_DIRTY);
+    countDirty(mapping, 1);
+  }
+  Mapping.lock.unlock(mapping);
+}
+
+/**
+ * Writes the dirty pages [first, end) back: 0, or the first error. Pages stay dirty while somebody can still store
+ * through a shared mapping, since such stores are not seen.
+ */
+export function mappingWriteback(mapping: Ref<"mapping">, first = 0, end = Infinity): number {
+  const ops = mappingOps(mapping);
+  if (Mapping.nrDirty.load(mapping) === 0 || ops.writePage === undefined) return 0;
+  const dirty: number[] = [];
+  const held = Mapping.lock.lock(mapping);
+  const keep = Mapping.writers.load(mapping) !== 0;
+  treeWalk(mapping, first, (index, word, leaf, slot) => {
+    if (index >= end) return false;
+    if ((word & PAGE_DIRTY) === 0) return true;
+    dirty.push(index);
+    // Clean from here: a write(2) during the write-back makes it dirty again.
+    if (!keep) PageNode.slots.store(leaf, slot, word & ~PAGE_DIRTY);
+    return true;
+  });
+  void held;
+  if (!keep) countDirty(mapping, -dirty.length);
+  Mapping.lock.unlock(mapping);
+  let result = 0;
+  for (const index of dirty) {
+    const word = treeGet(mapping, index);
+    if (word === 0) continue; // Truncated meanwhile.
+    const error = ops.writePage(mapping, index, wordFrame(word));
+    if (error >= 0) continue;
+    if (!keep) mappingDirty(mapping, index);
+    if (result === 0) result = error;
+  }
+  return result;
+}
+
+/**
+ * The file now ends at `bytes`: pages beyond go, also out of every address space, and the rest of the last page is
+ * zeroed. Set the size that MappingOps.size answers first. Pages that were grown into read as zero.
+ */
+export function mappingTruncate(mapping: Ref<"mapping">, bytes: number): void {
+  Mapping.version.add(mapping, 1);
+  const first = Math.ceil(bytes / PAGE_SIZE);
+  removePages(mapping, first, Infinity);
+  const tail = bytes & PAGE_MASK;
+  if (tail !== 0) {
+    const frame = wordFrame(treeGet(mapping, first - 1));
+    if (frame !== 0) ram.u8.fill(0, frame + tail, frame + PAGE_SIZE);
+  }
+  // After the removal: a fault that installed one of the pages before is undone here, a later one finds none.
+  unmapMapping(mapping, first, Infinity);
+}
+
+/** Removes pages [first, end): punched holes (zero when read again), or contents that the host has changed. */
+export function mappingInvalidate(mapping: Ref<"mapping">, first = 0, end = Infinity): void {
+  Mapping.version.add(mapping, 1);
+  removePages(mapping, first, end);
+  unmapMapping(mapping, first, end);
+}
+
+function removePages(mapping: Ref<"mapping">, first: number, end: number): void {
+  const frames: number[] = [];
+  let dirty = 0;
+  Mapping.lock.lock(mapping);
+  treeWalk(mapping, first, (index, word, leaf, slot) => {
+    if (index >= end) return false;
+    PageNode.slots.store(leaf, slot, 0);
+    frames.push(word >>> 2);
+    dirty += word & PAGE_DIRTY;
+    return true;
+  });
+  if (frames.length !== 0) count(mapping, -frames.length);
+  if (dirty !== 0) countDirty(mapping, -dirty);
+  Mapping.lock.unlock(mapping);
+  putFramesRcu(frames);
+}
+
+/** Drops up to `target` pages that are clean and in nobody's page table; how many. */
+export function dropCleanPages(mapping: Ref<"mapping">, target: number): number {
+  const frames: number[] = [];
+  Mapping.lock.lock(mapping);
+  treeWalk(mapping, 0, (_index, word, leaf, slot) => {
+    if ((word & PAGE_DIRTY) !== 0 || frameCount(wordFrame(word)) !== 1) return true;
+    PageNode.slots.store(leaf, slot, 0);
+    frames.push(word >>> 2);
+    return frames.length < target;
+  });
+  if (frames.length !== 0) count(mapping, -frames.length);
+  Mapping.lock.unlock(mapping);
+  putFramesRcu(frames);
+  return frames.length;
+}
+
+/** The mapping's last count is gone: mappingPut calls it. */
+export function dropAllPages(mapping: Ref<"mapping">): void {
+  removePages(mapping, 0, Infinity);
+  const held = Mapping.lock.lock(mapping);
+  const root = Mapping.root.peek(held, mapping) as Ptr<"pagenode">;
+  Mapping.root.assign(held, mapping, 0);
+  Mapping.lock.unlock(mapping);
+  if (root !== 0) treeFree(root);
+}
+
+/** The inode goes away: its count on the mapping is dropped, and with the last VMA the pages. */
+export function mappingFree(mapping: Ref<"mapping">): void {
+  mappingPut(mapping);
+}
+
+const framesReclaimer = defineReclaimer("page frames", (arg) => {
+  const array = arg as Ref<"array">;
+  for (let n = 0; n < arrayLength(array); n++) putFrame((arrayGet(array, n) >>> 0) * PAGE_SIZE);
+  freeArray(array);
+});
+const frameReclaimer = defineReclaimer("page frame", (arg) => putFrame((arg >>> 0) * PAGE_SIZE));
+
+/** Drops one count of each frame (frame numbers) after a grace period: readers may be copying from them. */
+export function putFramesRcu(frames: readonly number[]): void {
+  if (frames.length === 0) return;
+  const array = frames.length === 1 ? 0 : allocArray(frames.length);
+  if (array === 0) {
+    for (const frame of frames) callRcu(frameReclaimer, frame);
+    return;
+  }
+  frames.forEach((frame, n) => {
+    arraySet(array, n, frame);
+  });
+  callRcu(framesReclaimer, array);
+}
+
+/**
+ * Bytes [pos, pos + length) of a mapping, page by page: calls `visit(frame address + offset, bytes)`; frame 0 where
+ * a hole is read. Stops at the first answer that is not the number of bytes offered. Returns bytes visited, or
+ * -errno when that is 0. `create` as for mappingPage. Does not look at the file's size.
+ */
+export function mappingEach(
+  mapping: Ref<"mapping">,
+  pos: number,
+  length: number,
+  create: boolean,
+  visit: (address: number, bytes: number) => number,
+): number {
+  let done = 0;
+  while (done < length) {
+    const at = pos + done;
+    const frame = mappingPage(mapping, Math.floor(at / PAGE_SIZE), create);
+    if (frame < 0) return done === 0 ? frame : done;
+    const offset = at % PAGE_SIZE;
+    const bytes = Math.min(PAGE_SIZE - offset, length - done);
+    const moved = visit(frame === 0 ? 0 : frame + offset, bytes);
+    if (moved < 0) return done === 0 ? moved : done;
+    done += moved;
+    if (moved < bytes) break;
+  }
+  return done;
+}
+
+/** Pages cached, of them shared memory, and dirty: for /proc/meminfo. */
+export const cachedPages = (): number => RamState.cached.load(ramRef);
+export const shmemPages = (): number => RamState.shmem.load(ramRef);
+export const dirtyPages = (): number => RamState.dirty.load(ramRef);

@@ -1,0 +1,43 @@
+/**
+ * Frames for pages, and what happens when there are few: clean pages of files that nobody maps are dropped. Their
+ * frames come back after a grace period, since a reader may be copying out of one; so reclaim starts early, at a
+ * low-water mark, and whoever finds nothing at all tries again after its next safe point (fault.ts).
+ */
+import { findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
+import { forEachMapping } from "./mapping.ts";
+import { dropCleanPages } from "./pagecache.ts";
+import { PAGE_SHIFT } from "./ram.ts";
+
+/** Below a 64th of RAM reclaim starts, and tries to get back to a 32nd. */
+const LOW_SHIFT = 6;
+const TARGET_SHIFT = 5;
+/** Allocations to wait after a reclaim: the frames need a grace period to arrive. */
+const PAUSE = 256;
+let pause = 0;
+
+/** Drops up to `target` clean, unmapped pages of files; how many it dropped. */
+export function reclaimPages(target: number): number {
+  let dropped = 0;
+  forEachMapping((mapping) => {
+    dropped += dropCleanPages(mapping, target - dropped);
+    return dropped < target;
+  });
+  return dropped;
+}
+
+/** A frame for a page, at byte address `near` if that is free; contents undefined. 0: out of memory. */
+export function allocPage(near: number): number {
+  if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) {
+    pause = PAUSE;
+    reclaimPages((frameTotal() >> TARGET_SHIFT) - freeFrames());
+  }
+  const frame = takeFrameAt(near);
+  return frame !== 0 ? frame : findFrame(near >>> PAGE_SHIFT);
+}
+
+/** The same, zeroed. */
+export function allocZeroedPage(near: number): number {
+  const frame = allocPage(near);
+  if (frame !== 0) zeroFrame(frame);
+  return frame;
+}

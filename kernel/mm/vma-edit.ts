@@ -1,0 +1,178 @@
+/**
+ * The one operation that changes the set of VMAs: replace what lies in a range. mmap, munmap, mprotect, brk and mremap
+ * are all calls of it.
+ */
+import {
+  allocArray,
+  arraySet,
+  freeArray,
+  type Held,
+  kfreeArrayRcu,
+  type Ptr,
+  type Ref,
+} from "../../rcu/index.ts";
+import { ENOMEM } from "../uapi/errno.ts";
+import { MAX_MAP_COUNT, Mm } from "./mm.ts";
+import {
+  mayMerge,
+  VM_LOCKED,
+  type VmaSpec,
+  vmaCount,
+  vmaEndAt,
+  vmaFree,
+  vmaNew,
+  vmaRef,
+  vmaSearch,
+  vmaSpec,
+  vmaStartAt,
+  vmasHeld,
+} from "./vma.ts";
+
+/** What becomes of the part of a VMA inside the range: changed in place and true, or false to drop it. */
+export type VmaEdit = (piece: VmaSpec) => boolean;
+
+/** VMAs that the edit took out: to be freed (vmaFree) once ptl is released. */
+export type Removed = Ref<"vma">[];
+
+const drop: VmaEdit = () => false;
+
+/**
+ * Splits the VMAs at the borders of pages [start, end), applies `edit` to what lies inside, adds `added`, merges
+ * neighbours and publishes the result. ptl is held. 0, or -ENOMEM with nothing changed. `removed` collects VMAs
+ * that are no longer reachable.
+ */
+export function editVmas(
+  held: Held<"ptl">,
+  mm: Ref<"mm">,
+  start: number,
+  end: number,
+  edit: VmaEdit | null,
+  added: VmaSpec | null,
+  removed: Removed,
+): number {
+  const change = edit ?? drop;
+  const vmas = vmasHeld(held, mm);
+  const count = vmaCount(vmas);
+  // The neighbours that touch the range take part: they may merge.
+  const low = vmaSearch(vmas, Math.max(0, start - 1));
+  let high = low;
+  const pieces: (VmaSpec & { from?: Ref<"vma"> })[] = [];
+  let placed = added === null;
+  const push = (piece: VmaSpec): void => {
+    const last = pieces.at(-1);
+    if (last !== undefined && mayMerge(last, piece)) last.end = piece.end;
+    else pieces.push({ ...piece });
+  };
+  const place = (): void => {
+    if (placed) return;
+    placed = true;
+    push(added!);
+  };
+  let sizeBefore = 0;
+  let lockedBefore = 0;
+  for (; high < count && vmaStartAt(vmas as Ref<"array">, high) <= end; high++) {
+    const whole = vmaSpec(vmaRef(vmas as Ref<"array">, high));
+    sizeBefore += whole.end - whole.start;
+    if ((whole.flags & VM_LOCKED) !== 0) lockedBefore += whole.end - whole.start;
+    const from = Math.max(whole.start, start);
+    const to = Math.min(whole.end, end);
+    if (from >= to) {
+      if (whole.start >= end) place();
+      push(whole);
+      continue;
+    }
+    if (whole.start < from) push({ ...whole, end: from });
+    const inside = { ...whole, start: from, end: to, pgoff: whole.pgoff + (from - whole.start) };
+    if (change(inside)) push(inside);
+    if (to < whole.end) {
+      place();
+      push({ ...whole, start: to, pgoff: whole.pgoff + (to - whole.start) });
+    }
+  }
+  place();
+  return publish(held, mm, vmas, low, high, pieces, sizeBefore, lockedBefore, removed);
+}
+
+function publish(
+  held: Held<"ptl">,
+  mm: Ref<"mm">,
+  old: Ptr<"array">,
+  low: number,
+  high: number,
+  pieces: readonly VmaSpec[],
+  sizeBefore: number,
+  lockedBefore: number,
+  removed: Removed,
+): number {
+  const count = vmaCount(old);
+  const total = count - (high - low) + pieces.length;
+  if (total > MAX_MAP_COUNT && total > count) return -ENOMEM;
+  const array = total === 0 ? 0 : allocArray(total * 3);
+  if (array === 0 && total !== 0) return -ENOMEM;
+  const fresh: Ref<"vma">[] = [];
+  const kept = new Set<number>();
+  let at = 0;
+  const put = (start: number, end: number, vma: number): void => {
+    arraySet(array as Ref<"array">, at++, start);
+    arraySet(array as Ref<"array">, at++, end);
+    arraySet(array as Ref<"array">, at++, vma);
+  };
+  const copy = (index: number): void =>
+    put(
+      vmaStartAt(old as Ref<"array">, index),
+      vmaEndAt(old as Ref<"array">, index),
+      vmaRef(old as Ref<"array">, index),
+    );
+  for (let index = 0; index < low; index++) copy(index);
+  let size = 0;
+  let locked = 0;
+  for (const piece of pieces) {
+    size += piece.end - piece.start;
+    if ((piece.flags & VM_LOCKED) !== 0) locked += piece.end - piece.start;
+    let vma: Ref<"vma"> | 0 = unchanged(old, low, high, piece);
+    if (vma !== 0) kept.add(vma);
+    else {
+      vma = vmaNew(mm, piece);
+      if (vma === 0) {
+        for (const made of fresh) vmaFree(made);
+        freeArray(array as Ref<"array">);
+        return -ENOMEM;
+      }
+      fresh.push(vma);
+    }
+    put(piece.start, piece.end, vma);
+  }
+  for (let index = high; index < count; index++) copy(index);
+  for (let index = low; index < high; index++) {
+    const vma = vmaRef(old as Ref<"array">, index);
+    if (!kept.has(vma)) removed.push(vma);
+  }
+  Mm.vmas.assign(held, mm, array);
+  Mm.seq.add(mm, 1);
+  if (old !== 0) kfreeArrayRcu(old);
+  const totalVm = Mm.totalVm.get(held, mm) + size - sizeBefore;
+  Mm.totalVm.set(held, mm, totalVm);
+  if (totalVm > Mm.hiwaterVm.get(held, mm)) Mm.hiwaterVm.set(held, mm, totalVm);
+  Mm.lockedVm.set(held, mm, Mm.lockedVm.get(held, mm) + locked - lockedBefore);
+  return 0;
+}
+
+/** The VMA in the old array that is exactly this piece, or 0. */
+function unchanged(old: Ptr<"array">, low: number, high: number, piece: VmaSpec): Ptr<"vma"> {
+  for (let index = low; index < high; index++) {
+    if (
+      vmaStartAt(old as Ref<"array">, index) !== piece.start ||
+      vmaEndAt(old as Ref<"array">, index) !== piece.end
+    )
+      continue;
+    const vma = vmaRef(old as Ref<"array">, index);
+    const spec = vmaSpec(vma);
+    return spec.flags === piece.flags &&
+      spec.mapping === piece.mapping &&
+      spec.file === piece.file &&
+      (spec.mapping === 0 || spec.pgoff === piece.pgoff)
+      ? vma
+      : 0;
+  }
+  return 0;
+}

@@ -1,0 +1,79 @@
+/**
+ * Taking pages out of an address space. Entries are cleared under ptl; frames are dropped only after every CPU has
+ * forgotten its translations (tlb.ts), so the two halves are zapRange and zapFinish.
+ */
+import type { Held, Ref } from "../../rcu/index.ts";
+import { putFrame } from "./frame.ts";
+import { forEachMapper } from "./mapping.ts";
+import { Mm } from "./mm.ts";
+import { PTE_ANON, PTE_EXEC, pteFrame, pteSet, pteWalk } from "./pte.ts";
+import { mmuNotify, newCodeSpace } from "./tlb.ts";
+import { Vma, vmaCount, vmaRef, vmaSearch, vmasHeld } from "./vma.ts";
+
+/** What a zap took out, until zapFinish. */
+export interface Zapped {
+  frames: number[];
+  /** Range of pages in which something was, or rights were taken. */
+  start: number;
+  end: number;
+  /** Some of it was executed. */
+  code: boolean;
+}
+
+export const zapBegin = (): Zapped => ({ frames: [], start: Infinity, end: 0, code: false });
+
+/** Notes that the translation of a page is stale. */
+export function zapNote(zapped: Zapped, page: number, pte: number): void {
+  if (page < zapped.start) zapped.start = page;
+  if (page >= zapped.end) zapped.end = page + 1;
+  if ((pte & PTE_EXEC) !== 0) zapped.code = true;
+}
+
+/** Clears the entries of pages [start, end). */
+export function zapRange(held: Held<"ptl">, mm: Ref<"mm">, start: number, end: number, zapped: Zapped): void {
+  let anon = 0;
+  let file = 0;
+  pteWalk(Mm.pgd.get(mm), start, end, (table, page, pte) => {
+    pteSet(table, page, 0);
+    zapNote(zapped, page, pte);
+    zapped.frames.push(pteFrame(pte));
+    if ((pte & PTE_ANON) !== 0) anon++;
+    else file++;
+  });
+  countRss(held, mm, -anon, -file);
+}
+
+/** Adjusts the resident counters. */
+export function countRss(held: Held<"ptl">, mm: Ref<"mm">, anon: number, file: number): void {
+  const nowAnon = Mm.rssAnon.get(held, mm) + anon;
+  const nowFile = Mm.rssFile.get(held, mm) + file;
+  Mm.rssAnon.set(held, mm, nowAnon);
+  Mm.rssFile.set(held, mm, nowFile);
+  if (nowAnon + nowFile > Mm.hiwaterRss.get(held, mm)) Mm.hiwaterRss.set(held, mm, nowAnon + nowFile);
+}
+
+/** Returns when no CPU uses what was taken out, and drops the frames. ptl is released. */
+export function zapFinish(mm: Ref<"mm">, zapped: Zapped): void {
+  if (zapped.start < zapped.end) {
+    if (zapped.code) newCodeSpace(mm);
+    mmuNotify(mm, zapped.start, zapped.end);
+  }
+  for (const frame of zapped.frames) putFrame(frame);
+}
+
+/** Takes pages [first, end) of a mapping out of every address space, private copies too (truncation). */
+export function unmapMapping(mapping: Ref<"mapping">, first: number, end: number): void {
+  forEachMapper(mapping, first, end, (mm, from, to) => {
+    const zapped = zapBegin();
+    const held = Mm.ptl.lock(mm);
+    const vmas = vmasHeld(held, mm);
+    for (let index = vmaSearch(vmas, from); index < vmaCount(vmas); index++) {
+      const vma = vmaRef(vmas as Ref<"array">, index);
+      if (Vma.start.get(vma) >= to) break;
+      if (Vma.mapping.get(vma) !== mapping) continue;
+      zapRange(held, mm, Math.max(from, Vma.start.get(vma)), Math.min(to, Vma.end.get(vma)), zapped);
+    }
+    Mm.ptl.unlock(mm);
+    zapFinish(mm, zapped);
+  });
+}
