@@ -168,8 +168,8 @@ export abstract class HashCore {
       }
   }
 
-  /** Takes all nodes out at once and returns the old buckets, which the caller hands to RCU. The lock is held. */
-  protected drainNodes(visit: (node: number) => void): boolean {
+  /** Takes all nodes out at once. The lock is held. */
+  protected drainNodes(visit: (node: number) => void): void {
     const tagged = i32[this.ref + TABLE]!;
     const fresh = allocArray(i32[this.ref + FLOOR]!);
     if (fresh === 0) {
@@ -177,7 +177,7 @@ export abstract class HashCore {
         this.unlinkNode(node);
         visit(node);
       });
-      return true;
+      return;
     }
     Atomics.store(i32, this.ref + TABLE, fresh | (tagged & 1)); // [A]
     i32[this.ref + COUNT] = 0;
@@ -185,7 +185,6 @@ export abstract class HashCore {
     for (let n = 1; n <= i32[table]!; n++)
       for (let node = i32[table + n]!; node !== 0; node = i32[node + (tagged & 1)]!) visit(node);
     kfreeArrayRcu(table as Ref<"array">);
-    return true;
   }
 
   /** Frees an empty map that nobody reads any more. */

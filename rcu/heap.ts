@@ -21,7 +21,6 @@ import {
   SLOT_FREE,
   VERSION,
 } from "./layout.ts";
-import { lockWord, unlockWord } from "./lock.ts";
 import { bindViews, i32, slot, type Views } from "./memory.ts";
 import { rcuNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
@@ -114,21 +113,20 @@ export class Heap implements Views {
   }
 
   #attach(): void {
-    // Until it has a slot of its own, the thread locks the slot table as the nameless owner 0xff.
-    bindViews(this, -1, 0xff);
-    lockWord(HEADER.SLOT_LOCK);
     let slot = 0;
-    while (slot < MAX_SLOTS && this.i32[SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE] !== SLOT_FREE) slot++;
-    if (slot < MAX_SLOTS) {
-      const base = SLOT.BASE + slot * SLOT.WORDS;
-      this.i32[base + SLOT.INCARNATION] = (this.i32[base + SLOT.INCARNATION]! + 1) & 0x3fffff;
-      Atomics.store(this.i32, base + SLOT.STATE, SLOT_ACTIVE);
-      if (Atomics.load(this.i32, RCU.SLOT_HIGH) <= slot) Atomics.store(this.i32, RCU.SLOT_HIGH, slot + 1);
-      this.#owner = (this.i32[base + SLOT.INCARNATION]! << 8) | (slot + 1);
+    let base = SLOT.BASE;
+    while (Atomics.compareExchange(this.i32, base + SLOT.STATE, SLOT_FREE, SLOT_ACTIVE) !== SLOT_FREE) {
+      base += SLOT.WORDS;
+      if (++slot === MAX_SLOTS)
+        throw new HeapError(`heap has ${MAX_SLOTS} threads attached: detach one first`);
     }
-    unlockWord(HEADER.SLOT_LOCK);
-    if (slot === MAX_SLOTS) throw new HeapError(`heap has ${MAX_SLOTS} threads attached: detach one first`);
+    // A new incarnation: locks that the slot's last owner left behind are a dead thread's.
+    this.#owner = (((Atomics.add(this.i32, base + SLOT.INCARNATION, 1) + 1) & 0x3fffff) << 8) | (slot + 1);
     this.#slot = slot;
+    for (;;) {
+      const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
+      if (high > slot || Atomics.compareExchange(this.i32, RCU.SLOT_HIGH, high, slot + 1) === high) break;
+    }
     this.use();
     goActive();
   }
@@ -143,6 +141,11 @@ export class Heap implements Views {
     this.#slot = -1;
     this.#owner = 0;
     bindViews(this, -1, 0);
+  }
+
+  /** Attaches again after detach(), in whatever slot is free. */
+  reattach(): void {
+    if (this.#slot < 0) this.#attach();
   }
 
   /**

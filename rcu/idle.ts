@@ -2,11 +2,11 @@
 
 import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { accelerate } from "./cblist.ts";
-import { goActive, goIdle, othersActive, slotBase } from "./grace-period.ts";
+import { goActive, goIdle, gpSeq, othersActive, slotBase } from "./grace-period.ts";
 import { RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
-import { orphanSlot } from "./orphan.ts";
+import { orphanSlot, orphansStuck } from "./orphan.ts";
 import { recordlessHere } from "./reclaim.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting } from "./scope.ts";
 
@@ -31,10 +31,11 @@ export function rcuIdleEnter(): void {
       if (othersActive()) return;
     }
     goActive();
-    if (!drainAlone()) {
-      goIdle();
-      return;
-    }
+    if (drainAlone()) continue;
+    if (pendingOwn() > recordlessHere()) orphanSlot(slot, false);
+    goIdle();
+    // Stays in the loop only when trying again can help: nobody else will, and nothing is in the way.
+    if (othersActive() || (gpSeq() & 3) !== 0 || orphansStuck()) return;
   }
 }
 

@@ -25,8 +25,6 @@ export const HEADER = {
   FIRST_PAGE: 9,
   /** Non-zero: freed cells are poisoned and checked at allocation. */
   DEBUG: 10,
-  /** Lock of the slot table. */
-  SLOT_LOCK: 11,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
   WORDS_RESERVED: 192,

@@ -44,7 +44,7 @@ export function ownerIsDead(owner: number): boolean {
   const base = SLOT.BASE + ((owner & 0xff) - 1) * SLOT.WORDS;
   return (
     Atomics.load(i32, base + SLOT.STATE) !== SLOT_ACTIVE ||
-    Atomics.load(i32, base + SLOT.INCARNATION) !== owner >>> 8
+    (Atomics.load(i32, base + SLOT.INCARNATION) & 0x3fffff) !== owner >>> 8
   );
 }
 

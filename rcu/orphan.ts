@@ -89,3 +89,12 @@ function setOrphansRun(run: number): void {
   Atomics.store(i32, RCU.ORPHAN_LIST + CBLIST.RUN, run);
   Atomics.sub(i32, RCU.ORPHANS, (run - before) | 0);
 }
+
+/** Whether the first orphan that may run needs a reclaimer that this thread has not loaded. */
+export function orphansStuck(): boolean {
+  lockWord(RCU.ORPHAN_LOCK);
+  const head = i32[RCU.ORPHAN_LIST + CBLIST.DONE]!;
+  const stuck = head !== 0 && !runnable(head, cacheOf(RcuHead));
+  unlockWord(RCU.ORPHAN_LOCK);
+  return stuck;
+}

@@ -3,7 +3,7 @@
  * state and sleeps on gpSeq, so nothing hangs when threads outnumber cores; all callers that wait for the same
  * grace period share it.
  */
-import { inCallback, runSome } from "./callback.ts";
+import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { forceQuiescentStates } from "./force.ts";
 import {
   goActive,
@@ -18,7 +18,8 @@ import {
 } from "./grace-period.ts";
 import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
-import { i32, slot } from "./memory.ts";
+import { i32 } from "./memory.ts";
+import { orphansStuck } from "./orphan.ts";
 import type { Brand } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
@@ -37,17 +38,24 @@ function assertMayWait(what: string): void {
   if (locksHeld !== 0) throw new Error(`${what} with ${locksHeld} lock(s) held`);
 }
 
-/** Sleeps until gpSeq has reached `stamp`. The thread is idle. */
-function waitForGp(stamp: number): void {
+const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
+
+/** After a sleep without news: the last slot that the grace period waited for may have been reaped. */
+function nudge(seq: number): void {
+  tryEndGp(seq);
+  checkStall();
+}
+
+/** Sleeps until gpSeq has reached `stamp`, or, in a barrier, until callbacks have run. The thread is idle. */
+function waitForGp(stamp: number, event?: number): void {
   for (let spin = 0; spin < SPINS; spin++) if (seqDone(Atomics.load(i32, RCU.GP_SEQ), stamp)) return;
   Atomics.add(i32, RCU.GP_WAITERS, 1);
   try {
     for (;;) {
       const seq = Atomics.load(i32, RCU.GP_SEQ);
       if (seqDone(seq, stamp)) return;
-      if (Atomics.wait(i32, RCU.GP_SEQ, seq, Math.min(CHECK_MS, stallTimeout())) !== "timed-out") continue;
-      tryEndGp(seq);
-      checkStall();
+      if (event !== undefined && Atomics.load(i32, RCU.BARRIER_EVENT) !== event) return;
+      if (Atomics.wait(i32, RCU.GP_SEQ, seq, checkMs()) === "timed-out") nudge(seq);
     }
   } finally {
     Atomics.sub(i32, RCU.GP_WAITERS, 1);
@@ -127,27 +135,18 @@ function awaitRun(lists: number[], counts: number[]): void {
   try {
     for (;;) {
       const event = Atomics.load(i32, RCU.BARRIER_EVENT);
+      const stamp = gpStamp();
       if (active) runSome(Infinity);
       if (lists.every((list, n) => ranUpTo(list, counts[n]!))) return;
-      // Idle from here: the grace periods that the callbacks need do not wait for this thread.
-      const stamp = gpStamp();
-      if (active) goIdle();
+      if (active) goIdle(); // From here the grace periods that the callbacks need do not wait for this thread.
       requestGp(stamp);
-      const seq = gpSeq();
-      if (!seqDone(seq, stamp)) {
-        Atomics.wait(i32, RCU.BARRIER_EVENT, event, Math.min(BARRIER_CHECK_MS, stallTimeout()));
-        tryEndGp(seq);
-        checkStall();
-      }
+      // Own callbacks and orphans: this thread runs them as soon as their grace period is over.
+      if (active && (pendingOwn() > 0 || (i32[RCU.ORPHANS]! > 0 && !orphansStuck()))) waitForGp(stamp, event);
+      else if (Atomics.wait(i32, RCU.BARRIER_EVENT, event, checkMs()) === "timed-out") nudge(gpSeq());
       if (active) goActive();
     }
   } finally {
     Atomics.sub(i32, RCU.BARRIER_WAITERS, 1);
+    if (active && rcuNesting() < 0) goActive();
   }
 }
-
-/** A barrier wakes this often by itself: to run its own callbacks, and orphans, when a grace period has ended. */
-const BARRIER_CHECK_MS = 1;
-
-/** This thread's slot, for messages. */
-export const rcuSlot = (): number => slot;

@@ -1,0 +1,166 @@
+/**
+ * Mistakes that the torture test must catch. A mutant is an exact replacement in the text of a source file, made by a
+ * module hook while a test worker loads it; the code itself has no switch. Text that is not found is an error, so
+ * a mutant cannot rot unnoticed.
+ */
+import { registerHooks } from "node:module";
+
+export interface Mutant {
+  readonly name: string;
+  /** The mistake, and who made it. */
+  readonly why: string;
+  /** File under rcu/. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "synchronize-noop",
+    why: "synchronize that does nothing",
+    file: "synchronize.ts",
+    find: "    requestGp(stamp);\n    if (expedited)",
+    replace: "    if (stamp !== -1) return;\n    if (expedited)",
+  },
+  {
+    name: "local-stamp",
+    why: "garbage stamped with the sequence this thread saw last instead of the global one",
+    file: "cblist.ts",
+    find: "const stamp = gpStamp(); // [B]",
+    replace: "const stamp = seqSnap(i32[slotBase(slot) + 44]!);\n//",
+  },
+  {
+    name: "nested-enter",
+    why: "a nested enter that starts a new epoch for its thread",
+    file: "scope.ts",
+    find: "  nest[0]!++;",
+    replace: "  nest[0] = 1;",
+  },
+  {
+    name: "late-report",
+    why: "a report for one grace period credited to the next",
+    file: "grace-period.ts",
+    find: "if (value !== seq && value !== LINE_IDLE) return false;",
+    replace: "if (value !== seq && value !== seq - 4 && value !== LINE_IDLE) return false;",
+  },
+  {
+    name: "one-boundary",
+    why: "callbacks run at the end of the grace period in progress when they need the one after it",
+    file: "grace-period.ts",
+    find: "((seq + 2 * STATE_MASK + 1) & ~STATE_MASK) | 0",
+    replace: "((seq + STATE_MASK + ((seq & 3) === 0 ? 4 : 0)) & ~STATE_MASK) | 0",
+  },
+  {
+    name: "idle-late",
+    why: "idle marked after sleeping instead of before",
+    file: "grace-period.ts",
+    find: "Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]",
+    replace: "// asleep already",
+  },
+  {
+    name: "stamp-early",
+    why: "the counter read before the publish that it must follow (Starnix shipped it)",
+    file: "torture/updater.ts",
+    find: "const old = Control.current.exchange(control, fresh);\n    const cookie = startPollSynchronizeRcu();",
+    replace:
+      "const cookie = startPollSynchronizeRcu();\n    spin(3000);\n    const old = Control.current.exchange(control, fresh);",
+  },
+  {
+    name: "update-by-reinsert",
+    why: "a reader misses a key while it is being updated",
+    file: "hashmap.ts",
+    find: "      Node.value.store(found, value); // [A]\n      return UPDATED;",
+    replace: "      this.removeLocked(key);",
+  },
+  {
+    name: "last-slot-forgotten",
+    why: "the scan for lagging readers stops one slot early",
+    file: "grace-period.ts",
+    find: "for (let of = 0; of < high; of++, line += SLOT.WORDS) {",
+    replace: "for (let of = 0; of < high - 1; of++, line += SLOT.WORDS) {",
+  },
+  {
+    name: "first-report-ends",
+    why: "the first CPU that reports ends the grace period, not the last",
+    file: "grace-period.ts",
+    find: "if (value !== seq && value !== LINE_IDLE) return false;",
+    replace: "if (value === seq) break;\n    if (value !== LINE_IDLE) return false;",
+  },
+  {
+    name: "active-unmarked",
+    why: "leaving idle does not mark the CPU as one that reads",
+    file: "grace-period.ts",
+    find: "Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE); // [G]",
+    replace: "//",
+  },
+  {
+    name: "free-at-once",
+    why: "kfreeRcu frees without waiting",
+    file: "callback.ts",
+    find: "  markDying(ref);\n  enqueue(ref);\n}\nexport function kfreeArrayRcu",
+    replace: "  freeCell(cacheOf(type), ref);\n}\nexport function kfreeArrayRcu",
+  },
+  {
+    name: "barrier-noop",
+    why: "barrier waits for a grace period instead of for the callbacks",
+    file: "synchronize.ts",
+    find: "  awaitRun(lists, counts);",
+    replace: "  if (lists.length >= 0) return;\n  awaitRun(lists, counts);",
+  },
+  {
+    name: "orphans-lost",
+    why: "the callbacks of a thread that leaves are forgotten",
+    file: "orphan.ts",
+    find: "  if (count > 0) adopt(list, count);",
+    replace: "  if (count > 0) forget(list);",
+  },
+  {
+    name: "resize-loses-readers",
+    why: "a growing table rewrites the links that its readers follow",
+    file: "hash-table.ts",
+    find: "const newLink = oldLink ^ 1;",
+    replace: "const newLink = oldLink;",
+  },
+];
+
+/** Code that a replacement needs and the original file does not import. */
+const PROLOGUES: Record<string, string> = {
+  "local-stamp":
+    'import { seqSnap, slotBase } from "./grace-period.ts";\nimport { slot } from "./memory.ts";\n',
+  "free-at-once": 'import { freeCell } from "./slab.ts";\n',
+  "orphans-lost":
+    "function forget(list: number): void {\n  for (let n = 0; n < 8; n++) i32[list + n] = 0;\n" +
+    "  Atomics.store(i32, list + CBLIST.RUN, i32[list + CBLIST.QUEUED]!);\n}\n",
+};
+
+export function findMutant(name: string): Mutant {
+  const mutant = MUTANTS.find((candidate) => candidate.name === name);
+  if (mutant === undefined)
+    throw new Error(`no mutant ${name}: one of ${MUTANTS.map((known) => known.name).join(", ")}`);
+  return mutant;
+}
+
+/** The mutated text of the mutant's file. Throws when the text to replace is not there exactly once. */
+export function mutate(mutant: Mutant, source: string): string {
+  const parts = source.split(mutant.find);
+  if (parts.length !== 2)
+    throw new Error(
+      `mutant ${mutant.name}: the text to replace is ${parts.length - 1} times in ${mutant.file}`,
+    );
+  return parts.join(mutant.replace) + (PROLOGUES[mutant.name] ?? "");
+}
+
+/** Makes this thread load the mutated file from here on: before anything of rcu/ is imported. */
+export function installMutant(name: string): void {
+  const mutant = findMutant(name);
+  const url = new URL(`../${mutant.file}`, import.meta.url).href;
+  if (!url.endsWith(".ts")) throw new Error("mutants exist in a source tree only, not in a build");
+  registerHooks({
+    load(address, context, next) {
+      const loaded = next(address, context);
+      if (address !== url) return loaded;
+      return { ...loaded, source: mutate(mutant, String(loaded.source)) };
+    },
+  });
+}

@@ -1,0 +1,91 @@
+/** A reading thread: looks at the current element for a while and checks that it did not age under it. */
+import {
+  getStateSynchronizeRcu,
+  pollStateSynchronizeRcu,
+  RcuHashMap,
+  type RcuScope,
+  type Ref,
+  rcuIdleEnter,
+  rcuIdleExit,
+  rcuQuiescent,
+  rcuReadLock,
+  rcuReadLockHeld,
+  rcuReadUnlock,
+  rcuRunCallbacks,
+} from "../index.ts";
+import { Random, spin } from "./random.ts";
+import { AGES, Control, Element, FAIL, FIRM_KEYS } from "./state.ts";
+
+type ControlRef = Ref<"torture_control">;
+
+export function readerThread(control: ControlRef, seed: number): void {
+  const random = new Random(seed);
+  const map = new RcuHashMap({ at: Control.map.get(control) });
+  let reads = 0;
+  while (Control.stop.peek(control) === 0 || Control.stop.load(control) === 0) {
+    const scope = rcuReadLock();
+    readOnce(control, scope, random, map);
+    if (random.chance(4)) nested(control, random, map);
+    rcuReadUnlock();
+    reads++;
+    if (random.chance(4)) {
+      rcuQuiescent();
+      rcuRunCallbacks();
+    }
+    if (random.chance(2000)) {
+      rcuIdleEnter();
+      Control.stop.wait(control, 0, random.below(3));
+      rcuIdleExit();
+    }
+  }
+  Control.reads.add(control, reads);
+}
+
+/** A reader that will be terminated at any moment: it reports quiescent states, but runs no callbacks. */
+export function victimThread(control: ControlRef, seed: number): void {
+  const random = new Random(seed);
+  const map = new RcuHashMap({ at: Control.map.get(control) });
+  while (Control.stop.load(control) === 0) {
+    const scope = rcuReadLock();
+    readOnce(control, scope, random, map);
+    rcuReadUnlock();
+    rcuQuiescent();
+  }
+}
+
+/** A scope inside the scope; leaving it must not make the outer one end. */
+function nested(control: ControlRef, random: Random, map: RcuHashMap): void {
+  const scope = rcuReadLock();
+  const outer = Control.current.deref(scope, control);
+  const inner = rcuReadLock();
+  readOnce(control, inner, random, map);
+  rcuReadUnlock();
+  if (!rcuReadLockHeld()) rcuQuiescent(); // What a safe point does; not reached unless nesting is broken.
+  spin(random.below(20_000));
+  if (!rcuReadLockHeld()) rcuQuiescent();
+  if (outer !== 0) checkAge(control, outer);
+  rcuReadUnlock();
+}
+
+function readOnce(control: ControlRef, scope: RcuScope, random: Random, map: RcuHashMap): void {
+  const element = Control.current.deref(scope, control);
+  const cookie = getStateSynchronizeRcu();
+  if (map.get(scope, random.below(FIRM_KEYS)) === undefined) Control.failures.add(control, FAIL.MISS, 1);
+  if (element === 0) return;
+  if (Element.valid.get(element) !== 1) Control.failures.add(control, FAIL.INIT, 1);
+  const before = Element.payload.get(element, 0);
+  if (random.chance(20_000))
+    Control.stop.wait(control, 0, 5); // A reader that lost its core.
+  else if (random.chance(200)) spin(random.below(200_000));
+  else spin(random.below(200));
+  for (let n = 0; n < 4; n++)
+    if (Element.payload.load(element, n) !== before) Control.failures.add(control, FAIL.CHANGED, 1);
+  if (pollStateSynchronizeRcu(cookie)) Control.failures.add(control, FAIL.COOKIE, 1);
+  checkAge(control, element);
+}
+
+function checkAge(control: ControlRef, element: Ref<"torture_element">): void {
+  const age = Element.age.load(element);
+  Control.ages.add(control, age >>> 0 < AGES ? age : AGES - 1, 1);
+  if (age >>> 0 > 1) Control.failures.add(control, FAIL.AGE, 1);
+}

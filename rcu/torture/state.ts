@@ -1,0 +1,62 @@
+/** What the threads of a torture run share: in the heap, like everything they test. */
+import { atomic, fixed, rcu, spinlock, struct, words } from "../index.ts";
+
+/** Ways to fail, counted by all threads. */
+export const FAILURES = [
+  "reader held an element older than one grace period",
+  "reader saw an element before it was initialised",
+  "reader's element changed under it",
+  "cookie taken inside a reader was done before it left",
+  "reader missed a key of the map",
+  "barrier returned before all callbacks had run",
+  "callbacks made no progress",
+  "grace periods waited for an idle thread",
+  "synchronize returned before its grace period",
+] as const;
+export const FAIL = {
+  AGE: 0,
+  INIT: 1,
+  CHANGED: 2,
+  COOKIE: 3,
+  MISS: 4,
+  BARRIER: 5,
+  PROGRESS: 6,
+  IDLE: 7,
+  EARLY: 8,
+} as const;
+
+/** Ages that the histogram tells apart: 0 published, 1 just removed, 2 and more a mistake. */
+export const AGES = 8;
+
+export const Element = struct("torture_element", {
+  // Written before publication.
+  valid: fixed(),
+  // 0 while published, then counts grace periods; readers look.
+  age: atomic(),
+  payload: words(4),
+});
+
+export const Control = struct("torture_control", {
+  current: rcu("torture_element"),
+  updateLock: spinlock(),
+  stop: atomic(),
+  ready: atomic(),
+  /** Slot + 1 of each worker, by its number. */
+  slots: words(64),
+  map: fixed(),
+  failures: words(FAILURES.length),
+  ages: words(AGES),
+  reads: atomic(),
+  updates: atomic(),
+  barriers: atomic(),
+  floods: atomic(),
+  sleeps: atomic(),
+  hotplugs: atomic(),
+  /** Callbacks run, as counted by the barrier thread's reclaimer. */
+  counted: atomic(),
+  flooded: atomic(),
+  migrated: atomic(),
+});
+
+/** Keys below this are in the map for the whole run: a reader that misses one has found a bug. */
+export const FIRM_KEYS = 64;

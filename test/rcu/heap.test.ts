@@ -1,0 +1,165 @@
+import test from "ava";
+import {
+  alloc,
+  allocArray,
+  allocString,
+  arrayGet,
+  arrayLength,
+  arraySet,
+  atomic,
+  bytes,
+  cellGeneration,
+  cellIsAlive,
+  fixed,
+  free,
+  freeArray,
+  freeString,
+  Heap,
+  HeapError,
+  hashBytes,
+  liveObjects,
+  type Ref,
+  spinlock,
+  stringEquals,
+  stringText,
+  struct,
+  wide,
+  words,
+} from "../../rcu/index.ts";
+
+const Point = struct("heap test point", { x: fixed(), y: atomic(), lock: spinlock(), when: wide(), name: bytes(6) });
+const Big = struct("heap test big", { data: words(5000) });
+
+const inHeap = (run: (heap: Heap) => void, bytes = 16 << 20): void => {
+  const heap = Heap.create({ bytes, debug: true });
+  try {
+    run(heap);
+  } finally {
+    heap.detach();
+  }
+};
+
+test.serial("objects come zeroed, keep their fields apart, and are counted", (t) => {
+  inHeap(() => {
+    const refs: Ref<"heap test point">[] = [];
+    for (let n = 0; n < 1000; n++) {
+      const ref = alloc(Point) as Ref<"heap test point">;
+      t.is(Point.y.load(ref), 0);
+      t.is(Point.when.get(ref), 0);
+      Point.x.init(ref, n);
+      Point.y.store(ref, -n);
+      Point.when.set(ref, n + 0.5);
+      Point.name.set(ref, 5, n & 255);
+      refs.push(ref);
+    }
+    t.is(liveObjects(Point), 1000);
+    for (const [n, ref] of refs.entries()) {
+      t.deepEqual([Point.x.get(ref), Point.y.load(ref), Point.when.get(ref)], [n, -n, n + 0.5]);
+      t.is(Point.name.get(ref, 5), n & 255);
+      free(Point, ref);
+    }
+    t.is(liveObjects(Point), 0);
+  });
+});
+
+test.serial("a freed object is dead, and its cell's generation moves on when it is used again", (t) => {
+  inHeap(() => {
+    const ref = alloc(Point) as Ref<"heap test point">;
+    const generation = cellGeneration(ref);
+    t.true(cellIsAlive(ref));
+    free(Point, ref);
+    t.false(cellIsAlive(ref));
+    t.is(alloc(Point), ref);
+    t.is(cellGeneration(ref), generation + 1);
+  });
+});
+
+test.serial("freeing twice throws", (t) => {
+  inHeap(() => {
+    const ref = alloc(Point) as Ref<"heap test point">;
+    free(Point, ref);
+    t.throws(() => free(Point, ref), { message: /double free/ });
+    const array = allocArray(100_000) as Ref<"array">;
+    freeArray(array);
+    t.throws(() => freeArray(array));
+  });
+});
+
+test.serial("a write to a freed object is found when its cell is handed out again", (t) => {
+  inHeap(() => {
+    const ref = alloc(Point) as Ref<"heap test point">;
+    free(Point, ref);
+    Point.y.store(ref, 7);
+    t.throws(() => alloc(Point), { message: /use after free: word 1/ });
+  });
+});
+
+test.serial("a full heap answers 0, and has room again after a free", (t) => {
+  inHeap(() => {
+    const refs: Ref<"heap test big">[] = [];
+    for (;;) {
+      const ref = alloc(Big);
+      if (ref === 0) break;
+      refs.push(ref);
+    }
+    t.true(refs.length > 100);
+    t.is(allocArray(1 << 20), 0);
+    t.is(allocString("x".repeat(1 << 20)), 0);
+    free(Big, refs.pop()!);
+    t.not(alloc(Big), 0);
+  }, 8 << 20);
+});
+
+test.serial("runs of pages merge again: the largest array fits after many small ones were freed", (t) => {
+  inHeap(() => {
+    const large = allocArray(2_000_000) as Ref<"array">;
+    t.not(large, 0);
+    freeArray(large);
+    const small: Ref<"array">[] = [];
+    for (let n = 0; n < 300; n++) small.push(allocArray(3000 + n * 7) as Ref<"array">);
+    for (let n = 0; n < 300; n += 2) freeArray(small[n]!);
+    for (let n = 1; n < 300; n += 2) freeArray(small[n]!);
+    t.not(allocArray(2_000_000), 0);
+  });
+});
+
+test.serial("arrays and strings hold what was put in, whatever their size", (t) => {
+  inHeap(() => {
+    for (const length of [0, 1, 3, 100, 511, 2045, 2046, 5000, 70_000]) {
+      const array = allocArray(length) as Ref<"array">;
+      t.is(arrayLength(array), length);
+      if (length > 0) {
+        t.is(arrayGet(array, length - 1), 0);
+        arraySet(array, length - 1, -5);
+        t.is(arrayGet(array, length - 1), -5);
+      }
+      freeArray(array);
+    }
+    for (const text of ["", "a", "/usr/bin", "grüße €", "y".repeat(100), "ž".repeat(9000)]) {
+      const ref = allocString(text) as Ref<"string">;
+      const encoded = new TextEncoder().encode(text);
+      t.is(stringText(ref), text);
+      t.true(stringEquals(ref, encoded, hashBytes(encoded)));
+      t.false(stringEquals(ref, new TextEncoder().encode(`${text}!`), hashBytes(encoded)));
+      freeString(ref);
+    }
+  });
+});
+
+test.serial("bad sizes, foreign buffers and too many threads are typed errors", (t) => {
+  t.throws(() => Heap.create({ bytes: 100 }), { instanceOf: HeapError, message: /give a size/ });
+  t.throws(() => Heap.create({ bytes: Number.NaN }), { instanceOf: HeapError });
+  t.throws(() => Heap.attach({ buffer: new SharedArrayBuffer(4096) }), { instanceOf: HeapError });
+  t.throws(() => Heap.attach({} as never), { instanceOf: HeapError, message: /handle/ });
+  inHeap((heap) => {
+    const attached = [];
+    for (let n = 1; n < 64; n++) attached.push(Heap.attach(heap.handle()));
+    t.throws(() => Heap.attach(heap.handle()), { instanceOf: HeapError, message: /64 threads/ });
+    for (const other of attached) other.detach();
+    heap.use();
+  });
+});
+
+test.serial("a struct is declared once", (t) => {
+  t.throws(() => struct("heap test point", { x: fixed() }), { message: /declared twice/ });
+});
