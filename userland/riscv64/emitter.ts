@@ -29,9 +29,10 @@ export const D2 = 14;
 export const S0 = 15;
 export const S1 = 16;
 export const S2 = 17;
-/** The TLB entry that the next access is predicted to have. */
-export const DELTA = 18;
-export const FIRST_FREE_LOCAL = 19;
+/** The TLB entries that accesses through sp, and others, are predicted to have: constant during a function. */
+const STACK_DELTA = 18;
+const DELTA = 19;
+export const FIRST_FREE_LOCAL = 20;
 
 /** Declaration of the scratch locals above, to follow the four i32 parameters. */
 export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
@@ -39,7 +40,7 @@ export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
   [4, TYPE.I64],
   [3, TYPE.F64],
   [3, TYPE.F32],
-  [1, TYPE.I32],
+  [2, TYPE.I32],
 ];
 
 /** What an access is for: it selects the TLB and the slow path. */
@@ -90,13 +91,18 @@ export abstract class Emitter {
   abstract fastRounding(): void;
   /** Function index of an imported stub. */
   abstract stub(name: StubName): number;
+  /** Whether rs1 is sp, as far as is known. */
+  abstract throughStack(): boolean;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
   abstract baseChecked(source: Source): boolean;
 
-  /** Starts the prediction: to be emitted where a function begins. */
-  loadDelta(): void {
+  /** Makes the predictions: to be emitted where a function begins. */
+  loadDeltas(): void {
     this.c.get(AREA);
     this.c.memory(I32.LOAD, PREDICTED_DELTA);
+    this.c.set(STACK_DELTA);
+    this.c.get(AREA);
+    this.c.memory(I32.LOAD, PREDICTED_DELTA + 4);
     this.c.set(DELTA);
   }
 
@@ -195,6 +201,8 @@ export abstract class Emitter {
     else this.effectiveAddress();
     c.set(VA);
     const checked = this.baseChecked("rs1");
+    const stack = this.throughStack();
+    const delta = stack ? STACK_DELTA : DELTA;
     const ok = c.block();
     const slow = c.block();
     const other = c.block();
@@ -216,26 +224,25 @@ export abstract class Emitter {
     c.op(I32.ADD);
     c.memory(I32.LOAD, access === "load" ? TLB_LOAD : TLB_STORE);
     c.tee(T0);
-    c.get(DELTA);
+    c.get(delta);
     c.op(I32.NE);
     c.unlikely();
     c.brIf(other);
     c.get(HOST);
-    c.get(DELTA);
+    c.get(delta);
     c.op(I32.ADD);
     c.set(HOST);
     c.br(ok);
-    c.end(); // other: not the delta of the access before
+    c.end(); // other: another delta than predicted
     c.get(T0);
     c.op(I32.EQZ);
     c.unlikely();
     c.brIf(slow);
     c.get(AREA);
     c.get(T0);
-    c.tee(DELTA);
-    c.memory(I32.STORE, PREDICTED_DELTA);
+    c.memory(I32.STORE, stack ? PREDICTED_DELTA : PREDICTED_DELTA + 4);
     c.get(HOST);
-    c.get(DELTA);
+    c.get(T0);
     c.op(I32.ADD);
     c.set(HOST);
     c.br(ok);

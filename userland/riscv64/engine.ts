@@ -6,6 +6,8 @@ import { buildInterpreter } from "./interpreter.ts";
 import {
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
+  NO_DELTA,
+  PREDICTED_DELTA,
   SCRATCH_A,
   SCRATCH_B,
   SCRATCH_C,
@@ -102,6 +104,7 @@ class RiscvEngine implements UserMode {
     this.code = new CodePages(host, () => {
       for (const space of this.spaces.values()) space.pages.clear();
     });
+    this.words.fill(NO_DELTA, (this.area + PREDICTED_DELTA) / 4, (this.area + PREDICTED_DELTA) / 4 + 2);
     this.space = new CodeSpace(0);
     this.setSpace(0);
 

@@ -141,6 +141,10 @@ class InterpreterEmitter extends Emitter {
     return this.module.import(name, STUBS[name]);
   }
 
+  throughStack(): boolean {
+    return false;
+  }
+
   baseChecked(): boolean {
     return false;
   }
@@ -157,7 +161,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   const e = new InterpreterEmitter(module);
   const c = e.c;
 
-  e.loadDelta();
+  e.loadDeltas();
   c.i32(-1);
   c.set(VPN);
   c.i32(1);

@@ -6,8 +6,13 @@
 /** i64: the current code space number in the upper half, 0 below: or it with a pc to get a tag. */
 export const SPACE_TAG = 8;
 
-/** i32: frames of generated code that may still be opened before the next one has to unwind. */
-export const SCRATCH = 64;
+/**
+ * Two i32: the TLB entry that an access found last when its predicted one was not right, through the stack pointer
+ * and otherwise. Functions start with them as their prediction. Never 0, which would agree with an invalid entry.
+ */
+export const PREDICTED_DELTA = 16;
+/** What it is before there is one: no entry, since entries are multiples of the page size. */
+export const NO_DELTA = 1;
 
 /** i64 operands and result of the out-of-line floating point and CSR paths. */
 export const SCRATCH_A = 64;

@@ -199,6 +199,10 @@ export class UnitEmitter extends Emitter {
     return this.module.import(name, STUBS[name]);
   }
 
+  throughStack(): boolean {
+    return this.decoded.rs1 === 2;
+  }
+
   baseChecked(source: Source): boolean {
     const register = this.register(source);
     if (register === 0 || this.checked.has(register)) return register !== 0;

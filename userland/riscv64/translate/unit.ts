@@ -71,7 +71,7 @@ class UnitWriter {
   write(): void {
     const { e } = this;
     const c = e.c;
-    e.loadDelta();
+    e.loadDeltas();
     e.fill();
     e.exitLabel = c.block();
     this.tailLabel = c.block();
