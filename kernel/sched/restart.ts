@@ -49,6 +49,7 @@ export function clearRestart(task: Ref<"task">): void {
   Task.restarting.set(task, 0);
   Task.restartDeadline.set(task, 0);
   Task.restartWord.set(task, 0);
+  Task.partial.set(task, 0);
   if (Task.futexWaiter.get(task) !== 0) abandonFutex(task);
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   if (timer !== 0) timerCancel(timer);

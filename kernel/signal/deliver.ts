@@ -101,8 +101,9 @@ function handle(task: Ref<"task">, info: SigInfo): number {
   const action = getAction(sighand, signo);
   const regs = Task.regs.get(task);
   if (Task.restarting.get(task) !== 0) {
-    if (Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
-      setReg(regs, X_A0, -EINTR);
+    const partial = Task.partial.get(task);
+    if (partial > 0 || Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
+      setReg(regs, X_A0, partial > 0 ? partial : -EINTR);
       setPc(regs, getPc(regs) + ECALL_BYTES);
     }
     finishWait(task);

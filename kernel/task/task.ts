@@ -114,6 +114,8 @@ export const Task = struct("task", {
   restartDeadline: wide(),
   /** Free for the call that restarts; zero at its first run. */
   restartWord: owned(),
+  /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */
+  partial: owned(),
   /** Timer of blockUntil(): Ref<"timer">, made at first use. */
   sleepTimer: owned(),
   /** Futex waiter of the call in progress: Ref<"futex_waiter"> or 0. */
