@@ -21,7 +21,6 @@ import {
   bytes,
   fixed,
   free,
-  freeString,
   type Held,
   kfreeRcu,
   kfreeStringRcu,
@@ -158,7 +157,11 @@ export function dLookup(parent: D, hash: number, buf: Uint8Array, start: number,
   let name = arrayGet(Dcache.buckets.get(cache), bucketOf(cache, parent, hash)) as Ptr<"dname">;
   let found: Ptr<"dentry"> = 0;
   while (name !== 0) {
-    if (DName.hash.get(name) === hash && DName.parent.get(name) === parent && sameName(name, buf, start, end)) {
+    if (
+      DName.hash.get(name) === hash &&
+      DName.parent.get(name) === parent &&
+      sameName(name, buf, start, end)
+    ) {
       found = DName.dentry.get(name);
       if (Dentry.refcount.peek(found) >= 0) {
         const flags = Dentry.flags.peek(found);
@@ -244,7 +247,14 @@ function freeName(name: Ref<"dname">): void {
   kfreeRcu(DName, name);
 }
 
-function newName(parent: D, dentry: D, hash: number, buf: Uint8Array, start: number, end: number): Ptr<"dname"> {
+function newName(
+  parent: D,
+  dentry: D,
+  hash: number,
+  buf: Uint8Array,
+  start: number,
+  end: number,
+): Ptr<"dname"> {
   const name = alloc(DName);
   if (name === 0) return 0;
   const length = end - start;

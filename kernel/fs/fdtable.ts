@@ -287,7 +287,8 @@ export function closeOnExec(files: Fs): void {
   const fdt = Files.fdt.peek(held, files) as Table;
   for (let word = 0; word < maxOf(fdt) >>> 5; word++) {
     const bits = arrayGet(fdt, cloexecAt(fdt) + word);
-    if (bits !== 0) for (let bit = 0; bit < 32; bit++) if ((bits & (1 << bit)) !== 0) marked.push(word * 32 + bit);
+    if (bits !== 0)
+      for (let bit = 0; bit < 32; bit++) if ((bits & (1 << bit)) !== 0) marked.push(word * 32 + bit);
   }
   Files.lock.unlock(files);
   for (const fd of marked) closeFd(files, fd);

@@ -29,8 +29,8 @@ import { O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_PATH, O_TR
 import { ANON_INODE_FS_MAGIC } from "../uapi/mount.ts";
 import { dput } from "./dcache.ts";
 import { Inode, igrab, iput, newInode } from "./inode.ts";
-import { FOPS, fileOpsOf, IOPS, registerFileOps, registerSuperOps, SOPS } from "./ops.ts";
 import { mntPut } from "./mount.ts";
+import { FOPS, fileOpsOf, IOPS, registerFileOps, registerSuperOps, SOPS } from "./ops.ts";
 import { sbAlloc, sbNextIno } from "./super.ts";
 
 /** File.mode. */

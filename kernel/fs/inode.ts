@@ -28,7 +28,6 @@ import { kernelGlobal } from "../global.ts";
 import { mappingPut } from "../mm/mapping.ts";
 import { realtime, realtimeNanoseconds, realtimeSeconds } from "../time/clock.ts";
 import { S_IFMT } from "../uapi/stat.ts";
-import { lockServing } from "./lock.ts";
 import { superOpsOf } from "./ops.ts";
 import { Superblock, sbGet, sbPut } from "./super.ts";
 
@@ -114,11 +113,17 @@ export const inodeType = (inode: I): number => Inode.mode.peek(inode) & S_IFMT;
 /** Size as it is now; only a hint unless the inode's lock is held. */
 export const inodeSize = (inode: I): number => Inode.size.racy(inode);
 
-export const inodeLock = (inode: I): Held<"lock"> => lockServing(Inode.lock, inode);
+export const inodeLock = (inode: I): Held<"lock"> => Inode.lock.lock(inode);
 export const inodeUnlock = (inode: I): void => Inode.lock.unlock(inode);
 
 /** An inode with one count and no links counted yet beyond `nlink`; 0 when memory is short. All times are now. */
-export function newInode(sb: Ref<"superblock">, ino: number, mode: number, iops: number, fops: number): I | 0 {
+export function newInode(
+  sb: Ref<"superblock">,
+  ino: number,
+  mode: number,
+  iops: number,
+  fops: number,
+): I | 0 {
   const inode = alloc(Inode);
   if (inode === 0) return 0;
   sbGet(sb);
@@ -188,7 +193,9 @@ export function inodeInit(): boolean {
 }
 
 const bucketOf = (sb: number, ino: number): number =>
-  (Math.imul(ino | 0, 0x9e3779b1) ^ Math.imul((ino / 4294967296) | 0, 0x85ebca6b) ^ Math.imul(sb, 0xc2b2ae35)) >>>
+  (Math.imul(ino | 0, 0x9e3779b1) ^
+    Math.imul((ino / 4294967296) | 0, 0x85ebca6b) ^
+    Math.imul(sb, 0xc2b2ae35)) >>>
   (32 - 13);
 const stripeOf = (bucket: number): Ref<"icache_stripe"> =>
   arrayGet(stripes.get(), bucket & (STRIPES - 1)) as Ref<"icache_stripe">;

@@ -115,7 +115,8 @@ export function mntPut(mount: M): void {
 }
 
 export const mountReadOnly = (mount: M): boolean =>
-  (Mount.flags.peek(mount) & MS_RDONLY) !== 0 || (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0;
+  (Mount.flags.peek(mount) & MS_RDONLY) !== 0 ||
+  (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0;
 
 /** The mount at the bottom of the tree. */
 export const rootMount = (): M => MountTable.root.access(mountTable.get()) as M;

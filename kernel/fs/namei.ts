@@ -7,21 +7,13 @@
  * The rest of the path is kept right-aligned in one buffer: following a symbolic link writes its target in front
  * of what is left.
  */
-import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
+
 import { type Ptr, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
-import {
-  EBADF,
-  ELOOP,
-  ENAMETOOLONG,
-  ENOENT,
-  ENOMEM,
-  ENOTDIR,
-  EXDEV,
-} from "../uapi/errno.ts";
+import { EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EXDEV } from "../uapi/errno.ts";
 import {
   AT_FDCWD,
   MAXSYMLINKS,
@@ -47,6 +39,7 @@ import {
 } from "./dcache.ts";
 import { fgetRaw } from "./fdtable.ts";
 import { File } from "./file.ts";
+import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
 import { I_DEAD, Inode, inodeLock, inodeUnlock } from "./inode.ts";
 import { lookupMount, Mount } from "./mount.ts";
 import { inodeOpsOf } from "./ops.ts";
@@ -200,7 +193,8 @@ export const lastName = (): Uint8Array => buf.slice(lastStart, lastEnd);
 export const lastNameHash = (): number => lastHash;
 
 /** Looks the last component up in nd.dentry: dentry (perhaps negative), 0 for nothing, or -errno. Crosses no mounts. */
-export const lookupLast = (): Ptr<"dentry"> | number => lookupIn(nd.dentry, nd.inode, lastHash, lastStart, lastEnd);
+export const lookupLast = (): Ptr<"dentry"> | number =>
+  lookupIn(nd.dentry, nd.inode, lastHash, lastStart, lastEnd);
 
 /** The last component is this symbolic link, and is to be followed: goes on to the parent of where it leads. */
 export function followLast(dentry: D): number {
@@ -281,7 +275,10 @@ function walk(flags: number, parentOnly: boolean): number {
     if (child === 0) return -ENOENT;
     const inode = dentryInode(child as D);
     if (inode === 0) return -ENOENT;
-    if ((Inode.mode.peek(inode) & S_IFMT) === S_IFLNK && (!last || after > end || (flags & LOOKUP_FOLLOW) !== 0)) {
+    if (
+      (Inode.mode.peek(inode) & S_IFMT) === S_IFLNK &&
+      (!last || after > end || (flags & LOOKUP_FOLLOW) !== 0)
+    ) {
       const error = followLink(inode);
       if (error < 0) return error;
       continue;
@@ -330,7 +327,8 @@ function followLink(inode: I): number {
     if (error < 0) return error;
     if (error === 0) {
       if ((resolve & RESOLVE_NO_MAGICLINKS) !== 0) return -ELOOP;
-      if ((resolve & (RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0 && nd.mount !== mount) return -EXDEV;
+      if ((resolve & (RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0 && nd.mount !== mount)
+        return -EXDEV;
       nd.inode = dentryInode(nd.dentry) as I;
       return 0;
     }
@@ -371,7 +369,8 @@ function stillValid(sb: Ref<"superblock">, dir: I, child: D, from: number, end: 
   const now = validity === 0 ? 0 : nowNs();
   if (now - Dentry.checked.get(child) < validity * 1000) return true;
   const ops = inodeOpsOf(Inode.iops.get(dir));
-  if (ops.revalidate !== undefined && !ops.revalidate(dir, buf.subarray(from, end), dentryInode(child))) return false;
+  if (ops.revalidate !== undefined && !ops.revalidate(dir, buf.subarray(from, end), dentryInode(child)))
+    return false;
   Dentry.checked.set(child, now);
   return true;
 }

@@ -106,14 +106,14 @@ export interface FileOps {
   fdinfo?(file: File): string;
 }
 
-/** What changes in setattr: only the given fields. Times in nanoseconds. */
+/** What changes in setattr: only the given fields. */
 export interface Attr {
   mode?: number;
   uid?: number;
   gid?: number;
   size?: number;
-  atime?: number;
-  mtime?: number;
+  atime?: { seconds: number; nanoseconds: number };
+  mtime?: { seconds: number; nanoseconds: number };
 }
 
 /**
@@ -151,7 +151,10 @@ export interface InodeOps {
   followLink?(inode: Inode, link: { mount: Ref<"mount">; dentry: Ref<"dentry"> }): number;
   /** Brings mode, size, times... of the inode up to date before they are reported. */
   getattr?(inode: Inode): number;
-  /** Makes the change durable in the file system; the VFS has checked permissions, and updates the inode afterwards. */
+  /**
+   * Makes the change in the file system: permissions are checked, the inode's lock is held, the VFS changes the inode
+   * afterwards.
+   */
   setattr?(inode: Inode, attr: Attr): number;
   /** Extra permission rule; `mask` is MAY_READ | MAY_WRITE | MAY_EXEC. */
   permission?(inode: Inode, mask: number): number;

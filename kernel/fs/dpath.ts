@@ -1,0 +1,81 @@
+/** From a place back to its path: getcwd(2), /proc/PID/fd, /proc/mounts. */
+import { type Ref, rcuReadLock, rcuReadUnlock, stringText } from "../../rcu/index.ts";
+import { S_IFIFO, S_IFSOCK } from "../uapi/stat.ts";
+import { dentryName, dentryParent, dentryUnhashed } from "./dcache.ts";
+import { File } from "./file.ts";
+import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
+import { Inode, inodeType } from "./inode.ts";
+import { Mount } from "./mount.ts";
+
+type M = Ref<"mount">;
+type D = Ref<"dentry">;
+const SLASH = 47;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Path of (mount, dentry) as seen from a root, bytes; null when it does not lie below that root. */
+export function pathFrom(mount: M, dentry: D, rootMount: M, rootDentry: D): Uint8Array | null {
+  const names: Uint8Array[] = [];
+  let at = dentry;
+  let in_ = mount;
+  let length = 0;
+  let below = true;
+  while (in_ !== rootMount || at !== rootDentry) {
+    if (at === Mount.root.get(in_)) {
+      const parent = Mount.parent.access(in_);
+      if (parent === 0) {
+        below = false;
+        break;
+      }
+      at = Mount.mountpoint.access(in_) as D;
+      in_ = parent;
+      continue;
+    }
+    const name = dentryName(at);
+    names.push(name);
+    length += name.length + 1;
+    const parent = dentryParent(at);
+    // A detached dentry (memfd, O_TMPFILE) has no directory.
+    if (parent === at) break;
+    at = parent;
+  }
+  if (!below) return null;
+  const path = new Uint8Array(Math.max(1, length));
+  path[0] = SLASH;
+  let pos = 0;
+  for (let n = names.length - 1; n >= 0; n--) {
+    path[pos++] = SLASH;
+    path.set(names[n]!, pos);
+    pos += names[n]!.length;
+  }
+  return path;
+}
+
+/** Path as the task with this fsinfo sees it; outside its root, from the machine's root. */
+export function pathOf(fs: Ref<"fsinfo">, mount: M, dentry: D): Uint8Array {
+  const scope = rcuReadLock();
+  const root = FsInfo.root.deref(scope, fs) as FsPath;
+  const path =
+    pathFrom(mount, dentry, Path.mount.get(root), Path.dentry.get(root)) ??
+    pathFrom(mount, dentry, 0 as M, 0 as D) ??
+    encoder.encode("/");
+  rcuReadUnlock();
+  return path;
+}
+
+/** What a descriptor's link in /proc/PID/fd shows. */
+export function filePath(fs: Ref<"fsinfo">, file: Ref<"file">): string {
+  const dentry = File.dentry.get(file);
+  const mount = File.mount.get(file);
+  const inode = File.inode.get(file);
+  if (dentry === 0) {
+    const label = File.label.get(file);
+    if (label !== 0) return stringText(label);
+    const type = inodeType(inode);
+    const kind = type === S_IFIFO ? "pipe" : type === S_IFSOCK ? "socket" : "anon_inode";
+    return `${kind}:[${Inode.ino.get(inode)}]`;
+  }
+  if (mount === 0) return `/${decoder.decode(dentryName(dentry))} (deleted)`;
+  const path = decoder.decode(pathOf(fs, mount, dentry));
+  return dentryUnhashed(dentry) && dentry !== Mount.root.get(mount) ? `${path} (deleted)` : path;
+}

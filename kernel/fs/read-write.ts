@@ -1,0 +1,194 @@
+/**
+ * Reading and writing open files: modes, positions, waiting.
+ *
+ * Files with positions never wait. Streams may: the operation answers -EAGAIN, the task joins the file's wait queues, the
+ * operation is tried once more (which closes the race with a wake-up), and the call returns BLOCK to run again.
+ * A stream write that got rid of some bytes remembers how many in Task.partial: the call goes on there when it runs
+ * again, and returns that number if a signal ends it.
+ */
+import type { Ref } from "../../rcu/index.ts";
+import { UserIo } from "../mm/iov.ts";
+import { BLOCK } from "../sched/block.ts";
+import { current } from "../sched/current.ts";
+import { waitOn } from "../sched/waitqueue.ts";
+import { Task } from "../task/task.ts";
+import { EAGAIN, EBADF, EINVAL, EISDIR, ENOMEM, ESPIPE } from "../uapi/errno.ts";
+import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { S_IFDIR } from "../uapi/stat.ts";
+import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE } from "./file.ts";
+import { Inode, inodeType } from "./inode.ts";
+import { type FileOps, fileOpsOf } from "./ops.ts";
+import { seekSized, setWriteEnd, writeEnd } from "./regular.ts";
+
+type F = Ref<"file">;
+
+/** Most bytes that one read or write moves (MAX_RW_COUNT). */
+export const MAX_RW_COUNT = 0x7ffff000;
+
+let waitFailed = 0;
+const joinQueue = (wq: number): void => {
+  const error = waitOn(wq);
+  if (error < 0) waitFailed = error;
+};
+/** The current task joins all wait queues of the file: 0, -ENOMEM. */
+export function waitOnFile(file: F, ops: FileOps): number {
+  waitFailed = 0;
+  ops.waitQueues?.(file, joinQueue);
+  return waitFailed;
+}
+
+/** read(2) into `io`: bytes, -errno or BLOCK. */
+export function fileRead(file: F, io: UserIo): number {
+  const mode = File.mode.get(file);
+  if ((mode & FMODE_READ) === 0) return -EBADF;
+  const ops = fileOpsOf(File.fops.get(file));
+  if (ops.read === undefined) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -EINVAL;
+  if ((mode & FMODE_LSEEK) !== 0) {
+    const held = File.posLock.lock(file);
+    const pos = File.pos.get(held, file);
+    const result = ops.read(file, io, pos);
+    if (result > 0) File.pos.set(held, file, pos + result);
+    File.posLock.unlock(file);
+    return result;
+  }
+  const result = ops.read(file, io, 0);
+  if (result !== -EAGAIN || (File.flags.peek(file) & O_NONBLOCK) !== 0) return result;
+  if (waitOnFile(file, ops) < 0) return -ENOMEM;
+  const again = ops.read(file, io, 0);
+  return again === -EAGAIN ? BLOCK : again;
+}
+
+/** write(2) from `io`: bytes, -errno or BLOCK. */
+export function fileWrite(file: F, io: UserIo): number {
+  const mode = File.mode.get(file);
+  if ((mode & FMODE_WRITE) === 0) return -EBADF;
+  const ops = fileOpsOf(File.fops.get(file));
+  if (ops.write === undefined) return -EINVAL;
+  if ((mode & FMODE_LSEEK) !== 0) {
+    const held = File.posLock.lock(file);
+    const pos = File.pos.get(held, file);
+    setWriteEnd(-1);
+    const result = ops.write(file, io, pos);
+    if (result > 0) File.pos.set(held, file, writeEnd >= 0 ? writeEnd : pos + result);
+    File.posLock.unlock(file);
+    return result;
+  }
+  return streamWrite(file, ops, io);
+}
+
+function streamWrite(file: F, ops: FileOps, io: UserIo): number {
+  const task = current();
+  let done = 0;
+  if (task !== 0 && (done = Task.partial.get(task)) > 0) io.skip(done);
+  const total = done + io.remaining;
+  let joined = false;
+  for (;;) {
+    const result = ops.write!(file, io, 0);
+    if (result >= 0) {
+      done += result;
+      if (done >= total || (result === 0 && io.remaining === 0)) return done;
+      // A short write that is no full buffer: the file decided to stop there (tty, fault).
+    } else if (result !== -EAGAIN) return done > 0 ? done : result;
+    if ((File.flags.peek(file) & O_NONBLOCK) !== 0) return done > 0 ? done : result < 0 ? result : done;
+    if (joined) {
+      if (result >= 0) continue;
+      Task.partial.set(task, done);
+      return BLOCK;
+    }
+    if (result >= 0 && ops.waitQueues === undefined) return done;
+    if (waitOnFile(file, ops) < 0) return done > 0 ? done : -ENOMEM;
+    joined = true;
+  }
+}
+
+/** pread(2): the file's position stays. */
+export function filePread(file: F, io: UserIo, pos: number): number {
+  const mode = File.mode.get(file);
+  if ((mode & FMODE_READ) === 0) return -EBADF;
+  if (pos < 0) return -EINVAL;
+  const ops = fileOpsOf(File.fops.get(file));
+  if ((mode & FMODE_LSEEK) === 0) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -ESPIPE;
+  if (ops.read === undefined) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -EINVAL;
+  return ops.read(file, io, pos);
+}
+
+/** pwrite(2). With O_APPEND the data goes to the end, as on Linux. */
+export function filePwrite(file: F, io: UserIo, pos: number): number {
+  const mode = File.mode.get(file);
+  if ((mode & FMODE_WRITE) === 0) return -EBADF;
+  if (pos < 0) return -EINVAL;
+  if ((mode & FMODE_LSEEK) === 0) return -ESPIPE;
+  return fileOpsOf(File.fops.get(file)).write?.(file, io, pos) ?? -EINVAL;
+}
+
+/** lseek(2): the new position or -errno. */
+export function fileSeek(file: F, offset: number, whence: number): number {
+  if ((File.mode.get(file) & FMODE_LSEEK) === 0) return -ESPIPE;
+  const ops = fileOpsOf(File.fops.get(file));
+  const held = File.posLock.lock(file);
+  const next =
+    ops.lseek?.(file, offset, whence) ??
+    seekSized(Inode.size.racy(File.inode.get(file)), File.pos.get(held, file), offset, whence);
+  if (next >= 0) File.pos.set(held, file, next);
+  File.posLock.unlock(file);
+  return next;
+}
+
+const kernelIo = new UserIo();
+
+/** Reads up to buf.length bytes at `pos` into kernel memory: bytes or -errno (-EAGAIN where it would wait). */
+export function kernelRead(file: F, buf: Uint8Array, pos: number): number {
+  kernelIo.setKernel(buf);
+  return fileOpsOf(File.fops.get(file)).read?.(file, kernelIo, pos) ?? -EINVAL;
+}
+/** The same for writing. */
+export function kernelWrite(file: F, buf: Uint8Array, pos: number): number {
+  kernelIo.setKernel(buf);
+  return fileOpsOf(File.fops.get(file)).write?.(file, kernelIo, pos) ?? -EINVAL;
+}
+
+const COPY_BYTES = 1 << 16;
+let copyBuffer: Uint8Array | null = null;
+
+/**
+ * sendfile, copy_file_range, splice to files: moves up to `length` bytes. A position of -1 means the file's own one
+ * (or a stream). Bytes moved, -errno, or BLOCK when the very first byte would wait.
+ */
+export function copyBetween(from: F, fromPos: number, to: F, toPos: number, length: number): number {
+  copyBuffer ??= new Uint8Array(COPY_BYTES);
+  const io = new UserIo();
+  let done = 0;
+  while (done < length) {
+    const chunk = copyBuffer.subarray(0, Math.min(COPY_BYTES, length - done));
+    // What cannot be written must not be read from a stream: regular sources can step back, streams go by what fits.
+    io.setKernel(chunk);
+    const start = fromPos >= 0 ? fromPos + done : File.pos.racy(from);
+    const got = fromPos >= 0 ? filePread(from, io, fromPos + done) : fileRead(from, io);
+    if (got <= 0) return done > 0 ? done : got;
+    io.setKernel(chunk.subarray(0, got));
+    const put = toPos >= 0 ? filePwrite(to, io, toPos + done) : writeSome(to, io);
+    if (put < got && fromPos < 0 && (File.mode.get(from) & FMODE_LSEEK) !== 0) {
+      const held = File.posLock.lock(from);
+      File.pos.set(held, from, start + Math.max(0, put));
+      File.posLock.unlock(from);
+    }
+    if (put < 0) return done > 0 ? done : put;
+    done += put;
+    if (put < got) break;
+  }
+  return done;
+}
+
+/** One write without remembering partial progress; BLOCK when nothing could be written. */
+function writeSome(file: F, io: UserIo): number {
+  const mode = File.mode.get(file);
+  if ((mode & FMODE_LSEEK) !== 0) return fileWrite(file, io);
+  if ((mode & FMODE_WRITE) === 0) return -EBADF;
+  const ops = fileOpsOf(File.fops.get(file));
+  if (ops.write === undefined) return -EINVAL;
+  const result = ops.write(file, io, 0);
+  if (result !== -EAGAIN || (File.flags.peek(file) & O_NONBLOCK) !== 0) return result;
+  if (waitOnFile(file, ops) < 0) return -ENOMEM;
+  const again = ops.write(file, io, 0);
+  return again === -EAGAIN ? BLOCK : again;
+}

@@ -1,0 +1,167 @@
+/**
+ * tmpfs: files in memory. Its directories are the dentries themselves (SB_DCACHE), its contents the page cache.
+ * Frames of RAM are the quota: ENOSPC when there are none.
+ */
+import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "../../rcu/index.ts";
+import { frameTotal, freeFrames } from "../mm/frame.ts";
+import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
+import { EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
+import { NAME_MAX } from "../uapi/fcntl.ts";
+import { TMPFS_MAGIC } from "../uapi/mount.ts";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from "../uapi/stat.ts";
+import { dAllocRoot } from "./dcache.ts";
+import { Inode, iput, newInode } from "./inode.ts";
+import {
+  type FileSystemType,
+  FOPS,
+  type InodeOps,
+  IOPS,
+  registerFileSystem,
+  registerInodeOps,
+  registerSuperOps,
+  SOPS,
+} from "./ops.ts";
+import { fsgid, fsuid } from "./permission.ts";
+import { SB_DCACHE, Superblock, sbAlloc, sbNextIno, sbPut } from "./super.ts";
+
+/** Inode.priv: target of a symbolic link. */
+const LINK = 0;
+
+registerMappingOps(MOPS.TMPFS, {
+  size: (mapping) => Inode.size.racy(Mapping.host.get(mapping) as Ref<"inode">),
+});
+
+/** Kind of open file for a mode. */
+export function fopsOfMode(mode: number, regular: number, directory: number): number {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return regular;
+    case S_IFDIR:
+      return directory;
+    case S_IFCHR:
+    case S_IFBLK:
+      return FOPS.CHRDEV;
+    case S_IFIFO:
+      return FOPS.FIFO;
+    default:
+      return FOPS.NONE;
+  }
+}
+
+/** Sets the owner of a new inode: the caller's ids, or the directory's group where it is set-gid. */
+export function inodeInitOwner(inode: Ref<"inode">, dir: Ref<"inode"> | 0): void {
+  Inode.uid.init(inode, fsuid());
+  Inode.gid.init(inode, fsgid());
+  if (dir === 0 || (Inode.mode.peek(dir) & S_ISGID) === 0) return;
+  Inode.gid.init(inode, Inode.gid.peek(dir));
+  const mode = Inode.mode.peek(inode);
+  if ((mode & S_IFMT) === S_IFDIR) Inode.mode.init(inode, mode | S_ISGID);
+}
+
+/** An inode of a tmpfs with one count and one link (directories two); -ENOSPC when memory is short. */
+export function tmpfsInode(
+  sb: Ref<"superblock">,
+  dir: Ref<"inode"> | 0,
+  mode: number,
+  rdev = 0,
+): Ref<"inode"> | number {
+  const inode = newInode(sb, sbNextIno(sb), mode, IOPS.TMPFS, fopsOfMode(mode, FOPS.REGULAR, FOPS.DIR));
+  if (inode === 0) return -ENOSPC;
+  Inode.rdev.init(inode, rdev);
+  inodeInitOwner(inode, dir);
+  if ((mode & S_IFMT) === S_IFREG) {
+    const mapping = mappingCreate(MOPS.TMPFS, inode);
+    if (mapping === 0) {
+      iput(inode);
+      return -ENOSPC;
+    }
+    Inode.mapping.init(inode, mapping);
+  }
+  if ((mode & S_IFMT) === S_IFDIR) Inode.nlink.init(inode, 2);
+  return inode;
+}
+
+const make = (dir: Ref<"inode">, _name: Uint8Array, mode: number, rdev = 0): Ref<"inode"> | number =>
+  tmpfsInode(Inode.sb.get(dir), dir, mode, rdev);
+
+const tmpfsInodeOps: InodeOps = {
+  create: make,
+  mkdir: make,
+  mknod: make,
+  symlink(dir, _name, target) {
+    const text = allocString(target);
+    if (text === 0) return -ENOSPC;
+    const inode = tmpfsInode(Inode.sb.get(dir), dir, S_IFLNK | 0o777);
+    if (inode < 0) {
+      freeString(text);
+      return inode;
+    }
+    Inode.priv.set(inode as Ref<"inode">, LINK, text);
+    Inode.size.init(inode as Ref<"inode">, target.length);
+    return inode;
+  },
+  tmpfile: (dir, mode) => make(dir, new Uint8Array(0), mode),
+  link: () => 0,
+  unlink: () => 0,
+  rmdir: () => 0,
+  rename: () => 0,
+  readlink(inode) {
+    const text = Inode.priv.get(inode, LINK) as Ref<"string"> | 0;
+    return text === 0 ? -EINVAL : stringBytes(text);
+  },
+};
+
+registerInodeOps(IOPS.TMPFS, tmpfsInodeOps);
+registerSuperOps(SOPS.TMPFS, {
+  name: "tmpfs",
+  statfs: (sb) => ({
+    type: TMPFS_MAGIC,
+    bsize: 4096,
+    blocks: frameTotal(),
+    bfree: freeFrames(),
+    bavail: freeFrames(),
+    files: 1 << 20,
+    ffree: (1 << 20) - Superblock.inodes.load(sb),
+    namelen: NAME_MAX,
+  }),
+  evict(inode) {
+    const text = Inode.priv.get(inode, LINK) as Ref<"string"> | 0;
+    if ((Inode.mode.peek(inode) & S_IFMT) === S_IFLNK && text !== 0) kfreeStringRcu(text);
+  },
+});
+
+/** Value of "name=NUMBER" in mount options, or `otherwise`. */
+function option(options: string, name: string, base: number, otherwise: number): number {
+  for (const each of options.split(",")) {
+    const [key, value] = each.split("=");
+    if (key === name && value !== undefined && /^\d+$/.test(value)) return Number.parseInt(value, base);
+  }
+  return otherwise;
+}
+
+export const tmpfs: FileSystemType = {
+  name: "tmpfs",
+  nodev: true,
+  mount(source, _flags, options) {
+    const sb = sbAlloc(SOPS.TMPFS, SB_DCACHE, TMPFS_MAGIC, source);
+    if (sb === 0) return -ENOMEM;
+    const inode = tmpfsInode(sb, 0, S_IFDIR | option(options, "mode", 8, 0o1777));
+    if (inode < 0) {
+      sbPut(sb);
+      return -ENOMEM;
+    }
+    Inode.uid.init(inode as Ref<"inode">, option(options, "uid", 10, Inode.uid.peek(inode as Ref<"inode">)));
+    Inode.gid.init(inode as Ref<"inode">, option(options, "gid", 10, Inode.gid.peek(inode as Ref<"inode">)));
+    const root = dAllocRoot(sb, inode as Ref<"inode">);
+    if (root === 0) {
+      iput(inode as Ref<"inode">);
+      sbPut(sb);
+      return -ENOMEM;
+    }
+    Superblock.root.set(sb, root);
+    return sb;
+  },
+};
+registerFileSystem(tmpfs);
+registerFileSystem({ ...tmpfs, name: "devtmpfs" });
+registerFileSystem({ ...tmpfs, name: "ramfs" });
