@@ -170,6 +170,21 @@ export class UserIo {
     }
   }
 
+  /** Takes back the last `len` bytes moved or skipped: they will be moved again. */
+  rewind(len: number): void {
+    let left = len;
+    while (left > 0) {
+      const within = this.#count === 0 ? left : this.#address - this.#addresses[this.#next - 1]!;
+      const n = Math.min(left, within);
+      this.#consume(-n);
+      left -= n;
+      if (left === 0) return;
+      this.#next--;
+      this.#address = this.#addresses[this.#next - 1]! + this.#lengths[this.#next - 1]!;
+      this.#length = 0;
+    }
+  }
+
   #advance(): boolean {
     while (this.#next < this.#count) {
       this.#address = this.#addresses[this.#next]!;

@@ -1,0 +1,116 @@
+/** The machine's standard streams as open files: descriptors 0, 1 and 2 of its first process, and /dev/console without a terminal. */
+import { allocString, type Ref } from "../../rcu/index.ts";
+import { allocFd } from "../fs/fdtable.ts";
+import { allocFile, File, FMODE_READ, FMODE_WRITE, fileGet, fput, newAnonInode } from "../fs/file.ts";
+import { Inode, iput } from "../fs/inode.ts";
+import { FOPS, registerFileOps } from "../fs/ops.ts";
+import type { UserIo } from "../mm/iov.ts";
+import { current } from "../sched/current.ts";
+import { sendSignal } from "../signal/send.ts";
+import { EAGAIN, EBADF, EFAULT, ENOMEM, EPIPE } from "../uapi/errno.ts";
+import { O_RDONLY, O_RDWR, O_WRONLY } from "../uapi/fcntl.ts";
+import { SIGPIPE } from "../uapi/signal.ts";
+import { makedev, S_IFCHR, S_IFIFO } from "../uapi/stat.ts";
+import {
+  Console,
+  consoleTty,
+  inputAvailable,
+  machineConsole,
+  outputRoom,
+  putOutput,
+  STREAM_TTY,
+  streamKind,
+  streamPoll,
+  takeInput,
+} from "./console.ts";
+
+const scratch = new Uint8Array(65536);
+/** Which stream the file is: 0, 1 or 2. */
+const streamOf = (file: Ref<"file">): number => File.priv.peek(file);
+
+function read(file: Ref<"file">, io: UserIo): number {
+  if (streamOf(file) !== 0) return -EBADF;
+  const count = takeInput(machineConsole(), scratch, Math.min(io.remaining, scratch.length));
+  if (count <= 0) return count;
+  return io.copyTo(scratch, 0, count) === count ? count : -EFAULT;
+}
+
+function write(file: Ref<"file">, io: UserIo): number {
+  const stream = streamOf(file);
+  if (stream === 0) return -EBADF;
+  const console = machineConsole();
+  let total = 0;
+  // The host may let us wait: our own count keeps the file until we are back.
+  fileGet(file);
+  while (io.remaining > 0) {
+    const room = outputRoom(console, stream);
+    const wanted = Math.min(io.remaining, scratch.length, room);
+    const fetched = wanted === 0 ? 0 : io.copyFrom(scratch, 0, wanted);
+    const count =
+      wanted === 0 ? -EAGAIN : fetched <= 0 ? -EFAULT : putOutput(console, stream, scratch, fetched);
+    if (count > 0) total += count;
+    if (count < 0 || count < wanted) {
+      if (fetched > 0) io.rewind(fetched - Math.max(count, 0));
+      if (count === -EPIPE && total === 0) sendSignal(current(), SIGPIPE);
+      if (total === 0) total = count;
+      break;
+    }
+  }
+  fput(file);
+  return total;
+}
+
+registerFileOps(FOPS.CONSOLE, {
+  open(inode, file) {
+    File.priv.store(file, Inode.priv.get(inode, 0));
+    return 0;
+  },
+  read,
+  write,
+  poll: (file) => streamPoll(machineConsole(), streamOf(file)),
+  waitQueues(file, visit) {
+    const wait = streamOf(file) === 0 ? Console.readWait : Console.writeWait;
+    visit(wait.at(machineConsole()));
+  },
+  available: (file) => (streamOf(file) === 0 ? inputAvailable(machineConsole()) : 0),
+});
+
+/** An open file for stream 0, 1 or 2 of the machine, with one count, or -errno. */
+export function stdioFile(stream: number): Ref<"file"> | number {
+  const onTty = streamKind(machineConsole(), stream) === STREAM_TTY;
+  const inode = newAnonInode(onTty ? S_IFCHR | 0o620 : S_IFIFO | 0o600);
+  if (inode === 0) return -ENOMEM;
+  // For those who open it again through /proc/self/fd or /dev/stdout.
+  Inode.fops.init(inode, onTty ? FOPS.CHRDEV : FOPS.CONSOLE);
+  Inode.priv.set(inode, 0, stream);
+  if (onTty) Inode.rdev.init(inode, makedev(5, 1));
+  const label = allocString(onTty ? "/dev/console" : `pipe:[${Inode.ino.get(inode)}]`);
+  const flags = onTty ? O_RDWR : stream === 0 ? O_RDONLY : O_WRONLY;
+  const mode = onTty ? FMODE_READ | FMODE_WRITE : stream === 0 ? FMODE_READ : FMODE_WRITE;
+  const file = label === 0 ? -ENOMEM : allocFile(inode, onTty ? FOPS.TTY : FOPS.CONSOLE, mode, flags);
+  if (label === 0 || file < 0) {
+    iput(inode);
+    return -ENOMEM;
+  }
+  File.label.init(file as Ref<"file">, label);
+  File.priv.init(file as Ref<"file">, onTty ? (consoleTty() as number) : stream);
+  return file as Ref<"file">;
+}
+
+/** Puts the three streams into an empty descriptor table: 0 or -errno. */
+export function openStdio(files: Ref<"files">): number {
+  for (let stream = 0; stream < 3; stream++) {
+    const file = stdioFile(stream);
+    if (file < 0) return file;
+    const fd = allocFd(files, file as Ref<"file">, 0);
+    if (fd < 0) return fd;
+  }
+  return 0;
+}
+
+/** open(2) of /dev/console on a machine without a terminal: its input when opened for reading only, else its output. */
+export function openPlainConsole(file: Ref<"file">): number {
+  File.fops.set(file, FOPS.CONSOLE);
+  File.priv.store(file, (File.mode.get(file) & FMODE_WRITE) === 0 ? 0 : 1);
+  return 0;
+}

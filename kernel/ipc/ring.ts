@@ -1,0 +1,223 @@
+/**
+ * A ring of bytes in page frames: what pipes and sockets keep their data in.
+ *
+ * A ring has no lock: it belongs to the object that points at it, and that object's lock guards it. Frames are taken
+ * when bytes first reach them and kept until the ring is freed or shrunk; an empty ring starts again at its first
+ * frame, so a pipe that carries small messages lives in one.
+ */
+import {
+  alloc,
+  allocArray,
+  arrayGet,
+  arraySet,
+  free,
+  freeArray,
+  owned,
+  type Ref,
+  struct,
+} from "../../rcu/index.ts";
+import { allocFrame, putFrame } from "../mm/frame.ts";
+import type { UserIo } from "../mm/iov.ts";
+import { ram } from "../mm/ram.ts";
+
+const FRAME = 4096;
+/** Below this many bytes a loop beats subarray and set. */
+const SMALL = 24;
+
+export const Ring = struct("ring", {
+  /** Frame numbers, 0 where none was needed yet. */
+  frames: owned<Ref<"array">>(),
+  /** Bytes that fit: a multiple of the frame size. */
+  capacity: owned(),
+  /** Where the oldest byte is. */
+  head: owned(),
+  used: owned(),
+});
+
+/** A ring of `bytes` (a multiple of 4096); 0 when the heap is full. */
+export function ringCreate(bytes: number): Ref<"ring"> | 0 {
+  const ring = alloc(Ring);
+  if (ring === 0) return 0;
+  const frames = allocArray(bytes / FRAME);
+  if (frames === 0) {
+    free(Ring, ring);
+    return 0;
+  }
+  Ring.frames.set(ring, frames);
+  Ring.capacity.set(ring, bytes);
+  return ring;
+}
+
+export function ringFree(ring: Ref<"ring">): void {
+  const frames = Ring.frames.get(ring);
+  putFrames(frames, 0, Ring.capacity.get(ring) / FRAME);
+  freeArray(frames);
+  free(Ring, ring);
+}
+
+function putFrames(frames: Ref<"array">, from: number, to: number): void {
+  for (let i = from; i < to; i++) {
+    const frame = arrayGet(frames, i);
+    if (frame !== 0) putFrame(frame * FRAME);
+    arraySet(frames, i, 0);
+  }
+}
+
+export const ringRoom = (ring: Ref<"ring">): number => Ring.capacity.get(ring) - Ring.used.get(ring);
+
+/** Appends up to `length` bytes: as many as there is room and memory for; the number appended. */
+export function ringWrite(ring: Ref<"ring">, source: Uint8Array, offset: number, length: number): number {
+  const capacity = Ring.capacity.get(ring);
+  const used = Ring.used.get(ring);
+  const wanted = Math.min(length, capacity - used);
+  const frames = Ring.frames.get(ring);
+  let tail = Ring.head.get(ring) + used;
+  if (tail >= capacity) tail -= capacity;
+  let done = 0;
+  while (done < wanted) {
+    const index = tail >>> 12;
+    let frame = arrayGet(frames, index);
+    if (frame === 0) {
+      const address = allocFrame();
+      if (address === 0) break;
+      frame = address / FRAME;
+      arraySet(frames, index, frame);
+    }
+    const within = tail & (FRAME - 1);
+    const chunk = Math.min(wanted - done, FRAME - within);
+    const to = frame * FRAME + within;
+    if (chunk < SMALL) for (let i = 0; i < chunk; i++) ram.u8[to + i] = source[offset + done + i]!;
+    else ram.u8.set(source.subarray(offset + done, offset + done + chunk), to);
+    done += chunk;
+    tail += chunk;
+    if (tail === capacity) tail = 0;
+  }
+  Ring.used.set(ring, used + done);
+  return done;
+}
+
+/** Copies up to `length` bytes from `skip` bytes behind the head, without taking them; the number copied. */
+export function ringPeek(
+  ring: Ref<"ring">,
+  skip: number,
+  target: Uint8Array,
+  offset: number,
+  length: number,
+): number {
+  const capacity = Ring.capacity.get(ring);
+  const wanted = Math.min(length, Ring.used.get(ring) - skip);
+  const frames = Ring.frames.get(ring);
+  let at = Ring.head.get(ring) + skip;
+  if (at >= capacity) at -= capacity;
+  let done = 0;
+  while (done < wanted) {
+    const within = at & (FRAME - 1);
+    const chunk = Math.min(wanted - done, FRAME - within);
+    const from = arrayGet(frames, at >>> 12) * FRAME + within;
+    if (chunk < SMALL) for (let i = 0; i < chunk; i++) target[offset + done + i] = ram.u8[from + i]!;
+    else target.set(ram.u8.subarray(from, from + chunk), offset + done);
+    done += chunk;
+    at += chunk;
+    if (at === capacity) at = 0;
+  }
+  return Math.max(done, 0);
+}
+
+/** Drops the oldest `length` bytes. */
+export function ringConsume(ring: Ref<"ring">, length: number): void {
+  const used = Ring.used.get(ring) - length;
+  Ring.used.set(ring, used);
+  if (used === 0) Ring.head.set(ring, 0);
+  else Ring.head.set(ring, (Ring.head.get(ring) + length) % Ring.capacity.get(ring));
+}
+
+/** Takes up to `length` bytes; the number taken. */
+export function ringRead(ring: Ref<"ring">, target: Uint8Array, offset: number, length: number): number {
+  const done = ringPeek(ring, 0, target, offset, length);
+  if (done !== 0) ringConsume(ring, done);
+  return done;
+}
+
+/** As ringWrite, from user memory: bytes appended, or -EFAULT when none could be fetched. */
+export function ringWriteFrom(ring: Ref<"ring">, io: UserIo, length: number): number {
+  const capacity = Ring.capacity.get(ring);
+  const used = Ring.used.get(ring);
+  const wanted = Math.min(length, capacity - used);
+  const frames = Ring.frames.get(ring);
+  let tail = Ring.head.get(ring) + used;
+  if (tail >= capacity) tail -= capacity;
+  let done = 0;
+  while (done < wanted) {
+    const index = tail >>> 12;
+    let frame = arrayGet(frames, index);
+    if (frame === 0) {
+      const address = allocFrame();
+      if (address === 0) break;
+      frame = address / FRAME;
+      arraySet(frames, index, frame);
+    }
+    const within = tail & (FRAME - 1);
+    const chunk = Math.min(wanted - done, FRAME - within);
+    const moved = io.copyFrom(ram.u8, frame * FRAME + within, chunk);
+    if (moved < 0) {
+      if (done === 0) return moved;
+      break;
+    }
+    done += moved;
+    tail += moved;
+    if (tail === capacity) tail = 0;
+    if (moved < chunk) break;
+  }
+  Ring.used.set(ring, used + done);
+  return done;
+}
+
+/** As ringRead, to user memory: bytes taken, or -EFAULT when none could be stored. */
+export function ringReadTo(ring: Ref<"ring">, io: UserIo, length: number): number {
+  const capacity = Ring.capacity.get(ring);
+  const wanted = Math.min(length, Ring.used.get(ring));
+  const frames = Ring.frames.get(ring);
+  let at = Ring.head.get(ring);
+  let done = 0;
+  while (done < wanted) {
+    const within = at & (FRAME - 1);
+    const chunk = Math.min(wanted - done, FRAME - within);
+    const moved = io.copyTo(ram.u8, arrayGet(frames, at >>> 12) * FRAME + within, chunk);
+    if (moved < 0) {
+      if (done === 0) return moved;
+      break;
+    }
+    done += moved;
+    at += moved;
+    if (at === capacity) at = 0;
+    if (moved < chunk) break;
+  }
+  if (done !== 0) ringConsume(ring, done);
+  return done;
+}
+
+const page = new Uint8Array(FRAME);
+
+/** Gives the ring another capacity (a multiple of 4096, not below what it holds); false when memory is short. */
+export function ringResize(ring: Ref<"ring">, bytes: number): boolean {
+  const next = ringCreate(bytes);
+  if (next === 0) return false;
+  const used = Ring.used.get(ring);
+  for (let done = 0; done < used; ) {
+    const chunk = ringPeek(ring, done, page, 0, FRAME);
+    if (ringWrite(next, page, 0, chunk) !== chunk) {
+      ringFree(next);
+      return false;
+    }
+    done += chunk;
+  }
+  const frames = Ring.frames.get(ring);
+  const capacity = Ring.capacity.get(ring);
+  Ring.frames.set(ring, Ring.frames.get(next));
+  Ring.capacity.set(ring, bytes);
+  Ring.head.set(ring, 0);
+  Ring.frames.set(next, frames);
+  Ring.capacity.set(next, capacity);
+  ringFree(next);
+  return true;
+}

@@ -1,0 +1,207 @@
+/**
+ * The proc file system, proc(5): inodes made on lookup from nodes (node.ts), files whose text is generated when they are read.
+ *
+ * Inode.priv: [0] node number, [1] pid or 0, [2] descriptor; Inode.privWide: when the task was made, which tells it
+ * from a later one with the same pid. File.priv: the text (a heap string) being read.
+ */
+import {
+  allocString,
+  freeString,
+  kfreeStringRcu,
+  type Ref,
+  rcuReadLock,
+  rcuReadUnlock,
+  stringBytes,
+} from "../../rcu/index.ts";
+import { dAllocRoot } from "../fs/dcache.ts";
+import { File } from "../fs/file.ts";
+import { Inode, iput, newInode } from "../fs/inode.ts";
+import {
+  type DirEmit,
+  FOPS,
+  IOPS,
+  registerFileOps,
+  registerFileSystem,
+  registerInodeOps,
+  registerSuperOps,
+  SOPS,
+} from "../fs/ops.ts";
+import { emitDots, seekDirectory } from "../fs/readdir.ts";
+import { SB_REVALIDATE, Superblock, sbAlloc, sbPut } from "../fs/super.ts";
+import type { UserIo } from "../mm/iov.ts";
+import { credOf } from "../task/cred.ts";
+import { findTask } from "../task/pid.ts";
+import { Cred, Task } from "../task/task.ts";
+import { EACCES, EFAULT, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
+import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot } from "./node.ts";
+
+type I = Ref<"inode">;
+
+const nodeOf = (inode: I): ProcNode => procNode(Inode.priv.get(inode, 0));
+
+function taskByPid(pid: number): Ref<"task"> | 0 {
+  const task = findTask(rcuReadLock(), pid);
+  rcuReadUnlock();
+  return task;
+}
+
+/** What the inode stands for; null when its task is gone. */
+function atOf(inode: I): ProcAt | null {
+  const pid = Inode.priv.get(inode, 1);
+  const fd = Inode.priv.get(inode, 2);
+  if (pid === 0) return { pid, task: 0 as Ref<"task">, fd };
+  const task = taskByPid(pid);
+  if (task === 0 || Task.startTime.get(task) !== Inode.privWide.get(inode)) return null;
+  return { pid, task, fd };
+}
+
+/** Numbers of directories differ, as those who look for loops expect. */
+const inoOf = (node: ProcNode, pid: number, fd: number): number =>
+  ((node.id >>> 0) % 0x1000000) + (pid + fd * 40000) * 0x1000000;
+
+function newProcInode(sb: Ref<"superblock">, node: ProcNode, pid: number, fd: number): I | number {
+  const type = node.mode & S_IFMT;
+  const fops = type === S_IFDIR ? FOPS.PROC_DIR : type === S_IFLNK ? FOPS.NONE : FOPS.PROC;
+  const inode = newInode(sb, inoOf(node, pid, fd) + 1, node.mode, IOPS.PROC, fops);
+  if (inode === 0) return -ENOMEM;
+  Inode.priv.set(inode, 0, node.id);
+  Inode.priv.set(inode, 1, pid);
+  Inode.priv.set(inode, 2, fd);
+  if (type === S_IFDIR) Inode.nlink.init(inode, 2);
+  if (pid === 0) return inode;
+  const task = taskByPid(pid);
+  if (task === 0) {
+    iput(inode);
+    return 0;
+  }
+  Inode.privWide.set(inode, Task.startTime.get(task));
+  Inode.uid.init(inode, Cred.euid.get(credOf(task)));
+  Inode.gid.init(inode, Cred.egid.get(credOf(task)));
+  return inode;
+}
+
+const decoder = new TextDecoder();
+
+function findEntry(dir: I, name: string): ProcEntry | null {
+  const at = atOf(dir);
+  if (at === null) return null;
+  const node = nodeOf(dir);
+  const child = node.children.get(name);
+  if (child !== undefined) return { name, node: child, pid: at.pid, fd: 0 };
+  return node.lookup?.(at, name) ?? null;
+}
+
+registerInodeOps(IOPS.PROC, {
+  lookup(dir, name) {
+    const entry = findEntry(dir, decoder.decode(name));
+    return entry === null ? 0 : newProcInode(Inode.sb.get(dir), entry.node, entry.pid, entry.fd);
+  },
+  revalidate(dir, name, inode) {
+    if (inode === 0) return false;
+    if (Inode.priv.get(inode, 1) === 0) return true;
+    if (atOf(inode) === null) return false;
+    const node = nodeOf(dir);
+    return node.lookup === undefined || findEntry(dir, decoder.decode(name)) !== null;
+  },
+  readlink(inode) {
+    const at = atOf(inode);
+    if (at === null) return -ENOENT;
+    const target = nodeOf(inode).target!(at);
+    return typeof target === "string" ? new TextEncoder().encode(target) : target;
+  },
+  followLink(inode, link) {
+    const node = nodeOf(inode);
+    if (node.follow === undefined) return 1;
+    const at = atOf(inode);
+    return at === null ? -ENOENT : node.follow(at, link);
+  },
+  setattr: () => -EACCES,
+});
+
+function iterate(file: Ref<"file">, pos: number, emit: DirEmit): number {
+  const dir = File.inode.get(file);
+  const at = atOf(dir);
+  if (at === null) return -ENOENT;
+  const node = nodeOf(dir);
+  if (!emitDots(file, pos, emit)) return 0;
+  let index = 2;
+  for (const [name, child] of node.children) {
+    if (index >= pos && !emit(name, inoOf(child, at.pid, 0) + 1, child.mode >> 12, index + 1)) return 0;
+    index++;
+  }
+  if (node.list === undefined) return 0;
+  // Entries that come and go have positions by their number, behind the fixed ones.
+  const base = node.children.size + 2;
+  for (const { key, entry } of node.list(at, Math.max(0, pos - base))) {
+    const entryIno = inoOf(entry.node, entry.pid, entry.fd) + 1;
+    if (!emit(entry.name, entryIno, entry.node.mode >> 12, base + key + 1)) return 0;
+  }
+  return 0;
+}
+registerFileOps(FOPS.PROC_DIR, { seekable: true, iterate, lseek: seekDirectory });
+
+/** The text of an open file, made when the reading starts. */
+function textOf(file: Ref<"file">, pos: number): Uint8Array | number {
+  const old = File.priv.load(file) as Ref<"string"> | 0;
+  if (old !== 0 && pos !== 0) return stringBytes(old);
+  const at = atOf(File.inode.get(file));
+  if (at === null) return -ESRCH;
+  const text = nodeOf(File.inode.get(file)).generate!(at);
+  if (typeof text === "number") return text;
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  const kept = allocString(bytes);
+  if (kept === 0) return -ENOMEM;
+  const previous = File.priv.exchange(file, kept) as Ref<"string"> | 0;
+  if (previous !== 0) kfreeStringRcu(previous);
+  return bytes;
+}
+
+function read(file: Ref<"file">, io: UserIo, pos: number): number {
+  const text = textOf(file, pos);
+  if (typeof text === "number") return text;
+  const count = Math.min(io.remaining, text.length - pos);
+  if (count <= 0) return 0;
+  const copied = io.copyTo(text, pos, count);
+  return copied < 0 ? -EFAULT : copied;
+}
+
+const WRITE_MAX = 4096;
+
+registerFileOps(FOPS.PROC, {
+  seekable: true,
+  read,
+  write(file, io) {
+    const node = nodeOf(File.inode.get(file));
+    if (node.write === undefined) return -EIO;
+    const at = atOf(File.inode.get(file));
+    if (at === null) return -ESRCH;
+    const bytes = new Uint8Array(Math.min(io.remaining, WRITE_MAX));
+    if (io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;
+    return node.write(at, decoder.decode(bytes));
+  },
+  release(file) {
+    const text = File.priv.load(file) as Ref<"string"> | 0;
+    if (text !== 0) freeString(text);
+  },
+});
+
+registerSuperOps(SOPS.PROC, { name: "proc" });
+registerFileSystem({
+  name: "proc",
+  nodev: true,
+  mount(source) {
+    const sb = sbAlloc(SOPS.PROC, SB_REVALIDATE, PROC_SUPER_MAGIC, source);
+    if (sb === 0) return -ENOMEM;
+    const inode = newProcInode(sb, procRoot, 0, 0);
+    const root = inode <= 0 ? 0 : dAllocRoot(sb, inode as I);
+    if (root === 0) {
+      if (inode > 0) iput(inode as I);
+      sbPut(sb);
+      return -ENOMEM;
+    }
+    Superblock.root.set(sb, root);
+    return sb;
+  },
+});
