@@ -1,5 +1,6 @@
 import test from "ava";
 import { fastFpuExports } from "../../userland/riscv64/fpu/fast-module.ts";
+import { fusedMultiplyAdd, hasFusedMultiplyAdd } from "../../userland/riscv64/fpu/fused.ts";
 import { exactOp, FP_OP, takeFpFlags } from "../../userland/riscv64/fpu/softfloat.ts";
 import { OP_COUNT, OP_NAMES, operands, Random } from "./fpu-operands.ts";
 
@@ -96,4 +97,28 @@ test("ordinary numbers never need the slow path", (t) => {
     return fpu[name]!(...args)[1] === -1;
   });
   t.deepEqual(slow, []);
+});
+
+test("where the machine's fused multiply-add is used, it is exact", (t) => {
+  if (!hasFusedMultiplyAdd()) {
+    t.pass("this machine has none");
+    return;
+  }
+  const { d, s } = fusedMultiplyAdd()!;
+  const random = new Random(3);
+  for (let i = 0; i < 20_000; i++) {
+    for (const [width, op, compute] of [
+      ["d", FP_OP.FMADD_D, d],
+      ["s", FP_OP.FMADD_S, s],
+    ] as const) {
+      const registers = operands(random, op);
+      const [x, y, z] = registers.map((register) => toArgument(width, register) as number);
+      const result = compute(x!, y!, z!);
+      if (Number.isNaN(result)) continue;
+      const expected = exactOp(op, ...registers, 0);
+      takeFpFlags();
+      if (toRegister(width, result) !== expected) t.fail(`fmadd.${width} ${x} ${y} ${z}: ${result}`);
+    }
+  }
+  t.pass();
 });

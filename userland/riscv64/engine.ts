@@ -118,8 +118,6 @@ class RiscvEngine implements UserMode {
       amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
       find: (_area: number, pc: number, hot: number) => this.find(pc >>> 0, hot !== 0),
       fastFpu: fast.fpu!,
-      fmadd_d: fast.fmadd_d!,
-      fmadd_s: fast.fmadd_s!,
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),

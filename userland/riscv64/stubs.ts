@@ -1,7 +1,7 @@
 import type { Signature } from "./wasm/module.ts";
 import { TYPE } from "./wasm/opcodes.ts";
 
-const { I32, I64, F32, F64 } = TYPE;
+const { I32, I64 } = TYPE;
 
 /** Every piece of generated guest code: (area, regs, pc, depth) -> even next pc, or exit reason * 2 + 1. */
 export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
@@ -26,9 +26,6 @@ export const STUBS = {
   csr: { params: [I32, I32, I32, I64], results: [I32] },
   /** (area, regs, op, rm, a, b, c) -> bits: exact floating point, flags accrued. */
   fpu: { params: [I32, I32, I32, I32, I64, I64, I64], results: [I64] },
-  /** (a, b, c) -> a * b + c to nearest even and its flags, which are -1 when only `fpu` knows. */
-  fmadd_d: { params: [F64, F64, F64], results: [F64, I32] },
-  fmadd_s: { params: [F32, F32, F32], results: [F32, I32] },
   /** Upper half of the unsigned product. */
   mulhu: { params: [I64, I64], results: [I64] },
   /** (pc) -> byte address of the predecoded page, 0 when it can't be fetched. */

@@ -1,7 +1,9 @@
 import { USER_REGS } from "../../../kernel/usermode.ts";
 import { AREA, D0, D1, D2, type Emitter, Q1, REGS, S0, S1, S2, type Source, T1 } from "../emitter.ts";
+import { FUSED, hasFusedMultiplyAdd } from "../fpu/fused.ts";
 import { FP_OP } from "../fpu/ops.ts";
 import { F32, F64, I32, I64, SAT, TYPE } from "../wasm/opcodes.ts";
+import { emitRelaxedMadd, fusesMultiplyAdd } from "./fused.ts";
 import { type Immediate, type Instruction, instruction, MASK_FUNCT3, MASK_FUNCT7 } from "./instruction.ts";
 
 // Every row computes natively where that is provably what IEEE 754 asks for, flags included, and else
@@ -216,7 +218,7 @@ function squareRoot(width: Width): Instruction {
   return unary(`fsqrt.${width}`, width, 0x0b, 0, undefined, "frd,frs1,rm", emit);
 }
 
-/** The stub knows result and flags of the common case to nearest even; it is a * b + c with signs changed to fit. */
+/** x * y + z with signs: the machine's own where it rounds once, under the usual proof. */
 function multiplyAdd(
   name: string,
   width: Width,
@@ -225,49 +227,31 @@ function multiplyAdd(
   negateC: boolean,
 ): Instruction {
   const op = opOf(name.toUpperCase(), width);
-  const slow = (e: Emitter) => {
-    exact(e, op, ["rs1", "rs2", "rs3"]);
-    e.c.op(F64.REINTERPRET_I64);
-  };
+  const slow = (e: Emitter) => exact(e, op, ["rs1", "rs2", "rs3"]);
   const emit = (e: Emitter) =>
     e.fd(() => {
       const c = e.c;
-      const rm = e.staticRm();
-      if (rm === undefined ? e.interpreted : rm !== 0) {
+      if (!hasFusedMultiplyAdd()) {
         slow(e);
+        c.op(F64.REINTERPRET_I64);
         return;
       }
-      const r = LOCAL[width][2];
+      const { splat, madd, extract } = FUSED[width];
       push(e, width, "rs1");
       if (negateA) c.op(OF[width].NEG);
+      c.op(...splat);
       push(e, width, "rs2");
+      c.op(...splat);
       push(e, width, "rs3");
       if (negateC) c.op(OF[width].NEG);
-      e.call(`fmadd_${width}`);
-      c.set(T1);
-      c.set(r);
-      c.get(T1);
-      c.i32(0);
-      c.op(I32.GE_S);
-      if (rm === undefined) {
-        c.get(REGS);
-        c.memory(I32.LOAD, USER_REGS.FCSR);
-        c.i32(0xe0);
-        c.op(I32.AND, I32.EQZ, I32.AND);
-      }
-      c.likely();
-      c.if(TYPE.F64);
-      c.get(REGS);
-      c.get(REGS);
-      c.memory(I32.LOAD, USER_REGS.FCSR);
-      c.get(T1);
-      c.op(I32.OR);
-      c.memory(I32.STORE, USER_REGS.FCSR);
-      c.get(r);
-      toRegister(e, width);
-      c.else();
-      slow(e);
-      c.end();
+      c.op(...splat, ...madd, ...extract);
+      c.set(LOCAL[width][2]);
+      nativeOrExact(
+        e,
+        width,
+        () => ordinary(e, width, true),
+        () => slow(e),
+      );
     });
   return instruction(
     `${name}.${width}`,
