@@ -436,6 +436,83 @@ const modifyCode: Make = (g) => {
   ];
 };
 
+/**
+ * Pairs that compilers like to emit and translators like to fuse, here also with the registers and constants that make fusing
+ * wrong; now and then a branch goes into the middle.
+ */
+const idiom: Make = (g) => {
+  const [rd, other] = several(g, 2) as [number, number];
+  // Mostly the pair belongs together.
+  const link = g.below(5) === 0 ? other : rd;
+  const end = g.below(4) === 0 ? other : rd;
+  const [a, b] = [source(g), source(g)];
+  let pair: number[];
+  switch (g.below(12)) {
+    case 0:
+      pair = [
+        rv.lui(rd, g.u32()),
+        g.below(2) === 0 ? rv.addi(end, link, imm12(g)) : rv.i(0x1b, 0, end, link, imm12(g)),
+      ];
+      break;
+    case 1:
+      pair = [rv.auipc(rd, g.u32()), rv.addi(end, link, imm12(g))];
+      break;
+    case 2: // zero extension, bit fields
+      pair = [
+        rv.slli(rd, a, g.pick([32, 48, 56, 33, 1])),
+        rv.i(0x13, 5, end, link, g.pick([32, 48, 56, 31, 1])),
+      ];
+      break;
+    case 3: // sign extension
+      pair = [rv.slli(rd, a, g.pick([32, 48, 56])), rv.i(0x13, 5, end, link, g.pick([32, 48, 56]) | 0x400)];
+      break;
+    case 4: // index into an array
+      pair = [
+        rv.andi(rd, a, 63),
+        rv.slli(rd, rd, 3),
+        rv.add(rd, rd, S0),
+        rv.i(0x03, g.below(7), end, rd, 8 * g.below(16)),
+      ];
+      break;
+    case 5: {
+      const signed = g.pick([1, 2, 3]);
+      pair = [rv.r(0x33, signed, 1, rd, a, b), rv.r(0x33, 0, 1, end, a, b)];
+      break;
+    }
+    case 6: {
+      const kind = g.pick([0, 1]);
+      pair = [rv.r(0x33, 4 + kind, 1, rd, a, b), rv.r(0x33, 6 + kind, 1, end, a, b)];
+      break;
+    }
+    case 7:
+      pair = [rv.r(0x33, g.pick([2, 3]), 0, rd, a, b), rv.i(0x13, 3, end, link, 1)];
+      break;
+    case 8: // a comparison and a branch on it
+      pair = [
+        rv.i(0x13, g.pick([2, 3]), rd, a, imm12(g)),
+        rv.b(g.below(2), link, 0, 8),
+        rv.addi(end, end, 1),
+      ];
+      break;
+    case 9: // two loads or two stores side by side
+      pair = [rv.sd(a, S0, 16), rv.sd(b, S0, 24), rv.ld(rd, S0, 16), rv.ld(end, S0, 24)];
+      break;
+    case 10: // a value built in three steps
+      pair = [
+        rv.lui(rd, g.u32()),
+        rv.i(0x1b, 0, rd, rd, imm12(g)),
+        rv.slli(rd, link, 12),
+        rv.addi(end, rd, imm12(g)),
+      ];
+      break;
+    default: // mask by shifting the sign down
+      pair = [rv.i(0x13, 5, rd, a, 63 | 0x400), rv.r(0x33, 7, 0, end, link, b)];
+  }
+  // The first instruction may be skipped (none of the addresses above depends on it alone).
+  const safe = pair.every((word) => (word & 0x7f) !== 0x03);
+  return safe && g.below(4) === 0 ? [rv.b(g.pick(BRANCHES), a, b, 8), ...pair] : pair;
+};
+
 const fence: Make = (g) => [g.pick([rv.FENCE, 0x8330000f, rv.NOP, 1])];
 
 export const KINDS: Record<string, Make> = {
@@ -454,5 +531,6 @@ export const KINDS: Record<string, Make> = {
   callFunction,
   systemCall,
   modifyCode,
+  idiom,
   fence,
 };
