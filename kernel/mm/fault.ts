@@ -31,7 +31,7 @@ import {
 import { PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
 import { allocPage, allocZeroedPage } from "./reclaim.ts";
 import { growStack } from "./stack.ts";
-import { activeMm, mmuNotify, newCodeSpace } from "./tlb.ts";
+import { activeMm, mmuNotify } from "./tlb.ts";
 import { findVma, VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, Vma } from "./vma.ts";
 import { countRss } from "./zap.ts";
 
@@ -203,16 +203,12 @@ function install(
   page: number,
   old: number,
   fresh: number,
-  access: number,
+  _access: number,
   mapping: Ref<"mapping"> | 0 = 0,
   index = 0,
 ): number {
   const frame = pteFrame(fresh);
   const moved = frame !== pteFrame(old);
-  if ((access & ACCESS.EXEC) !== 0 && (fresh & PTE_ANON) !== 0 && Mm.spaceShared.peek(mm) !== 0) {
-    // Private code: others with the same code number may have something else here.
-    newCodeSpace(mm);
-  }
   const held = Mm.ptl.lock(mm);
   const pgd = Mm.pgd.get(mm);
   const valid =

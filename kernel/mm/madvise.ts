@@ -53,7 +53,7 @@ import {
   vmaStartAt,
   vmasHeld,
 } from "./vma.ts";
-import { editVmas, type Removed } from "./vma-edit.ts";
+import { editVmas, nothingRemoved } from "./vma-edit.ts";
 import { zapBegin, zapFinish, zapRange } from "./zap.ts";
 
 /** Calls `visit(vma, from, to)` for the mapped parts of pages [start, end) until it answers < 0; -ENOMEM if there were holes. */
@@ -86,7 +86,7 @@ function eachPart(
 
 /** Sets and clears VMA flags over pages [start, end): 0 or -errno. mmapLock is held. */
 function changeFlags(mm: Ref<"mm">, start: number, end: number, set: number, clear: number): number {
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const held = Mm.ptl.lock(mm);
   const change = (piece: VmaSpec): boolean => {
     piece.flags = (piece.flags & ~clear) | set;

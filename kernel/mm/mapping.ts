@@ -38,8 +38,8 @@ export const Mapping = struct("mapping", {
   refcount: atomic(),
   /** Writable shared VMAs: pages may become dirty at any time. */
   writers: atomic(),
-  /** Changes whenever contents may have: code translated from an older version is not shared with newer ones. */
-  version: atomic(),
+  /** A number for the contents as they are, once they were executed (codespace.ts); 0 none. */
+  mark: atomic(),
   nrPages: atomic(),
   nrDirty: atomic(),
 
@@ -64,6 +64,8 @@ export const MOPS = {
   HOSTFS: 2,
   /** The kernel's own pages ("[vdso]"). */
   SPECIAL: 3,
+  /** As SHMEM, with a size: tmpfs and memfd. */
+
   /** tmpfs and memfd files: as SHMEM, with the size of an inode. */
   TMPFS: 4,
   /** First number free for modules from outside. */

@@ -20,6 +20,14 @@ import {
   PROT_WRITE,
 } from "../uapi/mman.ts";
 import { ACCESS } from "../usermode.ts";
+import {
+  CODE_MAP,
+  CODE_UNMAP,
+  type CodeChange,
+  changeCodeSpace,
+  fileMark,
+  newCodeSpace,
+} from "./codespace.ts";
 import { resolvePage } from "./fault.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal } from "./frame.ts";
@@ -27,7 +35,6 @@ import { MOPS, mappingCreate, mappingPut } from "./mapping.ts";
 import { MMAP_MIN_ADDR, Mm, TASK_SIZE } from "./mm.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { STACK_GUARD_PAGES } from "./stack.ts";
-import { newCodeSpace } from "./tlb.ts";
 import {
   forEachVma,
   VM_EXEC,
@@ -42,13 +49,12 @@ import {
   type VmaSpec,
   vmaCount,
   vmaEndAt,
-  vmaFree,
   vmaRef,
   vmaSearch,
   vmaStartAt,
   vmasHeld,
 } from "./vma.ts";
-import { editVmas, type Removed } from "./vma-edit.ts";
+import { editVmas, freeRemoved, nothingRemoved, type Removed } from "./vma-edit.ts";
 import { type Zapped, zapBegin, zapFinish, zapRange } from "./zap.ts";
 
 const FIRST_PAGE = MMAP_MIN_ADDR / PAGE_SIZE;
@@ -173,7 +179,7 @@ export function mapPages(
   pgoff: number,
   flags: number,
 ): number {
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const zapped = zapBegin();
   Mm.mmapLock.lock(mm);
   const held = Mm.ptl.lock(mm);
@@ -194,18 +200,48 @@ export function mapPages(
   }
   Mm.ptl.unlock(mm);
   if (error === 0) {
-    if ((vmFlags & VM_EXEC) !== 0) zapped.code ||= Mm.spaceShared.peek(mm) !== 0;
-    settle(mm, zapped, removed);
+    if ((vmFlags & VM_EXEC) !== 0) removed.exec = true;
+    settle(mm, zapped, removed, mapChange(start, start + pages, vmFlags, mapping, pgoff));
   }
   Mm.mmapLock.unlock(mm);
   return error === 0 ? start * PAGE_SIZE : error;
 }
 
+/** A mapping as a change of code that others can follow, or null when they cannot. */
+function mapChange(
+  start: number,
+  end: number,
+  vmFlags: number,
+  mapping: Ref<"mapping"> | 0,
+  pgoff: number,
+): CodeChange | null {
+  if ((vmFlags & VM_EXEC) === 0) return [CODE_UNMAP, 0, start, end, 0];
+  if ((vmFlags & VM_WRITE) !== 0 || mapping === 0 || isShmemAnon(mapping)) return null;
+  return [CODE_MAP, fileMark(mapping), start, end, pgoff];
+}
+
+const isShmemAnon = (mapping: Ref<"mapping">): boolean => Mapping.ops.get(mapping) === MOPS.SHMEM;
+
+/** Executable areas changed: others that have the same code number must not be affected. */
+function codeChanged(mm: Ref<"mm">, zapped: Zapped, removed: Removed, change: CodeChange | null): void {
+  const shared = Mm.spaceShared.peek(mm) !== 0;
+  if (shared && (removed.exec || zapped.code)) {
+    if (change !== null) changeCodeSpace(mm, change);
+    else newCodeSpace(mm);
+  } else if (zapped.code) newCodeSpace(mm);
+  zapped.code = false;
+}
+
 /** After ptl is released: other CPUs forget, frames and VMAs go. mmapLock is still held. */
-export function settle(mm: Ref<"mm">, zapped: Zapped, removed: Removed): void {
-  if (zapped.code && zapped.start >= zapped.end) newCodeSpace(mm);
+export function settle(
+  mm: Ref<"mm">,
+  zapped: Zapped,
+  removed: Removed,
+  change: CodeChange | null = null,
+): void {
+  codeChanged(mm, zapped, removed, change);
   zapFinish(mm, zapped);
-  for (const vma of removed) vmaFree(vma);
+  freeRemoved(removed);
 }
 
 /** Faults pages in, as far as that goes. */
@@ -242,7 +278,7 @@ export function munmap(mm: Ref<"mm">, addr: number, length: number): number {
 
 /** Unmaps pages [start, end); mmapLock is held. */
 export function unmapLocked(mm: Ref<"mm">, start: number, end: number): number {
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const zapped = zapBegin();
   const held = Mm.ptl.lock(mm);
   const vmas = vmasHeld(held, mm);
@@ -253,6 +289,6 @@ export function unmapLocked(mm: Ref<"mm">, start: number, end: number): number {
     if (result === 0) zapRange(held, mm, start, end, zapped);
   }
   Mm.ptl.unlock(mm);
-  if (result === 0) settle(mm, zapped, removed);
+  if (result === 0) settle(mm, zapped, removed, [CODE_UNMAP, 0, start, end, 0]);
   return result;
 }

@@ -2,6 +2,7 @@
 import type { Ref } from "../../rcu/index.ts";
 import { EACCES, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE } from "../uapi/mman.ts";
+import { CODE_PROTECT } from "./codespace.ts";
 import { Mm } from "./mm.ts";
 import { END_PAGE, pagesOf, settle } from "./mmap.ts";
 import { PTE_EXEC, PTE_READ, PTE_WRITE, pteSet, pteWalk } from "./pte.ts";
@@ -23,7 +24,7 @@ import {
   vmaStartAt,
   vmasHeld,
 } from "./vma.ts";
-import { editVmas, type Removed } from "./vma-edit.ts";
+import { editVmas, nothingRemoved } from "./vma-edit.ts";
 import { type Zapped, zapBegin, zapNote } from "./zap.ts";
 
 /** Changes the permissions of [addr, addr + length): 0 or -errno. mprotect(2). */
@@ -36,7 +37,7 @@ export function mprotect(mm: Ref<"mm">, addr: number, length: number, prot: numb
   const end = pagesOf(addr + length);
   if (end > END_PAGE) return -ENOMEM;
   let start = addr / PAGE_SIZE;
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const zapped = zapBegin();
   Mm.mmapLock.lock(mm);
   const held = Mm.ptl.lock(mm);
@@ -75,8 +76,9 @@ export function mprotect(mm: Ref<"mm">, addr: number, length: number, prot: numb
   }
   Mm.ptl.unlock(mm);
   if (error === 0) {
-    if (addsExec && Mm.spaceShared.peek(mm) !== 0) zapped.code = true;
-    settle(mm, zapped, removed);
+    // What is made executable may be of the program's own making.
+    if (addsExec) removed.exec = true;
+    settle(mm, zapped, removed, addsExec ? null : [CODE_PROTECT, wanted, start, stop, 0]);
   }
   Mm.mmapLock.unlock(mm);
   return error !== 0 ? error : gap ? -ENOMEM : 0;

@@ -7,7 +7,7 @@ import { chooseAddress, END_PAGE, isFree, pagesOf, populate, settle, unmapLocked
 import { pteSet, pteTable, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { VM_LOCKED, VM_SHARED, VM_SPECIAL, Vma, type VmaSpec, vmaAt, vmaSpec, vmasHeld } from "./vma.ts";
-import { editVmas, type Removed } from "./vma-edit.ts";
+import { editVmas, nothingRemoved } from "./vma-edit.ts";
 import { zapBegin, zapNote, zapRange } from "./zap.ts";
 
 /** The new address, or -errno. `newAddr` counts with MREMAP_FIXED (and as a hint with MREMAP_DONTUNMAP). */
@@ -77,7 +77,7 @@ function remapLocked(
 }
 
 function growInPlace(mm: Ref<"mm">, spec: VmaSpec, end: number, newEnd: number): boolean {
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const held = Mm.ptl.lock(mm);
   let grown = false;
   if (newEnd <= END_PAGE && isFree(vmasHeld(held, mm), end, newEnd)) {
@@ -103,7 +103,7 @@ function move(
     const error = unmapLocked(mm, fixedAt, fixedAt + newPages);
     if (error < 0) return error;
   }
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const zapped = zapBegin();
   const held = Mm.ptl.lock(mm);
   const to = fixedAt >= 0 ? fixedAt : chooseAddress(mm, vmasHeld(held, mm), 0, newPages);

@@ -16,6 +16,7 @@ import {
   type Ref,
 } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
+import { dropFileMark } from "./codespace.ts";
 import { allocFrames, frameCount, putFrame } from "./frame.ts";
 import { isShmem, Mapping, mappingOps, mappingPut } from "./mapping.ts";
 import { PAGE_DIRTY, PageNode, treeFree, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
@@ -117,7 +118,7 @@ function countDirty(mapping: Ref<"mapping">, pages: number): void {
 
 /** The page differs from what the file system has now (write(2), a store through a shared mapping). */
 export function mappingDirty(mapping: Ref<"mapping">, index: number): void {
-  Mapping.version.add(mapping, 1);
+  dropFileMark(mapping);
   if (isShmem(mapping) || (treeGet(mapping, index) & PAGE_DIRTY) !== 0) return;
   const held = Mapping.lock.lock(mapping);
   const leaf = treeLeaf(held, mapping, index, false);
@@ -167,7 +168,7 @@ export function mappingWriteback(mapping: Ref<"mapping">, first = 0, end = Infin
  * zeroed. Set the size that MappingOps.size answers first. Pages that were grown into read as zero.
  */
 export function mappingTruncate(mapping: Ref<"mapping">, bytes: number): void {
-  Mapping.version.add(mapping, 1);
+  dropFileMark(mapping);
   const first = Math.ceil(bytes / PAGE_SIZE);
   removePages(mapping, first, Infinity);
   const tail = bytes & PAGE_MASK;
@@ -181,7 +182,7 @@ export function mappingTruncate(mapping: Ref<"mapping">, bytes: number): void {
 
 /** Removes pages [first, end): punched holes (zero when read again), or contents that the host has changed. */
 export function mappingInvalidate(mapping: Ref<"mapping">, first = 0, end = Infinity): void {
-  Mapping.version.add(mapping, 1);
+  dropFileMark(mapping);
   removePages(mapping, first, end);
   unmapMapping(mapping, first, end);
 }

@@ -1,6 +1,7 @@
 /** Mappings without a file: shared anonymous memory, and the kernel's own page with the signal return code. */
 import type { Ref } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { createCodeSpaces } from "./codespace.ts";
 import { createMappingList, MOPS, mappingCreate, registerMappingOps } from "./mapping.ts";
 import { mappingPage } from "./pagecache.ts";
 import { ram } from "./ram.ts";
@@ -16,6 +17,7 @@ const SIGRETURN_CODE = [0x08b0_0893, 0x0000_0073];
 /** Once per machine, by the booting thread, after createRam. Throws when memory is short. */
 export function mmInit(): void {
   createMappingList();
+  createCodeSpaces();
   const mapping = mappingCreate(MOPS.SPECIAL);
   const frame = mapping === 0 ? -1 : mappingPage(mapping, 0, true);
   if (frame < 0) throw new Error("no memory for the vdso page");

@@ -2,15 +2,15 @@
 import type { Ref } from "../../rcu/index.ts";
 import { Mm } from "./mm.ts";
 import { PAGE_SIZE } from "./ram.ts";
-import { VM_GROWSDOWN, vmaCount, vmaEndAt, vmaFree, vmaRef, vmaSearch, vmaSpec, vmasHeld } from "./vma.ts";
-import { editVmas, type Removed } from "./vma-edit.ts";
+import { VM_GROWSDOWN, vmaCount, vmaEndAt, vmaRef, vmaSearch, vmaSpec, vmasHeld } from "./vma.ts";
+import { editVmas, freeRemoved, nothingRemoved } from "./vma-edit.ts";
 
 /** Pages that stay free below a growing stack, so that it does not run into what lies there. */
 export const STACK_GUARD_PAGES = 256;
 
 /** Extends the growing area above `page` down to it. False when there is none, or the limit or a neighbour forbids it. */
 export function growStack(mm: Ref<"mm">, page: number): boolean {
-  const removed: Removed = [];
+  const removed = nothingRemoved();
   const held = Mm.ptl.lock(mm);
   const vmas = vmasHeld(held, mm);
   const index = vmaSearch(vmas, page);
@@ -30,6 +30,6 @@ export function growStack(mm: Ref<"mm">, page: number): boolean {
     }
   }
   Mm.ptl.unlock(mm);
-  for (const vma of removed) vmaFree(vma);
+  freeRemoved(removed);
   return grown;
 }

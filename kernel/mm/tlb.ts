@@ -98,10 +98,8 @@ function showSpace(): void {
   for (const engine of engines) engine.setSpace(now);
 }
 
-/** Gives the address space's code a new number: executable pages changed, or the guest executed fence.i. */
-export function newCodeSpace(mm: Ref<"mm">): void {
-  Mm.codeSpace.store(mm, RamState.nextSpace.add(ramRef, 1));
-  Mm.spaceShared.store(mm, 0);
+/** Mm.codeSpace changed: this CPU's engines are told at once, others at their next safe point. */
+export function showCodeSpace(mm: Ref<"mm">): void {
   if (mm === activeMm) showSpace();
 }
 

@@ -15,6 +15,7 @@ import { ENOMEM } from "../uapi/errno.ts";
 import { MAX_MAP_COUNT, Mm } from "./mm.ts";
 import {
   mayMerge,
+  VM_EXEC,
   VM_LOCKED,
   type VmaSpec,
   vmaCount,
@@ -31,8 +32,18 @@ import {
 /** What becomes of the part of a VMA inside the range: changed in place and true, or false to drop it. */
 export type VmaEdit = (piece: VmaSpec) => boolean;
 
-/** VMAs that the edit took out: to be freed (vmaFree) once ptl is released. */
-export type Removed = Ref<"vma">[];
+/** What an edit took out. */
+export interface Removed {
+  /** To be freed (freeRemoved) once ptl is released. */
+  readonly vmas: Ref<"vma">[];
+  /** Executable areas lie in the range, or did. */
+  exec: boolean;
+}
+export const nothingRemoved = (): Removed => ({ vmas: [], exec: false });
+
+export function freeRemoved(removed: Removed): void {
+  for (const vma of removed.vmas) vmaFree(vma);
+}
 
 const drop: VmaEdit = () => false;
 
@@ -83,6 +94,7 @@ export function editVmas(
     }
     if (whole.start < from) push({ ...whole, end: from });
     const inside = { ...whole, start: from, end: to, pgoff: whole.pgoff + (from - whole.start) };
+    if ((whole.flags & VM_EXEC) !== 0) removed.exec = true;
     if (change(inside)) push(inside);
     if (to < whole.end) {
       place();
@@ -145,7 +157,7 @@ function publish(
   for (let index = high; index < count; index++) copy(index);
   for (let index = low; index < high; index++) {
     const vma = vmaRef(old as Ref<"array">, index);
-    if (!kept.has(vma)) removed.push(vma);
+    if (!kept.has(vma)) removed.vmas.push(vma);
   }
   Mm.vmas.assign(held, mm, array);
   Mm.seq.add(mm, 1);

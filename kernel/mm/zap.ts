@@ -3,11 +3,12 @@
  * forgotten its translations (tlb.ts), so the two halves are zapRange and zapFinish.
  */
 import type { Held, Ref } from "../../rcu/index.ts";
+import { newCodeSpace } from "./codespace.ts";
 import { putFrame } from "./frame.ts";
 import { forEachMapper } from "./mapping.ts";
 import { Mm } from "./mm.ts";
 import { PTE_ANON, PTE_EXEC, pteFrame, pteSet, pteWalk } from "./pte.ts";
-import { mmuNotify, newCodeSpace } from "./tlb.ts";
+import { mmuNotify } from "./tlb.ts";
 import { Vma, vmaCount, vmaRef, vmaSearch, vmasHeld } from "./vma.ts";
 
 /** What a zap took out, until zapFinish. */
