@@ -3,7 +3,6 @@ import { AREA, D0, D1, D2, type Emitter, Q1, REGS, S0, S1, S2, type Source, T1 }
 import { FUSED, hasFusedMultiplyAdd } from "../fpu/fused.ts";
 import { FP_OP } from "../fpu/ops.ts";
 import { F32, F64, I32, I64, SAT, TYPE } from "../wasm/opcodes.ts";
-import { emitRelaxedMadd, fusesMultiplyAdd } from "./fused.ts";
 import { type Immediate, type Instruction, instruction, MASK_FUNCT3, MASK_FUNCT7 } from "./instruction.ts";
 
 // Every row computes natively where that is provably what IEEE 754 asks for, flags included, and else
