@@ -4,6 +4,7 @@
  */
 
 import type { Random } from "./fpu-operands.ts";
+import { la } from "./fuzz-control.ts";
 import {
   DATA_BASE,
   DATA_BYTES,
@@ -13,7 +14,7 @@ import {
   READ_ONLY_BYTES,
 } from "./fuzz-elf.ts";
 import * as rv from "./fuzz-encode.ts";
-import { free, la, type Make, S0, source, target } from "./fuzz-items.ts";
+import { free, type Make, S0, source, target } from "./fuzz-registers.ts";
 
 /** struct sigcontext of riscv64 Linux as far as it is compared: pc, x1..x31, f0..f31, fcsr. */
 export const CONTEXT_BYTES = 516;

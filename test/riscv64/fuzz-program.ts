@@ -2,10 +2,12 @@
 
 import { FP_OP } from "../../userland/riscv64/fpu/ops.ts";
 import { operands, Random } from "./fpu-operands.ts";
+import { jump } from "./fuzz-control.ts";
 import { DATA_BASE, DATA_BYTES, type Instruction, type Item } from "./fuzz-elf.ts";
 import * as rv from "./fuzz-encode.ts";
 import { faulting, handler, installHandler } from "./fuzz-faults.ts";
-import { GP, jump, KINDS, type Make, S0, S1, SP } from "./fuzz-items.ts";
+import { KINDS } from "./fuzz-items.ts";
+import { GP, type Make, S0, S1, SP } from "./fuzz-registers.ts";
 
 /** Data segment: the dump (x, f, fcsr), which holds the initial values before; the link stack; scratch around s0 and sp. */
 const X_SLOTS = 0;
