@@ -6,6 +6,7 @@
  */
 import { type Held, listFirst, listNext, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { current } from "../sched/current.ts";
+import { wakeUp } from "../sched/waitqueue.ts";
 import { notifyTask, wakeStopped } from "../sched/wake.ts";
 import { CAP_KILL, capable, credOf } from "../task/cred.ts";
 import { allGroups, findTask, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
@@ -78,6 +79,7 @@ function sendLocked(held: Held, group: Ref<"group">, task: Ref<"task">, info: Si
     ? addPending(held, Group, group, signo, info)
     : addPending(held, Task, task, signo, info);
   if (!added) return -EAGAIN;
+  wakeUp(Group.signalWait.at(group), 0);
   const target = shared ? chooseThread(held, group, task, signo) : task;
   if (signo === SIGKILL || (target !== 0 && isFatal(sighand, signo) && !inSet(Task.waitMask.get(target, 0), Task.waitMask.get(target, 1), signo))) {
     // Nobody gets to handle it: the whole group dies now, each thread by a SIGKILL of its own.

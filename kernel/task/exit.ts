@@ -21,7 +21,7 @@ import { Mm, mmPut, mmRss } from "../mm/mm.ts";
 import { freeRegs } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import { accountSwitch } from "../sched/account.ts";
-import { wakeUp } from "../sched/waitqueue.ts";
+import { destroyWaitQueue, wakeUp } from "../sched/waitqueue.ts";
 import { clearRestart } from "../sched/restart.ts";
 import { finishWait } from "../sched/waitqueue.ts";
 import { notifyTask } from "../sched/wake.ts";
@@ -165,6 +165,7 @@ function exitGroup(list: TaskListHeld, group: Ref<"group">): number[] {
   const orphans = newlyOrphaned(group);
   reparentChildren(list, group);
   Group.flags.or(group, GROUP_ZOMBIE);
+  wakeUp(Group.exitWait.at(group), 0);
   const request = Group.spawn.exchange(group, 0);
   const autoreap = notifyExit(group, status);
   if (request !== 0) spawnExited(request, status);
@@ -212,5 +213,7 @@ export function reap(list: TaskListHeld, group: Ref<"group">): void {
   releaseThread(list, held, leader);
   Group.lock.unlock(group);
   sighandPut(Group.sighand.load(group));
+  destroyWaitQueue(Group.signalWait.at(group));
+  destroyWaitQueue(Group.exitWait.at(group));
   kfreeRcu(Group, group);
 }

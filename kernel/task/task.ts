@@ -101,6 +101,8 @@ export const Task = struct("task", {
   deathSignal: owned(),
   dumpable: owned(),
   personality: owned(),
+  /** Asked to give way to who waits (sched_yield). */
+  yielding: owned(),
   timerSlack: wide(),
 
   // Owner only: the system call in progress.
@@ -200,6 +202,9 @@ export const Group = struct("group", {
   childWait: words(4),
   /** Where execve waits for the other threads. */
   threadWait: words(4),
+  /** Wait queues: woken when a signal was queued (signalfd), and when the group ended (pidfd). */
+  signalWait: words(4),
+  exitWait: words(4),
 
   // This lock: threads, signals. Taken inside the task list lock.
   lock: spinlock(),

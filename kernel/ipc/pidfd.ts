@@ -1,0 +1,73 @@
+/** pidfd_open(2): a descriptor that names a process, and becomes readable when it ends. */
+import { alloc, fixed, kfreeRcu, type Ref, rcuReadLock, rcuReadUnlock, struct, wide } from "../../rcu/index.ts";
+import { anonInodeFile, File } from "../fs/file.ts";
+import { FOPS, registerFileOps } from "../fs/ops.ts";
+import { current } from "../sched/current.ts";
+import { infoUser } from "../signal/pending.ts";
+import { sendUser, validSignal } from "../signal/send.ts";
+import { credOf } from "../task/cred.ts";
+import { findTask } from "../task/pid.ts";
+import { Cred, Group, GROUP_ZOMBIE, Task } from "../task/task.ts";
+import { EINVAL, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import { O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
+import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
+
+/** The process by pid and by the time it was made: pids come again. */
+const Pidfd = struct("pidfd", { pid: fixed(), startTime: wide() });
+
+const pidfdOf = (file: Ref<"file">): Ref<"pidfd"> => File.priv.peek(file) as Ref<"pidfd">;
+export const isPidfd = (file: Ref<"file">): boolean => File.fops.get(file) === FOPS.PIDFD;
+
+/** A file that names the task's process; -errno. */
+export function pidfdFile(task: Ref<"task">, flags: number): Ref<"file"> | number {
+  const ref = alloc(Pidfd);
+  if (ref === 0) return -ENOMEM;
+  Pidfd.pid.init(ref, Task.pid.get(task));
+  Pidfd.startTime.set(ref, Task.startTime.get(task));
+  const file = anonInodeFile(FOPS.PIDFD, ref, O_RDWR | (flags & O_NONBLOCK), "[pidfd]");
+  if (file < 0) kfreeRcu(Pidfd, ref);
+  return file;
+}
+
+/** pidfd_open(2): the leader of a thread group. */
+export function pidfdOpen(pid: number, flags: number): Ref<"file"> | number {
+  if (pid <= 0 || (flags & ~O_NONBLOCK) !== 0) return -EINVAL;
+  const task = findTask(rcuReadLock(), pid);
+  rcuReadUnlock();
+  if (task === 0) return -ESRCH;
+  return Task.tgid.get(task) === pid ? pidfdFile(task, flags) : -EINVAL;
+}
+
+/** The process that a pidfd names, zombies included; 0 when it was reaped. */
+export function pidfdTask(file: Ref<"file">): Ref<"task"> | 0 {
+  const ref = pidfdOf(file);
+  const task = findTask(rcuReadLock(), Pidfd.pid.get(ref));
+  rcuReadUnlock();
+  return task !== 0 && Task.startTime.get(task) === Pidfd.startTime.get(ref) ? task : 0;
+}
+
+/** pidfd_send_signal(2) without siginfo. */
+export function pidfdSignal(file: Ref<"file">, signo: number): number {
+  if (!validSignal(signo)) return -EINVAL;
+  const task = pidfdTask(file);
+  if (task === 0) return -ESRCH;
+  const self = current();
+  return sendUser(task, infoUser(signo, Task.tgid.get(self), Cred.uid.get(credOf(self))), true);
+}
+
+registerFileOps(FOPS.PIDFD, {
+  poll(file) {
+    const task = pidfdTask(file);
+    const over = task === 0 || (Group.flags.load(Task.group.get(task)) & GROUP_ZOMBIE) !== 0;
+    return over ? POLLIN | POLLRDNORM : 0;
+  },
+  waitQueues(file, visit) {
+    const task = pidfdTask(file);
+    if (task !== 0) visit(Group.exitWait.at(Task.group.get(task)));
+  },
+  release: (file) => kfreeRcu(Pidfd, pidfdOf(file)),
+  fdinfo(file) {
+    const pid = pidfdTask(file) === 0 ? -1 : Pidfd.pid.get(pidfdOf(file));
+    return `Pid:\t${pid}\nNSpid:\t${pid}\n`;
+  },
+});
