@@ -46,7 +46,20 @@ export default program(function* (sys, argv: readonly string[]) {
 
 test("the built RCU library works by itself", (t) => {
   const script = `
-    const { createHeap, synchronizeRcu, rcuStats } = await import(${JSON.stringify(join(project, "dist", "rcu.js"))});
+    const rcu = await import(${JSON.stringify(join(project, "dist", "rcu.js"))});
+    const heap = rcu.Heap.create({ bytes: 8 << 20 });
+    const Item = rcu.struct("item", { value: rcu.fixed() });
+    const item = rcu.alloc(Item);
+    Item.value.init(item, 42);
+    const before = [Item.value.get(item), rcu.liveObjects(Item)];
+    rcu.kfreeRcu(Item, item);
+    rcu.rcuBarrier();
+    console.log(JSON.stringify([...before, rcu.liveObjects(Item)]));
+    heap.detach();`;
+  const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  t.is(run.stderr, "");
+  t.is(run.stdout, "[42,1,0]\n");
+});
     console.log(typeof createHeap, typeof synchronizeRcu, typeof rcuStats);`;
   const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
   t.is(run.stdout, "function function function\n");

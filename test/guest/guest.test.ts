@@ -1,0 +1,50 @@
+import { spawnSync } from "node:child_process";
+import test from "ava";
+import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+import { cases, expectedOutcomes, fixture, labelOf } from "./cases.ts";
+
+/** One machine with one CPU and one with four: a fixture must not be able to tell the difference. */
+const CPUS = [1, 4];
+const machines = new Map<number, BootedGuest>();
+const expected = expectedOutcomes();
+
+test.before("boot", async () => {
+  for (const cpus of CPUS) machines.set(cpus, await bootGuest({ cpus }));
+});
+test.after.always("shut down", async () => {
+  for (const machine of machines.values()) await machine.shutdown();
+});
+
+for (const cpus of CPUS) {
+  for (const guest of cases) {
+    const label = labelOf(guest);
+    test.serial(`${label} on ${cpus} CPU${cpus > 1 ? "s" : ""} prints and returns what Linux does`, async (t) => {
+      const [name, ...args] = guest.argv;
+      const run = await machines.get(cpus)!.run({
+        program: { kind: "host", path: fixture(name!), name: name! },
+        args,
+        env: guest.env ?? {},
+        stdin: guest.stdin ?? "",
+        capture: true,
+      });
+      t.deepEqual({ status: run.status, stdout: run.stdout, stderr: run.stderr }, expected[label]);
+    });
+  }
+}
+
+test("the recorded answers are those of qemu-riscv64-static, where there is one", (t) => {
+  if (spawnSync("qemu-riscv64-static", ["--version"]).status !== 0) {
+    t.log("qemu-riscv64-static is not on the PATH: compared with the recorded answers only");
+    t.pass();
+    return;
+  }
+  for (const guest of cases.filter((one) => !one.byHand && one.argv[0] !== "spin" && one.argv[0] !== "signal")) {
+    const [name, ...args] = guest.argv;
+    const run = spawnSync("qemu-riscv64-static", [fixture(name!), ...args], {
+      env: { ...guest.env },
+      input: guest.stdin ?? "",
+      encoding: "latin1",
+    });
+    t.is(run.stdout, expected[labelOf(guest)]!.stdout, labelOf(guest));
+  }
+});

@@ -1,0 +1,106 @@
+import { fileURLToPath } from "node:url";
+import test from "ava";
+import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+
+let machine: BootedGuest;
+test.before("boot", async () => {
+  const guest = fileURLToPath(new URL("../guest/bin", import.meta.url));
+  machine = await bootGuest({ cpus: 2, mounts: [{ host: guest, guest: "/guest", writable: false }] });
+});
+test.after.always("shut down", () => machine?.shutdown());
+
+const run = (name: string, args: string[] = [], env: Record<string, string> = {}) =>
+  machine.run({
+    program: { kind: "module", path: fileURLToPath(new URL(`programs/${name}.ts`, import.meta.url)) },
+    args,
+    env,
+    capture: true,
+  });
+
+const prints = (name: string, lines: readonly string[], status = 0) =>
+  test.serial(`${name} prints what its calls return`, async (t) => {
+    const result = await run(name);
+    t.is(result.stderr, "");
+    t.deepEqual(result.stdout.trimEnd().split("\n"), lines);
+    t.is(result.status, status);
+  });
+
+test.serial("a program has argv, an environment, children, pipes and an exit status", async (t) => {
+  const result = await run("pipeline", ["a", "b"], { GREETING: "hi" });
+  t.is(result.stderr, "");
+  t.deepEqual(result.stdout.trimEnd().split("\n"), [
+    "argv a,b env hi",
+    "LINE 1",
+    "LINE 2",
+    "LINE 3",
+    "status 11",
+    "status 12",
+    "no child -10",
+  ]);
+  t.is(result.status, 3);
+});
+
+prints("files", [
+  "write 6",
+  "seek 1",
+  "read 5 ällo",
+  "size 6 mode 640",
+  "dup2 20 close 0 again -9",
+  "readlink file",
+  "cwd /tmp/dir",
+  "entries . .. link other",
+  "dangling -2",
+  "rmdir -39",
+  "rmdir 0",
+  "big 300000",
+  "same true",
+]);
+
+prints("signals", [
+  "usr10, nested, after kill",
+  "alarm 14",
+  "suspended true",
+  "alarm 14",
+  "sleep interrupted true",
+  "restarted read 1",
+  "child killed by 15",
+]);
+
+prints("threads", ["counter 150 guarded 150", "shared 6 private 5", "timeout -110"]);
+
+prints("events", [
+  "idle []",
+  'woken [{"events":1,"data":4242}]',
+  "both 2",
+  "poll [1,4,32]",
+  "slept true",
+]);
+
+prints("spawn", ["child said: hello from riscv64", "missing 127"], 21);
+
+test.serial("an exception that nobody catches is printed with its stack and ends with 1", async (t) => {
+  const thrown = await run("wrong", ["throw"]);
+  t.is(thrown.status, 1);
+  t.regex(thrown.stderr, /^Error: a mistake of the program\n\s+at .*wrong\.ts/);
+  const fault = await run("wrong", ["fault"]);
+  t.is(fault.status, 1);
+  t.regex(fault.stderr, /address 0x10 cannot be read/);
+});
+
+test.serial("a bad address is an exception for the program and EFAULT for the kernel", async (t) => {
+  t.is((await run("wrong", ["caught"])).stdout, "address 0x0 cannot be written\n");
+  t.is((await run("wrong", ["efault"])).stdout, "-14\n");
+});
+
+test.serial("a program killed by a signal ends with 128 and its number", async (t) => {
+  t.is((await run("wrong", ["kill"])).status, 137);
+});
+
+test.serial("a module that is no program, or cannot be loaded, is named and ends with 126", async (t) => {
+  const none = await run("no-program");
+  t.is(none.status, 126);
+  t.regex(none.stderr, /^sternix: .*no-program\.ts: its default export is not program\(/);
+  const broken = await run("broken");
+  t.is(broken.status, 126);
+  t.regex(broken.stderr, /^sternix: .*broken\.ts: this module cannot be loaded\n$/);
+});
