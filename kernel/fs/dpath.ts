@@ -1,11 +1,9 @@
 /** From a place back to its path: getcwd(2), /proc/PID/fd, /proc/mounts. */
-import { type Ref, rcuReadLock, rcuReadUnlock, stringText } from "../../rcu/index.ts";
-import { S_IFIFO, S_IFSOCK } from "../uapi/stat.ts";
+import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { dentryName, dentryParent, dentryUnhashed } from "./dcache.ts";
-import { File } from "./file.ts";
 import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
-import { Inode, inodeType } from "./inode.ts";
 import { Mount } from "./mount.ts";
+import { currentFs } from "./namei.ts";
 
 type M = Ref<"mount">;
 type D = Ref<"dentry">;
@@ -63,19 +61,8 @@ export function pathOf(fs: Ref<"fsinfo">, mount: M, dentry: D): Uint8Array {
   return path;
 }
 
-/** What a descriptor's link in /proc/PID/fd shows. */
-export function filePath(fs: Ref<"fsinfo">, file: Ref<"file">): string {
-  const dentry = File.dentry.get(file);
-  const mount = File.mount.get(file);
-  const inode = File.inode.get(file);
-  if (dentry === 0) {
-    const label = File.label.get(file);
-    if (label !== 0) return stringText(label);
-    const type = inodeType(inode);
-    const kind = type === S_IFIFO ? "pipe" : type === S_IFSOCK ? "socket" : "anon_inode";
-    return `${kind}:[${Inode.ino.get(inode)}]`;
-  }
-  if (mount === 0) return `/${decoder.decode(dentryName(dentry))} (deleted)`;
-  const path = decoder.decode(pathOf(fs, mount, dentry));
+/** Text of the path as the current task sees it, with " (deleted)" when the name is gone: /proc/PID/fd, exe, maps. */
+export function dPath(mount: M, dentry: D): string {
+  const path = decoder.decode(pathOf(currentFs(), mount, dentry));
   return dentryUnhashed(dentry) && dentry !== Mount.root.get(mount) ? `${path} (deleted)` : path;
 }

@@ -27,6 +27,7 @@ import { kernelGlobal } from "../global.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_PATH, O_TRUNC } from "../uapi/fcntl.ts";
 import { ANON_INODE_FS_MAGIC } from "../uapi/mount.ts";
+import { S_IFIFO, S_IFMT } from "../uapi/stat.ts";
 import { dput } from "./dcache.ts";
 import { Inode, igrab, iput, newInode } from "./inode.ts";
 import { mntPut } from "./mount.ts";
@@ -159,7 +160,8 @@ function sharedAnonInode(): Ref<"inode"> {
 /** An inode of its own for a pipe or socket (`mode` with S_IFIFO or S_IFSOCK): one count, 0 when memory is short. */
 export function newAnonInode(mode: number): Ref<"inode"> | 0 {
   const sb = anonSb.get();
-  return newInode(sb, sbNextIno(sb), mode, IOPS.ANON, FOPS.NONE);
+  // Opening a pipe again through /proc/PID/fd is opening a FIFO.
+  return newInode(sb, sbNextIno(sb), mode, IOPS.ANON, (mode & S_IFMT) === S_IFIFO ? FOPS.FIFO : FOPS.NONE);
 }
 
 /** Another count for a caller who has one. */
