@@ -56,10 +56,6 @@ export abstract class Emitter {
   abstract readonly c: Code;
   /** One body serves every operand: operand fields are not known when the code is made. */
   abstract readonly interpreted: boolean;
-  /** Label that raises a fault at the current instruction, after `markPc`. */
-  abstract faultLabel: number;
-  /** The same for an illegal instruction. */
-  abstract illegalLabel: number;
 
   /** Pushes an integer register as i64. */
   abstract x(source: Source): void;
@@ -74,8 +70,10 @@ export abstract class Emitter {
   /** Pushes the pc of this instruction, or of the next one, as i64. */
   abstract pc(): void;
   abstract nextPc(): void;
-  /** Makes the PC local hold this instruction's pc. */
-  abstract markPc(): void;
+  /** Leaves with an EXIT reason, the pc on this instruction. */
+  abstract leave(reason: number): void;
+  /** Leaves because the kernel found this instruction's access to be a fault. */
+  abstract fault(): void;
   /** Returns from the function with the i32 on the stack; everything is spilled on the way. */
   abstract exit(): void;
   /** Returns with the i32 on the stack without touching the register file: the kernel has changed it. */
@@ -171,13 +169,6 @@ export abstract class Emitter {
     c.memory(I32.STORE, USER_REGS.FCSR);
   }
 
-  /** Stores this instruction's pc in the register file and leaves with an EXIT reason. */
-  leave(reason: number): void {
-    this.storePc();
-    this.c.i32(reason * 2 + 1);
-    this.exit();
-  }
-
   storePc(): void {
     this.c.get(REGS);
     this.pc();
@@ -255,8 +246,7 @@ export abstract class Emitter {
     c.tee(HOST);
     c.likely();
     c.brIf(ok);
-    this.markPc();
-    c.br(this.faultLabel);
+    this.fault();
     c.end();
     c.get(HOST);
   }

@@ -109,7 +109,6 @@ class RiscvEngine implements UserMode {
     this.setSpace(0);
 
     const { tlb } = this;
-    const fast = fastFpuExports();
     const native: Record<string, WebAssembly.ExportValue> = {
       m: host.memory,
       t: this.table,
@@ -117,7 +116,6 @@ class RiscvEngine implements UserMode {
       store: (low: number, high: number, size: number) => tlb.store(low, high, size),
       amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
       find: (_area: number, pc: number, hot: number) => this.find(pc >>> 0, hot !== 0),
-      fastFpu: fast.fpu!,
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),
@@ -126,6 +124,7 @@ class RiscvEngine implements UserMode {
       codePage: (pc: number) => this.codePage(pc >>> 0),
       decode: (record: number, pc: number) => this.code.decode(this.space, record >>> 0, pc >>> 0),
     };
+    for (const [name, fn] of Object.entries(fastFpuExports())) native[`fast_${name}`] = fn;
     const runtime = new WebAssembly.Instance(
       moduleOf("runtime", () => buildRuntime(MAX_PAGES)),
       { e: native },

@@ -39,8 +39,8 @@ const COUNT = FIRST_FREE_LOCAL + 4;
 class InterpreterEmitter extends Emitter {
   readonly c = new Code();
   readonly interpreted = true;
+  /** Leaves with a fault at PC. */
   faultLabel = 0;
-  illegalLabel = 0;
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder) {
@@ -105,7 +105,15 @@ class InterpreterEmitter extends Emitter {
     this.c.op(I32.ADD);
   }
 
-  markPc(): void {}
+  fault(): void {
+    this.c.br(this.faultLabel);
+  }
+
+  leave(reason: number): void {
+    this.storePc();
+    this.c.i32(reason * 2 + 1);
+    this.exit();
+  }
 
   exit(): void {
     this.c.op(CTL.RETURN);
@@ -166,7 +174,6 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   c.set(VPN);
   c.i32(1);
   c.set(COUNT);
-  e.illegalLabel = c.block();
   e.faultLabel = c.block();
   const arrive = c.loop();
   emitFindPage(e);
@@ -268,10 +275,8 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   c.end(); // arrive
   c.op(CTL.UNREACHABLE);
   c.end(); // fault
-  e.leave(EXIT.FAULT);
-  c.end(); // illegal
   e.storePc();
-  c.i32(EXIT.ILLEGAL * 2 + 1);
+  c.i32(EXIT.FAULT * 2 + 1);
 
   module.function("f", UNIT, [...SCRATCH_LOCALS, [5, TYPE.I32]], c);
   return module.finish();

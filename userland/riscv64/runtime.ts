@@ -1,5 +1,6 @@
 import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
 import { AREA, PC, REGS, SCRATCH_LOCALS } from "./emitter.ts";
+import { arithmeticStubs, importFastArithmetic } from "./float-stubs.ts";
 import { lookUp } from "./jump.ts";
 import {
   SCRATCH_A,
@@ -39,14 +40,15 @@ export function buildRuntime(maxPages: number): Uint8Array<ArrayBuffer> {
   const store = module.import("store", ACCESS);
   const amo = module.import("amo", ACCESS);
   const fpuOperation = module.import("fpuOperation", ACCRUE);
-  const fastFpu = module.import("fastFpu", FAST_FPU);
+  const fastFpu = module.import("fast_fpu", FAST_FPU);
+  const arithmetic = importFastArithmetic(module);
   const csrOperation = module.import("csrOperation", CSR);
 
   module.function("run", RUN, [[2, TYPE.I32], ...SCRATCH_LOCALS], dispatcher(unitType, find));
   module.function("slowLoad", STUBS.slowLoad, [[1, TYPE.I32]], slowLoad(load));
   module.function("slowStore", STUBS.slowStore, [[1, TYPE.I32]], slowStore(store));
   module.function("slowAmo", STUBS.slowAmo, [], slowAmo(amo));
-  module.function(
+  const general = module.function(
     "fpu",
     STUBS.fpu,
     [
@@ -55,6 +57,7 @@ export function buildRuntime(maxPages: number): Uint8Array<ArrayBuffer> {
     ],
     fpu(fastFpu, fpuOperation),
   );
+  arithmeticStubs(module, arithmetic, general);
   module.function("csr", STUBS.csr, [], csr(csrOperation));
   module.function("mulhu", STUBS.mulhu, [[6, TYPE.I64]], mulhu());
   return module.finish();

@@ -1,7 +1,7 @@
 import type { Signature } from "./wasm/module.ts";
 import { TYPE } from "./wasm/opcodes.ts";
 
-const { I32, I64 } = TYPE;
+const { I32, I64, F32, F64 } = TYPE;
 
 /** Every piece of generated guest code: (area, regs, pc, depth) -> even next pc, or exit reason * 2 + 1. */
 export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
@@ -26,6 +26,19 @@ export const STUBS = {
   csr: { params: [I32, I32, I32, I64], results: [I32] },
   /** (area, regs, op, rm, a, b, c) -> bits: exact floating point, flags accrued. */
   fpu: { params: [I32, I32, I32, I32, I64, I64, I64], results: [I64] },
+  /** (area, regs, rm, operands) -> result: the same for common operations, without JavaScript in common cases. */
+  fadd_s: { params: [I32, I32, I32, F32, F32], results: [F32] },
+  fadd_d: { params: [I32, I32, I32, F64, F64], results: [F64] },
+  fsub_s: { params: [I32, I32, I32, F32, F32], results: [F32] },
+  fsub_d: { params: [I32, I32, I32, F64, F64], results: [F64] },
+  fmul_s: { params: [I32, I32, I32, F32, F32], results: [F32] },
+  fmul_d: { params: [I32, I32, I32, F64, F64], results: [F64] },
+  fdiv_s: { params: [I32, I32, I32, F32, F32], results: [F32] },
+  fdiv_d: { params: [I32, I32, I32, F64, F64], results: [F64] },
+  fsqrt_s: { params: [I32, I32, I32, F32], results: [F32] },
+  fsqrt_d: { params: [I32, I32, I32, F64], results: [F64] },
+  fmadd_s: { params: [I32, I32, I32, F32, F32, F32], results: [F32] },
+  fmadd_d: { params: [I32, I32, I32, F64, F64, F64], results: [F64] },
   /** Upper half of the unsigned product. */
   mulhu: { params: [I64, I64], results: [I64] },
   /** (pc) -> byte address of the predecoded page, 0 when it can't be fetched. */

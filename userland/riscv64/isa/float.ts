@@ -1,7 +1,8 @@
-import { USER_REGS } from "../../../kernel/usermode.ts";
+import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
 import { AREA, D0, D1, D2, type Emitter, Q1, REGS, S0, S1, S2, type Source, T1 } from "../emitter.ts";
 import { FUSED, hasFusedMultiplyAdd } from "../fpu/fused.ts";
 import { FP_OP } from "../fpu/ops.ts";
+import type { StubName } from "../stubs.ts";
 import { F32, F64, I32, I64, SAT, TYPE } from "../wasm/opcodes.ts";
 import { type Immediate, type Instruction, instruction, MASK_FUNCT3, MASK_FUNCT7 } from "./instruction.ts";
 
@@ -19,6 +20,7 @@ type Width = "s" | "d";
 /** Locals and opcodes by width. */
 const LOCAL = { s: [S0, S1, S2], d: [D0, D1, D2] } as const;
 const OF = { s: F32, d: F64 } as const;
+const VALUE = { s: TYPE.F32, d: TYPE.F64 } as const;
 
 const opOf = (name: string, width: Width): number =>
   FP_OP[`${name}_${width.toUpperCase()}` as keyof typeof FP_OP];
@@ -41,8 +43,7 @@ function refuseBadMode(e: Emitter): void {
   }
   c.unlikely();
   c.if();
-  e.markPc();
-  c.br(e.illegalLabel);
+  e.leave(EXIT.ILLEGAL);
   c.end();
 }
 
@@ -123,6 +124,31 @@ function ordinary(e: Emitter, width: Width, underflows: boolean): void {
   }
 }
 
+/** The result of one of the arithmetic stubs, on operands that `operands` pushes. */
+function stub(e: Emitter, name: string, width: Width, operands: () => void): void {
+  refuseBadMode(e);
+  e.c.get(AREA);
+  e.c.get(REGS);
+  e.rm();
+  operands();
+  e.call(`${name}_${width}` as StubName);
+}
+
+/** frd = the native result in local 2 when `fine` (an i32 is pushed) and rounding is fast; else the stub's. */
+function nativeOrStub(e: Emitter, name: string, width: Width, fine: () => void, operands: () => void): void {
+  const c = e.c;
+  fine();
+  e.fastRounding();
+  c.op(I32.AND);
+  c.likely();
+  c.if(VALUE[width]);
+  c.get(LOCAL[width][2]);
+  c.else();
+  stub(e, name, width, operands);
+  c.end();
+  toRegister(e, width);
+}
+
 function arithmetic(
   name: string,
   width: Width,
@@ -130,18 +156,25 @@ function arithmetic(
   opcode: number,
   underflows: boolean,
 ): Instruction {
-  const op = opOf(name.toUpperCase(), width);
+  const [a, b, r] = LOCAL[width];
   const emit = (e: Emitter) =>
     e.fd(() => {
+      const c = e.c;
       push(e, width, "rs1");
+      c.tee(a);
       push(e, width, "rs2");
-      e.c.op(opcode);
-      e.c.set(LOCAL[width][2]);
-      nativeOrExact(
+      c.tee(b);
+      c.op(opcode);
+      c.set(r);
+      nativeOrStub(
         e,
+        name,
         width,
         () => ordinary(e, width, underflows),
-        () => exact(e, op, ["rs1", "rs2"]),
+        () => {
+          c.get(a);
+          c.get(b);
+        },
       );
     });
   return row(`${name}.${width}`, width, funct5, "frd,frs1,frs2,rm", emit);
@@ -193,15 +226,17 @@ function unary(
 }
 
 function squareRoot(width: Width): Instruction {
+  const [a, , r] = LOCAL[width];
   const emit = (e: Emitter) =>
     e.fd(() => {
       const c = e.c;
-      const r = LOCAL[width][2];
       push(e, width, "rs1");
+      c.tee(a);
       c.op(OF[width].SQRT);
       c.set(r);
-      nativeOrExact(
+      nativeOrStub(
         e,
+        "fsqrt",
         width,
         () => {
           c.get(r);
@@ -211,7 +246,7 @@ function squareRoot(width: Width): Instruction {
           constant(e, width, Number.POSITIVE_INFINITY);
           c.op(OF[width].LT, I32.AND);
         },
-        () => exact(e, opOf("FSQRT", width), ["rs1"]),
+        () => c.get(a),
       );
     });
   return unary(`fsqrt.${width}`, width, 0x0b, 0, undefined, "frd,frs1,rm", emit);
@@ -225,32 +260,32 @@ function multiplyAdd(
   negateA: boolean,
   negateC: boolean,
 ): Instruction {
-  const op = opOf(name.toUpperCase(), width);
-  const slow = (e: Emitter) => exact(e, op, ["rs1", "rs2", "rs3"]);
   const emit = (e: Emitter) =>
     e.fd(() => {
       const c = e.c;
+      const operand = (source: Source, negate: boolean) => {
+        push(e, width, source);
+        if (negate) c.op(OF[width].NEG);
+      };
+      const operands = () => {
+        operand("rs1", negateA);
+        operand("rs2", false);
+        operand("rs3", negateC);
+      };
       if (!hasFusedMultiplyAdd()) {
-        slow(e);
-        c.op(F64.REINTERPRET_I64);
+        stub(e, "fmadd", width, operands);
+        toRegister(e, width);
         return;
       }
       const { splat, madd, extract } = FUSED[width];
-      push(e, width, "rs1");
-      if (negateA) c.op(OF[width].NEG);
+      operand("rs1", negateA);
       c.op(...splat);
-      push(e, width, "rs2");
+      operand("rs2", false);
       c.op(...splat);
-      push(e, width, "rs3");
-      if (negateC) c.op(OF[width].NEG);
+      operand("rs3", negateC);
       c.op(...splat, ...madd, ...extract);
       c.set(LOCAL[width][2]);
-      nativeOrExact(
-        e,
-        width,
-        () => ordinary(e, width, true),
-        () => slow(e),
-      );
+      nativeOrStub(e, "fmadd", width, () => ordinary(e, width, true), operands);
     });
   return instruction(
     `${name}.${width}`,

@@ -1,17 +1,21 @@
 import { USER_REGS } from "../../../kernel/usermode.ts";
 import { CODE, Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "../emitter.ts";
-import { type Decoded, F, FIELDS, X } from "../isa/decode.ts";
+import { type Decoded, FIELDS, X } from "../isa/decode.ts";
 import { STUBS, type StubName } from "../stubs.ts";
 import { Code } from "../wasm/code.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
-import type { Block } from "./discover.ts";
+import type { RegisterFlow, Registers } from "./registers.ts";
 
-/** Set when the shared exit has to go on at CODE instead of returning it. */
+/** How the function ends: RETURN with CODE, JUMP to CODE, or with the pc already STORED. */
 export const TAIL = FIRST_FREE_LOCAL;
 /** Block to run next, in a unit whose control flow is irreducible. */
 export const NODE = FIRST_FREE_LOCAL + 1;
 const FIRST_REGISTER = FIRST_FREE_LOCAL + 2;
+
+/** Values of TAIL; 0 returns CODE. */
+export const JUMP = 1;
+export const STORED = 2;
 
 /** x0..x31, then f0..f31: the index of a guest register in masks and maps. */
 const FLOAT = 32;
@@ -20,84 +24,75 @@ const FLOAT = 32;
 export class UnitEmitter extends Emitter {
   readonly c = new Code();
   readonly interpreted = false;
-  faultLabel = 0;
-  illegalLabel = 0;
-  exitLabel = 0;
+  /** Labels of the exits: the one at n stores the first n registers of the chain. */
+  readonly exits: number[] = [];
   /** The instruction being translated and its pc. */
   decoded!: Decoded;
   at = 0;
 
   /** Local of each guest register, 0 when the unit doesn't use it. */
   private readonly localOf = new Uint8Array(64);
-  private readonly used: number[] = [];
-  private readonly written: number[] = [];
+  private readonly flow: RegisterFlow;
+  private readonly integers: number;
+  private readonly floats: number;
+  /** Registers that were written since they were last stored. */
+  dirty: Registers = { x: 0, f: 0 };
   /** Base registers whose upper half was seen to be 0 since they were last written. */
-  private readonly checked = new Set<number>();
+  checked = new Set<number>();
   private readonly module: ModuleBuilder;
 
-  constructor(module: ModuleBuilder, blocks: Iterable<Block>) {
+  constructor(module: ModuleBuilder, flow: RegisterFlow) {
     super();
     this.module = module;
-    this.collect(blocks);
-  }
-
-  private collect(blocks: Iterable<Block>): void {
-    const used = new Set<number>();
-    const written = new Set<number>();
-    const note = (file: number, register: number, set: Set<number>) => {
-      if (file === F) set.add(FLOAT + register);
-      else if (file === X && register !== 0) set.add(register);
-    };
-    for (const block of blocks) {
-      for (const { decoded } of block.instructions) {
-        if (decoded.index < 0) continue;
-        const fields = FIELDS[decoded.index]!;
-        note(fields.rs1, decoded.rs1, used);
-        note(fields.rs2, decoded.rs2, used);
-        note(fields.rs3, decoded.rs3, used);
-        note(fields.rd, decoded.rd, used);
-        note(fields.rd, decoded.rd, written);
-      }
-    }
-    this.used.push(...[...used].sort((a, b) => a - b));
-    this.written.push(...[...written].sort((a, b) => a - b));
-    this.used.forEach((register, i) => {
-      this.localOf[register] = FIRST_REGISTER + i;
+    this.flow = flow;
+    let next = FIRST_REGISTER;
+    forEach(flow.used.x, (n) => {
+      this.localOf[n] = next++;
     });
+    this.integers = next - FIRST_REGISTER;
+    forEach(flow.used.f, (n) => {
+      this.localOf[FLOAT + n] = next++;
+    });
+    this.floats = next - FIRST_REGISTER - this.integers;
   }
 
   /** Declarations of the locals beyond the scratch ones. */
   locals(): [number, number][] {
-    const floats = this.used.filter((register) => register >= FLOAT).length;
     return [
       [2, TYPE.I32],
-      [this.used.length - floats, TYPE.I64],
-      [floats, TYPE.F64],
+      [this.integers, TYPE.I64],
+      [this.floats, TYPE.F64],
     ];
   }
 
-  /** Reads every register that the unit uses from the register file. */
-  fill(): void {
-    for (const register of this.used) this.reload(register);
-  }
-
-  /** Writes every register that the unit changes to the register file. */
-  spill(): void {
+  /** Reads registers from the register file. */
+  fill(registers: Registers): void {
     const c = this.c;
-    for (const register of this.written) {
+    forEach(registers.x, (n) => {
       c.get(REGS);
-      c.get(this.localOf[register]!);
-      if (register < FLOAT) c.memory(I64.STORE, USER_REGS.X + 8 * register);
-      else c.memory(F64.STORE, USER_REGS.F + 8 * (register - FLOAT));
-    }
+      c.memory(I64.LOAD, USER_REGS.X + 8 * n);
+      c.set(this.localOf[n]!);
+    });
+    forEach(registers.f, (n) => {
+      c.get(REGS);
+      c.memory(F64.LOAD, USER_REGS.F + 8 * n);
+      c.set(this.localOf[FLOAT + n]!);
+    });
   }
 
-  private reload(register: number): void {
+  /** Writes registers to the register file. */
+  spill(registers: Registers): void {
     const c = this.c;
-    c.get(REGS);
-    if (register < FLOAT) c.memory(I64.LOAD, USER_REGS.X + 8 * register);
-    else c.memory(F64.LOAD, USER_REGS.F + 8 * (register - FLOAT));
-    c.set(this.localOf[register]!);
+    forEach(registers.x, (n) => {
+      c.get(REGS);
+      c.get(this.localOf[n]!);
+      c.memory(I64.STORE, USER_REGS.X + 8 * n);
+    });
+    forEach(registers.f, (n) => {
+      c.get(REGS);
+      c.get(this.localOf[FLOAT + n]!);
+      c.memory(F64.STORE, USER_REGS.F + 8 * n);
+    });
   }
 
   /** Another path, or a call: nothing is known about registers any more. */
@@ -151,14 +146,31 @@ export class UnitEmitter extends Emitter {
     this.c.i64(this.next());
   }
 
-  markPc(): void {
-    this.c.i32(this.at | 0);
-    this.c.set(PC);
+  /** Ends the function with the result that is in CODE. */
+  finish(): void {
+    this.c.br(this.exits[this.flow.level(this.dirty)]!);
   }
 
   exit(): void {
     this.c.set(CODE);
-    this.c.br(this.exitLabel);
+    this.finish();
+  }
+
+  fault(): void {
+    // CODE says FAULT all the time.
+    this.markPc();
+    this.finish();
+  }
+
+  leave(reason: number): void {
+    this.markPc();
+    this.c.i32(reason * 2 + 1);
+    this.exit();
+  }
+
+  private markPc(): void {
+    this.c.i32(this.at | 0);
+    this.c.set(PC);
   }
 
   exitUntouched(): void {
@@ -166,11 +178,11 @@ export class UnitEmitter extends Emitter {
   }
 
   spillForSyscall(): void {
-    this.spill();
+    this.spill(this.dirty);
   }
 
   reloadAfterSyscall(): void {
-    if (this.localOf[10] !== 0) this.reload(10);
+    if (this.localOf[10] !== 0) this.fill({ x: 1 << 10, f: 0 });
   }
 
   staticRm(): number | undefined {
@@ -209,4 +221,9 @@ export class UnitEmitter extends Emitter {
     this.checked.add(register);
     return false;
   }
+}
+
+/** Calls back with the number of each bit that is set. */
+function forEach(bits: number, callback: (n: number) => void): void {
+  for (let rest = bits; rest !== 0; rest &= rest - 1) callback(31 - Math.clz32(rest & -rest));
 }

@@ -1,13 +1,14 @@
 import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
-import { AREA, CODE, DEPTH, PC, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
+import { AREA, CODE, DEPTH, HOST, PC, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
 import { INSTRUCTIONS } from "../isa/decode.ts";
 import { lookUp } from "../jump.ts";
 import { UNIT } from "../stubs.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, I32, I64 } from "../wasm/opcodes.ts";
 import { type Block, discover, type Fetch, isCall, type Located } from "./discover.ts";
-import { NODE, TAIL, UnitEmitter } from "./emitter.ts";
+import { JUMP, NODE, STORED, TAIL, UnitEmitter } from "./emitter.ts";
 import { buildGraph, type Graph } from "./graph.ts";
+import { RegisterFlow } from "./registers.ts";
 
 /** A translated function-like region. */
 export interface Translation {
@@ -54,8 +55,8 @@ function rangesOf(blocks: Block[]): [number, number][] {
 class UnitWriter {
   readonly e: UnitEmitter;
   private readonly graph: Graph;
+  private readonly flow: RegisterFlow;
   private readonly unitType: number;
-  private tailLabel = 0;
   /** Label to branch to for a node: the top of a loop, or the end of a block that the node follows. */
   private readonly loopLabel: number[] = [];
   private readonly blockLabel: number[] = [];
@@ -65,35 +66,36 @@ class UnitWriter {
   constructor(module: ModuleBuilder, graph: Graph) {
     this.graph = graph;
     this.unitType = module.type(UNIT);
-    this.e = new UnitEmitter(module, graph.order);
+    this.flow = new RegisterFlow(graph);
+    this.e = new UnitEmitter(module, this.flow);
   }
 
   write(): void {
     const { e } = this;
     const c = e.c;
     e.loadDeltas();
-    e.fill();
-    e.exitLabel = c.block();
-    this.tailLabel = c.block();
-    e.illegalLabel = c.block();
-    e.faultLabel = c.block();
+    e.fill(this.flow.neededOnEntry());
+    c.i32(EXIT.FAULT * 2 + 1);
+    c.set(CODE);
+    const { chain } = this.flow;
+    for (let level = 0; level <= chain.length; level++) e.exits[level] = c.block();
     if (this.graph.reducible) this.tree(0);
     else this.dispatched();
-    for (const reason of [EXIT.FAULT, EXIT.ILLEGAL]) {
-      c.end(); // PC holds the pc
-      c.get(REGS);
-      c.get(PC);
-      c.op(I64.EXTEND_I32_U);
-      c.memory(I64.STORE, USER_REGS.PC);
-      c.i32(reason * 2 + 1);
-      e.exit();
+    for (let level = chain.length; level > 0; level--) {
+      c.end();
+      e.spill(chain[level - 1]!);
     }
-    c.end(); // tail: CODE holds the next pc
-    c.i32(1);
-    c.set(TAIL);
-    c.end(); // exit: CODE holds the result
-    e.spill();
+    c.end();
+    this.end();
+  }
+
+  /** After the stores: CODE is the result; for an exit reason PC is the pc, unless it is stored already. */
+  private end(): void {
+    const { e } = this;
+    const c = e.c;
     c.get(TAIL);
+    c.i32(JUMP);
+    c.op(I32.EQ);
     c.if();
     c.get(AREA);
     c.memory(I32.LOAD, 0);
@@ -114,6 +116,17 @@ class UnitWriter {
     c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
     c.end();
     c.get(CODE);
+    c.i32(1);
+    c.op(I32.AND);
+    c.get(TAIL);
+    c.op(I32.EQZ, I32.AND);
+    c.if();
+    c.get(REGS);
+    c.get(PC);
+    c.op(I64.EXTEND_I32_U);
+    c.memory(I64.STORE, USER_REGS.PC);
+    c.end();
+    c.get(CODE);
   }
 
   /**
@@ -128,7 +141,8 @@ class UnitWriter {
       return;
     }
     this.loopLabel[node] = c.loop();
-    this.poll(this.graph.order[node]!.pc);
+    this.e.forget();
+    this.poll(node);
     this.within(node, merges);
     c.end();
   }
@@ -140,6 +154,7 @@ class UnitWriter {
     this.block(node);
     for (const merge of merges) {
       c.end();
+      this.e.forget();
       this.tree(merge);
     }
   }
@@ -155,39 +170,46 @@ class UnitWriter {
     c.brTable(labels.slice(0, nodes - 1), labels[nodes - 1]!);
     for (let node = 0; node < nodes; node++) {
       c.end();
-      if (this.graph.loopHeader[node]) this.poll(this.graph.order[node]!.pc);
+      this.e.forget();
+      if (this.graph.loopHeader[node]) this.poll(node);
       this.block(node);
     }
     c.end();
     c.op(CTL.UNREACHABLE);
   }
 
-  /** Leaves when the kernel wants the CPU. */
-  private poll(pc: number): void {
+  /** Leaves at the start of a block when the kernel wants the CPU. */
+  private poll(node: number): void {
     const { e } = this;
     const c = e.c;
+    e.at = this.graph.order[node]!.pc;
+    e.dirty = this.flow.dirtyAt(node);
     c.get(AREA);
     c.memory(I32.LOAD, 0);
     c.unlikely();
     c.if();
-    c.get(REGS);
-    c.i64(pc);
-    c.memory(I64.STORE, USER_REGS.PC);
-    c.i32(EXIT.PREEMPTED * 2 + 1);
-    e.exit();
+    e.leave(EXIT.PREEMPTED);
     c.end();
   }
 
   private block(node: number): void {
     const { e } = this;
     const { instructions, end } = this.graph.order[node]!;
-    e.forget();
-    for (const located of instructions) this.instruction(located);
+    e.dirty = this.flow.dirtyAt(node);
+    for (const located of instructions) {
+      this.instruction(located);
+      e.dirty = this.flow.dirtyAfter(e.dirty, located);
+    }
     if (end.kind === "jump") this.edge(node, end.target);
     else if (end.kind === "branch") {
+      // What is known of registers here is known on both ways, until they meet others.
+      const { dirty, checked } = e;
       e.c.if();
+      e.checked = new Set(checked);
       this.edge(node, end.taken);
       e.c.else();
+      e.dirty = dirty;
+      e.checked = checked;
       this.edge(node, end.fall);
       e.c.end();
       e.c.op(CTL.UNREACHABLE);
@@ -196,12 +218,12 @@ class UnitWriter {
 
   /** Control passes from `node` to the block at `pc`, wherever that is. */
   private edge(node: number, pc: number): void {
-    const c = this.e.c;
+    const { e } = this;
+    const c = e.c;
     const to = this.graph.node.get(pc);
     if (to === undefined) {
       c.i32(pc | 0);
-      c.set(CODE);
-      c.br(this.tailLabel);
+      this.jump();
     } else if (!this.graph.reducible) {
       c.i32(to);
       c.set(NODE);
@@ -209,6 +231,15 @@ class UnitWriter {
     } else if (to <= node) c.br(this.loopLabel[to]!);
     else if (this.graph.merge[to]) c.br(this.blockLabel[to]!);
     else this.tree(to);
+  }
+
+  /** Ends the function by a jump to the pc on the stack. */
+  private jump(): void {
+    const c = this.e.c;
+    c.set(CODE);
+    c.i32(JUMP);
+    c.set(TAIL);
+    this.e.finish();
   }
 
   private instruction({ pc, decoded }: Located): void {
@@ -225,7 +256,7 @@ class UnitWriter {
         if (!isCall(decoded)) return;
         e.rd(() => e.nextPc());
         e.c.i32(((pc + decoded.imm) >>> 0) | 0);
-        e.c.set(CODE);
+        e.c.set(HOST);
         this.call();
         return;
       case "jalr":
@@ -250,7 +281,10 @@ class UnitWriter {
     c.i64(-2);
     c.op(I64.AND);
     c.set(Q0);
-    if (e.decoded.rd !== 0) e.rd(() => e.nextPc());
+    if (e.decoded.rd !== 0) {
+      e.rd(() => e.nextPc());
+      e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
+    }
     c.get(Q0);
     c.i64(32);
     c.op(I64.SHR_U, I32.WRAP_I64);
@@ -260,6 +294,8 @@ class UnitWriter {
     c.get(REGS);
     c.get(Q0);
     e.call("badJump");
+    c.i32(STORED);
+    c.set(TAIL);
     e.exit();
     c.end();
     c.get(Q0);
@@ -268,37 +304,44 @@ class UnitWriter {
       e.exit();
       return;
     }
-    c.set(CODE);
-    if (e.decoded.rd === 0) c.br(this.tailLabel);
-    else this.call();
+    if (e.decoded.rd === 0) {
+      this.jump();
+      return;
+    }
+    c.set(HOST);
+    this.call();
   }
 
-  /** Calls the guest function at CODE; goes on when it returns to the next instruction, else passes its result up. */
+  /** Calls the guest function at HOST; goes on when it returns to the next instruction, else passes its result up. */
   private call(): void {
     const { e } = this;
     const c = e.c;
+    e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
     c.get(DEPTH);
     c.op(I32.EQZ);
     c.unlikely();
-    c.brIf(e.exitLabel);
-    e.spill();
+    c.if();
+    c.get(HOST);
+    e.exit();
+    c.end();
+    e.spill(e.dirty);
     c.get(AREA);
     c.get(REGS);
-    c.get(CODE);
+    c.get(HOST);
     c.get(DEPTH);
     c.i32(1);
     c.op(I32.SUB);
-    lookUp(c, CODE, e.stub("find"));
+    lookUp(c, HOST, e.stub("find"));
     c.callIndirect(CTL.CALL_INDIRECT, this.unitType);
-    c.tee(CODE);
+    c.tee(HOST);
     c.i32(e.next() | 0);
     c.op(I32.NE);
     c.unlikely();
     c.if();
-    c.get(CODE);
+    c.get(HOST);
     c.op(CTL.RETURN);
     c.end();
-    e.fill();
+    e.fill(this.flow.neededAfterCall(e.at));
     e.forget();
   }
 }
