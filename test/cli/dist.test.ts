@@ -60,7 +60,3 @@ test("the built RCU library works by itself", (t) => {
   t.is(run.stderr, "");
   t.is(run.stdout, "[42,1,0]\n");
 });
-    console.log(typeof createHeap, typeof synchronizeRcu, typeof rcuStats);`;
-  const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
-  t.is(run.stdout, "function function function\n");
-});

@@ -9,6 +9,8 @@ export const STATUS = {
   NOT_EXECUTABLE: 126,
   /** There is no such program. */
   NOT_FOUND: 127,
+  /** Plus the number of the signal that killed the guest. */
+  SIGNALED: 128,
 } as const;
 
 /** A mistake of the user: one line that names the input and the remedy, never a stack trace. */

@@ -1,4 +1,6 @@
 /** `--stats`: what the machine did, as a table for people and as JSON for programs. */
+import type { MachineStats } from "../../kernel/machine/machine.ts";
+import { syscallName, syscalls } from "../../syscalls/table.ts";
 
 /** The JSON form. `version` changes when a field changes its meaning or goes away. */
 export interface Report {
@@ -28,6 +30,40 @@ export interface Report {
   }[];
   /** Counters of the user-mode engines, summed over the CPUs. */
   readonly engine: Readonly<Record<string, number>>;
+}
+
+const known = new Set(syscalls.map((call) => call.nr));
+
+export function createReport(
+  stats: MachineStats,
+  engine: Readonly<Record<string, number>>,
+  elapsedNs: number,
+): Report {
+  const named: Record<string, number> = {};
+  const unknown: Record<string, number> = {};
+  for (const [nr, calls] of stats.syscalls.entries()) {
+    if (calls === 0) continue;
+    if (known.has(nr)) named[syscallName(nr)] = calls;
+    else unknown[`0x${nr.toString(16)}`] = calls;
+  }
+  const sum = (pick: (cpu: MachineStats["cpus"][number]) => number) =>
+    stats.cpus.reduce((total, cpu) => total + pick(cpu), 0);
+  return {
+    version: 1,
+    elapsedNs,
+    syscalls: named,
+    unknownSyscalls: unknown,
+    contextSwitches: sum((cpu) => cpu.contextSwitches),
+    preemptions: sum((cpu) => cpu.preemptions),
+    rcu: {
+      gracePeriods: stats.rcu.gracePeriods,
+      callbacksRun: stats.rcu.callbacksRun,
+      callbacksPending: stats.rcu.callbacksPending,
+      delayedReleases: stats.rcu.releasesRun,
+    },
+    cpus: stats.cpus,
+    engine,
+  };
 }
 
 const SHOWN_CALLS = 30;
