@@ -1,0 +1,184 @@
+/**
+ * execve(2). The new address space is made completely while the old program can still get an error; then the other threads
+ * go, and from there on there is no way back (Linux's point of no return).
+ */
+import type { Held, Ref } from "../../rcu/index.ts";
+import { pathOf } from "../fs/dpath.ts";
+import { closeOnExec, filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
+import { File, fput } from "../fs/file.ts";
+import { Inode } from "../fs/inode.ts";
+import { Mount } from "../fs/mount.ts";
+import { currentFs } from "../fs/namei.ts";
+import { kernelRead } from "../fs/read-write.ts";
+import { Mm, mmCreate, mmPut } from "../mm/mm.ts";
+import { ram } from "../mm/ram.ts";
+import { activateMm } from "../mm/tlb.ts";
+import "../mm/vmfile.ts";
+import { sendSignal } from "../signal/send.ts";
+import { commitCred, credOf } from "../task/cred.ts";
+import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
+import { rlimit } from "../task/rlimit.ts";
+import { Cred, KIND_RISCV64, Task } from "../task/task.ts";
+import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
+import { MS_NOSUID } from "../uapi/mount.ts";
+import { RLIMIT_STACK } from "../uapi/resource.ts";
+import { SIGKILL } from "../uapi/signal.ts";
+import { USER_REGS } from "../usermode.ts";
+import { BINPRM_BUF_SIZE, type Bprm, loadBinary, setExecReason } from "./binfmt.ts";
+import { openExec } from "./open.ts";
+import { checkArgs } from "./stack.ts";
+import "./script.ts";
+import "./load-elf.ts";
+
+/** A task owns its own pointers: no lock. */
+const OWNER = 1 as Held;
+/** Scripts that may lead to scripts. */
+const MAX_DEPTH = 5;
+const S_ISUID = 0o4000;
+const S_ISGID = 0o2000;
+const S_IXGRP = 0o010;
+const AT_FDCWD = -100;
+
+/**
+ * Replaces the current task's program. `path` is resolved from `dirfd`; `flags` are those of execveat(2). 0 when
+ * the registers are those of the new program, -errno, or a BLOCK value while other threads still die (call again).
+ * execReason (binfmt.ts) says more about -ENOEXEC.
+ */
+export function execve(
+  task: Ref<"task">,
+  path: string | Uint8Array,
+  argv: readonly Uint8Array[],
+  envp: readonly Uint8Array[],
+  dirfd = AT_FDCWD,
+  flags = 0,
+): number {
+  setExecReason("");
+  const name = typeof path === "string" ? new TextEncoder().encode(path) : path;
+  const stackLimit = rlimit(task, RLIMIT_STACK);
+  const tooBig = checkArgs(argv, envp, stackLimit);
+  if (tooBig < 0) return tooBig;
+  const mm = mmCreate();
+  if (mm === 0) return -ENOMEM;
+  Mm.stackLimit.set(mm, stackLimit);
+  if (stackLimit > 16 << 20) Mm.mmapBase.set(mm, Mm.mmapBase.get(mm) - Math.min(stackLimit, 1 << 30));
+  const file = openExec(dirfd, name, flags);
+  if (file < 0) {
+    mmPut(mm);
+    return file;
+  }
+  const bprm: Bprm = {
+    task,
+    file: file as Ref<"file">,
+    path: execName(dirfd, name, file as Ref<"file">),
+    header: new Uint8Array(0),
+    // A program without arguments still gets its name (as Linux does since 5.18).
+    argv: argv.length === 0 ? [new Uint8Array(0)] : [...argv],
+    envp: [...envp],
+    depth: 0,
+    mm,
+    entry: 0,
+    sp: 0,
+    interpreter: null,
+  };
+  let result = load(bprm);
+  if (result === 0) result = deThread(task);
+  if (result !== 0) {
+    fput(bprm.file);
+    mmPut(mm);
+    return result;
+  }
+  Mm.exe.init(mm, bprm.file); // The file's count goes with it.
+  return begin(bprm, name);
+}
+
+/** What the program is called when it was named by a descriptor: its path, as Linux's /dev/fd/N would lead to it. */
+function execName(dirfd: number, name: Uint8Array, file: Ref<"file">): Uint8Array {
+  if (name[0] === 0x2f || dirfd === AT_FDCWD) return name;
+  if (name.length === 0) {
+    const dentry = File.dentry.get(file);
+    const mount = File.mount.get(file);
+    if (dentry !== 0 && mount !== 0) return pathOf(currentFs(), mount, dentry);
+  }
+  return new TextEncoder().encode(
+    `/dev/fd/${dirfd}${name.length === 0 ? "" : `/${new TextDecoder().decode(name)}`}`,
+  );
+}
+
+/** Loads the file, or what its "#!" line names, into bprm.mm. */
+function load(bprm: Bprm): number {
+  for (;;) {
+    const header = new Uint8Array(BINPRM_BUF_SIZE);
+    const got = kernelRead(bprm.file, header, 0);
+    if (got < 0) return got;
+    bprm.header = header.subarray(0, got);
+    bprm.interpreter = null;
+    const result = loadBinary(bprm);
+    if (result < 0 || bprm.interpreter === null) return result;
+    if (++bprm.depth > MAX_DEPTH) return -ELOOP;
+    const tooBig = checkArgs(bprm.argv, bprm.envp, Mm.stackLimit.get(bprm.mm));
+    if (tooBig < 0) return -E2BIG;
+    const next = openExec(AT_FDCWD, bprm.interpreter, 0);
+    if (next < 0) {
+      if (next === -ENOENT)
+        setExecReason(`the interpreter ${new TextDecoder().decode(bprm.interpreter)} does not exist`);
+      return next;
+    }
+    fput(bprm.file);
+    bprm.file = next as Ref<"file">;
+    bprm.path = bprm.interpreter;
+  }
+}
+
+/** Past the point of no return: the task becomes the new program. */
+function begin(bprm: Bprm, name: Uint8Array): number {
+  const { task, mm } = bprm;
+  const old = Task.mm.access(task);
+  if (old !== 0) leaveOldProgram(task);
+  Task.mm.assign(OWNER, task, mm);
+  Task.kind.set(task, KIND_RISCV64);
+  activateMm(mm);
+  if (old !== 0) mmPut(old);
+  ownFiles(task);
+  // No error can be returned any more: what cannot be completed is killed.
+  if (beginNewProgram(task, name.subarray(name.lastIndexOf(0x2f) + 1)) < 0) sendSignal(task, SIGKILL);
+  setUserIds(bprm);
+  const regs = Task.regs.get(task);
+  ram.u8.fill(0, regs, regs + USER_REGS.BYTES);
+  ram.i32[(regs + USER_REGS.RESERVATION) >>> 2] = -1;
+  ram.u32[(regs + USER_REGS.PC) >>> 2] = bprm.entry;
+  ram.u32[(regs + USER_REGS.X + 2 * 8) >>> 2] = bprm.sp;
+  return 0;
+}
+
+/** A descriptor table of its own, without what is marked close-on-exec. */
+function ownFiles(task: Ref<"task">): void {
+  const files = Task.files.access(task);
+  if (files === 0) return;
+  if (filesShared(files)) {
+    const own = filesFork(files);
+    // Without memory for a copy the table stays shared; its close-on-exec files then stay open.
+    if (own === 0) return;
+    Task.files.assign(OWNER, task, own);
+    filesPut(files);
+    closeOnExec(own);
+  } else closeOnExec(files);
+}
+
+/** Set-user-ID and set-group-ID programs, and the saved ids. */
+function setUserIds(bprm: Bprm): void {
+  const cred = credOf(bprm.task);
+  const inode = File.inode.get(bprm.file);
+  const mode = Inode.mode.peek(inode);
+  const mount = File.mount.get(bprm.file);
+  const honoured = mount !== 0 && (Mount.flags.peek(mount) & MS_NOSUID) === 0;
+  let euid = Cred.euid.get(cred);
+  let egid = Cred.egid.get(cred);
+  if (honoured && (mode & S_ISUID) !== 0) euid = Inode.uid.peek(inode);
+  if (honoured && (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)) egid = Inode.gid.peek(inode);
+  const same =
+    euid === Cred.euid.get(cred) &&
+    egid === Cred.egid.get(cred) &&
+    euid === Cred.suid.get(cred) &&
+    egid === Cred.sgid.get(cred);
+  if (!same) commitCred(bprm.task, { euid, suid: euid, fsuid: euid, egid, sgid: egid, fsgid: egid });
+}
