@@ -82,6 +82,8 @@ export const Inode = struct("inode", {
   /** The file system's own. */
   priv: words(6),
   privWide: wide(),
+  /** Monotonic nanoseconds when the attributes were last read from where they come from. */
+  checked: wide(),
 });
 
 export const ATIME = 0;
@@ -149,7 +151,7 @@ export const igrabLive = (inode: I): boolean => Inode.refcount.incNotZero(inode)
 /** Drops a count; the last one evicts the inode. Memory goes after a grace period. */
 export function iput(inode: I): void {
   if (!Inode.refcount.decAndTest(inode)) return;
-  if ((Inode.state.peek(inode) & I_HASHED) !== 0) unhash(inode);
+  removeInodeHash(inode);
   const sb = Inode.sb.get(inode);
   superOpsOf(Superblock.sops.get(sb)).evict?.(inode);
   const mapping = Inode.mapping.get(inode);
@@ -237,6 +239,11 @@ export function insertInode(inode: I): I {
   if (other === 0) return inode;
   iput(inode);
   return other;
+}
+
+/** Makes the inode unfindable: what has its number now is another file. It lives on for who holds it. */
+export function removeInodeHash(inode: I): void {
+  if ((Inode.state.and(inode, ~I_HASHED) & I_HASHED) !== 0) unhash(inode);
 }
 
 function unhash(inode: I): void {

@@ -192,6 +192,8 @@ export interface FileSystemType {
   readonly name: string;
   /** Not backed by a device: shown as "nodev" in /proc/filesystems. */
   readonly nodev: boolean;
+  /** Only the machine's set-up may mount it: its source names something outside the machine. */
+  readonly hostOnly?: boolean;
   mount(source: string, flags: number, options: string): Ref<"superblock"> | number;
 }
 

@@ -45,7 +45,7 @@ export function vfsInit(): void {
 
 /** Mounts the root of the tree, and lets the booting thread look paths up. 0 or -errno. */
 export function mountRoot(type: string, source: string, flags = 0, options = ""): number {
-  const mount = kernMount(type, source, flags, options);
+  const mount = kernMount(type, source, flags, options === "" && type === "tmpfs" ? "mode=755" : options);
   if (mount < 0) return mount;
   setRootMount(mount as Ref<"mount">);
   const fs = fsCreate();
@@ -140,6 +140,19 @@ export function ensureMountpoint(path: string, directory = true): number {
   inodeUnlock(nd.inode);
   // Its count is never dropped: the place stays for as long as the machine runs.
   return dentry === 0 ? -EPERM : 0;
+}
+
+/** Mounts a host folder, or a single host file, at a guest path that is made if need be. 0 or -errno. */
+export function mountHost(host: string, guest: string, writable: boolean): number {
+  const flags = writable ? 0 : MS_RDONLY;
+  const mount = kernMount("hostfs", host, flags, "");
+  if (mount < 0) return mount;
+  const root = dentryInode(Mount.root.get(mount as Ref<"mount">)) as Ref<"inode">;
+  let error = ensureMountpoint(guest, inodeType(root) === S_IFDIR);
+  if (error === 0) error = pathLookup(AT_FDCWD, guest, LOOKUP_FOLLOW);
+  if (error === 0) error = attachMount(mount as Ref<"mount">, nd.mount, nd.dentry);
+  if (error < 0) mntPut(mount as Ref<"mount">);
+  return error;
 }
 
 const encoder = new TextEncoder();

@@ -1,0 +1,271 @@
+/**
+ * Contents of host files: read through the page cache that all CPUs share, written to the host at once with the cached
+ * pages kept true. Pages that a shared mapping made dirty are written back by msync, fsync and the last close.
+ */
+import fs from "node:fs";
+import { allocString, freeString, type Held, type Ref, stringBytes } from "../../../rcu/index.ts";
+import type { UserIo } from "../../mm/iov.ts";
+import { Mapping, MOPS, registerMappingOps } from "../../mm/mapping.ts";
+import { mappingInvalidate, mappingPage, mappingWriteback } from "../../mm/pagecache.ts";
+import { PAGE_SIZE, ram } from "../../mm/ram.ts";
+import { DT_BLK, DT_CHR, DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK, DT_UNKNOWN } from "../../uapi/dirent.ts";
+import { EACCES, ENOMEM, ESTALE } from "../../uapi/errno.ts";
+import { S_IFREG } from "../../uapi/stat.ts";
+import { dropSetId, writeLimit } from "../attr.ts";
+import { nameHash } from "../dcache.ts";
+import { File, FMODE_WRITE } from "../file.ts";
+import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "../inode.ts";
+import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
+import { emitDots, seekDirectory } from "../readdir.ts";
+import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
+import { hostCall, openHostFile } from "./host.ts";
+import { directoryPath, FD_READ, FD_WRITE, hostPath, sameFile, WROTE } from "./inode.ts";
+import { refreshHost } from "./inode-ops.ts";
+
+type I = Ref<"inode">;
+type F = Ref<"file">;
+
+/** The inode's host descriptor, opened when there is none yet; -errno. */
+function descriptor(inode: I, which: number, flags: number): number {
+  const open = Inode.priv.get(inode, which) - 1;
+  if (open >= 0) return open;
+  const path = hostPath(inode);
+  if (typeof path === "number") return path;
+  const fd = openHostFile(path, flags, (st) => sameFile(inode, st));
+  if (fd < 0) return fd;
+  if (Inode.priv.cas(inode, which, 0, fd + 1)) return fd;
+  fs.closeSync(fd);
+  return Inode.priv.load(inode, which) - 1;
+}
+export const writeDescriptor = (inode: I): number => descriptor(inode, FD_WRITE, fs.constants.O_RDWR);
+
+/** For reading; a descriptor for writing serves as well. */
+function readDescriptor(inode: I): number {
+  const write = Inode.priv.get(inode, FD_WRITE) - 1;
+  return write >= 0 ? write : descriptor(inode, FD_READ, fs.constants.O_RDONLY);
+}
+
+const hostOf = (mapping: Ref<"mapping">): I => Mapping.host.get(mapping) as I;
+
+function readPages(mapping: Ref<"mapping">, index: number, frame: number, count: number): number {
+  const inode = hostOf(mapping);
+  const length = count * PAGE_SIZE;
+  let filled = 0;
+  // What lies beyond the end needs no question to the host: writing a new file page by page asks nothing.
+  if (index * PAGE_SIZE < Inode.size.racy(inode)) {
+    const fd = readDescriptor(inode);
+    if (fd < 0) return fd;
+    while (filled < length) {
+      const got = hostCall(() =>
+        fs.readSync(fd, ram.u8, frame + filled, length - filled, index * PAGE_SIZE + filled),
+      );
+      if (got < 0) return got;
+      if (got === 0) break;
+      filled += got;
+    }
+  }
+  ram.u8.fill(0, frame + filled, frame + length);
+  return count;
+}
+
+registerMappingOps(MOPS.HOSTFS, {
+  readPage(mapping, index, frame) {
+    const result = readPages(mapping, index, frame, 1);
+    return result < 0 ? result : 0;
+  },
+  readPages,
+  writePage(mapping, index, frame) {
+    const inode = hostOf(mapping);
+    const length = Math.min(PAGE_SIZE, Inode.size.racy(inode) - index * PAGE_SIZE);
+    if (length <= 0) return 0;
+    const fd = writeDescriptor(inode);
+    if (fd < 0) return fd;
+    Inode.priv.set(inode, WROTE, 1);
+    return writeAll(fd, ram.u8, frame, length, index * PAGE_SIZE);
+  },
+  size: (mapping) => Inode.size.racy(hostOf(mapping)),
+});
+
+/** Writes all of it: 0 or -errno. */
+function writeAll(fd: number, bytes: Uint8Array, from: number, length: number, pos: number): number {
+  let done = 0;
+  while (done < length) {
+    const put = hostCall(() => fs.writeSync(fd, bytes, from + done, length - done, pos + done));
+    if (put < 0) return put;
+    done += put;
+  }
+  return 0;
+}
+
+function hostOpen(inode: I, file: F): number {
+  // Devices, FIFOs and sockets of the host stay closed, whatever their permissions.
+  if (inodeType(inode) !== S_IFREG) return -EACCES;
+  const fd = (File.mode.get(file) & FMODE_WRITE) !== 0 ? writeDescriptor(inode) : readDescriptor(inode);
+  if (fd === -ESTALE) Inode.checked.set(inode, 0);
+  return fd < 0 ? fd : 0;
+}
+
+function hostRead(file: F, io: UserIo, pos: number): number {
+  const inode = File.inode.get(file);
+  // Near the end: the host may have appended since.
+  if (pos + io.remaining > Inode.size.racy(inode)) refreshHost(inode);
+  return pageCacheRead(file, io, pos);
+}
+
+const BOUNCE_BYTES = 1 << 16;
+let bounce: Uint8Array | null = null;
+
+function hostWrite(file: F, io: UserIo, pos: number): number {
+  const inode = File.inode.get(file);
+  const fd = writeDescriptor(inode);
+  if (fd < 0) return fd;
+  bounce ??= new Uint8Array(BOUNCE_BYTES);
+  let done = 0;
+  let at = pos;
+  while (io.remaining > 0) {
+    // User memory is read before the lock is taken: it may be a mapping of this very file.
+    const got = io.copyFrom(bounce, 0, Math.min(BOUNCE_BYTES, io.remaining));
+    if (got < 0) return done > 0 ? done : got;
+    const held = inodeLock(inode);
+    if (done === 0) at = writePosition(held, file, pos);
+    const length = writeLimit(at, got);
+    const result = length < 0 ? length : writeLocked(held, inode, fd, bounce, length, at);
+    inodeUnlock(inode);
+    if (result < 0) return done > 0 ? done : result;
+    done += length;
+    at += length;
+    setWriteEnd(at);
+    if (length < got) break;
+  }
+  return done;
+}
+
+function writeLocked(
+  held: Held<"lock">,
+  inode: I,
+  fd: number,
+  bytes: Uint8Array,
+  length: number,
+  pos: number,
+): number {
+  const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
+  // The pages are there before the host is written: a read in progress cannot bring back what was there before.
+  const first = Math.floor(pos / PAGE_SIZE);
+  const last = Math.floor((pos + length - 1) / PAGE_SIZE);
+  let cached = true;
+  for (let index = first; index <= last && cached; index++) cached = mappingPage(mapping, index, true) >= 0;
+  Inode.priv.set(inode, WROTE, 1);
+  const error = writeAll(fd, bytes, 0, length, pos);
+  if (error < 0 || !cached) mappingInvalidate(mapping, first, last + 1);
+  else {
+    let done = 0;
+    while (done < length) {
+      const offset = (pos + done) % PAGE_SIZE;
+      const count = Math.min(PAGE_SIZE - offset, length - done);
+      const frame = mappingPage(mapping, Math.floor((pos + done) / PAGE_SIZE), true);
+      if (frame > 0) ram.u8.set(bytes.subarray(done, done + count), frame + offset);
+      done += count;
+    }
+  }
+  if (error < 0) return error;
+  if (pos + length > Inode.size.get(held, inode)) Inode.size.set(held, inode, pos + length);
+  dropSetId(inode);
+  inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
+  return length;
+}
+
+function hostSync(file: F, dataOnly: boolean): number {
+  const inode = File.inode.get(file);
+  const mapping = Inode.mapping.get(inode);
+  const error = mapping === 0 ? 0 : mappingWriteback(mapping);
+  const fd = Inode.priv.get(inode, FD_WRITE) - 1;
+  if (error < 0 || fd < 0) return error;
+  const result = hostCall(() => (dataOnly ? fs.fdatasyncSync(fd) : fs.fsyncSync(fd)));
+  return typeof result === "number" ? result : 0;
+}
+
+registerFileOps(FOPS.HOSTFS, {
+  seekable: true,
+  open: hostOpen,
+  read: hostRead,
+  write: hostWrite,
+  fsync: hostSync,
+  flush(file) {
+    const mapping = Inode.mapping.get(File.inode.get(file));
+    return mapping === 0 || Mapping.nrDirty.load(mapping) === 0 ? 0 : mappingWriteback(mapping);
+  },
+});
+
+// Directories: the listing is taken when reading starts and kept with the open file, so positions stay true.
+
+const typeOf = (entry: fs.Dirent<Buffer>): number =>
+  entry.isFile()
+    ? DT_REG
+    : entry.isDirectory()
+      ? DT_DIR
+      : entry.isSymbolicLink()
+        ? DT_LNK
+        : entry.isFIFO()
+          ? DT_FIFO
+          : entry.isSocket()
+            ? DT_SOCK
+            : entry.isCharacterDevice()
+              ? DT_CHR
+              : entry.isBlockDevice()
+                ? DT_BLK
+                : DT_UNKNOWN;
+
+/** Listing as one string: type byte, length byte, name; again and again. */
+function takeListing(inode: I): Ref<"string"> | number {
+  const path = directoryPath(inode);
+  if (typeof path === "number") return path;
+  const entries = hostCall(() => fs.readdirSync(path, { withFileTypes: true, encoding: "buffer" }));
+  if (typeof entries === "number") return entries;
+  let total = 0;
+  for (const entry of entries) total += 2 + entry.name.length;
+  const bytes = new Uint8Array(total);
+  let at = 0;
+  for (const entry of entries) {
+    bytes[at] = typeOf(entry);
+    bytes[at + 1] = entry.name.length;
+    bytes.set(entry.name, at + 2);
+    at += 2 + entry.name.length;
+  }
+  const text = allocString(bytes);
+  return text === 0 ? -ENOMEM : text;
+}
+
+function dropListing(file: F): void {
+  const listing = File.priv.exchange(file, 0) as Ref<"string"> | 0;
+  if (listing !== 0) freeString(listing);
+}
+
+/** Called with the file's posLock held. */
+function iterateHost(file: F, pos: number, emit: DirEmit): number {
+  if (!emitDots(file, pos, emit)) return 0;
+  if (pos <= 2) dropListing(file);
+  if (File.priv.peek(file) === 0) {
+    const taken = takeListing(File.inode.get(file));
+    if (taken < 0) return taken;
+    File.priv.store(file, taken);
+  }
+  const bytes = stringBytes(File.priv.peek(file) as Ref<"string">);
+  // Positions are 2 + offset in the listing.
+  let at = Math.max(0, pos - 2);
+  while (at + 2 <= bytes.length) {
+    const end = at + 2 + bytes[at + 1]!;
+    const name = bytes.subarray(at + 2, end);
+    // The host says no inode number here; any but 0 does (readdir(3) skips 0).
+    if (!emit(name, (nameHash(name, 0, name.length) >>> 0) + 1, bytes[at]!, 2 + end)) break;
+    at = end;
+  }
+  return 0;
+}
+
+registerFileOps(FOPS.HOSTFS_DIR, {
+  seekable: true,
+  iterate: iterateHost,
+  lseek: seekDirectory,
+  fsync: () => 0,
+  release: dropListing,
+});
