@@ -1,18 +1,18 @@
 /**
  * The smallest kernel that can run fuzz programs on the engine. It is made to be unpleasant: several processes take turns, some
- * system calls go the slow way, needResched is set in the middle of things, TLBs are flushed.
+ * system calls go the slow way, needResched is set in the middle of things, TLBs are flushed, register
+ * files move.
  */
 
 import {
   CPU_AREA_BYTES,
   CPU_NEED_RESCHED,
   EXIT,
-  USER_REGS,
   type UserMode,
   type UserModeHost,
 } from "../../kernel/usermode.ts";
 import { Random } from "./fpu-operands.ts";
-import { FRAMES, FuzzProcess, PAGE } from "./fuzz-process.ts";
+import { FRAMES, FuzzProcess, PAGE, REGS_BYTES } from "./fuzz-process.ts";
 
 const MAX_PROCESSES = 4;
 
@@ -38,7 +38,7 @@ export class FuzzHost implements UserModeHost {
 
   constructor() {
     this.#regs = this.cpuArea + CPU_AREA_BYTES;
-    this.#frames = this.#regs + PAGE;
+    this.#frames = this.#regs + 4 * PAGE;
     const pages = Math.ceil((this.#frames + MAX_PROCESSES * (FRAMES + 1) * PAGE) / 65536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.#view = new DataView(this.memory.buffer);
@@ -50,7 +50,7 @@ export class FuzzHost implements UserModeHost {
     this.#whim = new Random(seed);
     this.#processes = elfs.map((elf, n) => {
       const frames = this.#frames + n * (FRAMES + 1) * PAGE;
-      const regs = this.#regs + n * ((USER_REGS.BYTES + 63) & ~63);
+      const regs = this.#regs + n * 2 * REGS_BYTES;
       return new FuzzProcess(this.memory.buffer, regs, frames, elf, ++this.#space);
     });
     this.#switchTo(this.#processes[0]!);
@@ -72,6 +72,7 @@ export class FuzzHost implements UserModeHost {
     const runnable = this.#processes.filter((process) => !process.done);
     if (this.#current.done || this.#whim.below(3) === 0) this.#switchTo(this.#whim.pick(runnable));
     const process = this.#current;
+    if (this.#whim.below(3) === 0) process.moveRegisters();
     const reason = this.#engine.enter(process.regs);
     switch (reason) {
       case EXIT.PREEMPTED:

@@ -8,6 +8,8 @@ export const PAGE = 4096;
 /** Frames that one process may use. */
 export const FRAMES = 128;
 
+export const REGS_BYTES: number = (USER_REGS.BYTES + 63) & ~63;
+
 const ENOSYS = 38;
 const EFAULT = 14;
 const SYS_WRITE = 64;
@@ -23,8 +25,8 @@ interface Segment {
 }
 
 export class FuzzProcess {
-  /** Byte address of the register file. */
-  readonly regs: number;
+  /** Byte address of the register file: it has two places, REGS_BYTES apart, and moves between them. */
+  regs: number;
   space: number;
   exited = false;
   /** Why it stopped, when it did not exit. */
@@ -33,6 +35,7 @@ export class FuzzProcess {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #frames: number;
+  readonly #firstRegs: number;
   readonly #pages = new Map<number, number>();
   readonly #segments: Segment[] = [];
   readonly #output: Uint8Array[] = [];
@@ -41,6 +44,7 @@ export class FuzzProcess {
   /** Maps `elf` on the FRAMES frames from `frames`. */
   constructor(memory: ArrayBufferLike, regs: number, frames: number, elf: Uint8Array, space: number) {
     this.regs = regs;
+    this.#firstRegs = regs;
     this.space = space;
     this.#frames = frames;
     this.#view = new DataView(memory);
@@ -56,6 +60,14 @@ export class FuzzProcess {
 
   set pc(value: number) {
     this.#view.setBigUint64(this.regs + USER_REGS.PC, BigInt(value), true);
+  }
+
+  /** Moves the registers to their other place, as if to another task's slot, and spoils where they were. */
+  moveRegisters(): void {
+    const from = this.regs;
+    this.regs = this.#firstRegs + (from === this.#firstRegs ? REGS_BYTES : 0);
+    this.#bytes.copyWithin(this.regs, from, from + USER_REGS.BYTES);
+    this.#bytes.fill(0xa5, from, from + USER_REGS.BYTES);
   }
 
   get done(): boolean {
