@@ -18,17 +18,20 @@ test.after.always("shut down", async () => {
 for (const cpus of CPUS) {
   for (const guest of cases) {
     const label = labelOf(guest);
-    test.serial(`${label} on ${cpus} CPU${cpus > 1 ? "s" : ""} prints and returns what Linux does`, async (t) => {
-      const [name, ...args] = guest.argv;
-      const run = await machines.get(cpus)!.run({
-        program: { kind: "host", path: fixture(name!), name: name! },
-        args,
-        env: guest.env ?? {},
-        stdin: guest.stdin ?? "",
-        capture: true,
-      });
-      t.deepEqual({ status: run.status, stdout: run.stdout, stderr: run.stderr }, expected[label]);
-    });
+    test.serial(
+      `${label} on ${cpus} CPU${cpus > 1 ? "s" : ""} prints and returns what Linux does`,
+      async (t) => {
+        const [name, ...args] = guest.argv;
+        const run = await machines.get(cpus)!.run({
+          program: { kind: "host", path: fixture(name!), name: name! },
+          args,
+          env: guest.env ?? {},
+          stdin: guest.stdin ?? "",
+          capture: true,
+        });
+        t.deepEqual({ status: run.status, stdout: run.stdout, stderr: run.stderr }, expected[label]);
+      },
+    );
   }
 }
 
@@ -38,7 +41,9 @@ test("the recorded answers are those of qemu-riscv64-static, where there is one"
     t.pass();
     return;
   }
-  for (const guest of cases.filter((one) => !one.byHand && one.argv[0] !== "spin" && one.argv[0] !== "signal")) {
+  for (const guest of cases.filter(
+    (one) => !one.byHand && one.argv[0] !== "spin" && one.argv[0] !== "signal",
+  )) {
     const [name, ...args] = guest.argv;
     const run = spawnSync("qemu-riscv64-static", [fixture(name!), ...args], {
       env: { ...guest.env },

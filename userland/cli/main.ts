@@ -13,7 +13,7 @@ function packageJson(): URL {
   return new URL(import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json", import.meta.url);
 }
 
-const run = defineCommand({
+const run = defineCommand<ArgsDef>({
   meta: {
     name: "run",
     description: "Boot a machine, run one program in it, and leave with its exit status",
@@ -55,12 +55,12 @@ const run = defineCommand({
   },
 });
 
-const sternix = defineCommand({
+const sternix = defineCommand<ArgsDef>({
   meta: { name: "sternix", version, description: "A Linux kernel for JavaScript" },
   subCommands: { run },
 });
 
-async function usage<T extends ArgsDef>(command: CommandDef<T>, parent?: CommandDef<T>): Promise<string> {
+async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
   const text = `${await renderUsage(command, parent)}\n`;
   return process.stdout.isTTY ? text : stripVTControlCharacters(text);
 }
@@ -71,7 +71,7 @@ async function main(words: readonly string[]): Promise<number> {
   switch (command) {
     case "run":
       if (rest[0] === "--help" || rest[0] === "-h") {
-        process.stdout.write(await usage<ArgsDef>(run, sternix));
+        process.stdout.write(await usage(run, sternix));
         return 0;
       }
       return (await import("./run.ts")).runProgram(parseRunOptions(rest));
@@ -82,7 +82,7 @@ async function main(words: readonly string[]): Promise<number> {
     case "--help":
     case "-h":
     case "help":
-      process.stdout.write(await usage<ArgsDef>(sternix));
+      process.stdout.write(await usage(sternix));
       return 0;
     case undefined:
       throw new Failure("no command given; see `sternix --help`");

@@ -1,0 +1,149 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+import { fixture } from "../guest/cases.ts";
+
+const main = fileURLToPath(new URL("../../userland/cli/main.ts", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "sternix-run-"));
+
+const sternix = (args: readonly string[], input = "") =>
+  spawnSync(process.execPath, [main, "run", ...args], {
+    encoding: "utf8",
+    input,
+    timeout: 60_000,
+    cwd: folder,
+  });
+
+test.serial("output, error output, input and the exit status pass through", (t) => {
+  const hello = sternix([fixture("hello")]);
+  t.deepEqual([hello.stdout, hello.stderr, hello.status], ["hello from riscv64\n", "", 0]);
+  const text = "line\n".repeat(50_000);
+  const echo = sternix([fixture("echo")], text);
+  t.is(echo.stdout, text);
+  t.deepEqual([echo.stderr, echo.status], ["copied\n", 0]);
+  t.is(sternix([fixture("exit"), "42"]).status, 42);
+});
+
+test.serial("a program killed by a signal ends with 128 and its number", (t) => {
+  t.is(sternix([fixture("fault"), "read"]).status, 139);
+  t.is(sternix([fixture("fault"), "illegal"]).status, 132);
+});
+
+test.serial("arguments, environment and working directory reach the program", (t) => {
+  mkdirSync(join(folder, "work"), { recursive: true });
+  const args = sternix(["--env", "GUEST=a b", fixture("args"), "--cpus", "9"]);
+  t.true(args.stdout.includes("argv[1]=--cpus\nargv[2]=9\n"));
+  t.true(args.stdout.includes("env GUEST=a b\n"));
+  const cwd = sternix(["--mount", `${folder}/work:/w/deep`, "--cwd", "/w/deep", fixture("file"), "cwd"]);
+  t.is(cwd.stdout, "/w/deep\n");
+});
+
+test.serial("a mount is read-only unless it is writable, and cannot be left", (t) => {
+  const inside = join(folder, "mounted");
+  mkdirSync(inside, { recursive: true });
+  writeFileSync(join(folder, "secret"), "secret");
+  writeFileSync(join(inside, "file"), "contents\n");
+  symlinkSync(join(folder, "secret"), join(inside, "absolute"));
+  symlinkSync("../secret", join(inside, "relative"));
+  const file = (mode: string, ...args: string[]) =>
+    sternix(["--mount", `${inside}:/m${mode}`, fixture("file"), ...args]).stdout;
+  t.is(file("", "read", "/m/file"), "contents\n");
+  t.is(file("", "write", "/m/file", "changed"), "-30\n");
+  t.is(file("", "unlink", "/m/file"), "-30\n");
+  t.is(file("", "read", "/m/absolute"), "-2\n");
+  t.is(file("", "read", "/m/relative"), "-2\n");
+  t.is(file("", "read", "/m/../m/../../secret"), "-2\n");
+  t.is(file(":rw", "write", "/m/new", "made inside"), "11\n");
+  t.is(readFileSync(join(inside, "new"), "utf8"), "made inside");
+});
+
+test.serial("with --root the program is a guest path, or a name in the guest's PATH", (t) => {
+  const root = join(folder, "root");
+  for (const name of ["bin", "dev", "proc", "tmp", "etc"]) mkdirSync(join(root, name), { recursive: true });
+  writeFileSync(join(root, "bin", "hi"), readFileSync(fixture("hello")));
+  chmodSync(join(root, "bin", "hi"), 0o755);
+  writeFileSync(join(root, "bin", "script"), "#!/bin/hi\n");
+  chmodSync(join(root, "bin", "script"), 0o755);
+  writeFileSync(join(root, "bin", "plain"), readFileSync(fixture("hello")), { mode: 0o644 });
+  const run = (program: string) => {
+    const { stdout, status } = sternix(["--root", root, program]);
+    return [stdout, status];
+  };
+  t.deepEqual(run("/bin/hi"), ["hello from riscv64\n", 0]);
+  t.deepEqual(run("hi"), ["hello from riscv64\n", 0]);
+  t.deepEqual(run("/bin/script"), ["hello from riscv64\n", 0]);
+  t.deepEqual(run("/bin/none"), ["", 127]);
+  t.deepEqual(run("none"), ["", 127]);
+  t.deepEqual(run("/bin/plain"), ["", 126]);
+});
+
+test.serial("a user's mistake is one line on standard error, without a stack", (t) => {
+  writeFileSync(join(folder, "words"), "just words", { mode: 0o755 });
+  for (const [args, status] of [
+    [["--frob", "x"], 125],
+    [["--mount", "/nowhere:/x", fixture("hello")], 125],
+    [["--memory", "1K", fixture("hello")], 125],
+    [["--cwd", "/nowhere", fixture("hello")], 125],
+    [["--strace=/nowhere/file", fixture("hello")], 125],
+    [["missing"], 127],
+    [["./words"], 126],
+    [[process.execPath], 126],
+    [["npm:../../etc/passwd"], 125],
+  ] as const) {
+    const run = sternix([...args]);
+    t.is(run.status, status, args.join(" "));
+    t.regex(run.stderr, /^sternix: [^\n]+\n$/, args.join(" "));
+    t.is(run.stdout, "");
+  }
+});
+
+test.serial("--strace prints system calls as strace does, to standard error or a file", (t) => {
+  const traced = sternix(["--strace", fixture("hello")]);
+  t.is(traced.stdout, "hello from riscv64\n");
+  t.regex(traced.stderr, /write\(1, "hello from riscv64\\n", 19\) += 19\n/);
+  t.regex(traced.stderr, /exit_group\(0\) += \?\n/);
+  t.regex(traced.stderr, /\+\+\+ exited with 0 \+\+\+\n$/);
+  const file = join(folder, "trace");
+  t.is(sternix([`--strace=${file}`, fixture("fault"), "read"]).stderr, "");
+  t.regex(readFileSync(file, "utf8"), /--- SIGSEGV \{.*si_addr=(0x0|NULL)\} ---\n[^]*killed by SIGSEGV/);
+});
+
+test.serial("--stats prints a table, and writes JSON with a version", (t) => {
+  t.regex(sternix(["--stats", fixture("fork")]).stderr, /^system calls: \d+\n[^]*clone[^]*grace periods/);
+  const file = join(folder, "stats.json");
+  sternix(["--cpus", "2", `--stats=${file}`, fixture("pipe")]);
+  const stats = JSON.parse(readFileSync(file, "utf8"));
+  t.is(stats.version, 1);
+  t.is(stats.cpus.length, 2);
+  t.true(stats.syscalls.pipe2 >= 4);
+  t.is(stats.syscalls.clone, 2);
+  t.true(stats.contextSwitches > 0);
+});
+
+const ended = (child: ChildProcess) =>
+  new Promise<number | null>((resolve) => child.on("exit", (status) => resolve(status)));
+const saying = (child: ChildProcess, text: string) =>
+  new Promise<void>((resolve) => {
+    let seen = "";
+    child.stdout!.on("data", (data) => {
+      seen += data;
+      if (seen.includes(text)) resolve();
+    });
+  });
+
+for (const [signal, status] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const) {
+  test.serial(`${signal} reaches a guest that only computes`, async (t) => {
+    const child = spawn(process.execPath, [main, "run", "--cpus", "1", fixture("spin")], { stdio: "pipe" });
+    const end = ended(child);
+    await saying(child, "spinning");
+    child.kill(signal);
+    t.is(await end, status);
+  });
+}
