@@ -108,11 +108,14 @@ test.serial("--strace prints system calls as strace does, to standard error or a
   t.regex(traced.stderr, /\+\+\+ exited with 0 \+\+\+\n$/);
   const file = join(folder, "trace");
   t.is(sternix([`--strace=${file}`, fixture("fault"), "read"]).stderr, "");
-  t.regex(readFileSync(file, "utf8"), /--- SIGSEGV \{.*si_addr=(0x0|NULL)\} ---\n[^]*killed by SIGSEGV/);
+  t.regex(readFileSync(file, "utf8"), /--- SIGSEGV \{.*si_addr=(0x0|NULL)\} ---\n[\s\S]*killed by SIGSEGV/);
 });
 
 test.serial("--stats prints a table, and writes JSON with a version", (t) => {
-  t.regex(sternix(["--stats", fixture("fork")]).stderr, /^system calls: \d+\n[^]*clone[^]*grace periods/);
+  t.regex(
+    sternix(["--stats", fixture("fork")]).stderr,
+    /^system calls: \d+\n[\s\S]*clone[\s\S]*grace periods/,
+  );
   const file = join(folder, "stats.json");
   sternix(["--cpus", "2", `--stats=${file}`, fixture("pipe")]);
   const stats = JSON.parse(readFileSync(file, "utf8"));

@@ -14,15 +14,17 @@ import {
   STREAM_PLAIN,
   STREAM_TTY,
 } from "../../kernel/drivers/console.ts";
+import { pathLookup } from "../../kernel/fs/namei.ts";
+import { mountHost } from "../../kernel/fs/vfs.ts";
 import { MachineError } from "../../kernel/machine/boot.ts";
 import { type Exit, Machine } from "../../kernel/machine/machine.ts";
-import { ERRNO } from "../../kernel/uapi/errno.ts";
+import { EEXIST, ERRNO } from "../../kernel/uapi/errno.ts";
+import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
 import { workerUrl } from "../worker-url.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { createReport, type Report } from "./report.ts";
 import type { Resolved } from "./resolve.ts";
 import { DEFAULT_MEMORY, type MountOption } from "./run-options.ts";
-import { Staging } from "./staging.ts";
 
 export interface BootOptions {
   readonly cpus?: number;
@@ -79,7 +81,8 @@ export async function bootGuest(options: BootOptions = {}): Promise<BootedGuest>
 
 export class BootedGuest {
   readonly #options: BootOptions;
-  readonly #staging: Staging;
+  /** Host programs that are mounted: host path to guest path. */
+  readonly #programs = new Map<string, string>();
   readonly #started = performance.now();
   #machine!: Machine;
   #output: [Uint8Array[], Uint8Array[]] = [[], []];
@@ -91,7 +94,6 @@ export class BootedGuest {
 
   constructor(options: BootOptions) {
     this.#options = options;
-    this.#staging = new Staging(options.root ? "/mnt" : "/usr/bin");
   }
 
   get machine(): Machine {
@@ -109,7 +111,7 @@ export class BootedGuest {
         cpus: this.#options.cpus ?? 2,
         memory: this.#options.memory ?? DEFAULT_MEMORY,
         root,
-        mounts: [{ host: this.#staging.folder, guest: this.#staging.guest }, ...mounts],
+        mounts,
         worker: workerUrl,
         ...(strace === undefined ? {} : { strace }),
         console: inherit
@@ -125,7 +127,6 @@ export class BootedGuest {
         onEvent: () => this.#onEvent(),
       });
     } catch (error) {
-      this.#staging.remove();
       if (error instanceof MachineError || error instanceof RangeError) throw new Failure(error.message);
       throw error;
     }
@@ -134,7 +135,7 @@ export class BootedGuest {
   /** Starts a program; returns at once. */
   start(run: GuestRun): { readonly pid: number; readonly exited: Promise<GuestResult> } {
     const { program, args = [], env = {}, cwd = "/" } = run;
-    const path = program.kind === "host" ? this.#staging.stage(program.path, program.name) : program.path;
+    const path = this.#guestPath(program, env.PATH ?? DEFAULT_ENV.PATH!);
     const name = program.kind === "host" ? program.name : program.path;
     this.#output = [[], []];
     if (this.#options.stdio !== "inherit") this.#feedAll(run.stdin ?? "");
@@ -146,6 +147,33 @@ export class BootedGuest {
       cwd,
     });
     return { pid: started.pid, exited: started.exited.then((exit) => this.#result(exit)) };
+  }
+
+  /** Where the guest finds the program; the host path of a module. */
+  #guestPath(program: Resolved, searchPath: string): string {
+    if (program.kind === "module") return program.path;
+    if (program.kind === "host") return this.#programs.get(program.path) ?? this.#mountProgram(program);
+    if (program.path.includes("/")) return program.path;
+    const candidates = searchPath.split(":").map((folder) => `${folder || "."}/${program.path}`);
+    const found = this.#machine.run(() => candidates.find((path) => pathLookup(AT_FDCWD, path) === 0));
+    if (found === undefined) {
+      throw new Failure(`${program.path}: there is no such program in the guest's PATH`, STATUS.NOT_FOUND);
+    }
+    return found;
+  }
+
+  /** Shows the guest this one file of the host, read-only, and nothing around it. */
+  #mountProgram(program: { readonly path: string; readonly name: string }): string {
+    for (let copy = 0; ; copy++) {
+      const guest = copy === 0 ? `/usr/bin/${program.name}` : `/usr/bin/${copy}/${program.name}`;
+      const error = this.#machine.run(() =>
+        pathLookup(AT_FDCWD, guest) === 0 ? -EEXIST : mountHost(program.path, guest, false),
+      );
+      if (error === -EEXIST) continue;
+      if (error < 0) throw loadFailure(program.path, -error);
+      this.#programs.set(program.path, guest);
+      return guest;
+    }
   }
 
   /** Runs a program to its end. One at a time: they share the console. */
@@ -178,7 +206,6 @@ export class BootedGuest {
   async shutdown(): Promise<Report> {
     const before = this.report();
     const engine = await this.#machine.shutdown();
-    this.#staging.remove();
     return { ...before, engine };
   }
 
