@@ -89,6 +89,8 @@ export abstract class Emitter {
   abstract fastRounding(): void;
   /** Function index of an imported stub. */
   abstract stub(name: StubName): number;
+  /** The kernel is about to be asked about a page: host addresses found before are not to be used any more. */
+  abstract mappingsMayChange(): void;
   /** Whether rs1 is sp, as far as is known. */
   abstract throughStack(): boolean;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
@@ -185,46 +187,56 @@ export abstract class Emitter {
   /**
    * Pushes the host address (i32) of the access at rs1 + imm (rs1 alone for amo), through the TLB; leaves with a fault when there
    * is none. For a store that crosses a page the slow path stores `value` itself and returns a place to be ignored.
+   * Returns the static offset that the access has to add.
    */
-  hostAddress(access: Access, log2: number, value?: () => void): void {
+  hostAddress(access: Access, log2: number, value?: () => void): number {
     const c = this.c;
     if (access === "amo") this.x("rs1");
     else this.effectiveAddress();
     c.set(VA);
     const checked = this.baseChecked("rs1");
-    const stack = this.throughStack();
-    const delta = stack ? STACK_DELTA : DELTA;
     const ok = c.block();
     const slow = c.block();
-    const other = c.block();
-    if (!checked) {
-      c.get(VA);
-      c.i64(32);
-      c.op(I64.SHR_U, I32.WRAP_I64);
-      c.unlikely();
-      c.brIf(slow);
-    }
+    if (!checked) this.checkUpperHalf(slow);
     c.get(VA);
     c.op(I32.WRAP_I64);
     c.tee(HOST);
     c.i32(10);
     c.op(I32.ROTR);
-    c.i32((TLB_INDEX | (((1 << log2) - 1) << 22)) | 0);
+    c.i32(TLB_INDEX | (((1 << log2) - 1) << 22) | 0);
     c.op(I32.AND);
+    this.addEntry(access !== "load", slow);
+    c.br(ok);
+    c.end(); // slow
+    this.slowAccess(access, log2, value);
+    c.end();
+    c.get(HOST);
+    return 0;
+  }
+
+  /** Branches when VA is not below 4 GiB. */
+  protected checkUpperHalf(slow: number): void {
+    const c = this.c;
+    c.get(VA);
+    c.i64(32);
+    c.op(I64.SHR_U, I32.WRAP_I64);
+    c.unlikely();
+    c.brIf(slow);
+  }
+
+  /** HOST += the TLB entry whose byte index is on the stack, predicted when that is right; branches when it is invalid. */
+  protected addEntry(write: boolean, slow: number): void {
+    const c = this.c;
+    const stack = this.throughStack();
+    const delta = stack ? STACK_DELTA : DELTA;
     c.get(AREA);
     c.op(I32.ADD);
-    c.memory(I32.LOAD, access === "load" ? TLB_LOAD : TLB_STORE);
+    c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
     c.tee(T0);
     c.get(delta);
     c.op(I32.NE);
     c.unlikely();
-    c.brIf(other);
-    c.get(HOST);
-    c.get(delta);
-    c.op(I32.ADD);
-    c.set(HOST);
-    c.br(ok);
-    c.end(); // other: another delta than predicted
+    c.if();
     c.get(T0);
     c.op(I32.EQZ);
     c.unlikely();
@@ -236,18 +248,28 @@ export abstract class Emitter {
     c.get(T0);
     c.op(I32.ADD);
     c.set(HOST);
-    c.br(ok);
-    c.end(); // slow
+    c.else();
+    c.get(HOST);
+    c.get(delta);
+    c.op(I32.ADD);
+    c.set(HOST);
+    c.end();
+  }
+
+  /** HOST = what the stub for this access at VA returns; leaves when it is a fault. */
+  protected slowAccess(access: Access, log2: number, value?: () => void): void {
+    const c = this.c;
+    this.mappingsMayChange();
     c.get(AREA);
     c.get(VA);
     if (access === "store") value!();
     c.i32(1 << log2);
     this.call(access === "load" ? "slowLoad" : access === "store" ? "slowStore" : "slowAmo");
     c.tee(HOST);
-    c.likely();
-    c.brIf(ok);
+    c.op(I32.EQZ);
+    c.unlikely();
+    c.if();
     this.fault();
     c.end();
-    c.get(HOST);
   }
 }

@@ -149,6 +149,8 @@ class InterpreterEmitter extends Emitter {
     return this.module.import(name, STUBS[name]);
   }
 
+  mappingsMayChange(): void {}
+
   throughStack(): boolean {
     return false;
   }

@@ -547,26 +547,24 @@ function access(
 const MEMORY: readonly Instruction[] = [
   access("flw", "I", 0x2007, "frd,imm(rs1)", (e) =>
     e.fd(() => {
-      e.hostAddress("load", 2);
-      e.c.memory(I32.LOAD);
+      e.c.memory(I32.LOAD, e.hostAddress("load", 2));
       e.box();
     }),
   ),
   access("fld", "I", 0x3007, "frd,imm(rs1)", (e) =>
     e.fd(() => {
-      e.hostAddress("load", 3);
-      e.c.memory(F64.LOAD);
+      e.c.memory(F64.LOAD, e.hostAddress("load", 3));
     }),
   ),
   access("fsw", "S", 0x2027, "frs2,imm(rs1)", (e) => {
-    e.hostAddress("store", 2, () => e.bits("rs2"));
+    const offset = e.hostAddress("store", 2, () => e.bits("rs2"));
     e.bits("rs2");
-    e.c.memory(I64.STORE32);
+    e.c.memory(I64.STORE32, offset);
   }),
   access("fsd", "S", 0x3027, "frs2,imm(rs1)", (e) => {
-    e.hostAddress("store", 3, () => e.bits("rs2"));
+    const offset = e.hostAddress("store", 3, () => e.bits("rs2"));
     e.f("rs2");
-    e.c.memory(F64.STORE);
+    e.c.memory(F64.STORE, offset);
   }),
 ];
 

@@ -18,17 +18,16 @@ function branch(name: string, funct3: number, compare: number): Instruction {
 function load(name: string, funct3: number, log2: number, opcode: number): Instruction {
   const emit = (e: Emitter) =>
     e.rd(() => {
-      e.hostAddress("load", log2);
-      e.c.memory(opcode);
+      e.c.memory(opcode, e.hostAddress("load", log2));
     });
   return instruction(name, MASK_FUNCT3, (funct3 << 12) | 0x03, "I", "rd,imm(rs1)", emit);
 }
 
 function store(name: string, funct3: number, log2: number, opcode: number): Instruction {
   const emit = (e: Emitter) => {
-    e.hostAddress("store", log2, () => e.x("rs2"));
+    const offset = e.hostAddress("store", log2, () => e.x("rs2"));
     e.x("rs2");
-    e.c.memory(opcode);
+    e.c.memory(opcode, offset);
   };
   return instruction(name, MASK_FUNCT3, (funct3 << 12) | 0x23, "S", "rs2,imm(rs1)", emit);
 }

@@ -1,17 +1,21 @@
 import { USER_REGS } from "../../../kernel/usermode.ts";
-import { CODE, Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "../emitter.ts";
+import { type Access, CODE, Emitter, FIRST_FREE_LOCAL, HOST, PC, REGS, type Source, VA } from "../emitter.ts";
 import { type Decoded, FIELDS, X } from "../isa/decode.ts";
+import { TLB_INDEX } from "../layout.ts";
 import { STUBS, type StubName } from "../stubs.ts";
 import { Code } from "../wasm/code.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
+import { GROUP_SLOTS, type Group } from "./groups.ts";
 import type { RegisterFlow, Registers } from "./registers.ts";
 
 /** How the function ends: RETURN with CODE, JUMP to CODE, or with the pc already STORED. */
 export const TAIL = FIRST_FREE_LOCAL;
 /** Block to run next, in a unit whose control flow is irreducible. */
 export const NODE = FIRST_FREE_LOCAL + 1;
-const FIRST_REGISTER = FIRST_FREE_LOCAL + 2;
+/** Host addresses of groups of accesses; 0 when not known. */
+const FIRST_GROUP = FIRST_FREE_LOCAL + 2;
+const FIRST_REGISTER = FIRST_GROUP + GROUP_SLOTS;
 
 /** Values of TAIL; 0 returns CODE. */
 export const JUMP = 1;
@@ -37,6 +41,8 @@ export class UnitEmitter extends Emitter {
   private readonly floats: number;
   /** Registers that were written since they were last stored. */
   dirty: Registers = { x: 0, f: 0 };
+  /** Groups of accesses in the block being translated. */
+  groups: ReadonlyMap<number, Group> = new Map();
   /** Base registers whose upper half was seen to be 0 since they were last written. */
   checked = new Set<number>();
   private readonly module: ModuleBuilder;
@@ -59,7 +65,7 @@ export class UnitEmitter extends Emitter {
   /** Declarations of the locals beyond the scratch ones. */
   locals(): [number, number][] {
     return [
-      [2, TYPE.I32],
+      [2 + GROUP_SLOTS, TYPE.I32],
       [this.integers, TYPE.I64],
       [this.floats, TYPE.F64],
     ];
@@ -209,6 +215,71 @@ export class UnitEmitter extends Emitter {
 
   stub(name: StubName): number {
     return this.module.import(name, STUBS[name]);
+  }
+
+  mappingsMayChange(): void {
+    for (const group of new Set(this.groups.values())) {
+      // Only between its first access and its last.
+      if (group.pcs[0]! > this.at || group.pcs[group.pcs.length - 1]! <= this.at) continue;
+      this.c.i32(0);
+      this.c.set(FIRST_GROUP + group.slot);
+    }
+  }
+
+  /** An access in a group: from the group's host address if there is one, else on its own through the stub. */
+  override hostAddress(access: Access, log2: number, value?: () => void): number {
+    const group = this.groups.get(this.at);
+    if (group === undefined) return super.hostAddress(access, log2, value);
+    const c = this.c;
+    const local = FIRST_GROUP + group.slot;
+    if (group.pcs[0] === this.at) this.openGroup(group, local);
+    const offset = this.decoded.imm - group.min;
+    c.get(local);
+    c.tee(HOST);
+    c.op(I32.EQZ);
+    c.unlikely();
+    c.if();
+    this.effectiveAddress();
+    c.set(VA);
+    this.slowAccess(access, log2, value);
+    c.get(HOST);
+    c.i32(offset);
+    c.op(I32.SUB);
+    c.set(HOST);
+    c.end();
+    c.get(HOST);
+    return offset;
+  }
+
+  /** Looks the group's page up: it is one page, and alignment doesn't matter then. */
+  private openGroup(group: Group, local: number): void {
+    const c = this.c;
+    c.i32(0);
+    c.set(local);
+    const skip = c.block();
+    this.x("rs1");
+    c.i64(group.min);
+    c.op(I64.ADD);
+    c.set(VA);
+    this.checkUpperHalf(skip);
+    c.get(VA);
+    c.op(I32.WRAP_I64);
+    c.tee(HOST);
+    c.i32(4095);
+    c.op(I32.AND);
+    c.i32(4096 - group.span);
+    c.op(I32.GT_U);
+    c.unlikely();
+    c.brIf(skip);
+    c.get(HOST);
+    c.i32(10);
+    c.op(I32.SHR_U);
+    c.i32(TLB_INDEX);
+    c.op(I32.AND);
+    this.addEntry(group.write, skip);
+    c.get(HOST);
+    c.set(local);
+    c.end();
   }
 
   throughStack(): boolean {

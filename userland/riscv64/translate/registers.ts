@@ -35,7 +35,10 @@ function effectOf({ decoded }: Located): Effect {
   const row = INSTRUCTIONS[decoded.index]!;
   const one = (file: number, n: number): Registers =>
     file === X ? { x: n === 0 ? 0 : 1 << n, f: 0 } : file === F ? { x: 0, f: 1 << n } : NOTHING;
-  const uses = or(one(fields.rs1, decoded.rs1), or(one(fields.rs2, decoded.rs2), one(fields.rs3, decoded.rs3)));
+  const uses = or(
+    one(fields.rs1, decoded.rs1),
+    or(one(fields.rs2, decoded.rs2), one(fields.rs3, decoded.rs3)),
+  );
   const defines = one(fields.rd, decoded.rd);
   const jumps = row.flow === "jal" || row.flow === "jalr";
   if (jumps && isCall(decoded)) return { uses, defines, kind: "call", exits: "after" };
@@ -107,7 +110,12 @@ export class RegisterFlow {
   /** How many registers of the chain an exit with these dirty ones has to store. */
   level(dirty: Registers): number {
     let level = this.chain.length;
-    while (level > 0 && (this.chain[level - 1]!.x & dirty.x) === 0 && (this.chain[level - 1]!.f & dirty.f) === 0) level--;
+    while (
+      level > 0 &&
+      (this.chain[level - 1]!.x & dirty.x) === 0 &&
+      (this.chain[level - 1]!.f & dirty.f) === 0
+    )
+      level--;
     return level;
   }
 
@@ -185,4 +193,3 @@ export class RegisterFlow {
 function dirtyAfter(dirty: Registers, { kind, defines }: Effect): Registers {
   return kind === "plain" ? or(dirty, defines) : NOTHING;
 }
-

@@ -8,6 +8,7 @@ import { CTL, I32, I64 } from "../wasm/opcodes.ts";
 import { type Block, discover, type Fetch, isCall, type Located } from "./discover.ts";
 import { JUMP, NODE, STORED, TAIL, UnitEmitter } from "./emitter.ts";
 import { buildGraph, type Graph } from "./graph.ts";
+import { findGroups } from "./groups.ts";
 import { RegisterFlow } from "./registers.ts";
 
 /** A translated function-like region. */
@@ -196,6 +197,7 @@ class UnitWriter {
     const { e } = this;
     const { instructions, end } = this.graph.order[node]!;
     e.dirty = this.flow.dirtyAt(node);
+    e.groups = findGroups(instructions);
     for (const located of instructions) {
       this.instruction(located);
       e.dirty = this.flow.dirtyAfter(e.dirty, located);
