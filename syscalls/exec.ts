@@ -1,5 +1,5 @@
 /** execve(2), execveat(2). */
-import { execve as exec } from "../kernel/exec/execve.ts";
+import { execve as exec } from "../kernel/exec/exec.ts";
 import { copyFromUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
 import { NO_RETURN } from "../kernel/sched/block.ts";
 import { E2BIG, EFAULT, EINVAL, ENAMETOOLONG } from "../kernel/uapi/errno.ts";

@@ -31,7 +31,7 @@ import {
 import { resolvePage } from "./fault.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal } from "./frame.ts";
-import { MOPS, Mapping, mappingCreate, mappingPut } from "./mapping.ts";
+import { Mapping, MOPS, mappingCreate, mappingPut } from "./mapping.ts";
 import { MMAP_MIN_ADDR, Mm, TASK_SIZE } from "./mm.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { STACK_GUARD_PAGES } from "./stack.ts";

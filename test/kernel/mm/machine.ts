@@ -1,12 +1,12 @@
 /** A machine with memory and no CPUs: heap, globals, RAM and a task that is current, all on the test's thread. */
 import { bindGlobals, createGlobals } from "../../../kernel/global.ts";
-import type { Ref } from "../../../rcu/index.ts";
-import { alloc, Heap, rcuBarrier } from "../../../rcu/index.ts";
 import { freeFrames } from "../../../kernel/mm/frame.ts";
 import { createRam } from "../../../kernel/mm/ram.ts";
 import { mmInit } from "../../../kernel/mm/shmem.ts";
 import { setCurrent } from "../../../kernel/sched/current.ts";
 import { Task } from "../../../kernel/task/task.ts";
+import type { Ref } from "../../../rcu/index.ts";
+import { alloc, Heap, rcuBarrier } from "../../../rcu/index.ts";
 
 export interface TestMachine {
   readonly heap: Heap;

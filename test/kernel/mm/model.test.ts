@@ -1,15 +1,18 @@
 import test from "ava";
 import fc from "fast-check";
-import { frameTotal } from "../../../kernel/mm/frame.ts";
 import { FAULT_ACCERR, FAULT_MAPERR, resolvePage } from "../../../kernel/mm/fault.ts";
 import { mmFork } from "../../../kernel/mm/fork.ts";
+import { frameTotal } from "../../../kernel/mm/frame.ts";
 import { madvise } from "../../../kernel/mm/madvise.ts";
+import { Mapping } from "../../../kernel/mm/mapping.ts";
 import { Mm, mmCreate, mmPut } from "../../../kernel/mm/mm.ts";
 import { mmap, munmap } from "../../../kernel/mm/mmap.ts";
 import { mprotect } from "../../../kernel/mm/mprotect.ts";
 import { mremap } from "../../../kernel/mm/mremap.ts";
+import { PageNode } from "../../../kernel/mm/pagetree.ts";
+import { PageTable } from "../../../kernel/mm/pte.ts";
 import { PAGE_SIZE, ram } from "../../../kernel/mm/ram.ts";
-import { forEachVma, mayMerge, vmaSpec, type VmaSpec } from "../../../kernel/mm/vma.ts";
+import { forEachVma, mayMerge, Vma, type VmaSpec, vmaSpec } from "../../../kernel/mm/vma.ts";
 import { ENOMEM } from "../../../kernel/uapi/errno.ts";
 import {
   MADV_DONTNEED,
@@ -24,10 +27,6 @@ import {
 } from "../../../kernel/uapi/mman.ts";
 import { ACCESS } from "../../../kernel/usermode.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
-import { PageTable } from "../../../kernel/mm/pte.ts";
-import { Mapping } from "../../../kernel/mm/mapping.ts";
-import { PageNode } from "../../../kernel/mm/pagetree.ts";
-import { Vma } from "../../../kernel/mm/vma.ts";
 import { bootMemory, settledFrames } from "./machine.ts";
 
 const PAGES = 40;
@@ -64,15 +63,27 @@ const page = fc.nat(PAGES - 1);
 const count = fc.integer({ min: 1, max: 9 });
 const prot = fc.constantFrom(0, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE);
 const operation: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ op: fc.constant("mmap" as const), page, count, prot, shared: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constantFrom("munmap" as const, "dontneed" as const), page, count }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant("mmap" as const), page, count, prot, shared: fc.boolean() }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constantFrom("munmap" as const, "dontneed" as const), page, count }),
+  },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("mprotect" as const), page, count, prot }) },
   { weight: 6, arbitrary: fc.record({ op: fc.constant("write" as const), page, value: fc.integer() }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant("read" as const), page }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant("move" as const), page, count, to: page, newCount: count }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ op: fc.constant("move" as const), page, count, to: page, newCount: count }),
+  },
   {
     weight: 2,
-    arbitrary: fc.record({ op: fc.constantFrom("fork" as const, "exit" as const, "switch" as const), which: fc.nat(3) }),
+    arbitrary: fc.record({
+      op: fc.constantFrom("fork" as const, "exit" as const, "switch" as const),
+      which: fc.nat(3),
+    }),
   },
 );
 
@@ -99,7 +110,8 @@ function oneArea(space: Space, from: number, n: number): boolean {
   for (let p = from; p < from + n; p++) {
     const other = space.get(p)!;
     if (other.prot !== first.prot || other.shared !== first.shared) return false;
-    if (first.shared && (other.object !== first.object || other.index !== first.index + (p - from))) return false;
+    if (first.shared && (other.object !== first.object || other.index !== first.index + (p - from)))
+      return false;
   }
   return true;
 }
@@ -180,7 +192,14 @@ function applyMove(step: Op & { op: "move" }, mm: Ref<"mm">, space: Space): stri
   const n = Math.min(step.count, PAGES - step.page);
   const m = Math.min(step.newCount, PAGES - step.to);
   if (step.to < step.page + n && step.page < step.to + m) return null;
-  const got = mremap(mm, at(step.page), n * PAGE_SIZE, m * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at(step.to));
+  const got = mremap(
+    mm,
+    at(step.page),
+    n * PAGE_SIZE,
+    m * PAGE_SIZE,
+    MREMAP_MAYMOVE | MREMAP_FIXED,
+    at(step.to),
+  );
   if (!oneArea(space, step.page, n)) return got < 0 ? null : "mremap moved what is not one area";
   if (got !== at(step.to)) return `mremap gave ${got}`;
   const pages = Array.from({ length: n }, (_, k) => space.get(step.page + k)!);
@@ -242,19 +261,22 @@ function run(steps: readonly Op[]): string | null {
 const tables = [Mm, Vma, PageTable, Mapping, PageNode] as const;
 const live = (): number[] => tables.map((type) => liveObjects(type));
 
-test.serial("mmap, munmap, mprotect, mremap, madvise, fork and accesses agree with a model, and leak nothing", (t) => {
-  bootMemory();
-  const frames = settledFrames();
-  const before = live();
-  fc.assert(
-    fc.property(fc.array(operation, { minLength: 1, maxLength: 80, size: "max" }), (steps) => {
-      const problem = run(steps);
-      if (problem !== null) throw new Error(problem);
-      return true;
-    }),
-    { numRuns: 400 },
-  );
-  t.is(settledFrames(), frames);
-  t.deepEqual(live(), before);
-  t.true(frames < frameTotal());
-});
+test.serial(
+  "mmap, munmap, mprotect, mremap, madvise, fork and accesses agree with a model, and leak nothing",
+  (t) => {
+    bootMemory();
+    const frames = settledFrames();
+    const before = live();
+    fc.assert(
+      fc.property(fc.array(operation, { minLength: 1, maxLength: 80, size: "max" }), (steps) => {
+        const problem = run(steps);
+        if (problem !== null) throw new Error(problem);
+        return true;
+      }),
+      { numRuns: 400 },
+    );
+    t.is(settledFrames(), frames);
+    t.deepEqual(live(), before);
+    t.true(frames < frameTotal());
+  },
+);

@@ -10,7 +10,7 @@ import { Inode } from "../fs/inode.ts";
 import { Mount } from "../fs/mount.ts";
 import { currentFs } from "../fs/namei.ts";
 import { kernelRead } from "../fs/read-write.ts";
-import { Mm, mmCreate, mmPut } from "../mm/mm.ts";
+import { DEFAULT_STACK_LIMIT, Mm, mmCreate, mmPut } from "../mm/mm.ts";
 import { ram } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
@@ -26,7 +26,7 @@ import { SIGKILL } from "../uapi/signal.ts";
 import { USER_REGS } from "../usermode.ts";
 import { BINPRM_BUF_SIZE, type Bprm, loadBinary, setExecReason } from "./binfmt.ts";
 import { openExec } from "./open.ts";
-import { checkArgs } from "./stack.ts";
+import { checkArgs, setupStack } from "./stack.ts";
 import "./script.ts";
 import "./load-elf.ts";
 
@@ -38,6 +38,7 @@ const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const S_IXGRP = 0o010;
 const AT_FDCWD = -100;
+const MAX_STACK_ROOM = 1 << 30;
 
 /**
  * Replaces the current task's program. `path` is resolved from `dirfd`; `flags` are those of execveat(2). 0 when
@@ -47,23 +48,20 @@ const AT_FDCWD = -100;
 export function execve(
   task: Ref<"task">,
   path: string | Uint8Array,
-  argv: readonly Uint8Array[],
-  envp: readonly Uint8Array[],
+  argv: readonly (string | Uint8Array)[],
+  envp: readonly (string | Uint8Array)[],
   dirfd = AT_FDCWD,
   flags = 0,
 ): number {
   setExecReason("");
-  const name = typeof path === "string" ? new TextEncoder().encode(path) : path;
-  const stackLimit = rlimit(task, RLIMIT_STACK);
-  const tooBig = checkArgs(argv, envp, stackLimit);
-  if (tooBig < 0) return tooBig;
-  const mm = mmCreate();
-  if (mm === 0) return -ENOMEM;
-  Mm.stackLimit.set(mm, stackLimit);
-  if (stackLimit > 16 << 20) Mm.mmapBase.set(mm, Mm.mmapBase.get(mm) - Math.min(stackLimit, 1 << 30));
+  const name = bytesOf(path);
+  const args = argv.map(bytesOf);
+  const env = envp.map(bytesOf);
+  const mm = newMm(task, args, env);
+  if (mm < 0) return mm;
   const file = openExec(dirfd, name, flags);
   if (file < 0) {
-    mmPut(mm);
+    mmPut(mm as Ref<"mm">);
     return file;
   }
   const bprm: Bprm = {
@@ -72,10 +70,10 @@ export function execve(
     path: execName(dirfd, name, file as Ref<"file">),
     header: new Uint8Array(0),
     // A program without arguments still gets its name (as Linux does since 5.18).
-    argv: argv.length === 0 ? [new Uint8Array(0)] : [...argv],
-    envp: [...envp],
+    argv: args.length === 0 ? [new Uint8Array(0)] : args,
+    envp: env,
     depth: 0,
-    mm,
+    mm: mm as Ref<"mm">,
     entry: 0,
     sp: 0,
     interpreter: null,
@@ -84,11 +82,69 @@ export function execve(
   if (result === 0) result = deThread(task);
   if (result !== 0) {
     fput(bprm.file);
-    mmPut(mm);
+    mmPut(bprm.mm);
     return result;
   }
-  Mm.exe.init(mm, bprm.file); // The file's count goes with it.
-  return begin(bprm, name);
+  Mm.exe.init(bprm.mm, bprm.file); // The file's count goes with it.
+  begin(task, bprm.mm, name, bprm.entry, bprm.sp);
+  setUserIds(bprm);
+  Task.kind.set(task, KIND_RISCV64);
+  return 0;
+}
+
+/** Where the engine of TypeScript programs finds a task that has not run yet. */
+const PROGRAM_START = 0x1000;
+
+/**
+ * Makes the task a TypeScript program: an address space with nothing but a stack, on which AT_EXECFN is the *host* path of the
+ * module. Its kind and the first steps are the program engine's. 0 or -errno.
+ */
+export function execProgram(
+  task: Ref<"task">,
+  path: string,
+  argv: readonly string[],
+  envp: readonly string[],
+): number {
+  const name = bytesOf(path);
+  const args = argv.map(bytesOf);
+  const env = envp.map(bytesOf);
+  const mm = newMm(task, args, env);
+  if (mm < 0) return mm;
+  const sp = setupStack(mm as Ref<"mm">, {
+    argv: args,
+    envp: env,
+    execfn: name,
+    executable: false,
+    auxv: [],
+  });
+  if (sp < 0) {
+    mmPut(mm as Ref<"mm">);
+    return sp;
+  }
+  begin(task, mm as Ref<"mm">, name, PROGRAM_START, sp);
+  return 0;
+}
+
+const encoder = new TextEncoder();
+const bytesOf = (text: string | Uint8Array): Uint8Array =>
+  typeof text === "string" ? encoder.encode(text) : text;
+
+/** An empty address space for a program with these arguments, or -E2BIG, -ENOMEM. */
+function newMm(
+  task: Ref<"task">,
+  argv: readonly Uint8Array[],
+  envp: readonly Uint8Array[],
+): Ref<"mm"> | number {
+  const stackLimit = rlimit(task, RLIMIT_STACK);
+  const tooBig = checkArgs(argv, envp, stackLimit);
+  if (tooBig < 0) return tooBig;
+  const mm = mmCreate();
+  if (mm === 0) return -ENOMEM;
+  Mm.stackLimit.set(mm, stackLimit);
+  // A larger stack gets its room below; an unlimited one shares the space with mmap.
+  const room = Math.min(stackLimit, MAX_STACK_ROOM);
+  if (room > DEFAULT_STACK_LIMIT) Mm.mmapBase.set(mm, Mm.mmapBase.get(mm) - room);
+  return mm;
 }
 
 /** What the program is called when it was named by a descriptor: its path, as Linux's /dev/fd/N would lead to it. */
@@ -130,24 +186,20 @@ function load(bprm: Bprm): number {
 }
 
 /** Past the point of no return: the task becomes the new program. */
-function begin(bprm: Bprm, name: Uint8Array): number {
-  const { task, mm } = bprm;
+function begin(task: Ref<"task">, mm: Ref<"mm">, name: Uint8Array, entry: number, sp: number): void {
   const old = Task.mm.access(task);
   if (old !== 0) leaveOldProgram(task);
   Task.mm.assign(OWNER, task, mm);
-  Task.kind.set(task, KIND_RISCV64);
   activateMm(mm);
   if (old !== 0) mmPut(old);
   ownFiles(task);
   // No error can be returned any more: what cannot be completed is killed.
   if (beginNewProgram(task, name.subarray(name.lastIndexOf(0x2f) + 1)) < 0) sendSignal(task, SIGKILL);
-  setUserIds(bprm);
   const regs = Task.regs.get(task);
   ram.u8.fill(0, regs, regs + USER_REGS.BYTES);
   ram.i32[(regs + USER_REGS.RESERVATION) >>> 2] = -1;
-  ram.u32[(regs + USER_REGS.PC) >>> 2] = bprm.entry;
-  ram.u32[(regs + USER_REGS.X + 2 * 8) >>> 2] = bprm.sp;
-  return 0;
+  ram.u32[(regs + USER_REGS.PC) >>> 2] = entry;
+  ram.u32[(regs + USER_REGS.X + 2 * 8) >>> 2] = sp;
 }
 
 /** A descriptor table of its own, without what is marked close-on-exec. */
