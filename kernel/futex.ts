@@ -177,7 +177,12 @@ export function futexWait(
 }
 
 /** The call runs again: woken, timed out, or disturbed by something else. */
-function continueWait(task: Ref<"task">, waiter: Ref<"futex_waiter">, deadline: number, block: number): number {
+function continueWait(
+  task: Ref<"task">,
+  waiter: Ref<"futex_waiter">,
+  deadline: number,
+  block: number,
+): number {
   if (FutexWaiter.woken.load(waiter) === 0) {
     if (deadline > nowNs()) {
       blockUntil(deadline);
@@ -213,7 +218,13 @@ export function abandonFutex(task: Ref<"task">): boolean {
 }
 
 /** Wakes up to `count` waiters of the key whose bitset meets `bitset`. The bucket's lock is held. */
-function wakeLocked(held: Held<"lock">, bucket: Ref<"futex_bucket">, key: Key, count: number, bitset: number): number {
+function wakeLocked(
+  held: Held<"lock">,
+  bucket: Ref<"futex_bucket">,
+  key: Key,
+  count: number,
+  bitset: number,
+): number {
   const head = FutexBucket.waiters.at(bucket);
   let woken = 0;
   let next = 0;
@@ -344,7 +355,8 @@ export function futexWakeOp(
   const held = lockTwo(a, b);
   const old = applyOp(word, op);
   let woken = old === null ? 0 : wakeLocked(held, a, keyA, wake, FUTEX_BITSET_MATCH_ANY);
-  if (old !== null && compareOp(old, op)) woken += wakeLocked(held, b, keyB, wakeSecond, FUTEX_BITSET_MATCH_ANY);
+  if (old !== null && compareOp(old, op))
+    woken += wakeLocked(held, b, keyB, wakeSecond, FUTEX_BITSET_MATCH_ANY);
   unlockTwo(a, b);
   return old === null ? -EINVAL : woken;
 }

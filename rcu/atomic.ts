@@ -30,3 +30,16 @@ export const atomicWait = (
 ): "ok" | "not-equal" | "timed-out" => Atomics.wait(words, index, value, ms);
 export const atomicNotify = (words: SharedWords, index: number, count?: number): number =>
   Atomics.notify(words, index, count);
+/** The same for a thread that must not block (the host's event loop): `value` settles when woken or after `ms`. */
+export const atomicWaitAsync = (
+  words: SharedWords,
+  index: number,
+  value: number,
+  ms?: number,
+): { async: false; value: string } | { async: true; value: Promise<string> } =>
+  (Atomics.waitAsync as (...args: unknown[]) => { async: true; value: Promise<string> })(
+    words,
+    index,
+    value,
+    ms,
+  );

@@ -1,10 +1,11 @@
 /**
- * The piscina worker of one CPU: hands the user modes and the system-call table to the kernel's CPU loop. The kernel imports
- * neither; this is the one place where they meet.
+ * The worker entry of a CPU: hands the user modes and the system-call table to the kernel's CPU loop, which may not
+ * import them. piscina calls the default export with the boot message.
  */
 import { writeSync } from "node:fs";
 import { type CpuBoot, type CpuReport, runCpu } from "../kernel/machine/cpu-main.ts";
 import { setTracer } from "../kernel/syscall-entry.ts";
+import type { UserModeHost } from "../kernel/usermode.ts";
 import { createSyscallEntry } from "../syscalls/entry.ts";
 import { createStrace } from "../syscalls/strace.ts";
 import { syscalls } from "../syscalls/table.ts";
@@ -15,8 +16,8 @@ export default function cpuWorker(boot: CpuBoot): CpuReport {
   const tracer = boot.strace < 0 ? undefined : createStrace((text) => void writeSync(boot.strace, text));
   setTracer(tracer ?? null);
   return runCpu(boot, {
-    // Indexed by Task.kind.
-    createUserModes: (host) => [createRiscvEngine(host), createProgramMode(host)],
+    // In the order of Task.kind: KIND_RISCV64, KIND_PROGRAM.
+    createUserModes: (host: UserModeHost) => [createRiscvEngine(host), createProgramMode(host)],
     createSyscalls: (counts) => createSyscallEntry({ calls: syscalls, counts, tracer }),
   });
 }

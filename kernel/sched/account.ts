@@ -1,7 +1,7 @@
 /** Time that tasks run: measured when they come to a CPU and leave it. */
 import type { Ref } from "../../rcu/index.ts";
-import { nowNs } from "../time/clock.ts";
 import { Task } from "../task/task.ts";
+import { nowNs } from "../time/clock.ts";
 import { Cpu, cpuOf } from "./cpus.ts";
 import { thisCpu } from "./current.ts";
 

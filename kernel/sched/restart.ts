@@ -8,7 +8,7 @@ import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { defineTimer, newTimer, TIMER_WAKE_TASK, timerArm, timerCancel } from "../time/timer.ts";
 import { current } from "./current.ts";
-import { prepareToWait } from "./waitqueue.ts";
+import { markRestartState, prepareToWait } from "./waitqueue.ts";
 import { wakeTask } from "./wake.ts";
 
 defineTimer(TIMER_WAKE_TASK, (task) => {
@@ -25,6 +25,7 @@ export function restartDeadline(timeout: number): number {
   let deadline = Task.restartDeadline.get(task);
   if (deadline === 0) {
     deadline = nowNs() + timeout;
+    markRestartState();
     Task.restartDeadline.set(task, deadline);
   }
   return deadline;

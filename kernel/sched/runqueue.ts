@@ -5,7 +5,7 @@
  * `idle` and then looks at `queued` (idle.ts). Both are sequentially consistent, so one of them sees the other.
  */
 import { type Held, listAddTail, listDelInit, listFirst, listNext, type Ref } from "../../rcu/index.ts";
-import { Task, TASK_RUNNABLE, TASK_RUNNING } from "../task/task.ts";
+import { TASK_RUNNABLE, TASK_RUNNING, Task } from "../task/task.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, nrCpus, wakeCpu } from "./cpus.ts";
 import { thisCpu } from "./current.ts";
 

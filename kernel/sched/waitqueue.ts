@@ -73,6 +73,11 @@ export function defineWakeHook(id: number, hook: WakeHook): void {
 /** Set when the call in progress prepared to wait: the CPU loop must clean up even if it did not block. */
 export let waitPrepared = false;
 
+/** The call in progress keeps something for its next run: the CPU loop clears it when the call ends. */
+export function markRestartState(): void {
+  waitPrepared = true;
+}
+
 /** Current is about to wait for something that ends in wakeTask(current). Test the condition again afterwards. */
 export function prepareToWait(): void {
   waitPrepared = true;

@@ -1,13 +1,13 @@
 /** Waking a single task, and telling a running one that there is work for it. */
 import type { Ref } from "../../rcu/index.ts";
 import {
-  Task,
   TASK_NEW,
   TASK_RUNNABLE,
   TASK_RUNNING,
   TASK_SLEEPING,
   TASK_STOPPED,
   TASK_WAITING,
+  Task,
 } from "../task/task.ts";
 import { setNeedResched } from "./cpus.ts";
 import { enqueueTask } from "./runqueue.ts";

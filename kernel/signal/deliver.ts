@@ -3,21 +3,21 @@
  * register file complete.
  */
 import type { Held, Ref } from "../../rcu/index.ts";
-import { BLOCK } from "../sched/block.ts";
 import { accountSwitch } from "../sched/account.ts";
-import { finishWait } from "../sched/waitqueue.ts";
+import { BLOCK } from "../sched/block.ts";
 import { clearRestart } from "../sched/restart.ts";
+import { finishWait } from "../sched/waitqueue.ts";
 import { notifyTask } from "../sched/wake.ts";
 import { tracer } from "../syscall-entry.ts";
 import { isOrphaned } from "../task/jobs.ts";
 import {
-  Group,
   GROUP_EXEC,
   GROUP_EXITING,
   GROUP_STOP_REPORT,
   GROUP_STOPPED,
-  Task,
+  Group,
   TASK_STOPPED,
+  Task,
   WORK_RESTORE_MASK,
   WORK_SIGNAL,
 } from "../task/task.ts";
@@ -32,13 +32,13 @@ import {
   SIGSEGV,
   SIGSTOP,
 } from "../uapi/signal.ts";
-import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
 import { notifyStopOrContinue } from "./child.ts";
+import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
 import { setMask } from "./mask.ts";
 import { dequeueSignal, recalcPending, type SigInfo } from "./pending.ts";
 import { forceFault, forEachThread, killGroup } from "./send.ts";
 import { getAction, handlerOf, setAction, sighandOf } from "./sighand.ts";
-import { CORE_DUMPING, DEFAULT_IGNORED, sigBit, STOPPING } from "./sigset.ts";
+import { CORE_DUMPING, DEFAULT_IGNORED, STOPPING, sigBit } from "./sigset.ts";
 
 /** Nothing (more) to do: user mode may go on, or the interrupted call may run again. */
 export const DELIVER_DONE = 0;

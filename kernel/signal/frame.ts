@@ -3,8 +3,8 @@
  * where the mcontext is pc, x1..x31, then f0..f31 and fcsr (arch/riscv UAPI headers: sigcontext.h, ucontext.h).
  */
 import type { Ref } from "../../rcu/index.ts";
-import { ram } from "../mm/ram.ts";
 import { VDSO_BASE } from "../mm/mm.ts";
+import { ram } from "../mm/ram.ts";
 import { copyFromUser, copyToUser } from "../mm/uaccess.ts";
 import { Task } from "../task/task.ts";
 import { EFAULT } from "../uapi/errno.ts";

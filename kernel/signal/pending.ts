@@ -7,12 +7,12 @@ import {
   fixed,
   free,
   type Held,
+  type ListNode,
   listAddTail,
   listDelRcu,
   listFirst,
   listNext,
   listNode,
-  type ListNode,
   type Ref,
   struct,
   type Words,
@@ -47,7 +47,8 @@ export function infoFrom(signo: number, code: number, pid: number, uid: number):
   info[5] = uid;
   return info;
 }
-export const infoUser = (signo: number, pid: number, uid: number): SigInfo => infoFrom(signo, SI_USER, pid, uid);
+export const infoUser = (signo: number, pid: number, uid: number): SigInfo =>
+  infoFrom(signo, SI_USER, pid, uid);
 
 /** A fault at an address. */
 export function infoFault(signo: number, code: number, address: number): SigInfo {
@@ -75,7 +76,14 @@ export function infoChild(
 }
 
 /** A POSIX timer expired. */
-export function infoTimer(signo: number, code: number, id: number, overrun: number, low: number, high: number) {
+export function infoTimer(
+  signo: number,
+  code: number,
+  id: number,
+  overrun: number,
+  low: number,
+  high: number,
+) {
   const info = infoFrom(signo, code, id, overrun);
   info[6] = low;
   info[7] = high;
@@ -131,7 +139,8 @@ function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, si
     listDelRcu(held, node);
     free(Sigqueue, entry);
   }
-  if (!more) where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
+  if (!more)
+    where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
   return found ?? infoUser(signo, 0, 0);
 }
 

@@ -12,17 +12,17 @@ import { CAP_KILL, capable, credOf } from "../task/cred.ts";
 import { allGroups, findTask, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
 import {
   Cred,
-  Group,
   GROUP_CONT_REPORT,
   GROUP_EXEC,
   GROUP_EXITING,
-  GROUP_STOPPED,
   GROUP_STOP_REPORT,
+  GROUP_STOPPED,
   GROUP_ZOMBIE,
-  Task,
+  Group,
   TASK_DEAD,
   TASK_EXITING,
   TASK_ZOMBIE,
+  Task,
   WORK_SIGNAL,
 } from "../task/task.ts";
 import { EAGAIN, EPERM, ESRCH } from "../uapi/errno.ts";
@@ -40,7 +40,7 @@ import {
 import { notifyStopOrContinue } from "./child.ts";
 import { addPending, flushPending, infoFault, infoKernel, infoUser, type SigInfo } from "./pending.ts";
 import { actionFlags, handlerOf, isIgnored, setAction, sighandOf } from "./sighand.ts";
-import { CORE_DUMPING, DEFAULT_IGNORED, inSet, sigBit, STOPPING } from "./sigset.ts";
+import { CORE_DUMPING, DEFAULT_IGNORED, inSet, STOPPING, sigBit } from "./sigset.ts";
 
 const isDead = (task: Ref<"task">): boolean => {
   const state = Task.state.load(task);
@@ -50,7 +50,8 @@ const isDead = (task: Ref<"task">): boolean => {
 /** Calls `visit` with each thread of the group. Group.lock is held. */
 export function forEachThread(_held: Held, group: Ref<"group">, visit: (task: Ref<"task">) => void): void {
   const head = Group.threads.at(group);
-  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) visit(Task.threadNode.owner(node));
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node))
+    visit(Task.threadNode.owner(node));
 }
 
 /**
@@ -66,7 +67,13 @@ export function sendInfo(task: Ref<"task">, info: SigInfo, shared: boolean): num
   return result;
 }
 
-function sendLocked(held: Held, group: Ref<"group">, task: Ref<"task">, info: SigInfo, shared: boolean): number {
+function sendLocked(
+  held: Held,
+  group: Ref<"group">,
+  task: Ref<"task">,
+  info: SigInfo,
+  shared: boolean,
+): number {
   const signo = info[0]!;
   if ((Group.flags.load(group) & GROUP_ZOMBIE) !== 0) return 0;
   if (!shared && isDead(task)) return 0;
@@ -81,7 +88,12 @@ function sendLocked(held: Held, group: Ref<"group">, task: Ref<"task">, info: Si
   if (!added) return -EAGAIN;
   wakeUp(Group.signalWait.at(group), 0);
   const target = shared ? chooseThread(held, group, task, signo) : task;
-  if (signo === SIGKILL || (target !== 0 && isFatal(sighand, signo) && !inSet(Task.waitMask.get(target, 0), Task.waitMask.get(target, 1), signo))) {
+  if (
+    signo === SIGKILL ||
+    (target !== 0 &&
+      isFatal(sighand, signo) &&
+      !inSet(Task.waitMask.get(target, 0), Task.waitMask.get(target, 1), signo))
+  ) {
     // Nobody gets to handle it: the whole group dies now, each thread by a SIGKILL of its own.
     if ((Group.flags.load(group) & (GROUP_EXITING | GROUP_EXEC)) === 0) {
       Group.exitCode.store(group, signo);
@@ -124,7 +136,12 @@ const wants = (task: Ref<"task">, signo: number): boolean =>
   (!inSet(Task.blocked.get(task, 0), Task.blocked.get(task, 1), signo) ||
     inSet(Task.waitMask.get(task, 0), Task.waitMask.get(task, 1), signo));
 
-function chooseThread(held: Held, group: Ref<"group">, preferred: Ref<"task">, signo: number): Ref<"task"> | 0 {
+function chooseThread(
+  held: Held,
+  group: Ref<"group">,
+  preferred: Ref<"task">,
+  signo: number,
+): Ref<"task"> | 0 {
   if (wants(preferred, signo)) return preferred;
   let found: Ref<"task"> | 0 = 0;
   forEachThread(held, group, (thread) => {
@@ -187,7 +204,12 @@ export function forceInfo(task: Ref<"task">, info: SigInfo): void {
   const held = Group.lock.lock(group);
   const blocked = inSet(Task.blocked.get(task, 0), Task.blocked.get(task, 1), signo);
   if (blocked || isIgnored(sighand, signo)) {
-    setAction(sighand, signo, { handler: SIG_DFL, flags: actionFlags(sighand, signo), maskLow: 0, maskHigh: 0 });
+    setAction(sighand, signo, {
+      handler: SIG_DFL,
+      flags: actionFlags(sighand, signo),
+      maskLow: 0,
+      maskHigh: 0,
+    });
     const word = signo <= 32 ? 0 : 1;
     Task.blocked.set(task, word, Task.blocked.get(task, word) & ~sigBit(signo));
   }

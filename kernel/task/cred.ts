@@ -38,7 +38,8 @@ export function newCred(uid: number, gid: number): Ref<"cred"> | 0 {
   for (const field of [Cred.uid, Cred.euid, Cred.suid, Cred.fsuid]) field.init(cred, uid);
   for (const field of [Cred.gid, Cred.egid, Cred.sgid, Cred.fsgid]) field.init(cred, gid);
   if (uid === 0) {
-    for (const set of [Cred.effective, Cred.permitted]) CAP_FULL.forEach((word, n) => set.set(cred, n, word));
+    for (const set of [Cred.effective, Cred.permitted])
+      for (const [n, word] of CAP_FULL.entries()) set.set(cred, n, word);
   }
   return cred;
 }

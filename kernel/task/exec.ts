@@ -14,7 +14,7 @@ import { SS_DISABLE } from "../uapi/signal.ts";
 import { credPut } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { detachPid, lockTaskList, replacePid, unlockTaskList } from "./pid.ts";
-import { Group, GROUP_EXEC, GROUP_EXITING, Task, TASK_FORKNOEXEC } from "./task.ts";
+import { GROUP_EXEC, GROUP_EXITING, Group, TASK_FORKNOEXEC, Task } from "./task.ts";
 
 /**
  * Makes the caller the only thread of its group, with the group's pid. 0 when it is; BLOCK_KILLABLE while others

@@ -2,7 +2,6 @@
  * The end of tasks and groups: what they hold is given back, children find a new parent, the parent is told.
  */
 import {
-  free,
   type Held,
   kfreeRcu,
   listAddTail,
@@ -13,17 +12,16 @@ import {
   rcuReadLock,
   rcuReadUnlock,
 } from "../../rcu/index.ts";
-import { fsPut } from "../fs/fsinfo.ts";
 import { filesPut } from "../fs/fdtable.ts";
+import { fsPut } from "../fs/fsinfo.ts";
 import { exitRobustList, futexWakeAddress } from "../futex.ts";
 import { spawnExited } from "../machine/spawn.ts";
 import { Mm, mmPut, mmRss } from "../mm/mm.ts";
 import { freeRegs } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import { accountSwitch } from "../sched/account.ts";
-import { destroyWaitQueue, wakeUp } from "../sched/waitqueue.ts";
 import { clearRestart } from "../sched/restart.ts";
-import { finishWait } from "../sched/waitqueue.ts";
+import { destroyWaitQueue, finishWait, wakeUp } from "../sched/waitqueue.ts";
 import { notifyTask } from "../sched/wake.ts";
 import { notifyExit, notifyStopOrContinue } from "../signal/child.ts";
 import { flushPending, hasPending } from "../signal/pending.ts";
@@ -34,12 +32,19 @@ import { freeGroupTimers } from "../time/itimer.ts";
 import { freeTimer } from "../time/timer.ts";
 import { SIGCHLD } from "../uapi/signal.ts";
 import { credPut } from "./cred.ts";
-import { exitSession } from "./session.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { hangUpOrphans, newlyOrphaned } from "./jobs.ts";
-import { detachPid, findTask, initGroup, lockTaskList, setFamily, type TaskListHeld, unlockTaskList } from "./pid.ts";
 import {
-  Group,
+  detachPid,
+  findTask,
+  initGroup,
+  lockTaskList,
+  setFamily,
+  type TaskListHeld,
+  unlockTaskList,
+} from "./pid.ts";
+import { exitSession } from "./session.ts";
+import {
   GROUP_DEAD,
   GROUP_EXEC,
   GROUP_EXITING,
@@ -47,10 +52,11 @@ import {
   GROUP_STOPPED,
   GROUP_SUBREAPER,
   GROUP_ZOMBIE,
-  Task,
+  Group,
   TASK_DEAD,
   TASK_EXITING,
   TASK_ZOMBIE,
+  Task,
   WORK_SIGNAL,
 } from "./task.ts";
 
@@ -201,8 +207,14 @@ function reparentChildren(list: TaskListHeld, group: Ref<"group">): void {
 export function reap(list: TaskListHeld, group: Ref<"group">): void {
   const leader = Group.leader.load(group);
   const parent = Group.parent.load(group) as Ref<"group">;
-  Group.childUtime.set(parent, Group.childUtime.get(parent) + Group.utime.get(group) + Group.childUtime.get(group));
-  Group.childStime.set(parent, Group.childStime.get(parent) + Group.stime.get(group) + Group.childStime.get(group));
+  Group.childUtime.set(
+    parent,
+    Group.childUtime.get(parent) + Group.utime.get(group) + Group.childUtime.get(group),
+  );
+  Group.childStime.set(
+    parent,
+    Group.childStime.get(parent) + Group.stime.get(group) + Group.childStime.get(group),
+  );
   if (Group.maxRss.get(group) > Group.maxRss.get(parent)) Group.maxRss.set(parent, Group.maxRss.get(group));
   listDelRcu(list, Group.sibling.at(group));
   listDelRcu(list, Group.allNode.at(group));

@@ -2,16 +2,17 @@
  * Making tasks: clone(2) and what the host spawns. A new task is complete before it is linked and published
  * under its pid, in one critical section of the task list lock.
  */
-import { alloc, free, kfreeRcu, listAddTail, type Ref } from "../../rcu/index.ts";
-import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
+import { alloc, free, listAddTail, type Ref } from "../../rcu/index.ts";
 import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
+import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
 import { mmFork } from "../mm/fork.ts";
 import { mmGet, mmPut } from "../mm/mm.ts";
 import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
 import { faultIn, putUser32 } from "../mm/uaccess.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
-import { prepareToWait, finishWait } from "../sched/waitqueue.ts";
+import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
+import { getPc, setPc, setReg } from "../signal/frame.ts";
 import { copySighand, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
 import { nowNs } from "../time/clock.ts";
 import { EAGAIN, EINVAL, ENOMEM } from "../uapi/errno.ts";
@@ -39,19 +40,26 @@ import {
 } from "../uapi/sched.ts";
 import { SS_DISABLE } from "../uapi/signal.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
-import { getPc, setPc, setReg } from "../signal/frame.ts";
 import { credGet, credOf, credPut } from "./cred.ts";
-import { allocPid, attachPid, lockTaskList, nrTasks, PID_MAX, setFamily, allGroups, unlockTaskList } from "./pid.ts";
+import {
+  allGroups,
+  allocPid,
+  attachPid,
+  lockTaskList,
+  nrTasks,
+  PID_MAX,
+  setFamily,
+  unlockTaskList,
+} from "./pid.ts";
 import { defaultLimits, rlimit } from "./rlimit.ts";
 import {
-  Group,
   GROUP_EXEC,
   GROUP_EXITING,
-  KIND_RISCV64,
-  Task,
+  Group,
   TASK_FORKNOEXEC,
   TASK_NEW,
   TASK_VFORK,
+  Task,
   WORK_CHILD_TID,
 } from "./task.ts";
 
@@ -302,7 +310,9 @@ function waitForVfork(parent: Ref<"task">): number {
     if (Task.vforkChild.load(parent) !== 0) return BLOCK_KILLABLE;
     finishWait(parent);
   }
-  return Task.restartWord.get(parent);
+  const pid = Task.restartWord.get(parent);
+  Task.restartWord.set(parent, 0);
+  return pid;
 }
 
 /** mm_release: the task leaves its address space (execve, exit): a parent that waits in vfork goes on. */

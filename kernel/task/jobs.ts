@@ -4,7 +4,7 @@ import { forEachGroup, sendPgrpSignal } from "../signal/send.ts";
 import { EACCES, EINVAL, EPERM, ESRCH } from "../uapi/errno.ts";
 import { SIGCONT, SIGHUP } from "../uapi/signal.ts";
 import { findTask, lockTaskList, setFamily, unlockTaskList } from "./pid.ts";
-import { Group, GROUP_STOPPED, GROUP_ZOMBIE, Task, TASK_FORKNOEXEC } from "./task.ts";
+import { GROUP_STOPPED, GROUP_ZOMBIE, Group, TASK_FORKNOEXEC, Task } from "./task.ts";
 
 /** setpgid(2). */
 export function setpgid(task: Ref<"task">, pid: number, pgid: number): number {
@@ -28,7 +28,8 @@ export function setpgid(task: Ref<"task">, pid: number, pgid: number): number {
     if (pgrp !== Group.tgid.get(group)) {
       let exists = false;
       forEachGroup((other) => {
-        if (Group.pgrp.load(other) === pgrp && Group.session.load(other) === Group.session.load(own)) exists = true;
+        if (Group.pgrp.load(other) === pgrp && Group.session.load(other) === Group.session.load(own))
+          exists = true;
       });
       if (!exists) return -EPERM;
     }

@@ -16,8 +16,8 @@ import {
   type Held,
   listNode,
   locked,
-  type Ref,
   type RcuScope,
+  type Ref,
   spinlock,
   struct,
 } from "../../rcu/index.ts";

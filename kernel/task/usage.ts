@@ -4,7 +4,7 @@ import { mmRss } from "../mm/mm.ts";
 import { accountTime } from "../sched/account.ts";
 import { current } from "../sched/current.ts";
 import { RUSAGE_BYTES } from "../uapi/resource.ts";
-import { Group, Task, TASK_DEAD, TASK_ZOMBIE } from "./task.ts";
+import { Group, TASK_DEAD, TASK_ZOMBIE, Task } from "./task.ts";
 
 /** Times in nanoseconds, sizes in KiB. */
 export interface Usage {
@@ -78,7 +78,8 @@ export function childrenUsage(group: Ref<"group">): Usage {
 export function encodeUsage(usage: Usage): Uint8Array {
   const bytes = new Uint8Array(RUSAGE_BYTES);
   const view = new DataView(bytes.buffer);
-  const put = (offset: number, value: number): void => view.setBigInt64(offset, BigInt(Math.floor(value)), true);
+  const put = (offset: number, value: number): void =>
+    view.setBigInt64(offset, BigInt(Math.floor(value)), true);
   put(0, usage.utime / 1e9);
   put(8, (usage.utime % 1e9) / 1000);
   put(16, usage.stime / 1e9);

@@ -18,16 +18,16 @@ import {
 } from "../uapi/wait.ts";
 import { reap } from "./exit.ts";
 import { lockTaskList, type TaskListHeld, unlockTaskList } from "./pid.ts";
-import { groupUsage, type Usage } from "./usage.ts";
 import {
   Cred,
-  Group,
   GROUP_CONT_REPORT,
   GROUP_STOP_REPORT,
   GROUP_STOPPED,
   GROUP_ZOMBIE,
+  Group,
   Task,
 } from "./task.ts";
+import { groupUsage, type Usage } from "./usage.ts";
 
 /** What was found: filled by doWait when it returns a pid. */
 export const waited = {

@@ -3,12 +3,12 @@
  * the process's time when its tasks pass a safe point.
  */
 import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
+import { sendGroupSignal } from "../signal/send.ts";
+import { GROUP_ZOMBIE, Group } from "../task/task.ts";
 import { groupUsage } from "../task/usage.ts";
-import { Group, GROUP_ZOMBIE } from "../task/task.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { SIGALRM, SIGPROF, SIGVTALRM } from "../uapi/signal.ts";
 import { ITIMER_PROF, ITIMER_REAL } from "../uapi/time.ts";
-import { sendGroupSignal } from "../signal/send.ts";
 import { nowNs } from "./clock.ts";
 import { freePosixTimers } from "./posix-timer.ts";
 import { defineTimer, freeTimer, newTimer, TIMER_ITIMER_REAL, timerArm, timerCancel } from "./timer.ts";

@@ -18,12 +18,20 @@ import {
 import { infoTimer } from "../signal/pending.ts";
 import { sendInfo } from "../signal/send.ts";
 import { findTask } from "../task/pid.ts";
-import { Group, GROUP_ZOMBIE, Task } from "../task/task.ts";
+import { GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
 import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
 import { SI_TIMER } from "../uapi/signal.ts";
 import { SIGEV_NONE, SIGEV_THREAD_ID } from "../uapi/time.ts";
 import { nowNs } from "./clock.ts";
-import { defineTimer, freeTimer, newTimer, TIMER_POSIX, timerArm, timerCancel, timerRemaining } from "./timer.ts";
+import {
+  defineTimer,
+  freeTimer,
+  newTimer,
+  TIMER_POSIX,
+  timerArm,
+  timerCancel,
+  timerRemaining,
+} from "./timer.ts";
 
 export const PosixTimer = struct("posix_timer", {
   id: fixed(),

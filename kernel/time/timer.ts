@@ -39,6 +39,8 @@ export const Timer = struct("timer", {
   // The queue's lock ("lock" of TimerQueue).
   /** Place in the heap plus one; 0 when not armed. */
   place: locked("lock"),
+  /** Being freed: cannot be armed any more, not even by its own function on another CPU. */
+  dead: locked("lock"),
   deadline: lockedWide("lock"),
 });
 
@@ -76,8 +78,12 @@ export function newTimer(fn: number, arg: number): Ref<"timer"> | 0 {
   return timer;
 }
 
-/** Disarms and frees. */
+/** Disarms for good, and frees. */
 export function freeTimer(timer: Ref<"timer">): void {
+  const q = queue.get();
+  const held = TimerQueue.lock.lock(q);
+  Timer.dead.set(held, timer, 1);
+  TimerQueue.lock.unlock(q);
   timerCancel(timer);
   kfreeRcu(Timer, timer);
 }
@@ -88,7 +94,9 @@ export function timerArm(timer: Ref<"timer">, deadline: number): number {
   const held = TimerQueue.lock.lock(q);
   let result = 0;
   if (Timer.place.get(held, timer) !== 0) remove(held, q, timer);
-  if (grow(held, q)) {
+  if (Timer.dead.get(held, timer) !== 0) {
+    // Its owner is gone.
+  } else if (grow(held, q)) {
     const count = TimerQueue.count.get(held, q) + 1;
     TimerQueue.count.set(held, q, count);
     Timer.deadline.set(held, timer, deadline);
@@ -189,7 +197,13 @@ function siftUp(held: Held<"lock">, heap: Ref<"array">, timer: Ref<"timer">, sta
   put(held, heap, timer, place);
 }
 
-function siftDown(held: Held<"lock">, heap: Ref<"array">, timer: Ref<"timer">, start: number, count: number): void {
+function siftDown(
+  held: Held<"lock">,
+  heap: Ref<"array">,
+  timer: Ref<"timer">,
+  start: number,
+  count: number,
+): void {
   const deadline = Timer.deadline.get(held, timer);
   let place = start;
   for (;;) {

@@ -1,0 +1,107 @@
+/** Bringing a machine up: every subsystem in order, one line each. Runs on the host thread, before any CPU. */
+import { Heap, type HeapHandle } from "../../rcu/index.ts";
+import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
+import { ensureMountpoint, mountFs, mountRoot, mountStandard, populateRoot, vfsInit } from "../fs/vfs.ts";
+import { futexInit } from "../futex.ts";
+import { bindGlobals, createGlobals } from "../global.ts";
+import { epollInit } from "../ipc/eventpoll.ts";
+import { klogInit } from "../klog.ts";
+import { createRam } from "../mm/ram.ts";
+import { mmInit } from "../mm/shmem.ts";
+import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
+import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { newSyscallCounts } from "../syscall-entry.ts";
+import { pidsInit } from "../task/pid.ts";
+import { utsInit } from "../task/uts.ts";
+import { clockInit } from "../time/clock.ts";
+import { timersInit } from "../time/timer.ts";
+import { MS_RDONLY } from "../uapi/mount.ts";
+import { initGroupInit } from "./init-group.ts";
+
+/** A host folder that the guest sees. */
+export interface MountOption {
+  readonly host: string;
+  /** Absolute guest path; made if it is not there. */
+  readonly guest: string;
+  readonly writable?: boolean;
+}
+
+export interface KernelOptions {
+  readonly cpus: number;
+  /** Bytes of guest memory. */
+  readonly memory: number;
+  /** Bytes of the kernel heap. Default: 1 GiB, of which only what is used takes memory. */
+  readonly heap?: number;
+  /** Debug heap: freed cells are poisoned and checked. */
+  readonly debug?: boolean;
+  /** Host folder that is the guest's `/`; null: an empty tmpfs with the usual folders. */
+  readonly root?: string | null;
+  /** Whether the guest may write to `root`. */
+  readonly rootWritable?: boolean;
+  readonly mounts?: readonly MountOption[];
+  readonly console: ConsoleOptions;
+}
+
+export interface Kernel {
+  readonly heap: Heap;
+  readonly handle: HeapHandle;
+  readonly memory: WebAssembly.Memory;
+  readonly globals: number;
+}
+
+/** A mistake in what the user asked for: one line, without a stack. */
+export class MachineError extends Error {
+  override name = "MachineError";
+}
+
+const DEFAULT_HEAP = 1024 ** 3;
+
+export function bootKernel(options: KernelOptions): Kernel {
+  const { cpus } = options;
+  if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
+    throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
+  const heap = Heap.create({ bytes: options.heap ?? DEFAULT_HEAP, debug: options.debug === true });
+  const globals = createGlobals();
+  if (globals === 0) throw new MachineError("the kernel heap is too small");
+  bindGlobals(globals);
+  setThisCpu(-1);
+  setCurrent(0);
+  const memory = createRam(options.memory, cpus); // page frames, register files
+  klogInit(); // kernel log
+  clockInit(); // real and monotonic time
+  timersInit(); // timer queue
+  cpusInit(cpus, newSyscallCounts); // run queues
+  pidsInit(); // pid table, task list
+  utsInit(); // host name
+  futexInit(); // futex buckets
+  mmInit(); // page cache, vdso page
+  vfsInit(); // inode, dentry and mount tables
+  epollInit(); // event polls
+  consoleCreate(options.console); // standard streams, terminal
+  initGroupInit(); // pid 1
+  mountAll(options); // root, devices, host folders
+  return { heap, handle: heap.handle(), memory, globals };
+}
+
+function mountAll(options: KernelOptions): void {
+  const root = options.root ?? null;
+  check(
+    root === null
+      ? mountRoot("tmpfs", "rootfs")
+      : mountRoot("hostfs", root, options.rootWritable === true ? 0 : MS_RDONLY),
+    `mount ${root ?? "tmpfs"} on /`,
+  );
+  if (root === null) check(populateRoot(), "populate /");
+  check(mountStandard(), "mount /dev");
+  check(ensureMountpoint("/proc"), "make /proc");
+  check(mountFs("proc", "proc", "/proc"), "mount /proc");
+  for (const mount of options.mounts ?? []) {
+    check(ensureMountpoint(mount.guest), `make ${mount.guest}`);
+    const flags = mount.writable === true ? 0 : MS_RDONLY;
+    check(mountFs("hostfs", mount.host, mount.guest, flags), `mount ${mount.host} on ${mount.guest}`);
+  }
+}
+
+function check(result: number, what: string): void {
+  if (result < 0) throw new MachineError(`cannot ${what}: errno ${-result}`);
+}

@@ -1,0 +1,77 @@
+/** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
+import {
+  atomicAdd,
+  atomicNotify,
+  Heap,
+  type HeapHandle,
+  type Ref,
+  setForceNotifier,
+} from "../../rcu/index.ts";
+import { bindGlobals } from "../global.ts";
+import { bindRam, ram } from "../mm/ram.ts";
+import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
+import { cpuLoop } from "../sched/cpu.ts";
+import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
+import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { createUserModeHost } from "../sched/usermode-host.ts";
+import type { SyscallEntry } from "../syscall-entry.ts";
+import type { UserMode, UserModeHost } from "../usermode.ts";
+import { CPUS_UP } from "./state.ts";
+
+/** The boot message. Everything in it can be posted to a worker. */
+export interface CpuBoot {
+  readonly cpu: number;
+  readonly heap: HeapHandle;
+  readonly memory: WebAssembly.Memory;
+  /** The table of kernel globals (kernel/global.ts). */
+  readonly globals: number;
+  /** Host descriptor that strace lines go to; -1: the machine is not traced. */
+  readonly strace: number;
+}
+
+/** What the worker entry hands to the kernel, which may not import it. */
+export interface CpuParts {
+  /** The user modes of this CPU, indexed by Task.kind. */
+  createUserModes(host: UserModeHost): readonly UserMode[];
+  /** The system-call table; `counts` are this CPU's counters. */
+  createSyscalls(counts: Ref<"syscall_counts">): SyscallEntry;
+}
+
+/** What a CPU leaves behind when the machine stops. */
+export interface CpuReport {
+  readonly cpu: number;
+  /** Counters of its engines. */
+  readonly engine: Record<string, number>;
+}
+
+/** Runs CPU `boot.cpu` until the machine stops. An exception that leaves here means that the CPU is lost. */
+export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
+  const heap = Heap.attach(boot.heap);
+  bindGlobals(boot.globals as Ref<"array">);
+  bindRam(boot.memory);
+  setThisCpu(boot.cpu);
+  setCurrent(0);
+  const cpu = cpuOf(boot.cpu);
+  Cpu.slot.store(cpu, heap.slot + 1);
+  setForceNotifier(kickSlot);
+  const syscalls = parts.createSyscalls(Cpu.counts.get(cpu));
+  const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));
+  tlbInit(boot.cpu, modes);
+  Cpu.state.store(cpu, CPU_ONLINE);
+  atomicAdd(ram.i32, CPUS_UP, 1);
+  atomicNotify(ram.i32, CPUS_UP);
+  cpuLoop(boot.cpu, modes, syscalls);
+  Cpu.state.store(cpu, CPU_OFFLINE);
+  tlbLazyEnter();
+  heap.detach();
+  const engine: Record<string, number> = {};
+  for (const mode of modes)
+    for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
+  return { cpu: boot.cpu, engine };
+}
+
+/** RCU wants a quiescent state of the thread in this heap slot. */
+function kickSlot(slot: number): void {
+  for (let number = 0; number < nrCpus(); number++)
+    if (Cpu.slot.load(cpuOf(number)) === slot + 1) kickCpu(number);
+}

@@ -1,0 +1,394 @@
+/**
+ * A machine, seen from the host: boots the kernel and its CPUs on piscina, starts programs, ticks, prints the kernel log,
+ * replaces CPUs that die, and takes everything down again.
+ */
+import { Piscina } from "piscina";
+import {
+  atomicLoad,
+  atomicStore,
+  atomicWaitAsync,
+  declaredStructs,
+  drainReleases,
+  type Heap,
+  liveObjects,
+  type RcuStats,
+  type Ref,
+  rcuIdleEnter,
+  rcuIdleExit,
+  rcuQuiescent,
+  rcuReadLock,
+  rcuReadUnlock,
+  rcuRunCallbacks,
+  rcuStats,
+} from "../../rcu/index.ts";
+import { bindGlobals } from "../global.ts";
+import { drainKlog } from "../klog.ts";
+import { bindRam, ram } from "../mm/ram.ts";
+import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
+import { infoKernel } from "../signal/pending.ts";
+import { forEachGroup, sendInfo } from "../signal/send.ts";
+import { sumSyscallCounts } from "../syscall-entry.ts";
+import { findTask, initGroup, lockTaskList, nrTasks, unlockTaskList } from "../task/pid.ts";
+import { Group } from "../task/task.ts";
+import { nowNs } from "../time/clock.ts";
+import { nextTimer } from "../time/timer.ts";
+import { SIGKILL } from "../uapi/signal.ts";
+import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
+import type { CpuBoot, CpuReport } from "./cpu-main.ts";
+import { buryCpu } from "./crash.ts";
+import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
+import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts";
+
+export interface MachineOptions extends KernelOptions {
+  /** The worker entry: a module whose default export takes a CpuBoot. */
+  readonly worker: URL;
+  /** Host descriptor for strace lines; absent: no tracing. */
+  readonly strace?: number;
+  /** Gets each line of the kernel log. */
+  readonly log?: (line: string) => void;
+  /** Called on every tick and event: the place to drain captured output or feed input. */
+  readonly onEvent?: () => void;
+}
+
+/** How a process ended. */
+export interface Exit {
+  /** Exit code; undefined when a signal killed it. */
+  readonly code?: number;
+  readonly signal?: number;
+  readonly coreDumped: boolean;
+  /** errno of loading the program, 0 when it was loaded. */
+  readonly error: number;
+  /** As wait4(2) reports it. */
+  readonly status: number;
+}
+
+export interface Process {
+  readonly pid: number;
+  readonly exited: Promise<Exit>;
+}
+
+export interface CpuStats {
+  readonly cpu: number;
+  readonly syscalls: number;
+  readonly contextSwitches: number;
+  readonly preemptions: number;
+  readonly steals: number;
+  readonly busyNs: number;
+  readonly idleNs: number;
+}
+
+export interface MachineStats {
+  /** Calls by number. */
+  readonly syscalls: readonly number[];
+  readonly cpus: readonly CpuStats[];
+  readonly rcu: RcuStats;
+  /** CPUs that died and were booted again. */
+  readonly crashes: number;
+}
+
+/** Milliseconds between ticks while some CPU is busy. */
+const TICK_MS = 4;
+/** Ticks without a busy CPU after which the tick stops. */
+const IDLE_TICKS = 8;
+const BOOT_TIMEOUT_MS = 60_000;
+
+export class Machine {
+  readonly #options: MachineOptions;
+  readonly #kernel: Kernel;
+  readonly #pool: Piscina;
+  readonly #reports: Promise<CpuReport | null>[] = [];
+  readonly #processes = new Map<number, { spawn: Ref<"spawn">; resolve: (exit: Exit) => void }>();
+  #tick: NodeJS.Timeout | null = null;
+  #idleTicks = 0;
+  #stopping = false;
+  #crashes = 0;
+  /** Depth of `#enter`. */
+  #inside = 0;
+
+  private constructor(options: MachineOptions, kernel: Kernel) {
+    this.#options = options;
+    this.#kernel = kernel;
+    this.#pool = new Piscina({
+      filename: options.worker.href,
+      minThreads: options.cpus,
+      maxThreads: options.cpus,
+      concurrentTasksPerWorker: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      atomics: "disabled",
+    });
+  }
+
+  /** Boots a machine. Throws MachineError, RamError or HeapError for options that cannot be had. */
+  static async boot(options: MachineOptions): Promise<Machine> {
+    const kernel = bootKernel(options);
+    const machine = new Machine(options, kernel);
+    rcuIdleEnter();
+    for (let cpu = 0; cpu < options.cpus; cpu++) machine.#bootCpu(cpu);
+    await machine.#cpusUp();
+    machine.#startTick();
+    void machine.#watchEvents();
+    return machine;
+  }
+
+  get heap(): Heap {
+    return this.#kernel.heap;
+  }
+
+  /** Starts a program. Its `error` tells when it could not be loaded. Throws MachineError when there is no room for it. */
+  spawn(request: SpawnRequest): Process {
+    if (this.#stopping) throw new MachineError("the machine is shutting down");
+    const started = this.#enter(() => startProcess(request));
+    if (typeof started === "number")
+      throw new MachineError(`cannot start ${request.path}: errno ${-started}`);
+    const { promise, resolve } = Promise.withResolvers<Exit>();
+    this.#processes.set(started.pid, { spawn: started.spawn, resolve });
+    this.#startTick();
+    return { pid: started.pid, exited: promise };
+  }
+
+  /** Sends a signal: pid > 0 a process, < -1 a process group. False when there is none. */
+  kill(pid: number, signo: number): boolean {
+    return this.#enter(() => sendFromHost(pid, signo));
+  }
+
+  /** Runs `work` on this thread as part of the machine: heap and RAM bound, read scopes allowed. Synchronous. */
+  run<T>(work: () => T): T {
+    return this.#enter(work);
+  }
+
+  stats(): MachineStats {
+    return this.#enter(() => {
+      const refs = [];
+      const cpus: CpuStats[] = [];
+      for (let number = 0; number < nrCpus(); number++) {
+        const cpu = cpuOf(number);
+        const counts = Cpu.counts.get(cpu);
+        refs.push(counts);
+        cpus.push({
+          cpu: number,
+          syscalls: sumSyscallCounts([counts]).reduce((sum, n) => sum + n, 0),
+          contextSwitches: Cpu.switches.get(cpu),
+          preemptions: Cpu.preemptions.get(cpu),
+          steals: Cpu.steals.get(cpu),
+          busyNs: Cpu.busyNs.get(cpu),
+          idleNs: Cpu.idleNs.get(cpu),
+        });
+      }
+      return { syscalls: sumSyscallCounts(refs), cpus, rcu: rcuStats(), crashes: this.#crashes };
+    });
+  }
+
+  /** Live objects of every struct type, by name: equal before and after what does not leak. */
+  liveObjects(): Record<string, number> {
+    return this.#enter(() => {
+      const counts: Record<string, number> = {};
+      for (const [name, type] of [...declaredStructs].sort(([a], [b]) => (a < b ? -1 : 1)))
+        counts[name] = liveObjects(type);
+      return counts;
+    });
+  }
+
+  /** Waits until all callbacks and delayed releases that are queued now have run, and CPUs are idle. */
+  async settle(): Promise<void> {
+    for (let quiet = 0; quiet < 3; ) {
+      this.#enter(() => {
+        for (let number = 0; number < nrCpus(); number++) kickCpu(number);
+        drainReleases(0);
+        rcuQuiescent();
+        rcuRunCallbacks();
+      });
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      const stats = this.#enter(() => rcuStats());
+      quiet = stats.callbacksPending === 0 && this.#allIdle() ? quiet + 1 : 0;
+    }
+  }
+
+  /** Kills what still runs, stops the CPUs and ends the workers. Resolves with what the engines counted. */
+  async shutdown(): Promise<Record<string, number>> {
+    if (!this.#stopping) {
+      this.#enter(killEverybody);
+      const deadline = Date.now() + 5000;
+      while (this.#enter(() => nrTasks()) > 1 && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      this.#onEvent();
+    }
+    this.#stopping = true;
+    this.#enter(() => {
+      stopMachine();
+      for (let number = 0; number < nrCpus(); number++) kickCpu(number);
+    });
+    const engine: Record<string, number> = {};
+    for (const report of await Promise.all(this.#reports))
+      for (const [name, count] of Object.entries(report?.engine ?? {}))
+        engine[name] = (engine[name] ?? 0) + count;
+    if (this.#tick !== null) clearInterval(this.#tick);
+    this.#tick = null;
+    await this.#pool.destroy();
+    this.#enter(() => this.#drainLog());
+    return engine;
+  }
+
+  #bootCpu(cpu: number): void {
+    const boot: CpuBoot = {
+      cpu,
+      heap: this.#kernel.handle,
+      memory: this.#kernel.memory,
+      globals: this.#kernel.globals,
+      strace: this.#options.strace ?? -1,
+    };
+    this.#reports[cpu] = this.#pool.run(boot).catch((error: unknown) => {
+      if (this.#stopping) return null;
+      this.#crashes++;
+      this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
+      this.#enter(() => buryCpu(this.#kernel.heap, cpu));
+      this.#bootCpu(cpu);
+      return this.#reports[cpu]!;
+    });
+  }
+
+  async #cpusUp(): Promise<void> {
+    const deadline = Date.now() + BOOT_TIMEOUT_MS;
+    for (;;) {
+      const up = atomicLoad(ram.i32, CPUS_UP);
+      if (up >= this.#options.cpus) return;
+      if (Date.now() > deadline) throw new MachineError(`only ${up} of ${this.#options.cpus} CPUs came up`);
+      const wait = atomicWaitAsync(ram.i32, CPUS_UP, up, 100);
+      if (wait.async) await wait.value;
+      this.#bind();
+    }
+  }
+
+  #bind(): void {
+    this.#kernel.heap.use();
+    bindGlobals(this.#kernel.globals as Ref<"array">);
+    if (ram.memory !== this.#kernel.memory) bindRam(this.#kernel.memory);
+  }
+
+  #enter<T>(work: () => T): T {
+    this.#bind();
+    if (this.#inside++ === 0) rcuIdleExit();
+    try {
+      return work();
+    } finally {
+      if (--this.#inside === 0) {
+        drainReleases(0);
+        rcuQuiescent();
+        rcuIdleEnter();
+      }
+    }
+  }
+
+  /** Sleeps on the machine's event word; every event may mean an ended process or a line in the log. */
+  async #watchEvents(): Promise<void> {
+    while (!this.#stopping) {
+      this.#bind();
+      const seen = atomicLoad(ram.i32, HOST_EVENT);
+      this.#onEvent();
+      const wait = atomicWaitAsync(ram.i32, HOST_EVENT, seen, 1000);
+      if (wait.async) await wait.value;
+    }
+  }
+
+  #onEvent(): void {
+    this.#bind();
+    this.#enter(() => {
+      this.#drainLog();
+      this.#reapProcesses();
+    });
+    if (atomicLoad(ram.i32, HOST_TICK_STOPPED) === 0 && this.#tick === null && !this.#stopping)
+      this.#startTick();
+    this.#options.onEvent?.();
+  }
+
+  #drainLog(): void {
+    for (const line of drainKlog()) this.#options.log?.(line.text);
+  }
+
+  #reapProcesses(): void {
+    for (const [pid, { spawn, resolve }] of this.#processes) {
+      if (Spawn.state.load(spawn) !== SPAWN_EXITED) continue;
+      this.#processes.delete(pid);
+      const status = Spawn.status.load(spawn);
+      const error = -Spawn.error.load(spawn);
+      freeRequest(spawn);
+      const signal = status & 0x7f;
+      const base = { coreDumped: (status & 0x80) !== 0, error, status };
+      resolve(signal === 0 ? { code: (status >> 8) & 0xff, ...base } : { signal, ...base });
+    }
+  }
+
+  #startTick(): void {
+    if (this.#tick !== null || this.#stopping) return;
+    this.#idleTicks = 0;
+    atomicStore(ram.i32, HOST_TICK_STOPPED, 0);
+    this.#tick = setInterval(() => this.#onTick(), TICK_MS);
+  }
+
+  /** Asks busy CPUs to pass a safe point: preemption, due timers, grace periods. */
+  #onTick(): void {
+    this.#bind();
+    const now = nowNs();
+    const due = nextTimer() <= now;
+    let busy = 0;
+    let waiting = false;
+    for (let number = 0; number < nrCpus(); number++) {
+      const cpu = cpuOf(number);
+      if (Cpu.state.load(cpu) !== CPU_ONLINE) continue;
+      if (Cpu.queued.load(cpu) !== 0) waiting = true;
+      if (Cpu.idle.load(cpu) === CPU_IDLE) continue;
+      busy++;
+      setNeedResched(number);
+    }
+    // Somebody waits behind a busy CPU while another one sleeps: let that one steal. A late timer: as well.
+    if ((waiting || due) && busy < nrCpus())
+      for (let number = 0; number < nrCpus(); number++) if (wakeCpu(cpuOf(number))) break;
+    this.#options.onEvent?.();
+    this.#idleTicks = busy === 0 ? this.#idleTicks + 1 : 0;
+    if (this.#idleTicks < IDLE_TICKS || this.#tick === null) return;
+    // Say that the tick stops, then look again: a CPU that leaves idle either sees it or is seen.
+    atomicStore(ram.i32, HOST_TICK_STOPPED, 1);
+    if (!this.#allIdle()) {
+      atomicStore(ram.i32, HOST_TICK_STOPPED, 0);
+      this.#idleTicks = 0;
+      return;
+    }
+    clearInterval(this.#tick);
+    this.#tick = null;
+  }
+
+  #allIdle(): boolean {
+    for (let number = 0; number < nrCpus(); number++) {
+      const cpu = cpuOf(number);
+      if (Cpu.idle.load(cpu) !== CPU_IDLE || Cpu.queued.load(cpu) !== 0) return false;
+    }
+    return true;
+  }
+}
+
+/** The host is nobody's process: it may signal everybody, with si_code SI_KERNEL. */
+function sendFromHost(pid: number, signo: number): boolean {
+  let sent = false;
+  if (pid > 0) {
+    const scope = rcuReadLock();
+    const task = findTask(scope, pid);
+    if (task !== 0) sent = sendInfo(task, infoKernel(signo), true) === 0;
+    rcuReadUnlock();
+    return sent;
+  }
+  lockTaskList();
+  forEachGroup((group) => {
+    if (group === initGroup() || Group.pgrp.load(group) !== -pid) return;
+    sendInfo(Group.leader.load(group), infoKernel(signo), true);
+    sent = true;
+  });
+  unlockTaskList();
+  return sent;
+}
+
+function killEverybody(): void {
+  lockTaskList();
+  forEachGroup((group) => {
+    if (group !== initGroup()) sendInfo(Group.leader.load(group), infoKernel(SIGKILL), true);
+  });
+  unlockTaskList();
+}

@@ -1,0 +1,236 @@
+/**
+ * The CPU loop: what a piscina worker runs from boot to shutdown, synchronously.
+ *
+ * Pick a task; run the call again that it was blocked in; deliver its signals; let user mode run until the kernel is
+ * needed; do what is needed; pass a safe point. A task leaves the CPU in one place each for blocking, preemption,
+ * stop and exit, and the CPU does not touch it afterwards: another one may run it already.
+ */
+import { locksHeld, type Ref, rcuReadLockHeld, rcuReadUnlock } from "../../rcu/index.ts";
+import { klog } from "../klog.ts";
+import { startSpawned } from "../machine/spawn.ts";
+import { machineStopping, notifyHost } from "../machine/state.ts";
+import { activateMm } from "../mm/tlb.ts";
+import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts";
+import { getPc, setPc } from "../signal/frame.ts";
+import { restoreMask } from "../signal/mask.ts";
+import { forceFault, killGroup } from "../signal/send.ts";
+import { sigBit } from "../signal/sigset.ts";
+import type { SyscallEntry } from "../syscall-entry.ts";
+import { commText } from "../task/exec.ts";
+import { doExit } from "../task/exit.ts";
+import { storeTid } from "../task/fork.ts";
+import {
+  GROUP_EXITING,
+  Group,
+  TASK_EXITING,
+  TASK_SLEEPING,
+  TASK_WAITING,
+  Task,
+  WORK_CHILD_TID,
+  WORK_RESTORE_MASK,
+  WORK_SIGNAL,
+  WORK_SPAWN,
+} from "../task/task.ts";
+import { nowNs } from "../time/clock.ts";
+import { checkCpuTimers } from "../time/itimer.ts";
+import { nextTimer, runTimers } from "../time/timer.ts";
+import { ILL_ILLOPC, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, TRAP_BRKPT } from "../uapi/signal.ts";
+import { EXIT, type UserMode } from "../usermode.ts";
+import { accountStart, accountSwitch } from "./account.ts";
+import { BLOCK, BLOCK_KILLABLE, EXIT_TASK, isBlock, NO_RETURN } from "./block.ts";
+import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
+import { setCurrent } from "./current.ts";
+import { idle } from "./idle.ts";
+import { clearRestart } from "./restart.ts";
+import { pickTask, requeueTask } from "./runqueue.ts";
+import { safePoint } from "./safe-point.ts";
+import { leftResult, storeResult } from "./usermode-host.ts";
+import { finishWait, waitPrepared } from "./waitqueue.ts";
+
+/** A task that others wait behind may run this long. */
+const SLICE_NS = 3_000_000;
+const ECALL_BYTES = 4;
+
+/** What the loop does after a step: go on with the task, or pick another one. */
+const GO_ON = true;
+const GONE = false;
+
+/** Runs tasks until the machine stops. */
+export function cpuLoop(number: number, modes: readonly UserMode[], syscalls: SyscallEntry): void {
+  const cpu = cpuOf(number);
+  while (!machineStopping()) {
+    clearNeedResched(number);
+    if (nextTimer() !== Number.POSITIVE_INFINITY) runTimers(nowNs());
+    const task = pickTask(number);
+    if (task === 0) {
+      idle(cpu, number);
+      continue;
+    }
+    Cpu.curr.store(cpu, task);
+    setCurrent(task);
+    accountStart(cpu);
+    activateMm(Task.mm.access(task));
+    try {
+      runTask(task, cpu, number, modes, syscalls);
+    } catch (error) {
+      oops(task, error);
+    }
+    setCurrent(0);
+    Cpu.curr.store(cpu, 0);
+    safePoint(0);
+  }
+}
+
+function runTask(
+  task: Ref<"task">,
+  cpu: Ref<"cpu">,
+  number: number,
+  modes: readonly UserMode[],
+  syscalls: SyscallEntry,
+): void {
+  const regs = Task.regs.get(task);
+  const sliceEnd = nowNs() + SLICE_NS;
+  for (;;) {
+    if (needResched(number)) {
+      clearNeedResched(number);
+      const now = nowNs();
+      if (nextTimer() <= now) runTimers(now);
+      checkCpuTimers(Task.group.get(task));
+      safePoint(task);
+      if (Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0)) {
+        Task.yielding.set(task, 0);
+        preempt(task, cpu);
+        return;
+      }
+      Task.yielding.set(task, 0);
+    } else safePoint(task);
+
+    if (Task.restarting.get(task) !== 0) {
+      finishWait(task);
+      if (finishCall(task, regs, syscalls.call(task, regs)) === GONE) return;
+      continue;
+    }
+    const work = Task.work.load(task);
+    if (work !== 0) {
+      if (doWork(task, work) === GONE) return;
+      if (needResched(number) || Task.restarting.get(task) !== 0) continue;
+    }
+    const mode = modes[Task.kind.get(task)]!;
+    switch (mode.enter(regs)) {
+      case EXIT.LEAVE:
+        if (finishCall(task, regs, leftResult) === GONE) return;
+        break;
+      case EXIT.SYSCALL:
+        if (finishCall(task, regs, syscalls.call(task, regs)) === GONE) return;
+        break;
+      case EXIT.FAULT:
+        fault(task);
+        break;
+      case EXIT.ILLEGAL:
+        forceFault(task, SIGILL, ILL_ILLOPC, getPc(regs));
+        break;
+      case EXIT.BREAKPOINT:
+        forceFault(task, SIGTRAP, TRAP_BRKPT, getPc(regs));
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+/** Back to the queue: somebody else's turn. The task must not be touched once it is queued. */
+function preempt(task: Ref<"task">, cpu: Ref<"cpu">): void {
+  Cpu.preemptions.set(cpu, Cpu.preemptions.get(cpu) + 1);
+  accountSwitch(task, false);
+  requeueTask(task);
+}
+
+/** Does what a call's result asks for. GONE when the task blocked, stopped or exited. */
+function finishCall(task: Ref<"task">, regs: number, result: number): boolean {
+  if (result > BLOCK) {
+    if (waitPrepared || Task.restarting.get(task) !== 0) {
+      finishWait(task);
+      clearRestart(task);
+    }
+    storeResult(regs, result);
+    setPc(regs, getPc(regs) + ECALL_BYTES);
+    restoreMask(task);
+    return GO_ON;
+  }
+  if (isBlock(result)) return block(task, result);
+  finishWait(task);
+  clearRestart(task);
+  if (result === NO_RETURN) return GO_ON;
+  if (result !== EXIT_TASK) throw new Error(`system call returned ${result}`);
+  return exitTask(task);
+}
+
+/** The call waits: the task sleeps unless it was woken already, or a signal ends the wait. */
+function block(task: Ref<"task">, kind: number): boolean {
+  Task.restarting.set(task, 1);
+  Task.blockKind.set(task, kind);
+  if ((Task.work.load(task) & WORK_SIGNAL) !== 0 && (kind !== BLOCK_KILLABLE || fatalPending(task))) {
+    const outcome = deliverSignals(task);
+    if (outcome === DELIVER_DONE) return GO_ON;
+    return outcome === DELIVER_EXIT ? exitTask(task) : GONE;
+  }
+  safePoint(task);
+  accountSwitch(task, true);
+  // Fails when a waker came first: then the call runs again at once. Afterwards the task is another CPU's.
+  return Task.state.cas(task, TASK_WAITING, TASK_SLEEPING) ? GONE : GO_ON;
+}
+
+const fatalPending = (task: Ref<"task">): boolean =>
+  (Task.pending.load(task, 0) & sigBit(SIGKILL)) !== 0 ||
+  (Group.flags.load(Task.group.get(task)) & GROUP_EXITING) !== 0;
+
+/** What must happen before user mode goes on. */
+function doWork(task: Ref<"task">, work: number): boolean {
+  if ((work & WORK_SPAWN) !== 0) {
+    Task.work.and(task, ~WORK_SPAWN);
+    if (startSpawned(task) < 0) return exitTask(task);
+    activateMm(Task.mm.access(task));
+  }
+  if ((work & WORK_CHILD_TID) !== 0) {
+    Task.work.and(task, ~WORK_CHILD_TID);
+    storeTid(Task.setChildTid.get(task), Task.pid.get(task));
+  }
+  if ((work & WORK_SIGNAL) !== 0) {
+    const outcome = deliverSignals(task);
+    if (outcome === DELIVER_EXIT) return exitTask(task);
+    if (outcome !== DELIVER_DONE) return GONE;
+  }
+  if ((Task.work.load(task) & WORK_RESTORE_MASK) !== 0 && Task.restarting.get(task) === 0) restoreMask(task);
+  return GO_ON;
+}
+
+/** User mode was refused an access. Signal 0: memory is being reclaimed, the instruction runs again. */
+function fault(task: Ref<"task">): void {
+  const signo = Task.faultSignal.get(task);
+  if (signo === 0) return;
+  if (signo === SIGKILL) {
+    killGroup(task, SIGKILL);
+    Task.work.or(task, WORK_SIGNAL);
+    return;
+  }
+  forceFault(task, signo, Task.faultCode.get(task), Task.faultAddress.get(task));
+}
+
+function exitTask(task: Ref<"task">): boolean {
+  doExit(task, safePoint);
+  return GONE;
+}
+
+/** An exception in the kernel: reported with its backtrace, the process dies, the machine goes on. */
+function oops(task: Ref<"task">, error: unknown): void {
+  while (rcuReadLockHeld()) rcuReadUnlock();
+  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  klog(`Oops: pid ${Task.pid.get(task)} (${commText(task)}) on a kernel path: ${trace}`);
+  notifyHost();
+  // What a lock protects may be half-changed and nobody would unlock it: the CPU dies, its locks are broken, and it
+  // is booted again (machine/crash.ts).
+  if (locksHeld !== 0 || (Task.flags.get(task) & TASK_EXITING) !== 0) throw error;
+  Task.exitCode.set(task, SIGSEGV | 0x80);
+  killGroup(task, SIGSEGV | 0x80);
+  doExit(task, safePoint);
+}

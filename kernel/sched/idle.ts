@@ -1,0 +1,44 @@
+/**
+ * A CPU without a task sleeps on its own word, until somebody queues a task for it (wakeCpu) or the next timer is due.
+ *
+ * The handshake: [1] the CPU stores CPU_IDLE, [2] then looks for work once more, [3] then sleeps while the word is
+ * CPU_IDLE. Whoever has work for it [a] makes that visible (queued, needResched), [b] then exchanges CPU_IDLE for
+ * CPU_BUSY and notifies. If [b] precedes [1], [2] sees the work; else [b] finds CPU_IDLE, and [3] does not sleep or is woken.
+ * Asleep, the CPU is idle for RCU and for TLB shootdown.
+ */
+import { type Ref, rcuIdleEnter, rcuIdleExit } from "../../rcu/index.ts";
+import { machineStopping, needTick } from "../machine/state.ts";
+import { tlbLazyEnter, tlbLazyExit } from "../mm/tlb.ts";
+import { NSEC_PER_MSEC, nowNs } from "../time/clock.ts";
+import { nextTimer } from "../time/timer.ts";
+import { CPU_BUSY, CPU_IDLE, Cpu, needResched } from "./cpus.ts";
+import { safePoint } from "./safe-point.ts";
+
+/** Looks at the word before sleeping, about 0.3 us: a futex round trip costs far more. */
+const SPINS = 40;
+/** An idle CPU with a timer waits at most this long at once, so that a clock that jumps does no harm. */
+const LONGEST_MS = 60_000;
+
+export function idle(cpu: Ref<"cpu">, number: number): void {
+  safePoint(0);
+  Cpu.idle.store(cpu, CPU_IDLE);
+  if (Cpu.queued.load(cpu) === 0 && !needResched(number) && !machineStopping()) sleep(cpu);
+  Cpu.idle.store(cpu, CPU_BUSY);
+}
+
+function sleep(cpu: Ref<"cpu">): void {
+  for (let spin = 0; spin < SPINS; spin++) if (Cpu.idle.load(cpu) !== CPU_IDLE) return;
+  const start = nowNs();
+  const due = nextTimer();
+  const ms =
+    due === Number.POSITIVE_INFINITY ? undefined : Math.min(LONGEST_MS, (due - start) / NSEC_PER_MSEC);
+  if (ms !== undefined && ms <= 0) return;
+  tlbLazyEnter();
+  rcuIdleEnter();
+  Cpu.idle.wait(cpu, CPU_IDLE, ms);
+  rcuIdleExit();
+  tlbLazyExit();
+  Cpu.idleNs.set(cpu, Cpu.idleNs.get(cpu) + nowNs() - start);
+  Cpu.idleCount.set(cpu, Cpu.idleCount.get(cpu) + 1);
+  needTick();
+}

@@ -1,0 +1,23 @@
+/**
+ * Safe points: where a CPU holds no reference into shared tables. System-call exit, before blocking, context switch, task
+ * exit. Here it answers TLB requests, reports a quiescent state, runs RCU callbacks and delayed releases.
+ */
+import {
+  drainReleases,
+  type Ref,
+  rcuPending,
+  rcuQuiescent,
+  rcuRunCallbacks,
+  releasesPending,
+} from "../../rcu/index.ts";
+import { serveTlbRequests } from "../mm/tlb.ts";
+
+/** `task`: in whose context delayed releases run; 0 between tasks. */
+export function safePoint(task: Ref<"task"> | 0): void {
+  serveTlbRequests();
+  if (releasesPending()) drainReleases(task);
+  if (rcuPending()) {
+    rcuQuiescent();
+    rcuRunCallbacks();
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What user mode sees of the kernel: the implementation of UserModeHost for one CPU. Its system-call path is the hottest
+ * of the kernel: no work pending means a table call, a store of a0, and back.
+ */
+import { releasesPending } from "../../rcu/index.ts";
+import { newCodeSpace } from "../mm/codespace.ts";
+import { translateUser } from "../mm/fault.ts";
+import { cpuArea, ram } from "../mm/ram.ts";
+import { activeMm } from "../mm/tlb.ts";
+import { NR_SYSCALLS, type SyscallEntry } from "../syscall-entry.ts";
+import { Task } from "../task/task.ts";
+import { SEGV_MAPERR, SIGSEGV } from "../uapi/signal.ts";
+import { CPU_NEED_RESCHED, EXIT, USER_REGS, type UserModeHost } from "../usermode.ts";
+import { BLOCK } from "./block.ts";
+import { current, nowNs, setFault } from "./current.ts";
+import { safePoint } from "./safe-point.ts";
+import { waitPrepared } from "./waitqueue.ts";
+
+const A0 = (USER_REGS.X + 8 * 10) / 4;
+const A7 = (USER_REGS.X + 8 * 17) / 4;
+/** Calls between two safe points on the fast path. */
+const SAFE_POINT_CALLS = 32;
+
+/** Result of the call that made `syscall()` return EXIT.LEAVE: the CPU loop finishes it. */
+export let leftResult = 0;
+
+/** Writes a result into a0. Exact for all results: errors, counts, addresses, file offsets. */
+export function storeResult(regs: number, result: number): void {
+  const word = regs / 4 + A0;
+  const low = result | 0;
+  ram.i32[word] = low;
+  ram.i32[word + 1] = low === result ? low >> 31 : Math.floor(result / 4294967296);
+}
+
+export function createUserModeHost(cpu: number, syscalls: SyscallEntry): UserModeHost {
+  const area = cpuArea(cpu);
+  const resched = (area + CPU_NEED_RESCHED) / 4;
+  const fullRegs = new Uint8Array(NR_SYSCALLS);
+  for (let nr = 0; nr < NR_SYSCALLS; nr++) fullRegs[nr] = syscalls.needsFullRegs(nr) ? 1 : 0;
+  let sinceSafePoint = 0;
+
+  return {
+    memory: ram.memory,
+    cpu,
+    cpuArea: area,
+
+    syscall() {
+      const task = current();
+      const regs = Task.regs.get(task);
+      if (fullRegs[ram.i32[regs / 4 + A7]!] === 1) return EXIT.SYSCALL;
+      const result = syscalls.call(task, regs);
+      if (result <= BLOCK || waitPrepared || ram.i32[resched] !== 0) {
+        leftResult = result;
+        return EXIT.LEAVE;
+      }
+      storeResult(regs, result);
+      if (++sinceSafePoint >= SAFE_POINT_CALLS || releasesPending()) {
+        sinceSafePoint = 0;
+        safePoint(task);
+      }
+      return 0;
+    },
+
+    translate: translateUser,
+
+    badAddress(va) {
+      setFault(SIGSEGV, SEGV_MAPERR, Number(BigInt.asUintN(64, va)));
+    },
+
+    time: () => BigInt(nowNs()),
+
+    instructionFence() {
+      if (activeMm !== 0) newCodeSpace(activeMm);
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/** Processes, threads, credentials, scheduling, limits, futexes. */
+import type { Syscall } from "../syscall.ts";
+import * as clone from "./clone.ts";
+import * as cred from "./cred.ts";
+import * as exit from "./exit.ts";
+import * as futex from "./futex.ts";
+import * as ids from "./ids.ts";
+import * as limits from "./limits.ts";
+import * as sched from "./sched.ts";
+import * as system from "./system.ts";
+
+export const calls: readonly Syscall[] = [
+  clone.clone,
+  clone.clone3,
+  clone.unshare,
+  exit.exit,
+  exit.exitGroup,
+  exit.wait4,
+  exit.waitid,
+  ids.getpid,
+  ids.getppid,
+  ids.gettid,
+  ids.setTidAddress,
+  ids.setRobustList,
+  ids.getRobustList,
+  ids.setpgid,
+  ids.getpgid,
+  ids.getsid,
+  ids.setsid,
+  cred.getuid,
+  cred.geteuid,
+  cred.getgid,
+  cred.getegid,
+  cred.setuid,
+  cred.setgid,
+  cred.setreuid,
+  cred.setregid,
+  cred.setresuid,
+  cred.setresgid,
+  cred.getresuid,
+  cred.getresgid,
+  cred.setfsuid,
+  cred.setfsgid,
+  cred.getgroups,
+  cred.setgroups,
+  cred.capget,
+  cred.capset,
+  futex.futex,
+  sched.schedYield,
+  sched.schedSetaffinity,
+  sched.schedGetaffinity,
+  sched.getcpu,
+  sched.schedSetscheduler,
+  sched.schedGetscheduler,
+  sched.schedSetparam,
+  sched.schedGetparam,
+  sched.schedGetPriorityMax,
+  sched.schedGetPriorityMin,
+  sched.schedRrGetInterval,
+  sched.setpriority,
+  sched.getpriority,
+  limits.getrlimit,
+  limits.setrlimit,
+  limits.prlimit64,
+  limits.getrusage,
+  system.uname,
+  system.sethostname,
+  system.setdomainname,
+  system.sysinfo,
+  system.personality,
+  system.prctl,
+];
