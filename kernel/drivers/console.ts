@@ -12,6 +12,7 @@
 import { alloc, fixed, locked, type Ref, spinlock, struct } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { Ring, ringConsume, ringCreate, ringPeek, ringRead, ringRoom, ringWrite } from "../ipc/ring.ts";
+import { notifyHost } from "../machine/state.ts";
 import { waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { EAGAIN, EIO } from "../uapi/errno.ts";
 import { POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
@@ -157,6 +158,8 @@ export function takeInput(console: C, target: Uint8Array, length: number): numbe
   if (count > 0) ringConsume(ring, count);
   const eof = Console.eof.get(held, console) !== 0;
   Console.lock.unlock(console);
+  // The host may have kept input back for want of room.
+  if (count > 0) notifyHost();
   return count > 0 || eof ? count : -EAGAIN;
 }
 
@@ -169,6 +172,7 @@ export function putOutput(console: C, stream: number, bytes: Uint8Array, length:
   Console.lock.lock(console);
   const count = ringWrite(capturedRing(console, stream), bytes, 0, length);
   Console.lock.unlock(console);
+  notifyHost();
   return count === 0 ? -EAGAIN : count;
 }
 

@@ -1,5 +1,14 @@
 /** pidfd_open(2): a descriptor that names a process, and becomes readable when it ends. */
-import { alloc, fixed, kfreeRcu, type Ref, rcuReadLock, rcuReadUnlock, struct, wide } from "../../rcu/index.ts";
+import {
+  alloc,
+  fixed,
+  kfreeRcu,
+  type Ref,
+  rcuReadLock,
+  rcuReadUnlock,
+  struct,
+  wide,
+} from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { current } from "../sched/current.ts";
@@ -7,7 +16,7 @@ import { infoUser } from "../signal/pending.ts";
 import { sendUser, validSignal } from "../signal/send.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
-import { Cred, Group, GROUP_ZOMBIE, Task } from "../task/task.ts";
+import { Cred, GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
 import { EINVAL, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";

@@ -174,6 +174,13 @@ export function ringWriteFrom(ring: Ref<"ring">, io: UserIo, length: number): nu
 
 /** As ringRead, to user memory: bytes taken, or -EFAULT when none could be stored. */
 export function ringReadTo(ring: Ref<"ring">, io: UserIo, length: number): number {
+  const done = ringPeekTo(ring, io, length);
+  if (done > 0) ringConsume(ring, done);
+  return done;
+}
+
+/** The same, leaving the bytes in the ring. */
+export function ringPeekTo(ring: Ref<"ring">, io: UserIo, length: number): number {
   const capacity = Ring.capacity.get(ring);
   const wanted = Math.min(length, Ring.used.get(ring));
   const frames = Ring.frames.get(ring);
@@ -192,8 +199,12 @@ export function ringReadTo(ring: Ref<"ring">, io: UserIo, length: number): numbe
     if (at === capacity) at = 0;
     if (moved < chunk) break;
   }
-  if (done !== 0) ringConsume(ring, done);
   return done;
+}
+
+/** Takes back the newest `length` bytes. */
+export function ringUnwrite(ring: Ref<"ring">, length: number): void {
+  Ring.used.set(ring, Ring.used.get(ring) - length);
 }
 
 const page = new Uint8Array(FRAME);

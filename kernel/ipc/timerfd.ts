@@ -116,7 +116,8 @@ export function timerfdSet(file: Ref<"file">, flags: number, spec: Itimerspec): 
   const value = spec.seconds * NSEC_PER_SEC + spec.nanoseconds;
   const wall = clock === CLOCK_REALTIME || clock === CLOCK_REALTIME_ALARM;
   const absolute = wall ? realtimeToMonotonic(spec.seconds, spec.nanoseconds) : value;
-  const deadline = value === 0 ? 0 : (flags & TFD_TIMER_ABSTIME) === 0 ? nowNs() + value : Math.max(1, absolute);
+  const deadline =
+    value === 0 ? 0 : (flags & TFD_TIMER_ABSTIME) === 0 ? nowNs() + value : Math.max(1, absolute);
   const timer = Timerfd.timer.get(ref);
   const held = Timerfd.lock.lock(ref);
   Timerfd.interval.set(held, ref, spec.interval);

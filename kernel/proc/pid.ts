@@ -1,5 +1,6 @@
 /** The directory of a process: /proc/PID, /proc/self, its threads in task/, where it stands in the file tree. */
 import { arrayGet, arrayLength, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { dPath } from "../fs/dpath.ts";
 import { FsInfo, Path } from "../fs/fsinfo.ts";
 import { current } from "../sched/current.ts";
 import { forEachThread } from "../signal/send.ts";
@@ -17,7 +18,6 @@ import {
   procRoot,
   threadDir,
 } from "./node.ts";
-import { dPath } from "./path.ts";
 
 /** A decimal number without leading zeros, or -1. */
 export const pidOf = (name: string): number => (/^[1-9][0-9]{0,6}$/.test(name) ? Number(name) : -1);

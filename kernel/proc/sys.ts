@@ -2,13 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { NR_OPEN } from "../fs/fdtable.ts";
 import { PIPE_MAX_BYTES } from "../ipc/pipe-ends.ts";
+import { setName, utsname } from "../machine/uts.ts";
 import { MAX_MAP_COUNT, MMAP_MIN_ADDR } from "../mm/mm.ts";
 import { current } from "../sched/current.ts";
 import { CAP_SYS_ADMIN, capable } from "../task/cred.ts";
 import { PID_MAX } from "../task/pid.ts";
-import { hostname, setHostname } from "../task/uts.ts";
-import { EPERM } from "../uapi/errno.ts";
-import { RELEASE, SYSNAME, VERSION } from "../uapi/utsname.ts";
+import { EINVAL, EPERM } from "../uapi/errno.ts";
+import { RELEASE, SYSNAME, UTS_FIELD, VERSION } from "../uapi/utsname.ts";
 import { procDir, procFile } from "./node.ts";
 
 const fact = (path: string, value: string | number): void => {
@@ -53,11 +53,21 @@ procDir("sys/fs/binfmt_misc");
 
 procFile("sys/kernel/random/uuid", () => `${randomUUID()}\n`);
 
-procFile("sys/kernel/hostname", () => `${hostname()}\n`, {
-  write(_at, text) {
-    if (!capable(current(), CAP_SYS_ADMIN)) return -EPERM;
-    const error = setHostname(text.replace(/\n$/, ""));
-    return error < 0 ? error : text.length;
-  },
-});
-procFile("sys/kernel/domainname", () => "(none)\n");
+/** One of the names that uname(2) gives: which of its fields, and what set*name(2) calls it. */
+function nameFile(path: string, field: number, which: "nodename" | "domainname"): void {
+  const read = (): string => {
+    const bytes = utsname().subarray(field * UTS_FIELD, (field + 1) * UTS_FIELD);
+    return `${new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)))}\n`;
+  };
+  procFile(path, read, {
+    write(_at, text) {
+      if (!capable(current(), CAP_SYS_ADMIN)) return -EPERM;
+      const name = new TextEncoder().encode(text.replace(/\n$/, ""));
+      if (name.length >= UTS_FIELD) return -EINVAL;
+      setName(which, name);
+      return text.length;
+    },
+  });
+}
+nameFile("sys/kernel/hostname", 1, "nodename");
+nameFile("sys/kernel/domainname", 5, "domainname");

@@ -1,5 +1,6 @@
 /** The machine in numbers: meminfo, cpuinfo, stat, uptime, loadavg, version, mounts, filesystems. */
 import { type Ref, rcuStats, stringText } from "../../rcu/index.ts";
+import { dPath } from "../fs/dpath.ts";
 import { allMounts, Mount } from "../fs/mount.ts";
 import { fileSystemTypes, superOpsOf } from "../fs/ops.ts";
 import { Superblock } from "../fs/super.ts";
@@ -12,7 +13,6 @@ import { MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME } fr
 import { major, minor } from "../uapi/stat.ts";
 import { RELEASE, SYSNAME, VERSION } from "../uapi/utsname.ts";
 import { procFile, procLink } from "./node.ts";
-import { dPath } from "./path.ts";
 
 const PAGE_KIB = 4;
 

@@ -1,0 +1,24 @@
+/** Loads every kind of file that IPC has (each worker imports it once), and sets their tables up. */
+
+import { File, onFileRelease } from "../fs/file.ts";
+import { epollInit, eventpollReleaseFile } from "./eventpoll.ts";
+import { unixInit } from "./unix-sock.ts";
+import "./epoll.ts";
+import "./eventfd.ts";
+import "./fifo.ts";
+import "./pidfd.ts";
+import "./pipe.ts";
+import "./signalfd.ts";
+import "./socket-file.ts";
+import "./timerfd.ts";
+
+// A file that goes away leaves the epoll instances that watch it.
+onFileRelease((file) => {
+  if (File.epoll.load(file) !== 0) eventpollReleaseFile(file);
+});
+
+/** Once per machine, at boot. */
+export function ipcInit(): void {
+  epollInit();
+  unixInit();
+}

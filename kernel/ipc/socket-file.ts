@@ -1,0 +1,83 @@
+/** Sockets as open files: read, write, poll, FIONREAD. */
+import type { Ref } from "../../rcu/index.ts";
+import { fget } from "../fs/fdtable.ts";
+import { File } from "../fs/file.ts";
+import { FOPS, registerFileOps } from "../fs/ops.ts";
+import { EDESTADDRREQ, ENOTCONN, ENOTSOCK } from "../uapi/errno.ts";
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
+import { SOCK_DGRAM } from "../uapi/socket.ts";
+import { Ring, ringRoom } from "./ring.ts";
+import { sockOf } from "./unix-connect.ts";
+import { received, unixReceive, unixSend } from "./unix-io.ts";
+import {
+  dropFiles,
+  peerOf,
+  RCV_SHUTDOWN,
+  type S,
+  SEND_SHUTDOWN,
+  Sock,
+  SS_CONNECTED,
+  SS_DEAD,
+  SS_LISTENING,
+  sockRelease,
+} from "./unix-sock.ts";
+
+/** The socket of a descriptor: -EBADF, -ENOTSOCK. */
+export function socketOf(files: Ref<"files">, fd: number): Ref<"file"> | number {
+  const file = fget(files, fd);
+  if (file < 0) return file;
+  return File.fops.get(file as Ref<"file">) === FOPS.SOCKET ? file : -ENOTSOCK;
+}
+
+/** Where a send without a destination goes: the peer, or -ENOTCONN. */
+export function defaultTarget(sock: S): S | number {
+  const peer = peerOf(sock);
+  if (peer !== 0) return peer;
+  return Sock.type.get(sock) === SOCK_DGRAM ? -EDESTADDRREQ : -ENOTCONN;
+}
+
+function poll(sock: S): number {
+  const state = Sock.state.load(sock);
+  if (state === SS_LISTENING) return Sock.pending.racy(sock) !== 0 ? POLLIN | POLLRDNORM : 0;
+  const peer = peerOf(sock);
+  const shutdown = Sock.shutdown.load(sock);
+  const dgram = Sock.type.get(sock) === SOCK_DGRAM;
+  const peerGone = state === SS_CONNECTED && (peer === 0 || Sock.state.load(peer) === SS_DEAD);
+  let mask = 0;
+  if (Sock.error.load(sock) !== 0) mask |= POLLERR;
+  if (Sock.firstMessage.racy(sock) !== 0 || Ring.used.get(Sock.ring.get(sock)) !== 0)
+    mask |= POLLIN | POLLRDNORM;
+  if ((shutdown & RCV_SHUTDOWN) !== 0 || peerGone) mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+  const bothDown = shutdown === (RCV_SHUTDOWN | SEND_SHUTDOWN);
+  if (bothDown || (peerGone && !dgram) || (!dgram && state !== SS_CONNECTED)) mask |= POLLHUP;
+  if (peer === 0 || Sock.state.load(peer) === SS_DEAD) mask |= dgram || peerGone ? POLLOUT | POLLWRNORM : 0;
+  else if (ringRoom(Sock.ring.get(peer)) >= 4096) mask |= POLLOUT | POLLWRNORM;
+  if (!dgram && state !== SS_CONNECTED) mask |= POLLOUT | POLLWRNORM;
+  return mask;
+}
+
+registerFileOps(FOPS.SOCKET, {
+  read(file, io) {
+    const count = unixReceive(sockOf(file), io, 0);
+    // read(2) has no place for descriptors: they are closed.
+    if (count >= 0 && received.files !== 0) dropFiles(received.files);
+    return count;
+  },
+  write(file, io) {
+    const target = defaultTarget(sockOf(file));
+    return target < 0 ? target : unixSend(sockOf(file), target as S, io, 0, 0);
+  },
+  poll: (file) => poll(sockOf(file)),
+  waitQueues(file, visit) {
+    const sock = sockOf(file);
+    visit(Sock.wait.at(sock));
+    // Room in the receiver of datagrams is announced on its own queue.
+    const peer = peerOf(sock);
+    if (peer !== 0 && Sock.type.get(sock) === SOCK_DGRAM) visit(Sock.wait.at(peer));
+  },
+  available: (file) => {
+    const sock = sockOf(file);
+    return Ring.used.get(Sock.ring.get(sock));
+  },
+  release: (file) => sockRelease(sockOf(file)),
+});

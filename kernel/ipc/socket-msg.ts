@@ -1,0 +1,196 @@
+/** sendmsg(2) and recvmsg(2): struct msghdr, addresses, control messages. */
+import { allocArray, arrayGet, arrayLength, arraySet, freeArray, type Ref } from "../../rcu/index.ts";
+import { allocFd, fgetRef } from "../fs/fdtable.ts";
+import { fput } from "../fs/file.ts";
+import { UserIo } from "../mm/iov.ts";
+import {
+  copyFromUser,
+  copyToUser,
+  faultIn,
+  getUser32,
+  getUserU32,
+  getUserU64,
+  putUser32,
+  putUser64,
+} from "../mm/uaccess.ts";
+import { EFAULT, EINVAL, EMSGSIZE, ENOMEM } from "../uapi/errno.ts";
+import { O_CLOEXEC } from "../uapi/fcntl.ts";
+import {
+  AF_UNIX,
+  CMSGHDR_BYTES,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSGHDR,
+  SCM_CREDENTIALS,
+  SCM_MAX_FD,
+  SCM_RIGHTS,
+  SOCKADDR_UN_BYTES,
+  SOCKADDR_UN_PATH,
+  SOL_SOCKET,
+  UCRED_BYTES,
+} from "../uapi/socket.ts";
+import { ACCESS } from "../usermode.ts";
+import { unixName } from "./unix-connect.ts";
+import { received } from "./unix-io.ts";
+import { dropFiles, type S, Sock } from "./unix-sock.ts";
+
+/** Result of readAddress: the family, and sun_path without the NUL that ends a path. */
+export const address = { family: 0, path: new Uint8Array(0) };
+
+/** Reads a struct sockaddr: 0, -EFAULT, -EINVAL. */
+export function readAddress(at: number, length: number): number {
+  if (length < 2 || length > 128) return -EINVAL;
+  const bytes = copyFromUser(at, length);
+  if (bytes === null) return -EFAULT;
+  address.family = bytes[0]! | (bytes[1]! << 8);
+  address.path = new Uint8Array(0);
+  if (address.family !== AF_UNIX) return 0;
+  if (length > SOCKADDR_UN_BYTES) return -EINVAL;
+  const path = bytes.subarray(SOCKADDR_UN_PATH);
+  const end = path.length > 0 && path[0] !== 0 ? path.indexOf(0) : -1;
+  address.path = new Uint8Array(end < 0 ? path : path.subarray(0, end));
+  return 0;
+}
+
+/** Writes a socket's name as a struct sockaddr_un, cut to *lengthAt, which then says how long it is. 0 or -EFAULT. */
+export function writeAddress(sock: S | 0, at: number, lengthAt: number): number {
+  if (at === 0 || lengthAt === 0) return 0;
+  if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
+  const room = getUser32(lengthAt);
+  if (room < 0) return -EINVAL;
+  const bytes = encodeAddress(sock);
+  if (copyToUser(at, bytes.subarray(0, Math.min(room, bytes.length))) < 0) return -EFAULT;
+  putUser32(lengthAt, bytes.length);
+  return 0;
+}
+
+function encodeAddress(sock: S | 0): Uint8Array {
+  const name = unixName(sock);
+  const terminated = name.length > 0 && name[0] !== 0;
+  const bytes = new Uint8Array(SOCKADDR_UN_PATH + name.length + (terminated ? 1 : 0));
+  bytes[0] = AF_UNIX;
+  bytes.set(name, SOCKADDR_UN_PATH);
+  return bytes;
+}
+
+/** One struct msghdr, read from user memory; `io` stands at its vector. */
+export interface MessageHeader {
+  at: number;
+  name: number;
+  nameLength: number;
+  control: number;
+  controlLength: number;
+}
+export const header: MessageHeader = { at: 0, name: 0, nameLength: 0, control: 0, controlLength: 0 };
+export const messageIo = new UserIo();
+
+/** Fills `header` and `messageIo`: 0 or -errno. */
+export function readHeader(at: number): number {
+  if (faultIn(at, MSGHDR.BYTES, ACCESS.WRITE) < 0) return -EFAULT;
+  header.at = at;
+  header.name = getUserU64(at + MSGHDR.NAME);
+  header.nameLength = header.name === 0 ? 0 : getUserU32(at + MSGHDR.NAMELEN);
+  header.control = getUserU64(at + MSGHDR.CONTROL);
+  header.controlLength = header.control === 0 ? 0 : getUserU64(at + MSGHDR.CONTROLLEN);
+  const count = getUserU64(at + MSGHDR.IOVLEN);
+  if (count > 1024) return -EMSGSIZE;
+  return messageIo.setIovec(getUserU64(at + MSGHDR.IOV), count);
+}
+
+/** Result of readControl: counted files to send, or 0. */
+export let controlFiles: Ref<"array"> | 0 = 0;
+
+/** Reads the control messages of a send: SCM_RIGHTS; SCM_CREDENTIALS is what the kernel says anyway. */
+export function readControl(files: Ref<"files">): number {
+  controlFiles = 0;
+  if (header.controlLength === 0) return 0;
+  if (header.controlLength > 65536) return -EINVAL;
+  const bytes = copyFromUser(header.control, header.controlLength);
+  if (bytes === null) return -EFAULT;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at + CMSGHDR_BYTES <= bytes.length; ) {
+    const length = Number(view.getBigUint64(at, true));
+    if (length < CMSGHDR_BYTES || at + length > bytes.length) return failed(-EINVAL);
+    const level = view.getInt32(at + 8, true);
+    const type = view.getInt32(at + 12, true);
+    if (level !== SOL_SOCKET || (type !== SCM_RIGHTS && type !== SCM_CREDENTIALS)) return failed(-EINVAL);
+    if (type === SCM_RIGHTS) {
+      const error = takeFiles(files, view, at + CMSGHDR_BYTES, (length - CMSGHDR_BYTES) >> 2);
+      if (error < 0) return failed(error);
+    }
+    at += (length + 7) & ~7;
+  }
+  return 0;
+}
+
+function failed(error: number): number {
+  if (controlFiles !== 0) dropFiles(controlFiles);
+  controlFiles = 0;
+  return error;
+}
+
+function takeFiles(files: Ref<"files">, view: DataView, at: number, count: number): number {
+  if (count > SCM_MAX_FD || controlFiles !== 0) return -EINVAL;
+  if (count === 0) return 0;
+  const array = allocArray(count);
+  if (array === 0) return -ENOMEM;
+  controlFiles = array;
+  for (let i = 0; i < count; i++) {
+    const file = fgetRef(files, view.getInt32(at + i * 4, true));
+    if (file < 0) return file;
+    arraySet(array, i, file);
+  }
+  return 0;
+}
+
+/** After a receive: descriptors and credentials into the control buffer, name and flags into the header. */
+export function writeReceived(sock: S, files: Ref<"files">, flags: number): number {
+  let used = 0;
+  let outFlags = received.flags;
+  const room = header.controlLength;
+  const put = (type: number, data: Uint8Array): boolean => {
+    if (used + CMSGHDR_BYTES + data.length > room) return false;
+    const at = header.control + used;
+    if (faultIn(at, CMSGHDR_BYTES + data.length, ACCESS.WRITE) < 0) return false;
+    putUser64(at, CMSGHDR_BYTES + data.length);
+    putUser32(at + 8, SOL_SOCKET);
+    putUser32(at + 12, type);
+    copyToUser(at + CMSGHDR_BYTES, data);
+    used = Math.min(room, used + ((CMSGHDR_BYTES + data.length + 7) & ~7));
+    return true;
+  };
+  if (Sock.passCred.load(sock) !== 0) {
+    const cred = new Uint8Array(UCRED_BYTES);
+    new Int32Array(cred.buffer).set([received.pid, received.uid, received.gid]);
+    if (!put(SCM_CREDENTIALS, cred)) outFlags |= MSG_CTRUNC;
+  }
+  if (received.files !== 0) {
+    const fits = Math.floor((room - used - CMSGHDR_BYTES) / 4);
+    const fds = installFiles(received.files, files, fits, (flags & MSG_CMSG_CLOEXEC) !== 0 ? O_CLOEXEC : 0);
+    if (fds.length < receivedCount) outFlags |= MSG_CTRUNC;
+    if (fds.length > 0) put(SCM_RIGHTS, new Uint8Array(Int32Array.from(fds).buffer));
+  }
+  if (header.name !== 0) {
+    const error = writeAddress(received.sender, header.name, header.at + MSGHDR.NAMELEN);
+    if (error < 0) return error;
+  } else putUser32(header.at + MSGHDR.NAMELEN, 0);
+  putUser64(header.at + MSGHDR.CONTROLLEN, used);
+  putUser32(header.at + MSGHDR.FLAGS, outFlags);
+  return 0;
+}
+
+let receivedCount = 0;
+
+/** Gives the files descriptors, as many as fit; the others are closed. Frees the array. */
+function installFiles(array: Ref<"array">, files: Ref<"files">, fits: number, flags: number): number[] {
+  const fds: number[] = [];
+  receivedCount = arrayLength(array);
+  for (let i = 0; i < receivedCount; i++) {
+    const file = arrayGet(array, i) as Ref<"file">;
+    const fd = fds.length < fits ? allocFd(files, file, flags) : -EINVAL;
+    if (fd < 0) fput(file);
+    else fds.push(fd);
+  }
+  freeArray(array);
+  return fds;
+}

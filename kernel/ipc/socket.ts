@@ -1,0 +1,186 @@
+/** The socket calls on descriptors: waiting, time-outs, partial transfers. What moves the bytes is unix-io.ts. */
+import type { Ref } from "../../rcu/index.ts";
+import { File } from "../fs/file.ts";
+import type { UserIo } from "../mm/iov.ts";
+import { BLOCK } from "../sched/block.ts";
+import { nowNs } from "../sched/current.ts";
+import { blockUntil, restartDeadline } from "../sched/restart.ts";
+import { waitOn } from "../sched/waitqueue.ts";
+import { Task } from "../task/task.ts";
+import {
+  EAFNOSUPPORT,
+  EAGAIN,
+  EINPROGRESS,
+  EINVAL,
+  EISCONN,
+  EOPNOTSUPP,
+  ESOCKTNOSUPPORT,
+} from "../uapi/errno.ts";
+import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import {
+  AF_UNIX,
+  AF_UNSPEC,
+  MSG_DONTWAIT,
+  MSG_OOB,
+  MSG_PEEK,
+  MSG_WAITALL,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  SOCK_TYPE_MASK,
+} from "../uapi/socket.ts";
+import { defaultTarget } from "./socket-file.ts";
+import { address, readAddress } from "./socket-msg.ts";
+import { connectWait, sockOf, unixAccept, unixConnect, unixDisconnect, unixFind } from "./unix-connect.ts";
+import { received, unixReceive, unixSend } from "./unix-io.ts";
+import { dropFiles, type S, Sock, sockPut } from "./unix-sock.ts";
+
+/** Checks the arguments of socket and socketpair: SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET, or -errno. */
+export function socketType(domain: number, type: number, protocol: number): number {
+  // There is no network: every family but AF_UNIX is one that this kernel was built without.
+  if (domain !== AF_UNIX) return -EAFNOSUPPORT;
+  if ((type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -EINVAL;
+  if (protocol !== 0 && protocol !== AF_UNIX) return -EINVAL;
+  const kind = type & SOCK_TYPE_MASK;
+  if (kind === SOCK_RAW) return SOCK_DGRAM;
+  return kind === SOCK_STREAM || kind === SOCK_DGRAM || kind === SOCK_SEQPACKET ? kind : -ESOCKTNOSUPPORT;
+}
+
+const nonBlocking = (file: Ref<"file">, flags: number): boolean =>
+  (flags & MSG_DONTWAIT) !== 0 || (File.flags.load(file) & O_NONBLOCK) !== 0;
+
+/** Prepares to wait on a queue, until the socket's time-out; 0, -EAGAIN when that is over, -ENOMEM. */
+function prepareWait(queue: number, timeoutMs: number): number {
+  const deadline = restartDeadline(timeoutMs === 0 ? -1 : timeoutMs * 1e6);
+  if (nowNs() >= deadline) return -EAGAIN;
+  const error = waitOn(queue);
+  if (error < 0) return error;
+  if (timeoutMs !== 0) blockUntil(deadline);
+  return 0;
+}
+
+/** recv in all its forms: bytes, 0 at the end, -errno, BLOCK. What came along is in `received`. */
+export function receive(task: Ref<"task">, file: Ref<"file">, io: UserIo, flags: number): number {
+  if ((flags & MSG_OOB) !== 0) return -EOPNOTSUPP;
+  const sock = sockOf(file);
+  const all = (flags & (MSG_WAITALL | MSG_PEEK)) === MSG_WAITALL && Sock.type.get(sock) === SOCK_STREAM;
+  let done = all ? Task.partial.get(task) : 0;
+  if (done > 0) io.skip(done);
+  for (let joined = false; ; ) {
+    const count = unixReceive(sock, io, flags);
+    if (count > 0) done += count;
+    const short = all && count > 0 && io.remaining > 0 && received.files === 0;
+    if (count !== -EAGAIN && !short) return count >= 0 || done > 0 ? Math.max(done, count) : count;
+    if (nonBlocking(file, flags)) return done > 0 ? done : -EAGAIN;
+    if (short) continue;
+    if (joined) {
+      Task.partial.set(task, done);
+      return BLOCK;
+    }
+    const error = prepareWait(Sock.wait.at(sock), Sock.receiveTimeout.load(sock));
+    if (error < 0) return done > 0 ? done : error;
+    joined = true;
+  }
+}
+
+/**
+ * send in all its forms: bytes, -errno, BLOCK. `to` is 0 or the address of a struct sockaddr. `files` are taken over,
+ * whatever happens, unless the result is BLOCK: then they are dropped, and made again when the call runs again.
+ */
+export function send(
+  task: Ref<"task">,
+  file: Ref<"file">,
+  io: UserIo,
+  flags: number,
+  to: number,
+  toLength: number,
+  files: Ref<"array"> | 0,
+): number {
+  const sock = sockOf(file);
+  const found = destination(sock, to, toLength);
+  const result = found < 0 ? found : sendTo(task, file, sock, found as S, io, flags, files);
+  if (found > 0 && to !== 0) sockPut(found as S);
+  return result;
+}
+
+/** Where it goes: the peer, or the named socket with a count. */
+function destination(sock: S, to: number, toLength: number): S | number {
+  if (to === 0) return defaultTarget(sock);
+  if (Sock.type.get(sock) !== SOCK_DGRAM) return Sock.peer.load(sock) === 0 ? -EOPNOTSUPP : -EISCONN;
+  const error = readAddress(to, toLength);
+  if (error < 0) return error;
+  return address.family === AF_UNIX ? unixFind(address.path, SOCK_DGRAM) : -EINVAL;
+}
+
+function sendTo(
+  task: Ref<"task">,
+  file: Ref<"file">,
+  sock: S,
+  target: S,
+  io: UserIo,
+  flags: number,
+  given: Ref<"array"> | 0,
+): number {
+  let done = Task.partial.get(task);
+  let files = given;
+  if (done > 0) {
+    // The first bytes went at an earlier run, and the descriptors with them.
+    io.skip(done);
+    if (files !== 0) dropFiles(files);
+    files = 0;
+  }
+  const stream = Sock.type.get(sock) === SOCK_STREAM;
+  let result = 0;
+  for (let joined = false; ; ) {
+    result = unixSend(sock, target, io, flags, files);
+    if (result >= 0) {
+      files = 0;
+      done += result;
+      if (!stream || io.remaining === 0) break;
+      continue;
+    }
+    if (result !== -EAGAIN || nonBlocking(file, flags)) break;
+    if (joined) {
+      Task.partial.set(task, done);
+      result = BLOCK;
+      break;
+    }
+    // A connected socket is told on its own queue; who sends to many waits where the room is.
+    const queue = Sock.peer.load(target) === sock ? Sock.wait.at(sock) : Sock.wait.at(target);
+    result = prepareWait(queue, Sock.sendTimeout.load(sock));
+    if (result < 0) break;
+    joined = true;
+  }
+  if (files !== 0) dropFiles(files);
+  return result === BLOCK ? BLOCK : done > 0 ? done : Math.min(result, 0);
+}
+
+/** connect(2): 0, -errno, BLOCK. */
+export function connect(file: Ref<"file">, at: number, length: number): number {
+  const error = readAddress(at, length);
+  if (error < 0) return error;
+  const sock = sockOf(file);
+  if (address.family === AF_UNSPEC) return unixDisconnect(sock);
+  if (address.family !== AF_UNIX) return -EINVAL;
+  const name = address.path;
+  const result = unixConnect(sock, name);
+  if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
+  const failed = prepareWait(connectWait, Sock.sendTimeout.load(sock));
+  if (failed < 0) return failed === -EAGAIN ? -EINPROGRESS : failed;
+  const again = unixConnect(sock, name);
+  return again === -EAGAIN ? BLOCK : again;
+}
+
+/** accept(2): a file, -errno, BLOCK. */
+export function accept(file: Ref<"file">, flags: number): Ref<"file"> | number {
+  const sock = sockOf(file);
+  const result = unixAccept(sock, flags);
+  if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
+  const failed = prepareWait(Sock.wait.at(sock), Sock.receiveTimeout.load(sock));
+  if (failed < 0) return failed;
+  const again = unixAccept(sock, flags);
+  return again === -EAGAIN ? BLOCK : again;
+}

@@ -1,0 +1,232 @@
+/**
+ * Sending and receiving on unix sockets. Bytes move between user memory and the receiver's ring with the receiver's lock
+ * held, as in pipes (pipe.ts says why that is safe).
+ */
+import { alloc, type Held, type Ref } from "../../rcu/index.ts";
+import type { UserIo } from "../mm/iov.ts";
+import { current } from "../sched/current.ts";
+import { wakeUp } from "../sched/waitqueue.ts";
+import { sendSignal } from "../signal/send.ts";
+import { credOf } from "../task/cred.ts";
+import { Cred, Task } from "../task/task.ts";
+import { EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOMEM, ENOTCONN, EPIPE } from "../uapi/errno.ts";
+import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
+import { SIGPIPE } from "../uapi/signal.ts";
+import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
+import { ACCESS } from "../usermode.ts";
+import { ringConsume, ringPeekTo, ringReadTo, ringRoom, ringUnwrite, ringWriteFrom } from "./ring.ts";
+import {
+  freeMessage,
+  Message,
+  peerOf,
+  RCV_SHUTDOWN,
+  type S,
+  SEND_SHUTDOWN,
+  SOCK_BYTES,
+  Sock,
+  SS_CONNECTED,
+  SS_DEAD,
+  SS_LISTENING,
+  sockGet,
+} from "./unix-sock.ts";
+
+/** A byte of the stream carries the message, so a message of a stream needs one. */
+function addMessage(
+  held: Held<"lock">,
+  to: S,
+  from: S,
+  at: number,
+  length: number,
+  files: Ref<"array"> | 0,
+): Ref<"unix_message"> | 0 {
+  const message = alloc(Message);
+  if (message === 0) return 0;
+  const task = current();
+  Message.length.init(message, length);
+  Message.at.init(message, at);
+  Message.files.init(message, files);
+  Message.sender.init(message, Sock.address.load(from) === 0 ? 0 : sockGet(from));
+  Message.pid.init(message, Task.tgid.get(task));
+  Message.uid.init(message, Cred.uid.get(credOf(task)));
+  Message.gid.init(message, Cred.gid.get(credOf(task)));
+  const last = Sock.lastMessage.get(held, to);
+  if (last === 0) Sock.firstMessage.set(held, to, message);
+  else Message.next.set(last, message);
+  Sock.lastMessage.set(held, to, message);
+  return message;
+}
+
+/**
+ * Sends what `io` has left to `to` (the peer, or the destination of a datagram): bytes sent, which for streams may be
+ * fewer; -EAGAIN when there is no room; -EPIPE with SIGPIPE unless MSG_NOSIGNAL. `files` are taken over
+ * only when the result is >= 0.
+ */
+export function unixSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"array"> | 0): number {
+  const stream = Sock.type.get(from) === SOCK_STREAM;
+  const wanted = io.remaining;
+  if ((Sock.shutdown.load(from) & SEND_SHUTDOWN) !== 0) return brokenSocket(flags);
+  if (!stream && wanted > SOCK_BYTES) return -EMSGSIZE;
+  if (stream && wanted === 0) return 0;
+  if (io.prefault(Math.min(wanted, SOCK_BYTES), ACCESS.READ) < 0) return -EFAULT;
+  const held = Sock.lock.lock(to);
+  const result = sendLocked(held, from, to, io, wanted, stream, files);
+  Sock.lock.unlock(to);
+  if (result === -EPIPE) return brokenSocket(flags);
+  if (result >= 0) wakeUp(Sock.wait.at(to), 1, POLLIN | POLLRDNORM);
+  return result;
+}
+
+function sendLocked(
+  held: Held<"lock">,
+  from: S,
+  to: S,
+  io: UserIo,
+  wanted: number,
+  stream: boolean,
+  files: Ref<"array"> | 0,
+): number {
+  const connected = Sock.peer.load(from) === to && Sock.peer.load(to) === from;
+  if (Sock.state.load(to) === SS_DEAD) return stream || connected ? -EPIPE : -ECONNREFUSED;
+  if ((Sock.shutdown.load(to) & RCV_SHUTDOWN) !== 0) return -EPIPE;
+  const ring = Sock.ring.get(to);
+  const room = ringRoom(ring);
+  if (stream ? room === 0 : room < wanted || (wanted === 0 && room === 0)) return -EAGAIN;
+  const at = Sock.sent.get(held, to);
+  let message: Ref<"unix_message"> | 0 = 0;
+  if (!stream || files !== 0) {
+    message = addMessage(held, to, from, at, wanted, files);
+    if (message === 0) return -ENOMEM;
+  }
+  const count = wanted === 0 ? 0 : ringWriteFrom(ring, io, wanted);
+  if (message !== 0 && (stream ? count <= 0 : count < wanted)) {
+    // User memory or RAM gave out: nothing was sent.
+    undoMessage(held, to, message);
+    if (count > 0) ringUnwrite(ring, count);
+    return count < 0 ? -EFAULT : count === 0 && wanted > 0 ? -ENOMEM : -EFAULT;
+  }
+  if (count < 0) return -EFAULT;
+  if (count === 0 && wanted > 0) return -ENOMEM;
+  Sock.sent.set(held, to, at + count);
+  return count;
+}
+
+function undoMessage(held: Held<"lock">, to: S, message: Ref<"unix_message">): void {
+  let previous: Ref<"unix_message"> | 0 = 0;
+  for (
+    let one = Sock.firstMessage.get(held, to);
+    one !== message;
+    one = Message.next.get(one as Ref<"unix_message">)
+  )
+    previous = one;
+  if (previous === 0) Sock.firstMessage.set(held, to, 0);
+  else Message.next.set(previous, 0);
+  Sock.lastMessage.set(held, to, previous);
+  Message.files.init(message, 0);
+  freeMessage(message);
+}
+
+function brokenSocket(flags: number): number {
+  if ((flags & MSG_NOSIGNAL) === 0) sendSignal(current(), SIGPIPE);
+  return -EPIPE;
+}
+
+/** What came with the bytes of the last unixReceive: files that now belong to the caller, sender, MSG_TRUNC. */
+export const received = {
+  files: 0 as Ref<"array"> | 0,
+  sender: 0 as S | 0,
+  pid: 0,
+  uid: 0,
+  gid: 0,
+  flags: 0,
+  /** Length of the datagram, which may be more than was asked for. */
+  length: 0,
+};
+
+/** Receives into `io`: bytes, 0 at the end, -EAGAIN when there is nothing yet. MSG_PEEK leaves all in place. */
+export function unixReceive(sock: S, io: UserIo, flags: number): number {
+  received.files = 0;
+  received.sender = 0;
+  received.flags = 0;
+  received.length = 0;
+  received.pid = 0;
+  received.uid = 65534;
+  received.gid = 65534;
+  const state = Sock.state.load(sock);
+  const stream = Sock.type.get(sock) === SOCK_STREAM;
+  if (state === SS_LISTENING) return -EINVAL;
+  if (stream && io.remaining === 0) return 0;
+  const error = Sock.error.exchange(sock, 0);
+  if (error !== 0) return -error;
+  if (io.prefault(Math.min(io.remaining, SOCK_BYTES), ACCESS.WRITE) < 0) return -EFAULT;
+  const held = Sock.lock.lock(sock);
+  const result = stream ? receiveStream(held, sock, io, flags) : receiveMessage(held, sock, io, flags);
+  const over = result === -EAGAIN && isOver(sock);
+  Sock.lock.unlock(sock);
+  if (over) return 0;
+  if (result === -EAGAIN && stream && state !== SS_CONNECTED) return -ENOTCONN;
+  if (result >= 0 && (flags & MSG_PEEK) === 0) {
+    const peer = peerOf(sock);
+    wakeUp(Sock.wait.at(sock), 0, POLLOUT | POLLWRNORM);
+    if (peer !== 0) wakeUp(Sock.wait.at(peer), 0, POLLOUT | POLLWRNORM);
+  }
+  return result;
+}
+
+/** No more bytes will come. */
+function isOver(sock: S): boolean {
+  if ((Sock.shutdown.load(sock) & RCV_SHUTDOWN) !== 0) return true;
+  if (Sock.state.load(sock) !== SS_CONNECTED) return false;
+  const peer = peerOf(sock);
+  return peer === 0 || (Sock.shutdown.load(peer) & SEND_SHUTDOWN) !== 0;
+}
+
+function receiveStream(held: Held<"lock">, sock: S, io: UserIo, flags: number): number {
+  const at = Sock.received.get(held, sock);
+  let limit = Sock.sent.get(held, sock) - at;
+  if (limit === 0) return -EAGAIN;
+  let message = Sock.firstMessage.get(held, sock);
+  const mine = message !== 0 && Message.at.get(held, message) === at ? message : 0;
+  if (mine !== 0) message = Message.next.get(mine);
+  // Descriptors come with the first byte of their message; one read never spans two of them.
+  if (message !== 0) limit = Math.min(limit, Message.at.get(held, message) - at);
+  const ring = Sock.ring.get(sock);
+  const wanted = Math.min(limit, io.remaining);
+  const count = (flags & MSG_PEEK) !== 0 ? ringPeekTo(ring, io, wanted) : ringReadTo(ring, io, wanted);
+  if (count <= 0 || (flags & MSG_PEEK) !== 0) return count;
+  Sock.received.set(held, sock, at + count);
+  if (mine !== 0) takeMessage(held, sock, mine);
+  return count;
+}
+
+function receiveMessage(held: Held<"lock">, sock: S, io: UserIo, flags: number): number {
+  const message = Sock.firstMessage.get(held, sock);
+  if (message === 0) return -EAGAIN;
+  const length = Message.length.get(message);
+  const ring = Sock.ring.get(sock);
+  const wanted = Math.min(length, io.remaining);
+  const count = wanted === 0 ? 0 : ringPeekTo(ring, io, wanted);
+  if (count < 0) return count;
+  received.length = length;
+  if (count < length) received.flags |= MSG_TRUNC;
+  if ((flags & MSG_PEEK) === 0) {
+    if (length > 0) ringConsume(ring, length);
+    Sock.received.set(held, sock, Sock.received.get(held, sock) + length);
+    takeMessage(held, sock, message);
+  } else received.sender = Message.sender.get(message);
+  return (flags & MSG_TRUNC) !== 0 ? length : count;
+}
+
+/** Takes the first message off the queue; its files and its sender's count go to `received`. */
+function takeMessage(held: Held<"lock">, sock: S, message: Ref<"unix_message">): void {
+  const next = Message.next.get(message);
+  Sock.firstMessage.set(held, sock, next);
+  if (next === 0) Sock.lastMessage.set(held, sock, 0);
+  received.files = Message.files.get(message);
+  received.pid = Message.pid.get(message);
+  received.uid = Message.uid.get(message);
+  received.gid = Message.gid.get(message);
+  received.sender = Message.sender.get(message);
+  Message.files.init(message, 0);
+  // The caller reads the sender's name in this handler; dropping the count now leaves it readable until then.
+  freeMessage(message);
+}

@@ -1,0 +1,365 @@
+/** Sockets: socket(2) and what is done with one. AF_UNIX only. */
+import { allocFd } from "../../kernel/fs/fdtable.ts";
+import { fput } from "../../kernel/fs/file.ts";
+import { accept, connect, receive, send, socketType } from "../../kernel/ipc/socket.ts";
+import { socketOf } from "../../kernel/ipc/socket-file.ts";
+import {
+  address,
+  controlFiles,
+  header,
+  messageIo,
+  readAddress,
+  readControl,
+  readHeader,
+  writeAddress,
+  writeReceived,
+} from "../../kernel/ipc/socket-msg.ts";
+import { getOption, setOption } from "../../kernel/ipc/socket-options.ts";
+import {
+  connectedPeer,
+  pair,
+  sockOf,
+  unixBind,
+  unixListen,
+  unixPair,
+  unixShutdown,
+  unixSocket,
+} from "../../kernel/ipc/unix-connect.ts";
+import { received } from "../../kernel/ipc/unix-io.ts";
+import { dropFiles } from "../../kernel/ipc/unix-sock.ts";
+import { UserIo } from "../../kernel/mm/iov.ts";
+import { faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
+import { isBlock } from "../../kernel/sched/block.ts";
+import { Task } from "../../kernel/task/task.ts";
+import { EFAULT, EINVAL, ENOTCONN } from "../../kernel/uapi/errno.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_NETLINK,
+  AF_UNIX,
+  MMSGHDR_BYTES,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSG_PEEK,
+  MSG_TRUNC,
+  MSG_WAITALL,
+  MSG_WAITFORONE,
+  MSGHDR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "../../kernel/uapi/socket.ts";
+import { ACCESS } from "../../kernel/usermode.ts";
+import type { Ref } from "../../rcu/index.ts";
+import {
+  type Arg,
+  fd,
+  flagSet,
+  inBuffer,
+  int,
+  oneOf,
+  outBuffer,
+  outFdPair,
+  ptr,
+  size,
+  timespec,
+  uint,
+} from "../args.ts";
+import { type Syscall, syscall } from "../syscall.ts";
+import { installFile } from "./event.ts";
+
+const domain = oneOf({ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK });
+const typeNames = oneOf({ SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET });
+const typeFlags = flagSet({ SOCK_NONBLOCK, SOCK_CLOEXEC });
+const socketTypeArg: Arg = {
+  decode: int.decode,
+  format(value, call) {
+    const flags = value & (SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const name = typeNames.format(value & ~flags, call);
+    return flags === 0 ? name : `${name}|${typeFlags.format(flags, call)}`;
+  },
+};
+const msgFlags = flagSet({ MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL, MSG_WAITFORONE });
+const level = oneOf({ SOL_SOCKET });
+
+const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
+
+export const socket = syscall({
+  nr: 198,
+  name: "socket",
+  args: [domain, socketTypeArg, int],
+  returns: fd,
+  partial: "only AF_UNIX exists",
+  handler(task, family, type, protocol) {
+    const kind = socketType(family, type, protocol);
+    return kind < 0 ? kind : installFile(task, unixSocket(kind, type), type);
+  },
+});
+
+export const socketpair = syscall({
+  nr: 199,
+  name: "socketpair",
+  args: [domain, socketTypeArg, int, outFdPair],
+  handler(task, family, type, protocol, fds) {
+    const kind = socketType(family, type, protocol);
+    if (kind < 0) return kind;
+    if (faultIn(fds, 8, ACCESS.WRITE) < 0) return -EFAULT;
+    const error = unixPair(kind, type, fput);
+    if (error < 0) return error;
+    const [a, b] = pair;
+    const first = installFile(task, a, type);
+    const second = first < 0 ? first : allocFd(filesOf(task), b, type);
+    if (second < 0) fput(b);
+    if (second < 0) return second;
+    putUser32(fds, first);
+    putUser32(fds + 4, second);
+    return 0;
+  },
+});
+
+/** Runs `work` with the socket that a descriptor names. */
+function withSocket(task: Ref<"task">, descriptor: number, work: (file: Ref<"file">) => number): number {
+  const file = socketOf(filesOf(task), descriptor);
+  return file < 0 ? file : work(file as Ref<"file">);
+}
+
+export const bind = syscall({
+  nr: 200,
+  name: "bind",
+  args: [fd, ptr, uint],
+  handler: (task, descriptor, at, length) =>
+    withSocket(task, descriptor, (file) => {
+      const error = readAddress(at, length);
+      if (error < 0) return error;
+      return address.family === AF_UNIX ? unixBind(sockOf(file), address.path) : -EINVAL;
+    }),
+});
+
+export const listen = syscall({
+  nr: 201,
+  name: "listen",
+  args: [fd, int],
+  handler: (task, descriptor, backlog) =>
+    withSocket(task, descriptor, (file) => unixListen(sockOf(file), backlog)),
+});
+
+function doAccept(
+  task: Ref<"task">,
+  descriptor: number,
+  at: number,
+  lengthAt: number,
+  flags: number,
+): number {
+  return withSocket(task, descriptor, (file) => {
+    const connection = accept(file, flags);
+    if (connection < 0) return connection;
+    const peer = connectedPeer(sockOf(connection as Ref<"file">));
+    const error = writeAddress(peer, at, lengthAt);
+    if (error < 0) {
+      fput(connection as Ref<"file">);
+      return error;
+    }
+    return installFile(task, connection, flags);
+  });
+}
+
+export const acceptCall = syscall({
+  nr: 202,
+  name: "accept",
+  args: [fd, ptr, ptr],
+  returns: fd,
+  handler: (task, descriptor, at, lengthAt) => doAccept(task, descriptor, at, lengthAt, 0),
+});
+
+export const accept4 = syscall({
+  nr: 242,
+  name: "accept4",
+  args: [fd, ptr, ptr, typeFlags],
+  returns: fd,
+  handler: (task, descriptor, at, lengthAt, flags) =>
+    (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0
+      ? -EINVAL
+      : doAccept(task, descriptor, at, lengthAt, flags),
+});
+
+export const connectCall = syscall({
+  nr: 203,
+  name: "connect",
+  args: [fd, ptr, uint],
+  handler: (task, descriptor, at, length) =>
+    withSocket(task, descriptor, (file) => connect(file, at, length)),
+});
+
+export const getsockname = syscall({
+  nr: 204,
+  name: "getsockname",
+  args: [fd, ptr, ptr],
+  handler: (task, descriptor, at, lengthAt) =>
+    withSocket(task, descriptor, (file) => writeAddress(sockOf(file), at, lengthAt)),
+});
+
+export const getpeername = syscall({
+  nr: 205,
+  name: "getpeername",
+  args: [fd, ptr, ptr],
+  handler: (task, descriptor, at, lengthAt) =>
+    withSocket(task, descriptor, (file) => {
+      const peer = connectedPeer(sockOf(file));
+      return peer === 0 ? -ENOTCONN : writeAddress(peer, at, lengthAt);
+    }),
+});
+
+const io = new UserIo();
+
+export const sendto = syscall({
+  nr: 206,
+  name: "sendto",
+  args: [fd, inBuffer(2), size, msgFlags, ptr, uint],
+  handler: (task, descriptor, buffer, length, flags, to, toLength) =>
+    withSocket(task, descriptor, (file) => {
+      const error = io.setUser(buffer, length);
+      return error < 0 ? error : send(task, file, io, flags, to, toLength, 0);
+    }),
+});
+
+export const recvfrom = syscall({
+  nr: 207,
+  name: "recvfrom",
+  args: [fd, outBuffer, size, msgFlags, ptr, ptr],
+  handler: (task, descriptor, buffer, length, flags, from, fromLength) =>
+    withSocket(task, descriptor, (file) => {
+      const error = io.setUser(buffer, length);
+      if (error < 0) return error;
+      const count = receive(task, file, io, flags);
+      if (count < 0) return count;
+      if (received.files !== 0) dropFiles(received.files);
+      const failed = writeAddress(received.sender, from, fromLength);
+      return failed < 0 ? failed : count;
+    }),
+});
+
+export const setsockopt = syscall({
+  nr: 208,
+  name: "setsockopt",
+  args: [fd, level, int, ptr, uint],
+  partial: "options that only networks use are accepted and do nothing",
+  handler: (task, descriptor, at, option, value, length) =>
+    withSocket(task, descriptor, (file) => setOption(sockOf(file), at, option, value, length)),
+});
+
+export const getsockopt = syscall({
+  nr: 209,
+  name: "getsockopt",
+  args: [fd, level, int, ptr, ptr],
+  handler: (task, descriptor, at, option, value, lengthAt) =>
+    withSocket(task, descriptor, (file) => getOption(sockOf(file), at, option, value, lengthAt)),
+});
+
+export const shutdown = syscall({
+  nr: 210,
+  name: "shutdown",
+  args: [fd, oneOf({ SHUT_RD: 0, SHUT_WR: 1, SHUT_RDWR: 2 })],
+  handler: (task, descriptor, how) => withSocket(task, descriptor, (file) => unixShutdown(sockOf(file), how)),
+});
+
+function sendOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: number): number {
+  let error = readHeader(at);
+  if (error === 0) error = readControl(filesOf(task));
+  if (error < 0) return error;
+  return send(task, file, messageIo, flags, header.name, header.nameLength, controlFiles);
+}
+
+function receiveOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: number): number {
+  const error = readHeader(at);
+  if (error < 0) return error;
+  const count = receive(task, file, messageIo, flags);
+  if (count < 0) return count;
+  const failed = writeReceived(sockOf(file), filesOf(task), flags);
+  return failed < 0 ? failed : count;
+}
+
+export const sendmsg = syscall({
+  nr: 211,
+  name: "sendmsg",
+  args: [fd, ptr, msgFlags],
+  partial: "cycles of sockets sent through each other are not collected",
+  handler: (task, descriptor, message, flags) =>
+    withSocket(task, descriptor, (file) => sendOne(task, file, message, flags)),
+});
+
+export const recvmsg = syscall({
+  nr: 212,
+  name: "recvmsg",
+  args: [fd, ptr, msgFlags],
+  handler: (task, descriptor, message, flags) =>
+    withSocket(task, descriptor, (file) => receiveOne(task, file, message, flags)),
+});
+
+/** Most messages of one sendmmsg or recvmmsg (UIO_MAXIOV). */
+const MMSG_MAX = 1024;
+
+function many(
+  task: Ref<"task">,
+  file: Ref<"file">,
+  vector: number,
+  count: number,
+  flags: number,
+  one: typeof sendOne,
+  waitForOne: boolean,
+): number {
+  let done = 0;
+  while (done < Math.min(count, MMSG_MAX)) {
+    const at = vector + done * MMSGHDR_BYTES;
+    if (faultIn(at, MMSGHDR_BYTES, ACCESS.WRITE) < 0) return done > 0 ? done : -EFAULT;
+    // Once one message went through, the call does not wait: it would run again from its start.
+    const wait = done === 0 ? 0 : MSG_DONTWAIT;
+    const result = one(task, file, at, (flags & ~MSG_WAITFORONE) | wait);
+    if (result < 0) return done > 0 && !isBlock(result) ? done : result;
+    putUser32(at + MSGHDR.BYTES, result);
+    done++;
+    if (waitForOne && count === 1) break;
+  }
+  return done;
+}
+
+export const sendmmsg = syscall({
+  nr: 269,
+  name: "sendmmsg",
+  args: [fd, ptr, uint, msgFlags],
+  partial: "waits for the first message only",
+  handler: (task, descriptor, vector, count, flags) =>
+    withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, sendOne, false)),
+});
+
+export const recvmmsg = syscall({
+  nr: 243,
+  name: "recvmmsg",
+  args: [fd, ptr, uint, msgFlags, timespec],
+  partial: "waits for the first message only; the time-out is not looked at",
+  handler: (task, descriptor, vector, count, flags) =>
+    withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, receiveOne, true)),
+});
+
+export const calls: readonly Syscall[] = [
+  socket,
+  socketpair,
+  bind,
+  listen,
+  acceptCall,
+  accept4,
+  connectCall,
+  getsockname,
+  getpeername,
+  sendto,
+  recvfrom,
+  setsockopt,
+  getsockopt,
+  shutdown,
+  sendmsg,
+  recvmsg,
+  sendmmsg,
+  recvmmsg,
+];
