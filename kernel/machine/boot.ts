@@ -4,7 +4,9 @@ import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ensureMountpoint, mountFs, mountRoot, mountStandard, populateRoot, vfsInit } from "../fs/vfs.ts";
 import { futexInit } from "../futex.ts";
 import { bindGlobals, createGlobals } from "../global.ts";
-import { epollInit } from "../ipc/eventpoll.ts";
+import "../drivers/index.ts";
+import { ipcInit } from "../ipc/index.ts";
+import "../proc/index.ts";
 import { klogInit } from "../klog.ts";
 import { createRam } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
@@ -12,7 +14,7 @@ import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { pidsInit } from "../task/pid.ts";
-import { utsInit } from "../task/uts.ts";
+import { utsInit } from "./uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
@@ -76,7 +78,7 @@ export function bootKernel(options: KernelOptions): Kernel {
   futexInit(); // futex buckets
   mmInit(); // page cache, vdso page
   vfsInit(); // inode, dentry and mount tables
-  epollInit(); // event polls
+  ipcInit(); // epoll, names of unix sockets
   consoleCreate(options.console); // standard streams, terminal
   initGroupInit(); // pid 1
   mountAll(options); // root, devices, host folders

@@ -8,7 +8,10 @@ import {
   setForceNotifier,
 } from "../../rcu/index.ts";
 import { bindGlobals } from "../global.ts";
+import "../drivers/index.ts";
+import "../ipc/index.ts";
 import { bindRam, ram } from "../mm/ram.ts";
+import "../proc/index.ts";
 import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";

@@ -37,3 +37,13 @@ export function setName(which: "nodename" | "domainname", name: Uint8Array): voi
   view.set(name);
   Uts.lock.unlock(ref);
 }
+
+const decoder = new TextDecoder();
+/** The node name, for /proc/sys/kernel/hostname. */
+export function hostname(): string {
+  const bytes = utsname().subarray(UTS_FIELD, 2 * UTS_FIELD);
+  return decoder.decode(bytes.subarray(0, bytes.indexOf(0)));
+}
+export function setHostname(name: string): void {
+  setName("nodename", encoder.encode(name).subarray(0, UTS_FIELD - 1));
+}
