@@ -14,7 +14,7 @@ import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { pidsInit } from "../task/pid.ts";
-import { utsInit } from "./uts.ts";
+import { utsInit } from "../task/uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";

@@ -8,7 +8,7 @@ import { CAP_SYS_ADMIN, capable } from "../../kernel/task/cred.ts";
 import { setComm } from "../../kernel/task/exec.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
 import { GROUP_SUBREAPER, Group, Task } from "../../kernel/task/task.ts";
-import { setName, utsname } from "../../kernel/machine/uts.ts";
+import { setName, utsname } from "../../kernel/task/uts.ts";
 import { bootNs, NSEC_PER_SEC, nowNs } from "../../kernel/time/clock.ts";
 import { EFAULT, EINVAL, EPERM } from "../../kernel/uapi/errno.ts";
 import { NSIG } from "../../kernel/uapi/signal.ts";
