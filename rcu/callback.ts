@@ -23,6 +23,8 @@ const FLOOD = 10_000;
 /** Callbacks run at one safe point when there is no flood: this many, or a sixteenth of what is queued. */
 const BATCH = 64;
 
+/** Batches are unlimited, from a flood until it is drained. */
+let flooded = false;
 let running = false;
 /** Whether this thread is running callbacks now. */
 export const inCallback = (): boolean => running;
@@ -120,7 +122,9 @@ export function pendingOwn(): number {
 export function rcuRunCallbacks(): number {
   const own = pendingOwn();
   if (own === 0 && i32[RCU.ORPHANS] === 0) return 0;
-  return runSome(own >= FLOOD ? Infinity : Math.max(BATCH, own >> 4));
+  if (own >= FLOOD) flooded = true;
+  else if (own < BATCH) flooded = false;
+  return runSome(flooded ? Infinity : Math.max(BATCH, own >> 4));
 }
 
 /** Runs up to `limit` callbacks: own ones, then orphans. */

@@ -16,6 +16,7 @@ import {
   writeUnlockWord,
 } from "./lock.ts";
 import { f64, i32, u8 } from "./memory.ts";
+import { mutexLock, mutexTryLock, mutexUnlock } from "./mutex.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
 
 abstract class Field {
@@ -193,6 +194,23 @@ export class Spinlock<N extends string, L extends string> extends Field {
   /** For tests and slow paths: `using held = S.lock.acquire(ref)`. */
   acquire(ref: Ref<N>): Disposable & { readonly held: Held<L> } {
     return { held: this.lock(ref), [Symbol.dispose]: () => this.unlock(ref) };
+  }
+}
+
+/**
+ * A lock that may be held across sleeps and quiescent states. Waiting for it is an extended quiescent state, so it may
+ * not be taken inside a read scope; it breaks like the others when its owner dies.
+ */
+export class Mutex<N extends string, L extends string> extends Field {
+  lock(ref: Ref<N>): Held<L> {
+    mutexLock(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  tryLock(ref: Ref<N>): Held<L> | 0 {
+    return mutexTryLock(ref + this.offset) ? (1 as Held<L>) : 0;
+  }
+  unlock(ref: Ref<N>): void {
+    mutexUnlock(ref + this.offset);
   }
 }
 

@@ -53,6 +53,19 @@ export function lockWord(word: number): void {
   locksHeld++;
 }
 
+/** For mutexes, which do not count in locksHeld. Sleeps if it must. */
+export function takeWord(word: number): void {
+  if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) lockSlow(word);
+}
+export function tryTakeWord(word: number): boolean {
+  return Atomics.compareExchange(i32, word, 0, ownerId) === 0;
+}
+export function dropWord(word: number): void {
+  const owner = i32[word]! & OWNER; // Our own store, if we are the owner.
+  if (owner !== ownerId) throw new Error(`unlock of word ${word}: held by ${owner}, not ${ownerId}`);
+  if (Atomics.exchange(i32, word, 0) < 0) Atomics.notify(i32, word, 1);
+}
+
 export function tryLockWord(word: number): boolean {
   if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) return false;
   locksHeld++;
@@ -60,11 +73,8 @@ export function tryLockWord(word: number): boolean {
 }
 
 export function unlockWord(word: number): void {
+  dropWord(word);
   locksHeld--;
-  const old = Atomics.exchange(i32, word, 0);
-  if (old < 0) Atomics.notify(i32, word, 1);
-  if ((old & OWNER) !== ownerId)
-    throw new Error(`unlock of word ${word}: held by ${old & OWNER}, not ${ownerId}`);
 }
 
 export function wordIsLocked(word: number): boolean {

@@ -20,6 +20,7 @@ import {
   ListNode,
   Locked,
   LockedWide,
+  Mutex,
   Owned,
   RcuField,
   Rwlock,
@@ -40,6 +41,7 @@ type Kind =
   | "locked"
   | "lockedWide"
   | "spinlock"
+  | "mutex"
   | "rwlock"
   | "words"
   | "bytes"
@@ -73,6 +75,8 @@ export const locked = <L extends string, T extends number = number>(_lock: L): S
 /** A number up to 2^53, only with the named lock held. */
 export const lockedWide = <L extends string>(_lock: L): Spec<"lockedWide", L> => spec("lockedWide", 2);
 export const spinlock = (): Spec<"spinlock"> => spec("spinlock", 1);
+/** A lock that may be held across sleeps. */
+export const mutex = (): Spec<"mutex"> => spec("mutex", 1);
 export const rwlock = (): Spec<"rwlock"> => spec("rwlock", 2);
 /** An inline array of 32-bit words. */
 export const words = (length: number): Spec<"words"> => spec("words", length, length);
@@ -98,13 +102,15 @@ type AccessorOf<N extends string, K extends string, F> =
                 ? LockedWide<N, L>
                 : F extends Spec<"spinlock">
                   ? Spinlock<N, K>
-                  : F extends Spec<"rwlock">
-                    ? Rwlock<N, K>
-                    : F extends Spec<"words">
-                      ? Words<N>
-                      : F extends Spec<"bytes">
-                        ? Bytes<N>
-                        : ListNode<N>;
+                  : F extends Spec<"mutex">
+                    ? Mutex<N, K>
+                    : F extends Spec<"rwlock">
+                      ? Rwlock<N, K>
+                      : F extends Spec<"words">
+                        ? Words<N>
+                        : F extends Spec<"bytes">
+                          ? Bytes<N>
+                          : ListNode<N>;
 
 /** Identity of a struct type: name, size, and its cache number in the heap this thread last used. */
 export interface StructType<N extends string = string> {
@@ -154,6 +160,8 @@ function accessor(field: Spec<Kind, unknown>, offset: number): unknown {
       return new LockedWide(offset);
     case "spinlock":
       return new Spinlock(offset);
+    case "mutex":
+      return new Mutex(offset);
     case "rwlock":
       return new Rwlock(offset);
     case "words":

@@ -188,7 +188,7 @@ function checkLeftovers(control: Ref<"torture_control">, failures: string[]): vo
   rcuIdleExit();
   const last = Control.current.exchange(control, 0);
   if (last !== 0) free(Element, last);
-  rcuBarrier();
+  for (let age = 0; age < AGES; age++) rcuBarrier(); // An ageing element queues itself again.
   const pending = rcuStats().callbacksPending;
   if (pending !== 0) failures.push(`${pending} callbacks never ran`);
   const live = liveObjects(Element);

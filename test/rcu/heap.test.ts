@@ -27,7 +27,13 @@ import {
   words,
 } from "../../rcu/index.ts";
 
-const Point = struct("heap test point", { x: fixed(), y: atomic(), lock: spinlock(), when: wide(), name: bytes(6) });
+const Point = struct("heap test point", {
+  x: fixed(),
+  y: atomic(),
+  lock: spinlock(),
+  when: wide(),
+  name: bytes(6),
+});
 const Big = struct("heap test big", { data: words(5000) });
 
 const inHeap = (run: (heap: Heap) => void, bytes = 16 << 20): void => {
@@ -47,14 +53,14 @@ test.serial("objects come zeroed, keep their fields apart, and are counted", (t)
       t.is(Point.y.load(ref), 0);
       t.is(Point.when.get(ref), 0);
       Point.x.init(ref, n);
-      Point.y.store(ref, -n);
+      Point.y.store(ref, n - 500);
       Point.when.set(ref, n + 0.5);
       Point.name.set(ref, 5, n & 255);
       refs.push(ref);
     }
     t.is(liveObjects(Point), 1000);
     for (const [n, ref] of refs.entries()) {
-      t.deepEqual([Point.x.get(ref), Point.y.load(ref), Point.when.get(ref)], [n, -n, n + 0.5]);
+      t.deepEqual([Point.x.get(ref), Point.y.load(ref), Point.when.get(ref)], [n, n - 500, n + 0.5]);
       t.is(Point.name.get(ref, 5), n & 255);
       free(Point, ref);
     }

@@ -1,0 +1,30 @@
+import test from "ava";
+import { MUTANTS } from "../../rcu/torture/mutants.ts";
+import { torture } from "../../rcu/torture/torture.ts";
+
+for (const [name, options] of [
+  ["plain dereference", { seconds: 3 }],
+  ["one reader", { seconds: 1.5, readers: 1 }],
+  ["eight readers, two updaters", { seconds: 3, readers: 8, updaters: 2 }],
+  ["strict dereference", { seconds: 1.5, strict: true }],
+  ["readers that are terminated", { seconds: 3, readers: 1, crash: true }],
+] as const) {
+  test.serial(`torture finds nothing: ${name}`, async (t) => {
+    const report = await torture(options);
+    t.deepEqual(report.failures, []);
+    t.false(report.tooShort, JSON.stringify(report));
+    t.is(
+      report.ages.slice(2).reduce((sum, count) => sum + count),
+      0,
+    );
+    if ("crash" in options) t.true(report.crashes > 3);
+  });
+}
+
+for (const mutant of MUTANTS) {
+  test.serial(`torture catches ${mutant.name}: ${mutant.why}`, async (t) => {
+    const report = await torture({ seconds: 30, mutant: mutant.name });
+    t.false(report.success);
+    t.log(`${report.seconds.toFixed(2)} s: ${report.failures[0]}`);
+  });
+}
