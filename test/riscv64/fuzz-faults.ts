@@ -3,7 +3,6 @@
  * instruction (every register must be as if nothing later had run, and nothing of the instruction itself) and skips it.
  */
 
-import type { Random } from "./fpu-operands.ts";
 import { la } from "./fuzz-control.ts";
 import {
   DATA_BASE,
@@ -14,6 +13,7 @@ import {
   READ_ONLY_BYTES,
 } from "./fuzz-elf.ts";
 import * as rv from "./fuzz-encode.ts";
+import { access } from "./fuzz-memory.ts";
 import { free, type Make, S0, source, target } from "./fuzz-registers.ts";
 
 /** struct sigcontext of riscv64 Linux as far as it is compared: pc, x1..x31, f0..f31, fcsr. */
@@ -90,20 +90,6 @@ export function handler(): Item {
   return { code, fixed: true, what: "handler" };
 }
 
-/** A load, store or atomic at `imm(base)`. */
-function access(g: Random, base: number, imm: number): Instruction {
-  switch (g.below(4)) {
-    case 0:
-      return rv.i(0x03, g.below(7), target(g), base, imm);
-    case 1:
-      return rv.s(0x23, g.below(4), base, source(g), imm);
-    case 2:
-      return rv.i(0x07, 2 + g.below(2), g.below(32), base, imm);
-    default:
-      return rv.s(0x27, 2 + g.below(2), base, g.below(32), imm);
-  }
-}
-
 const ILLEGAL = [
   0x0000, // defined illegal
   0x0004, // c.addi4spn with 0
@@ -126,7 +112,7 @@ const ILLEGAL = [
 /** A few instructions of which one faults. */
 export const faulting: Make = (g) => {
   const t = free(g);
-  switch (g.below(9)) {
+  switch (g.below(11)) {
     case 0:
       return [access(g, 0, g.below(4096) - 2048)];
     case 1:
@@ -142,6 +128,14 @@ export const faulting: Make = (g) => {
         rv.add(t, t, S0),
         access(g, t, g.below(256)),
       ];
+    case 8:
+    case 9: {
+      // A run of accesses through one base that walks over the edge: into the read-only page, into nothing, and back.
+      const edge = g.pick([READ_ONLY_BASE, READ_ONLY_BASE + READ_ONLY_BYTES]);
+      const span = g.pick([32, 128, 1024]);
+      const run = Array.from({ length: 3 + g.below(6) }, () => access(g, t, g.below(2 * span) - span));
+      return [...li(t, edge + 8 * (g.below(5) - 2)), ...run];
+    }
     case 5:
       return [g.pick(ILLEGAL)];
     case 6: {

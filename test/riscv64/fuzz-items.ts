@@ -3,7 +3,7 @@
 import { callFunction, fence, forward, loop, modifyCode, systemCall } from "./fuzz-control.ts";
 import { floatArithmetic, floatConvert, floatCsr } from "./fuzz-float.ts";
 import { compressed, idiom, integer, multiply } from "./fuzz-integer.ts";
-import { atomic, floatMemory, memory, overlap } from "./fuzz-memory.ts";
+import { atomic, floatMemory, group, memory, overlap } from "./fuzz-memory.ts";
 import type { Make } from "./fuzz-registers.ts";
 
 export const KINDS: Record<string, Make> = {
@@ -12,6 +12,7 @@ export const KINDS: Record<string, Make> = {
   memory,
   floatMemory,
   overlap,
+  group,
   floatArithmetic,
   floatConvert,
   floatCsr,

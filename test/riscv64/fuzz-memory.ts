@@ -1,5 +1,6 @@
 /** Items of loads, stores and atomics, aligned or not, across pages, overlapping. */
 
+import type { Random } from "./fpu-operands.ts";
 import type { Instruction } from "./fuzz-elf.ts";
 import * as rv from "./fuzz-encode.ts";
 import {
@@ -51,6 +52,41 @@ export const overlap: Make = (g) => {
       code.push(rv.i(0x03, load, rd, base, offset));
       if (rd === base) return code;
     }
+  }
+  return code;
+};
+
+/** One load or store of any kind at imm(base). */
+export function access(g: Random, base: number, imm: number): Instruction {
+  switch (g.below(6)) {
+    case 0:
+    case 1: {
+      const rd = target(g);
+      return rv.i(0x03, g.below(7), rd === base ? 0 : rd, base, imm);
+    }
+    case 2:
+    case 3:
+      return rv.s(0x23, g.below(4), base, source(g), imm);
+    case 4:
+      return rv.i(0x07, 2 + g.below(2), freg(g), base, imm);
+    default:
+      return rv.s(0x27, 2 + g.below(2), base, freg(g), imm);
+  }
+}
+
+/** Several accesses through one base, as to a struct or a stack frame, on both sides of a page boundary; the base may move. */
+export const group: Make = (g) => {
+  const [t] = several(g, 1) as [number];
+  const near = g.below(2) === 0;
+  const code: Instruction[] = near
+    ? [rv.addi(t, S0, g.below(96) - 48)]
+    : [rv.andi(t, source(g), g.pick([0x7ff, 0x7f8])), rv.add(t, t, S0)];
+  const span = g.pick([32, 64, 256, 4000]);
+  for (let n = 2 + g.below(8); n > 0; n--) {
+    const imm = Math.trunc((g.below(span) - span / 2) & (g.below(3) === 0 ? -1 : -8));
+    code.push(access(g, t, imm));
+    if (g.below(8) === 0) code.push(rv.addi(t, t, g.below(64) - 32));
+    if (g.below(12) === 0) code.push(rv.b(g.below(2), source(g), source(g), 4));
   }
   return code;
 };

@@ -35,6 +35,7 @@ const PROFILES: Record<string, Record<string, number>> = {
     memory: 10,
     floatMemory: 5,
     overlap: 3,
+    group: 5,
     floatArithmetic: 12,
     floatConvert: 6,
     floatCsr: 3,
@@ -61,6 +62,7 @@ const PROFILES: Record<string, Record<string, number>> = {
   memories: {
     memory: 30,
     overlap: 15,
+    group: 25,
     floatMemory: 10,
     atomic: 15,
     compressed: 15,
@@ -71,6 +73,7 @@ const PROFILES: Record<string, Record<string, number>> = {
   },
   faults: {
     faulting: 15,
+    group: 6,
     integer: 8,
     memory: 8,
     floatMemory: 4,

@@ -116,7 +116,7 @@ export class Harness implements UserModeHost {
     this.view.setUint32(this.regs + USER_REGS.FCSR, value, true);
   }
 
-  /** Loads a static ELF and sets up a stack with argv only. */
+  /** Loads a static ELF and sets up a stack with argv and a short auxv. */
   loadElf(path: string, args: string[] = []): void {
     const file = readFileSync(path);
     const programHeaders = Number(file.readBigUInt64LE(32));
@@ -141,13 +141,43 @@ export class Harness implements UserModeHost {
       this.poke(top, text);
       return top;
     });
-    const words = [pointers.length, ...pointers, 0, 0, 0, 0];
+    const random = top - 16;
+    top = random;
+    const phdr = this.programHeadersAt(file, programHeaders);
+    const auxv = [
+      3,
+      phdr,
+      4,
+      56,
+      5,
+      file.readUInt16LE(56),
+      6,
+      4096,
+      9,
+      Number(file.readBigUInt64LE(24)),
+      25,
+      random,
+    ];
+    const words = [pointers.length, ...pointers, 0, 0, ...auxv, 0, 0];
     top = Math.floor((top - words.length * 8) / 16) * 16;
     words.forEach((word, i) => {
       this.view.setBigUint64(this.at(top + 8 * i), BigInt(word), true);
     });
     this.setX(2, top);
     this.pc = Number(file.readBigUInt64LE(24));
+  }
+
+  /** Where the program headers are in guest memory. */
+  private programHeadersAt(file: Buffer, offset: number): number {
+    for (let n = 0; n < file.readUInt16LE(56); n++) {
+      const header = offset + n * 56;
+      const start = Number(file.readBigUInt64LE(header + 8));
+      const bytes = Number(file.readBigUInt64LE(header + 32));
+      if (file.readUInt32LE(header) === 1 && offset >= start && offset < start + bytes) {
+        return Number(file.readBigUInt64LE(header + 16)) + offset - start;
+      }
+    }
+    return 0;
   }
 
   /** Runs until exit or something that is neither a system call nor preemption; returns the EXIT reason. */
