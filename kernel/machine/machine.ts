@@ -309,7 +309,7 @@ export class Machine {
       if (Spawn.state.load(spawn) !== SPAWN_EXITED) continue;
       this.#processes.delete(pid);
       const status = Spawn.status.load(spawn);
-      const error = -Spawn.error.load(spawn);
+      const error = Math.abs(Spawn.error.load(spawn));
       freeRequest(spawn);
       const signal = status & 0x7f;
       const base = { coreDumped: (status & 0x80) !== 0, error, status };

@@ -49,6 +49,7 @@ export function blockUntil(deadline: number): void {
 export function clearRestart(task: Ref<"task">): void {
   Task.restarting.set(task, 0);
   Task.restartDeadline.set(task, 0);
+  Task.restartRemaining.set(task, 0);
   Task.restartWord.set(task, 0);
   Task.partial.set(task, 0);
   if (Task.futexWaiter.get(task) !== 0) abandonFutex(task);

@@ -3,6 +3,9 @@
  * register file complete.
  */
 import type { Held, Ref } from "../../rcu/index.ts";
+import { faultIn, putUser64 } from "../mm/uaccess.ts";
+import { NSEC_PER_SEC, nowNs } from "../time/clock.ts";
+import { ACCESS } from "../usermode.ts";
 import { accountSwitch } from "../sched/account.ts";
 import { BLOCK } from "../sched/block.ts";
 import { clearRestart } from "../sched/restart.ts";
@@ -105,6 +108,7 @@ function handle(task: Ref<"task">, info: SigInfo): number {
     if (partial > 0 || Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
       setReg(regs, X_A0, partial > 0 ? partial : -EINTR);
       setPc(regs, getPc(regs) + ECALL_BYTES);
+      storeRemaining(task);
     }
     finishWait(task);
     clearRestart(task);
@@ -133,6 +137,15 @@ function handle(task: Ref<"task">, info: SigInfo): number {
   }
   setMask(task, low, high);
   return DELIVER_DONE;
+}
+
+/** nanosleep(2): the handler's program learns how much of the sleep was left. */
+function storeRemaining(task: Ref<"task">): void {
+  const address = Task.restartRemaining.get(task);
+  if (address === 0 || faultIn(address, 16, ACCESS.WRITE) < 0) return;
+  const left = Math.max(0, Task.restartDeadline.get(task) - nowNs());
+  putUser64(address, Math.floor(left / NSEC_PER_SEC));
+  putUser64(address + 8, left % NSEC_PER_SEC);
 }
 
 /** A stop signal with its default action: every thread of the group is to stop. */

@@ -114,6 +114,8 @@ export const Task = struct("task", {
   blockKind: owned(),
   /** Absolute monotonic nanoseconds; 0 when not computed yet, Infinity for none. */
   restartDeadline: wide(),
+  /** Where the time left of the deadline goes when a handler ends the call (nanosleep), or 0. */
+  restartRemaining: wide(),
   /** Free for the call that restarts; zero at its first run. */
   restartWord: owned(),
   /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */

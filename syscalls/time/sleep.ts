@@ -1,6 +1,7 @@
 /** nanosleep(2), clock_nanosleep(2). */
 import { BLOCK_EINTR } from "../../kernel/sched/block.ts";
 import { blockUntil, restartDeadline } from "../../kernel/sched/restart.ts";
+import { Task } from "../../kernel/task/task.ts";
 import { nowNs, realtimeToMonotonic } from "../../kernel/time/clock.ts";
 import { EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import { TIMER_ABSTIME } from "../../kernel/uapi/time.ts";
@@ -8,25 +9,20 @@ import type { Ref } from "../../rcu/index.ts";
 import { flagSet, ptr, timespec } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { clockId, isMonotonic, isRealtime } from "./clock.ts";
-import { readTimespec, timespecNs, writeTimespecNs } from "./timespec.ts";
+import { readTimespec, timespecNs } from "./timespec.ts";
 
-/** Sleeps until the deadline; `remaining`: where the rest is written in case a handler ends the sleep, or 0. */
-function sleepUntil(deadline: number, remaining: number): number {
-  const now = nowNs();
-  if (now >= deadline) return 0;
-  // Nobody knows yet whether a signal will end the sleep: the rest is kept up to date for that case.
-  if (remaining !== 0) {
-    const failed = writeTimespecNs(remaining, deadline - now);
-    if (failed < 0) return failed;
-  }
+/** Sleeps until the deadline; `remaining`: where the rest is written when a handler ends the sleep, or 0. */
+function sleepUntil(task: Ref<"task">, deadline: number, remaining: number): number {
+  if (nowNs() >= deadline) return 0;
+  Task.restartRemaining.set(task, remaining);
   blockUntil(deadline);
   return BLOCK_EINTR;
 }
 
-function sleepFor(_task: Ref<"task">, address: number, remaining: number): number {
+function sleepFor(task: Ref<"task">, address: number, remaining: number): number {
   const failed = readTimespec(address);
   if (failed < 0) return failed;
-  return sleepUntil(restartDeadline(timespecNs()), remaining);
+  return sleepUntil(task, restartDeadline(timespecNs()), remaining);
 }
 
 export const nanosleep = syscall({
@@ -47,6 +43,6 @@ export const clockNanosleep = syscall({
     const failed = readTimespec(request);
     if (failed < 0) return failed;
     const { seconds, nanoseconds } = readTimespec;
-    return sleepUntil(isRealtime(clock) ? realtimeToMonotonic(seconds, nanoseconds) : timespecNs(), 0);
+    return sleepUntil(task, isRealtime(clock) ? realtimeToMonotonic(seconds, nanoseconds) : timespecNs(), 0);
   },
 });
