@@ -73,7 +73,7 @@ function setattr(inode: I, attr: Attr, apply: () => void): number {
   }
   inodeUnlock(inode);
   iput(inode);
-  return result < 0 ? result : 0;
+  return Math.min(result, 0);
 }
 
 /** chmod(2). */
@@ -173,7 +173,7 @@ export function truncateInode(inode: I, size: number): number {
   }
   inodeUnlock(inode);
   iput(inode);
-  return result < 0 ? result : 0;
+  return Math.min(result, 0);
 }
 
 /** truncate(2) on a looked-up place. */

@@ -301,7 +301,7 @@ function remove(remover: Remover): number {
     dput(dentry);
     // The inode is evicted without the directory's lock: its pages may be many.
     if (gone !== 0) iput(gone);
-    return result < 0 ? result : 0;
+    return Math.min(result, 0);
   }
   inodeUnlock(dir);
   return found < 0 ? found : denied < 0 && denied !== -EROFS ? denied : -ENOENT;

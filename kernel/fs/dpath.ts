@@ -61,6 +61,15 @@ export function pathOf(fs: Ref<"fsinfo">, mount: M, dentry: D): Uint8Array {
   return path;
 }
 
+/** Whether the place lies below the root of this fsinfo (getcwd says "(unreachable)" otherwise). */
+export function pathReachable(fs: Ref<"fsinfo">, mount: M, dentry: D): boolean {
+  const scope = rcuReadLock();
+  const root = FsInfo.root.deref(scope, fs) as FsPath;
+  const path = pathFrom(mount, dentry, Path.mount.get(root), Path.dentry.get(root));
+  rcuReadUnlock();
+  return path !== null;
+}
+
 /** Text of the path as the current task sees it, with " (deleted)" when the name is gone: /proc/PID/fd, exe, maps. */
 export function dPath(mount: M, dentry: D): string {
   const path = decoder.decode(pathOf(currentFs(), mount, dentry));

@@ -98,15 +98,21 @@ export function fget(files: Fs, fd: number): F | number {
   return file;
 }
 
-/** A counted file, for what outlives the handler. fput() it. */
-export function fgetRef(files: Fs, fd: number): F | number {
+/** A counted file, also an O_PATH one, for what outlives the handler. fput() it. */
+export function fgetRawRef(files: Fs, fd: number): F | number {
   for (;;) {
-    const file = fget(files, fd);
+    const file = fgetRaw(files, fd);
     if (file < 0) return file;
-    // The cell cannot be reused while this handler runs; a zero count means that the slot changed under us.
+    // The cell cannot be reused while this handler runs; a zero count means that the slot is being changed.
     if (File.refcount.incNotZero(file as F)) return file;
     if (fgetRaw(files, fd) === file) return -EBADF;
   }
+}
+
+/** A counted file; O_PATH descriptors are -EBADF. */
+export function fgetRef(files: Fs, fd: number): F | number {
+  const file = fget(files, fd);
+  return file < 0 ? file : fgetRawRef(files, fd);
 }
 
 /** Grows the table to hold `fd`. 0, -ENOMEM. */
@@ -196,7 +202,7 @@ export function fdInstall(files: Fs, fd: number, file: F): void {
   Files.lock.unlock(files);
 }
 
-/** Reserve and install in one. Owns the file's count, even on error (it is put then). `flags`: O_CLOEXEC. */
+/** Reserve and install in one: the file's count moves to the table; on error it stays the caller's. `flags`: O_CLOEXEC. */
 export function allocFd(files: Fs, file: F, flags: number, from = 0): number {
   const limit = nofileLimit();
   let fd = from > 0 && from >= limit ? -EINVAL : -EMFILE;
@@ -206,7 +212,6 @@ export function allocFd(files: Fs, file: F, flags: number, from = 0): number {
     if (fd >= 0) arrayStore(Files.fdt.peek(held, files) as Table, 1 + fd, file);
     Files.lock.unlock(files);
   }
-  if (fd < 0) fput(file);
   return fd;
 }
 
@@ -381,3 +386,14 @@ export function filesPut(files: Fs): void {
 
 /** Whether the table has other users: execve and unshare(CLONE_FILES) then go on with a copy (filesFork). */
 export const filesShared = (files: Fs): boolean => Files.users.load(files) > 1;
+
+/** The current task goes on with a table of its own (execve, unshare, close_range): 0 or -ENOMEM. */
+export function unshareFiles(task: Ref<"task">): number {
+  const files = Task.files.access(task) as Fs;
+  if (!filesShared(files)) return 0;
+  const copy = filesFork(files);
+  if (copy === 0) return -ENOMEM;
+  Task.files.exchange(task, copy);
+  filesPut(files);
+  return 0;
+}

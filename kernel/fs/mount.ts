@@ -114,9 +114,11 @@ export function mntPut(mount: M): void {
   if (Mount.refcount.cas(mount, 0, DEAD)) destroy(mount);
 }
 
-export const mountReadOnly = (mount: M): boolean =>
-  (Mount.flags.peek(mount) & MS_RDONLY) !== 0 ||
-  (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0;
+/** Whether nothing may be changed through it; false for files without a mount (0). */
+export const mountReadOnly = (mount: Ptr<"mount">): boolean =>
+  mount !== 0 &&
+  ((Mount.flags.peek(mount) & MS_RDONLY) !== 0 ||
+    (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0);
 
 /** The mount at the bottom of the tree. */
 export const rootMount = (): M => MountTable.root.access(mountTable.get()) as M;

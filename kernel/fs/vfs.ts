@@ -9,6 +9,7 @@ import { makeDirectory, makeNode, makeSymlink } from "./dir.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
 import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
+import { memfdInit } from "./memfd.ts";
 import {
   attachMount,
   cloneMount,
@@ -34,12 +35,14 @@ import { kernelWrite } from "./read-write.ts";
 import { renameInit } from "./rename.ts";
 import { superInit } from "./super.ts";
 import { tmpfsInode } from "./tmpfs.ts";
+import "./locks.ts";
 import "./readdir.ts";
 import "./regular.ts";
 
 /** Makes the tables: once per machine, by the booting thread, after the heap, the globals, RAM and the clock. */
 export function vfsInit(): void {
-  const ok = superInit() && inodeInit() && dcacheInit() && mountInit() && renameInit() && fileInit();
+  const ok =
+    superInit() && inodeInit() && dcacheInit() && mountInit() && renameInit() && fileInit() && memfdInit();
   if (!ok) throw new Error("the kernel heap is too small for the file system tables");
 }
 
@@ -164,7 +167,7 @@ export function writeFile(path: string, text: string, mode = 0o644): number {
   const bytes = encoder.encode(text);
   const written = kernelWrite(file as Ref<"file">, bytes, 0);
   fput(file as Ref<"file">);
-  return written < 0 ? written : 0;
+  return Math.min(written, 0);
 }
 
 const FOLDERS = [

@@ -71,7 +71,7 @@ function readPages(mapping: Ref<"mapping">, index: number, frame: number, count:
 registerMappingOps(MOPS.HOSTFS, {
   readPage(mapping, index, frame) {
     const result = readPages(mapping, index, frame, 1);
-    return result < 0 ? result : 0;
+    return Math.min(result, 0);
   },
   readPages,
   writePage(mapping, index, frame) {
@@ -102,7 +102,7 @@ function hostOpen(inode: I, file: F): number {
   if (inodeType(inode) !== S_IFREG) return -EACCES;
   const fd = (File.mode.get(file) & FMODE_WRITE) !== 0 ? writeDescriptor(inode) : readDescriptor(inode);
   if (fd === -ESTALE) Inode.checked.set(inode, 0);
-  return fd < 0 ? fd : 0;
+  return Math.min(fd, 0);
 }
 
 function hostRead(file: F, io: UserIo, pos: number): number {

@@ -1,0 +1,95 @@
+/** fallocate(2): reserving, punching and zeroing ranges of files whose content is the page cache, and of host files. */
+import type { Ref } from "../../rcu/index.ts";
+import { mappingInvalidate, mappingPage } from "../mm/pagecache.ts";
+import { PAGE_SIZE, ram } from "../mm/ram.ts";
+import {
+  EBADF,
+  EFBIG,
+  EINVAL,
+  EISDIR,
+  ENODEV,
+  ENOMEM,
+  ENOSPC,
+  EOPNOTSUPP,
+  EPERM,
+  ESPIPE,
+} from "../uapi/errno.ts";
+import {
+  F_SEAL_GROW,
+  F_SEAL_WRITE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+} from "../uapi/fcntl.ts";
+import { S_IFDIR, S_IFIFO, S_IFREG } from "../uapi/stat.ts";
+import { truncateInode, writeLimit } from "./attr.ts";
+import { File, FMODE_WRITE } from "./file.ts";
+import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "./inode.ts";
+import { FOPS } from "./ops.ts";
+
+type I = Ref<"inode">;
+
+export function fallocateFile(file: Ref<"file">, mode: number, offset: number, length: number): number {
+  if (offset < 0 || length <= 0) return -EINVAL;
+  if ((File.mode.get(file) & FMODE_WRITE) === 0) return -EBADF;
+  const inode = File.inode.get(file);
+  const type = inodeType(inode);
+  if (type !== S_IFREG) return type === S_IFDIR ? -EISDIR : type === S_IFIFO ? -ESPIPE : -ENODEV;
+  const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+  const limit = writeLimit(offset + length - 1, 1);
+  if (limit < 0) return -EFBIG;
+  switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+    case 0:
+      return allocate(file, inode, offset, length, keep);
+    case FALLOC_FL_PUNCH_HOLE:
+      if (!keep) return -EOPNOTSUPP;
+      return zeroRange(file, inode, offset, length);
+    case FALLOC_FL_ZERO_RANGE: {
+      const error = zeroRange(file, inode, offset, length);
+      return error < 0 ? error : allocate(file, inode, offset, length, keep);
+    }
+    default:
+      return -EOPNOTSUPP;
+  }
+}
+
+function allocate(file: Ref<"file">, inode: I, offset: number, length: number, keep: boolean): number {
+  const seals = Inode.seals.load(inode);
+  const grows = offset + length > Inode.size.racy(inode);
+  if (grows && (seals & F_SEAL_GROW) !== 0) return -EPERM;
+  // Pages of a file in memory are really taken, so that later writes do not run out.
+  if (File.fops.get(file) === FOPS.REGULAR) {
+    const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
+    for (let index = Math.floor(offset / PAGE_SIZE); index * PAGE_SIZE < offset + length; index++) {
+      const frame = mappingPage(mapping, index, true);
+      if (frame < 0) return frame === -ENOMEM ? -ENOSPC : frame;
+    }
+  }
+  return grows && !keep ? truncateInode(inode, offset + length) : 0;
+}
+
+/** Bytes [offset, offset + length) within the file read as zero; whole pages are given back. */
+function zeroRange(file: Ref<"file">, inode: I, offset: number, length: number): number {
+  if (File.fops.get(file) !== FOPS.REGULAR) return -EOPNOTSUPP;
+  if ((Inode.seals.load(inode) & F_SEAL_WRITE) !== 0) return -EPERM;
+  const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
+  const held = inodeLock(inode);
+  const end = Math.min(offset + length, Math.ceil(Inode.size.get(held, inode) / PAGE_SIZE) * PAGE_SIZE);
+  const first = Math.ceil(offset / PAGE_SIZE);
+  const last = Math.floor(end / PAGE_SIZE);
+  if (first < last) mappingInvalidate(mapping, first, last);
+  const clear = (from: number, to: number): void => {
+    if (from >= to) return;
+    const frame = mappingPage(mapping, Math.floor(from / PAGE_SIZE), false);
+    const at = frame + (from % PAGE_SIZE);
+    if (frame > 0) ram.u8.fill(0, at, at + (to - from));
+  };
+  if (first > last) clear(offset, end);
+  else {
+    clear(offset, Math.min(end, first * PAGE_SIZE));
+    clear(Math.max(offset, last * PAGE_SIZE), end);
+  }
+  inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
+  inodeUnlock(inode);
+  return 0;
+}

@@ -1,0 +1,262 @@
+/** Attributes: fchmodat, fchownat, utimensat, truncate, fallocate; fsync and its kin; extended attributes. */
+import { changeMode, changeOwner, changeTimes, truncateInode, truncatePath } from "../../kernel/fs/attr.ts";
+import { fallocateFile } from "../../kernel/fs/fallocate.ts";
+import { File, FMODE_WRITE } from "../../kernel/fs/file.ts";
+import { inodeType } from "../../kernel/fs/inode.ts";
+import { nd } from "../../kernel/fs/namei.ts";
+import { fileOpsOf } from "../../kernel/fs/ops.ts";
+import { EINVAL, EOPNOTSUPP, ESPIPE } from "../../kernel/uapi/errno.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../../kernel/uapi/fcntl.ts";
+import { S_IFIFO, S_IFLNK, S_IFREG } from "../../kernel/uapi/stat.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid } from "../args.ts";
+import { syscall } from "../syscall.ts";
+import { advice, atFlags, fallocFlags } from "./flags.ts";
+import { checkFlags, getTimes, userPathAt, withFile, withRawFile } from "./user.ts";
+
+const mountOf = (file: Ref<"file">): Ref<"mount"> | 0 => File.mount.get(file);
+
+function chmodPlace(mount: Ref<"mount">, inode: Ref<"inode">, bits: number): number {
+  return inodeType(inode) === S_IFLNK ? -EOPNOTSUPP : changeMode(mount, inode, bits);
+}
+
+export const fchmod = syscall({
+  nr: 52,
+  name: "fchmod",
+  args: [fd, mode],
+  handler: (task, descriptor, bits) =>
+    withFile(task, descriptor, (file) =>
+      changeMode(mountOf(file) as Ref<"mount">, File.inode.get(file), bits),
+    ),
+});
+
+export const fchmodat = syscall({
+  nr: 53,
+  name: "fchmodat",
+  args: [dirfd, path, mode],
+  handler(_task, dir, name, bits) {
+    const error = userPathAt(dir, name, 0);
+    return error < 0 ? error : changeMode(nd.mount, nd.inode, bits);
+  },
+});
+
+export const fchmodat2 = syscall({
+  nr: 452,
+  name: "fchmodat2",
+  args: [dirfd, path, mode, atFlags],
+  handler(_task, dir, name, bits, flags) {
+    if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
+    const error = userPathAt(dir, name, flags);
+    return error < 0 ? error : chmodPlace(nd.mount, nd.inode, bits);
+  },
+});
+
+export const fchown = syscall({
+  nr: 55,
+  name: "fchown",
+  args: [fd, uid, uid],
+  handler: (task, descriptor, user, group) =>
+    withFile(task, descriptor, (file) =>
+      changeOwner(mountOf(file) as Ref<"mount">, File.inode.get(file), user | 0, group | 0),
+    ),
+});
+
+export const fchownat = syscall({
+  nr: 54,
+  name: "fchownat",
+  args: [dirfd, path, uid, uid, atFlags],
+  handler(_task, dir, name, user, group, flags) {
+    if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
+    const error = userPathAt(dir, name, flags);
+    return error < 0 ? error : changeOwner(nd.mount, nd.inode, user | 0, group | 0);
+  },
+});
+
+/** utimensat(2): a NULL path means the descriptor itself (futimens). */
+export const utimensat = syscall({
+  nr: 88,
+  name: "utimensat",
+  args: [dirfd, path, ptr, atFlags],
+  handler(task, dir, name, address, flags) {
+    if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
+    const times = getTimes(address);
+    if (typeof times === "number") return times;
+    const [atime, mtime] = times === null ? [null, null] : [times[0]!, times[1]!];
+    if (name === 0 && dir !== AT_FDCWD) {
+      if (flags !== 0) return -EINVAL;
+      return withFile(task, dir, (file) =>
+        changeTimes(mountOf(file) as Ref<"mount">, File.inode.get(file), atime, mtime),
+      );
+    }
+    const error = userPathAt(dir, name, flags);
+    return error < 0 ? error : changeTimes(nd.mount, nd.inode, atime, mtime);
+  },
+});
+
+export const truncate = syscall({
+  nr: 45,
+  name: "truncate",
+  args: [path, off],
+  handler(_task, name, length) {
+    if (length < 0) return -EINVAL;
+    const error = userPathAt(AT_FDCWD, name, 0);
+    return error < 0 ? error : truncatePath(nd.mount, nd.inode, length);
+  },
+});
+
+export const ftruncate = syscall({
+  nr: 46,
+  name: "ftruncate",
+  args: [fd, off],
+  handler: (task, descriptor, length) =>
+    withFile(task, descriptor, (file) => {
+      const inode = File.inode.get(file);
+      if (length < 0 || (File.mode.get(file) & FMODE_WRITE) === 0 || inodeType(inode) !== S_IFREG)
+        return -EINVAL;
+      return truncateInode(inode, length);
+    }),
+});
+
+export const fallocate = syscall({
+  nr: 47,
+  name: "fallocate",
+  args: [fd, fallocFlags, off, off],
+  handler: (task, descriptor, how, offset, length) =>
+    withFile(task, descriptor, (file) => fallocateFile(file, how, offset, length)),
+});
+
+const sync_ = (task: Ref<"task">, descriptor: number, dataOnly: boolean): number =>
+  withFile(task, descriptor, (file) => fileOpsOf(File.fops.get(file)).fsync?.(file, dataOnly) ?? -EINVAL);
+
+export const fsync = syscall({
+  nr: 82,
+  name: "fsync",
+  args: [fd],
+  handler: (task, descriptor) => sync_(task, descriptor, false),
+});
+export const fdatasync = syscall({
+  nr: 83,
+  name: "fdatasync",
+  args: [fd],
+  handler: (task, descriptor) => sync_(task, descriptor, true),
+});
+/** sync(2): host files are written as the guest writes, and what shared mappings changed when they are closed. */
+export const sync = syscall({ nr: 81, name: "sync", args: [], handler: () => 0 });
+export const syncfs = syscall({
+  nr: 267,
+  name: "syncfs",
+  args: [fd],
+  handler: (task, descriptor) => withFile(task, descriptor, () => 0),
+});
+export const syncFileRange = syscall({
+  nr: 84,
+  name: "sync_file_range",
+  args: [fd, off, off, hexArg],
+  handler(task, descriptor, offset, bytes, flags) {
+    if (offset < 0 || bytes < 0 || (flags & ~7) !== 0) return -EINVAL;
+    return withFile(task, descriptor, (file) => {
+      if (inodeType(File.inode.get(file)) === S_IFIFO) return -ESPIPE;
+      return fileOpsOf(File.fops.get(file)).fsync?.(file, true) ?? -EINVAL;
+    });
+  },
+});
+
+/** posix_fadvise(2): advice is taken as read. */
+export const fadvise64 = syscall({
+  nr: 223,
+  name: "fadvise64",
+  args: [fd, off, off, advice],
+  handler(task, descriptor, _offset, length, how) {
+    if (length < 0 || how < 0 || how > 5) return -EINVAL;
+    return withFile(task, descriptor, (file) => (inodeType(File.inode.get(file)) === S_IFIFO ? -ESPIPE : 0));
+  },
+});
+export const readahead = syscall({
+  nr: 213,
+  name: "readahead",
+  args: [fd, off, size],
+  handler: (task, descriptor) =>
+    withFile(task, descriptor, (file) => (inodeType(File.inode.get(file)) === S_IFREG ? 0 : -EINVAL)),
+});
+
+// Extended attributes: no file system here has any. Lists are empty, the rest is EOPNOTSUPP, as on such a file system.
+
+const onPath = (name: number, flags: number, result: number): number => {
+  const error = userPathAt(AT_FDCWD, name, flags);
+  return error < 0 ? error : result;
+};
+const onFd = (task: Ref<"task">, descriptor: number, result: number): number =>
+  withRawFile(task, descriptor, () => result);
+
+export const setxattr = syscall({
+  nr: 5,
+  name: "setxattr",
+  args: [path, str, ptr, size, int],
+  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
+});
+export const lsetxattr = syscall({
+  nr: 6,
+  name: "lsetxattr",
+  args: [path, str, ptr, size, int],
+  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
+});
+export const fsetxattr = syscall({
+  nr: 7,
+  name: "fsetxattr",
+  args: [fd, str, ptr, size, int],
+  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
+});
+export const getxattr = syscall({
+  nr: 8,
+  name: "getxattr",
+  args: [path, str, ptr, size],
+  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
+});
+export const lgetxattr = syscall({
+  nr: 9,
+  name: "lgetxattr",
+  args: [path, str, ptr, size],
+  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
+});
+export const fgetxattr = syscall({
+  nr: 10,
+  name: "fgetxattr",
+  args: [fd, str, ptr, size],
+  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
+});
+export const listxattr = syscall({
+  nr: 11,
+  name: "listxattr",
+  args: [path, ptr, size],
+  handler: (_task, name) => onPath(name, 0, 0),
+});
+export const llistxattr = syscall({
+  nr: 12,
+  name: "llistxattr",
+  args: [path, ptr, size],
+  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, 0),
+});
+export const flistxattr = syscall({
+  nr: 13,
+  name: "flistxattr",
+  args: [fd, ptr, size],
+  handler: (task, descriptor) => onFd(task, descriptor, 0),
+});
+export const removexattr = syscall({
+  nr: 14,
+  name: "removexattr",
+  args: [path, str],
+  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
+});
+export const lremovexattr = syscall({
+  nr: 15,
+  name: "lremovexattr",
+  args: [path, str],
+  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
+});
+export const fremovexattr = syscall({
+  nr: 16,
+  name: "fremovexattr",
+  args: [fd, str],
+  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
+});

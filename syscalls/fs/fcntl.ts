@@ -1,0 +1,203 @@
+/** fcntl(2), ioctl(2), flock(2). */
+import { fgetRaw, getCloexec, setCloexec } from "../../kernel/fs/fdtable.ts";
+import { File, FMODE_LSEEK, FMODE_PATH, FMODE_READ, FMODE_WRITE } from "../../kernel/fs/file.ts";
+import { Inode, inodeType } from "../../kernel/fs/inode.ts";
+import { flock as flockFile, setRecordLock, testRecordLock } from "../../kernel/fs/locks.ts";
+import { addSeals, getSeals } from "../../kernel/fs/memfd.ts";
+import { FOPS, fileOpsOf } from "../../kernel/fs/ops.ts";
+import { pipeOf, pipeSize, setPipeSize } from "../../kernel/ipc/pipe.ts";
+import {
+  faultIn,
+  getUser16,
+  getUser32,
+  getUser64,
+  putUser16,
+  putUser32,
+  putUser64,
+} from "../../kernel/mm/uaccess.ts";
+import { CAP_SYS_RESOURCE, capable } from "../../kernel/task/cred.ts";
+import { Task } from "../../kernel/task/task.ts";
+import { EBADF, EFAULT, EINVAL, ENOTTY, EOVERFLOW } from "../../kernel/uapi/errno.ts";
+import * as uapi from "../../kernel/uapi/fcntl.ts";
+import { FASYNC, O_APPEND, O_CLOEXEC, O_DIRECT, O_NOATIME, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
+import { FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD } from "../../kernel/uapi/ioctl.ts";
+import { S_IFREG } from "../../kernel/uapi/stat.ts";
+import { ACCESS } from "../../kernel/usermode.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { fd, hexArg, uint } from "../args.ts";
+import { syscall } from "../syscall.ts";
+import { fcntlCommand, flockOp } from "./flags.ts";
+import { duplicate } from "./open.ts";
+import { filesOf, withFile } from "./user.ts";
+
+type F = Ref<"file">;
+
+/** What F_SETFL may change. */
+const SETFL = O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME;
+
+export const fcntl = syscall({
+  nr: 25,
+  name: "fcntl",
+  args: [fd, fcntlCommand, hexArg],
+  partial: "F_SETOWN and F_SETSIG are remembered, no SIGIO is sent",
+  handler(task, descriptor, command, arg) {
+    const files = filesOf(task);
+    const found = fgetRaw(files, descriptor);
+    if (found < 0) return found;
+    const file = found as F;
+    switch (command) {
+      case uapi.F_DUPFD:
+        return arg > 0x7fffffff ? -EINVAL : duplicate(task, descriptor, 0, arg);
+      case uapi.F_DUPFD_CLOEXEC:
+        return arg > 0x7fffffff ? -EINVAL : duplicate(task, descriptor, O_CLOEXEC, arg);
+      case uapi.F_GETFD:
+        return getCloexec(files, descriptor);
+      case uapi.F_SETFD:
+        return setCloexec(files, descriptor, (arg & uapi.FD_CLOEXEC) !== 0);
+      case uapi.F_GETFL:
+        return File.flags.load(file);
+    }
+    return (File.mode.get(file) & FMODE_PATH) !== 0 ? -EBADF : fileCommand(task, file, command, arg);
+  },
+});
+
+function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): number {
+  switch (command) {
+    case uapi.F_SETFL:
+      setFlags(file, arg);
+      return 0;
+    case uapi.F_GETLK:
+    case uapi.F_OFD_GETLK:
+    case uapi.F_SETLK:
+    case uapi.F_SETLKW:
+    case uapi.F_OFD_SETLK:
+    case uapi.F_OFD_SETLKW:
+      return recordLock(task, file, command, arg);
+    case uapi.F_SETOWN:
+      File.owner.store(file, arg | 0);
+      return 0;
+    case uapi.F_GETOWN:
+      return File.owner.load(file);
+    case uapi.F_SETSIG:
+      File.signal.store(file, arg | 0);
+      return 0;
+    case uapi.F_GETSIG:
+      return File.signal.load(file);
+    case uapi.F_GETPIPE_SZ:
+      return File.fops.get(file) === FOPS.PIPE ? pipeSize(pipeOf(file)) : -EBADF;
+    case uapi.F_SETPIPE_SZ:
+      if (File.fops.get(file) !== FOPS.PIPE) return -EBADF;
+      return setPipeSize(pipeOf(file), arg, capable(task, CAP_SYS_RESOURCE));
+    case uapi.F_ADD_SEALS:
+      return addSeals(file, arg);
+    case uapi.F_GET_SEALS:
+      return getSeals(file);
+    default:
+      return -EINVAL;
+  }
+}
+
+function setFlags(file: F, flags: number): void {
+  for (;;) {
+    const old = File.flags.load(file);
+    if (File.flags.cas(file, old, (old & ~SETFL) | (flags & SETFL))) return;
+  }
+}
+
+/** struct flock: type, whence (16 bits each), start at 8, length at 16, pid at 24. */
+const FLOCK = { TYPE: 0, WHENCE: 2, START: 8, LENGTH: 16, PID: 24, BYTES: 32 } as const;
+
+function recordLock(task: Ref<"task">, file: F, command: number, address: number): number {
+  if (faultIn(address, FLOCK.BYTES, ACCESS.READ) < 0) return -EFAULT;
+  const type = getUser16(address + FLOCK.TYPE);
+  const whence = getUser16(address + FLOCK.WHENCE);
+  const ofd = command >= uapi.F_OFD_GETLK && command <= uapi.F_OFD_SETLKW;
+  if (ofd && getUser32(address + FLOCK.PID) !== 0) return -EINVAL;
+  const length = getUser64(address + FLOCK.LENGTH);
+  let start = getUser64(address + FLOCK.START);
+  if (whence === uapi.SEEK_CUR) start += File.pos.racy(file);
+  else if (whence === uapi.SEEK_END) start += Inode.size.racy(File.inode.get(file));
+  else if (whence !== uapi.SEEK_SET) return -EINVAL;
+  let end = length === 0 ? Number.POSITIVE_INFINITY : start + length;
+  if (length < 0) [start, end] = [end, start];
+  if (start < 0) return -EINVAL;
+  const by = ofd ? { owner: file, pid: -1 } : { owner: filesOf(task), pid: Task.tgid.get(task) };
+  if (command === uapi.F_GETLK || command === uapi.F_OFD_GETLK) {
+    if (type !== uapi.F_RDLCK && type !== uapi.F_WRLCK) return -EINVAL;
+    return getLock(address, testRecordLock(file, by, type, start, end));
+  }
+  const mode = File.mode.get(file);
+  if (type === uapi.F_RDLCK && (mode & FMODE_READ) === 0) return -EBADF;
+  if (type === uapi.F_WRLCK && (mode & FMODE_WRITE) === 0) return -EBADF;
+  if (type > uapi.F_UNLCK) return -EINVAL;
+  return setRecordLock(
+    file,
+    by,
+    type,
+    start,
+    end,
+    command === uapi.F_SETLKW || command === uapi.F_OFD_SETLKW,
+  );
+}
+
+function getLock(address: number, found: ReturnType<typeof testRecordLock>): number {
+  if (faultIn(address, FLOCK.BYTES, ACCESS.WRITE) < 0) return -EFAULT;
+  if (found === null) {
+    putUser16(address + FLOCK.TYPE, uapi.F_UNLCK);
+    return 0;
+  }
+  if (found.start > Number.MAX_SAFE_INTEGER) return -EOVERFLOW;
+  putUser16(address + FLOCK.TYPE, found.type);
+  putUser16(address + FLOCK.WHENCE, uapi.SEEK_SET);
+  putUser64(address + FLOCK.START, found.start);
+  putUser64(address + FLOCK.LENGTH, found.end === Number.POSITIVE_INFINITY ? 0 : found.end - found.start);
+  putUser32(address + FLOCK.PID, found.pid);
+  return 0;
+}
+
+export const flock = syscall({
+  nr: 32,
+  name: "flock",
+  args: [fd, flockOp],
+  handler: (task, descriptor, operation) => withFile(task, descriptor, (file) => flockFile(file, operation)),
+});
+
+export const ioctl = syscall({
+  nr: 29,
+  name: "ioctl",
+  args: [fd, { ...uint, format: (value) => `0x${value.toString(16)}` }, hexArg],
+  handler(task, descriptor, command, arg) {
+    return withFile(task, descriptor, (file) => {
+      switch (command) {
+        case FIOCLEX:
+          return setCloexec(filesOf(task), descriptor, true);
+        case FIONCLEX:
+          return setCloexec(filesOf(task), descriptor, false);
+        case FIONBIO:
+        case FIOASYNC: {
+          if (faultIn(arg, 4, ACCESS.READ) < 0) return -EFAULT;
+          const bit = command === FIONBIO ? O_NONBLOCK : FASYNC;
+          if (getUser32(arg) !== 0) File.flags.or(file, bit);
+          else File.flags.and(file, ~bit);
+          return 0;
+        }
+      }
+      const result = fileOpsOf(File.fops.get(file)).ioctl?.(file, command, arg) ?? -ENOTTY;
+      if (result !== -ENOTTY || command !== FIONREAD) return result;
+      return available(file, arg);
+    });
+  },
+});
+
+/** FIONREAD where the file has no answer of its own. */
+function available(file: F, address: number): number {
+  const inode = File.inode.get(file);
+  const regular = inodeType(inode) === S_IFREG && (File.mode.get(file) & FMODE_LSEEK) !== 0;
+  const bytes =
+    fileOpsOf(File.fops.get(file)).available?.(file) ??
+    (regular ? Inode.size.racy(inode) - File.pos.racy(file) : -1);
+  if (bytes < 0 && !regular) return -ENOTTY;
+  if (faultIn(address, 4, ACCESS.WRITE) < 0) return -EFAULT;
+  putUser32(address, Math.min(bytes, 0x7fffffff));
+  return 0;
+}
