@@ -3,6 +3,7 @@
  * go, and from there on there is no way back (Linux's point of no return).
  */
 import type { Held, Ref } from "../../rcu/index.ts";
+import { allowWriteAccess, denyWriteAccess } from "../fs/attr.ts";
 import { pathOf } from "../fs/dpath.ts";
 import { closeOnExec, filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
 import { File, fput } from "../fs/file.ts";
@@ -79,7 +80,13 @@ export function execve(
     interpreter: null,
   };
   let result = load(bprm);
-  if (result === 0) result = deThread(task);
+  const inode = File.inode.get(bprm.file);
+  // While it runs nobody may write to it (ETXTBSY); mmPut allows it again.
+  if (result === 0) result = denyWriteAccess(inode);
+  if (result === 0) {
+    result = deThread(task);
+    if (result !== 0) allowWriteAccess(inode);
+  }
   if (result !== 0) {
     fput(bprm.file);
     mmPut(bprm.mm);

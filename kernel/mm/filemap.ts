@@ -12,6 +12,10 @@ export interface FileBacking {
    * asks for anonymous memory (/dev/zero); -EACCES, -ENODEV, -EPERM... when it cannot be mapped so.
    */
   mapping(file: Ref<"file">, prot: number, shared: boolean): Ptr<"mapping"> | number;
+  /** Drops what execute or exeGet took. */
+  exePut(file: Ref<"file">): void;
+  /** A count on the program that an address space runs, for a forked one. */
+  exeGet(file: Ref<"file">): void;
   /** Whether mprotect may add PROT_WRITE to a shared mapping of this file. */
   mayWrite(file: Ref<"file">): boolean;
 }

@@ -1,7 +1,7 @@
 /** fork(2)'s half of memory: a copy of an address space that shares every frame until somebody writes. */
 import type { Ref } from "../../rcu/index.ts";
 import { allocArray, arraySet } from "../../rcu/index.ts";
-import { fileGet } from "./filemap.ts";
+import { fileBacking } from "./filemap.ts";
 import { getFrame, putFrame } from "./frame.ts";
 import { Mm, mmCreate, mmPut } from "./mm.ts";
 import { PTE_ANON, PTE_WRITE, pteFrame, pteSet, pteTable, pteWalk } from "./pte.ts";
@@ -53,7 +53,7 @@ export function mmFork(mm: Ref<"mm">): Ref<"mm"> | 0 {
   const done = copyVmas(mm, child, held, range);
   const exe = Mm.exe.access(mm);
   if (exe !== 0) {
-    fileGet(exe);
+    fileBacking().exeGet(exe);
     Mm.exe.init(child, exe);
   }
   // Both see the same code until one of them changes it.

@@ -20,7 +20,7 @@ import {
   struct,
   wide,
 } from "../../rcu/index.ts";
-import { filePut } from "./filemap.ts";
+import { fileBacking } from "./filemap.ts";
 import { frameTotal, putFrame } from "./frame.ts";
 import { PageTable, pteFrame, pteFreeTables, pteWalk } from "./pte.ts";
 import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
@@ -90,7 +90,7 @@ export const Mm = struct("mm", {
   auxvBytes: wide(),
   /** VM_LOCKED when mlockall(MCL_FUTURE) is in force. */
   defFlags: atomic(),
-  /** The program, counted: /proc/PID/exe. */
+  /** The program, counted and not to be written: /proc/PID/exe. */
   exe: rcu("file"),
 });
 
@@ -143,7 +143,7 @@ export function mmPut(mm: Ref<"mm">): void {
   for (let index = 0; index < vmaCount(vmas); index++) vmaFree(vmaRef(vmas as Ref<"array">, index));
   if (vmas !== 0) kfreeArrayRcu(vmas);
   const exe = Mm.exe.exchange(mm, 0);
-  if (exe !== 0) filePut(exe);
+  if (exe !== 0) fileBacking().exePut(exe);
   pteFreeTables(pgd);
   kfreeRcu(Mm, mm);
 }

@@ -1,5 +1,6 @@
 /** Connects memory management to open files (filemap.ts). Every worker that maps files loads it. */
 import type { Ptr, Ref } from "../../rcu/index.ts";
+import { allowWriteAccess, denyWriteAccess } from "../fs/attr.ts";
 import { File, FMODE_PATH, FMODE_READ, FMODE_WRITE, fileGet, fput } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { Mount } from "../fs/mount.ts";
@@ -34,6 +35,14 @@ bindFileBacking({
     fileGet(file);
   },
   put: fput,
+  exeGet: (file) => {
+    fileGet(file);
+    denyWriteAccess(File.inode.get(file));
+  },
+  exePut: (file) => {
+    allowWriteAccess(File.inode.get(file));
+    fput(file);
+  },
   mapping: fileMapping,
   mayWrite: (file) =>
     (File.mode.get(file) & FMODE_WRITE) !== 0 &&
