@@ -17,7 +17,12 @@ import {
 } from "./lock.ts";
 import { f64, i32, u8 } from "./memory.ts";
 import { mutexLock, mutexTryLock, mutexUnlock } from "./mutex.ts";
+import { PROVE_RCU, STRICT_RCU } from "./prove.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
+import { assertScope } from "./scope.ts";
+
+const PROVE = PROVE_RCU;
+const STRICT = STRICT_RCU;
 
 abstract class Field {
   readonly offset: number;
@@ -117,6 +122,8 @@ export class Atomic<N extends string, T extends number> extends Field {
 export class RcuField<N extends string, T extends string> extends Field {
   /** rcu_dereference: a plain load, ordered by the address dependency (rcu/design.md). */
   deref(_scope: RcuScope, ref: Ref<N>): Ptr<T> {
+    if (PROVE) assertScope();
+    if (STRICT) return Atomics.load(i32, ref + this.offset) as Ptr<T>;
     return i32[ref + this.offset] as Ptr<T>;
   }
   /** rcu_dereference_protected: for the updater, who holds the lock. */

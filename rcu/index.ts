@@ -17,6 +17,7 @@ export {
 export * from "./heap.ts";
 export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 export { brokenLocks, locksHeld, ownerIsDead, setLockSleepHooks } from "./lock.ts";
+export { type KeyKind, RcuMap, type RcuMapOptions, type ValueKind } from "./map.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";

@@ -51,6 +51,11 @@ export function checkNesting(): void {
   );
 }
 
+/** PROVE_RCU: a dereference needs an open scope. */
+export function assertScope(): void {
+  if (nest[0]! <= 0) throw new Error("dereference outside of a read scope");
+}
+
 function idleScope(): never {
   throw new Error("RCU used while idle: rcuIdleExit must come before the read scope");
 }
