@@ -7,7 +7,7 @@ import {
   type Ref,
   setForceNotifier,
 } from "../../rcu/index.ts";
-import "../fs/vfs.ts";
+import "./modules.ts";
 import { bindGlobals } from "../global.ts";
 import "../drivers/index.ts";
 import "../ipc/index.ts";
