@@ -3,6 +3,7 @@
  * import them. piscina calls the default export with the boot message.
  */
 import { writeSync } from "node:fs";
+import "../kernel/fs/hostfs/index.ts";
 import { type CpuBoot, type CpuReport, runCpu } from "../kernel/machine/cpu-main.ts";
 import { setTracer } from "../kernel/syscall-entry.ts";
 import type { UserModeHost } from "../kernel/usermode.ts";

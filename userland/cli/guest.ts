@@ -14,6 +14,7 @@ import {
   STREAM_PLAIN,
   STREAM_TTY,
 } from "../../kernel/drivers/console.ts";
+import "../../kernel/fs/hostfs/index.ts";
 import { pathLookup } from "../../kernel/fs/namei.ts";
 import { mountHost } from "../../kernel/fs/vfs.ts";
 import { MachineError } from "../../kernel/machine/boot.ts";
