@@ -4,7 +4,7 @@
  * A call that blocks runs several times; its line is printed when it ends. In-arguments are formatted before
  * the call (it may overwrite them), out-arguments after it.
  */
-import { isBlock } from "../kernel/sched/block.ts";
+import { isBlock, NO_RETURN as LEFT } from "../kernel/sched/block.ts";
 import type { SyscallTracer } from "../kernel/syscall-entry.ts";
 import { Task } from "../kernel/task/task.ts";
 import { signalName } from "../kernel/uapi/signal.ts";
@@ -34,7 +34,10 @@ export function createStrace(write: (text: string) => void): CallTracer & Syscal
     },
     leave(task, call, args, result) {
       if (isBlock(result) || NO_RETURN.has(call.name)) return;
-      line(task, `${call.name}(${after(call, args, result).join(", ")})`, formatResult(result, call.returns));
+      // execve and rt_sigreturn replaced the registers: there is no result of their own.
+      const shown =
+        result === LEFT ? (call.name === "execve" ? "0" : "?") : formatResult(result, call.returns);
+      line(task, `${call.name}(${after(call, args, result).join(", ")})`, shown);
     },
     unknown(task, nr, args) {
       const first = !reported.has(nr);

@@ -1,14 +1,20 @@
 /** Bringing a machine up: every subsystem in order, one line each. Runs on the host thread, before any CPU. */
-import { Heap, type HeapHandle } from "../../rcu/index.ts";
+import { Heap, HeapError, type HeapHandle } from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
-import { ensureMountpoint, mountFs, mountRoot, mountStandard, populateRoot, vfsInit } from "../fs/vfs.ts";
+import {
+  ensureMountpoint,
+  mountFs,
+  mountHost,
+  mountRoot,
+  mountStandard,
+  populateRoot,
+  vfsInit,
+} from "../fs/vfs.ts";
 import { futexInit } from "../futex.ts";
 import { bindGlobals, createGlobals } from "../global.ts";
-import "../drivers/index.ts";
 import { ipcInit } from "../ipc/index.ts";
-import "../proc/index.ts";
 import { klogInit } from "../klog.ts";
-import { createRam } from "../mm/ram.ts";
+import { createRam, RamError } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
 import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
@@ -19,6 +25,7 @@ import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
 import { initGroupInit } from "./init-group.ts";
+import "./modules.ts";
 
 /** A host folder that the guest sees. */
 export interface MountOption {
@@ -58,7 +65,17 @@ export class MachineError extends Error {
 
 const DEFAULT_HEAP = 1024 ** 3;
 
+/** Makes the kernel's state. Throws MachineError for options that cannot be had. */
 export function bootKernel(options: KernelOptions): Kernel {
+  try {
+    return makeKernel(options);
+  } catch (error) {
+    if (error instanceof RamError || error instanceof HeapError) throw new MachineError(error.message);
+    throw error;
+  }
+}
+
+function makeKernel(options: KernelOptions): Kernel {
   const { cpus } = options;
   if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
     throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
@@ -98,9 +115,8 @@ function mountAll(options: KernelOptions): void {
   check(ensureMountpoint("/proc"), "make /proc");
   check(mountFs("proc", "proc", "/proc"), "mount /proc");
   for (const mount of options.mounts ?? []) {
-    check(ensureMountpoint(mount.guest), `make ${mount.guest}`);
-    const flags = mount.writable === true ? 0 : MS_RDONLY;
-    check(mountFs("hostfs", mount.host, mount.guest, flags), `mount ${mount.host} on ${mount.guest}`);
+    const mounted = mountHost(mount.host, mount.guest, mount.writable === true);
+    check(mounted, `mount ${mount.host} on ${mount.guest}`);
   }
 }
 

@@ -7,12 +7,8 @@ import {
   type Ref,
   setForceNotifier,
 } from "../../rcu/index.ts";
-import "./modules.ts";
 import { bindGlobals } from "../global.ts";
-import "../drivers/index.ts";
-import "../ipc/index.ts";
 import { bindRam, ram } from "../mm/ram.ts";
-import "../proc/index.ts";
 import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
@@ -20,6 +16,7 @@ import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import type { UserMode, UserModeHost } from "../usermode.ts";
+import "./modules.ts";
 import { CPUS_UP } from "./state.ts";
 
 /** The boot message. Everything in it can be posted to a worker. */

@@ -20,6 +20,7 @@ import {
   rcuReadUnlock,
   rcuRunCallbacks,
   rcuStats,
+  stringText,
 } from "../../rcu/index.ts";
 import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";
@@ -58,6 +59,8 @@ export interface Exit {
   readonly coreDumped: boolean;
   /** errno of loading the program, 0 when it was loaded. */
   readonly error: number;
+  /** What more there is to say about it; usually empty. */
+  readonly reason: string;
   /** As wait4(2) reports it. */
   readonly status: number;
 }
@@ -310,9 +313,11 @@ export class Machine {
       this.#processes.delete(pid);
       const status = Spawn.status.load(spawn);
       const error = Math.abs(Spawn.error.load(spawn));
+      const text = Spawn.reason.load(spawn);
+      const reason = text === 0 ? "" : stringText(text);
       freeRequest(spawn);
       const signal = status & 0x7f;
-      const base = { coreDumped: (status & 0x80) !== 0, error, status };
+      const base = { coreDumped: (status & 0x80) !== 0, error, reason, status };
       resolve(signal === 0 ? { code: (status >> 8) & 0xff, ...base } : { signal, ...base });
     }
   }

@@ -17,6 +17,7 @@ import {
 import { consoleTty } from "../drivers/console.ts";
 import { openStdio } from "../drivers/stdio.ts";
 import { takeControllingTty } from "../drivers/tty-file.ts";
+import { execReason, setExecReason } from "../exec/binfmt.ts";
 import { execProgram, execve } from "../exec/exec.ts";
 import { filesCreate } from "../fs/fdtable.ts";
 import { fsCreate, setCwd } from "../fs/fsinfo.ts";
@@ -48,6 +49,8 @@ export const Spawn = struct("spawn", {
   state: atomic(),
   /** -errno of loading the program, or 0. */
   error: atomic(),
+  /** What more there is to say about `error`: Ref<"string"> or 0. */
+  reason: atomic<Ptr<"string">>(),
   /** Wait status, once EXITED. */
   status: atomic(),
 });
@@ -107,6 +110,8 @@ export function freeRequest(spawn: Ref<"spawn">): void {
     const string = field.get(spawn) as Ptr<"string">;
     if (string !== 0) freeString(string);
   }
+  const reason = Spawn.reason.load(spawn);
+  if (reason !== 0) freeString(reason);
   free(Spawn, spawn);
 }
 
@@ -120,8 +125,10 @@ const NOT_EXECUTABLE = 126;
 /** CPU side, first run of the task: 0, or negative when it is to exit (Task.exitCode is set). */
 export function startSpawned(task: Ref<"task">): number {
   const spawn = Group.spawn.load(Task.group.get(task)) as Ref<"spawn">;
+  setExecReason("");
   const error = load(task, spawn);
   Spawn.error.store(spawn, error);
+  if (error < 0 && execReason !== "") Spawn.reason.store(spawn, allocString(execReason));
   Spawn.state.store(spawn, SPAWN_RUNNING);
   if (error < 0) Task.exitCode.set(task, (error === -ENOENT ? NOT_FOUND : NOT_EXECUTABLE) << 8);
   return error;
