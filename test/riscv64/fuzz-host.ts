@@ -5,6 +5,7 @@
  */
 
 import {
+  ACCESS,
   CPU_AREA_BYTES,
   CPU_NEED_RESCHED,
   EXIT,
@@ -12,7 +13,8 @@ import {
   type UserModeHost,
 } from "../../kernel/usermode.ts";
 import { Random } from "./fpu-operands.ts";
-import { FRAMES, FuzzProcess, PAGE, REGS_BYTES } from "./fuzz-process.ts";
+import { DATA_BASE } from "./fuzz-elf.ts";
+import { FRAMES_BYTES, FuzzProcess, PAGE, REGS_BYTES } from "./fuzz-process.ts";
 
 const MAX_PROCESSES = 4;
 
@@ -39,7 +41,7 @@ export class FuzzHost implements UserModeHost {
   constructor() {
     this.#regs = this.cpuArea + CPU_AREA_BYTES;
     this.#frames = this.#regs + 4 * PAGE;
-    const pages = Math.ceil((this.#frames + MAX_PROCESSES * (FRAMES + 1) * PAGE) / 65536);
+    const pages = Math.ceil((this.#frames + MAX_PROCESSES * FRAMES_BYTES) / 65536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     this.#view = new DataView(this.memory.buffer);
   }
@@ -49,7 +51,7 @@ export class FuzzHost implements UserModeHost {
     this.#engine = engine;
     this.#whim = new Random(seed);
     this.#processes = elfs.map((elf, n) => {
-      const frames = this.#frames + n * (FRAMES + 1) * PAGE;
+      const frames = this.#frames + n * FRAMES_BYTES;
       const regs = this.#regs + n * 2 * REGS_BYTES;
       return new FuzzProcess(this.memory.buffer, regs, frames, elf, ++this.#space);
     });
@@ -96,7 +98,18 @@ export class FuzzHost implements UserModeHost {
 
   translate(va: number, access: number): number {
     if (this.#whim.below(4) === 0) this.#view.setInt32(this.cpuArea + CPU_NEED_RESCHED, 1, true);
+    if (this.#whim.below(4) === 0) this.#migrate(va - (va % PAGE), access);
     return this.#current.translate(va, access, this.#whim.below(2) === 0);
+  }
+
+  /** A page gets another frame in the middle of an access: the one that is stored to, or one far from it. */
+  #migrate(page: number, access: number): void {
+    const process = this.#current;
+    const far = process.pages().filter((other) => Math.abs(other - page) > PAGE);
+    const moved = (access & ACCESS.WRITE) !== 0 ? page : this.#whim.pick(far);
+    if (!process.pages().includes(moved)) return;
+    process.movePage(moved);
+    this.#engine.tlbInvalidate(moved, moved + PAGE);
   }
 
   badAddress(): void {}
@@ -110,6 +123,13 @@ export class FuzzHost implements UserModeHost {
     this.#engine.setSpace(this.#space);
   }
 
+  /** What mmap, munmap or mprotect in a system call would do to the engine: other code, other pages. */
+  #upset(): void {
+    if (this.#whim.below(3) === 0) this.instructionFence();
+    if (this.#whim.below(3) === 0)
+      this.#engine.tlbInvalidate(DATA_BASE, DATA_BASE + PAGE * this.#whim.below(12));
+  }
+
   syscall(): number {
     const process = this.#current;
     process.calls++;
@@ -117,6 +137,7 @@ export class FuzzHost implements UserModeHost {
     if (process.calls % 3 === 0) return EXIT.SYSCALL;
     process.syscall();
     if (process.exited) return EXIT.LEAVE;
+    this.#upset();
     if (process.calls % 5 === 0) {
       process.pc += 4;
       return EXIT.LEAVE;

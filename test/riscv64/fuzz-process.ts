@@ -5,8 +5,10 @@ import { CODE_BASE, DATA_BASE } from "./fuzz-elf.ts";
 import { CONTEXT_BYTES } from "./fuzz-faults.ts";
 
 export const PAGE = 4096;
-/** Frames that one process may use. */
-export const FRAMES = 128;
+/** Pages that one process may have; it has two frames for each. */
+const PAGES = 128;
+/** Bytes of frames that one process needs. */
+export const FRAMES_BYTES: number = 2 * (PAGES + 1) * PAGE;
 
 export const REGS_BYTES: number = (USER_REGS.BYTES + 63) & ~63;
 
@@ -41,7 +43,7 @@ export class FuzzProcess {
   readonly #output: Uint8Array[] = [];
   #handlers = 0;
 
-  /** Maps `elf` on the FRAMES frames from `frames`. */
+  /** Maps `elf` on the frames from `frames`. */
   constructor(memory: ArrayBufferLike, regs: number, frames: number, elf: Uint8Array, space: number) {
     this.regs = regs;
     this.#firstRegs = regs;
@@ -92,8 +94,8 @@ export class FuzzProcess {
       this.#segments.push({ start, end, writable: (flags & 2) !== 0, executable: (flags & 1) !== 0 });
       for (let page = start; page < end; page += PAGE) {
         // Neighbours in the address space are not neighbours in memory: every other page from the far end.
-        const frame = this.#frames + (used % 2 === 0 ? used : FRAMES - used) * PAGE;
-        if (++used > FRAMES) throw new Error("program too large");
+        const frame = this.#frames + (used % 2 === 0 ? used : PAGES - used) * PAGE;
+        if (++used > PAGES) throw new Error("program too large");
         this.#pages.set(page, frame);
         this.#bytes.fill(0, frame, frame + PAGE);
         const from = offset + page - start;
@@ -101,6 +103,21 @@ export class FuzzProcess {
       }
     }
     return Number(view.getBigUint64(24, true));
+  }
+
+  /** Moves a page to its other frame, as copy-on-write does, and spoils the old one. */
+  movePage(page: number): void {
+    const from = this.#pages.get(page)!;
+    const half = PAGES * PAGE + PAGE;
+    const to = from < this.#frames + half ? from + half : from - half;
+    this.#bytes.copyWithin(to, from, from + PAGE);
+    this.#bytes.fill(0xa5, from, from + PAGE);
+    this.#pages.set(page, to);
+  }
+
+  /** Every page that is mapped. */
+  pages(): number[] {
+    return [...this.#pages.keys()];
   }
 
   /** As UserModeHost.translate; `mayWrite` false withholds the write permission from a load, as before copy-on-write. */
