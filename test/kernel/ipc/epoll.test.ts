@@ -1,11 +1,12 @@
 import test from "ava";
-import { closeFd } from "../../../kernel/fs/fdtable.ts";
+import { allocFd, closeFd } from "../../../kernel/fs/fdtable.ts";
+import { vfsOpen } from "../../../kernel/fs/open.ts";
+import { Epitem, Eventpoll } from "../../../kernel/ipc/eventpoll.ts";
 import { BLOCK_EINTR } from "../../../kernel/sched/block.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import {
   EPOLL_CTL_ADD as ADD,
   EPOLL_CTL_DEL as DEL,
-  EPOLL_CTL_MOD as MOD,
   EPOLLERR,
   EPOLLET,
   EPOLLEXCLUSIVE,
@@ -13,12 +14,10 @@ import {
   EPOLLIN,
   EPOLLONESHOT,
   EPOLLOUT,
+  EPOLL_CTL_MOD as MOD,
 } from "../../../kernel/uapi/epoll.ts";
 import { EBADF, EEXIST, EFAULT, EINVAL, ELOOP, ENOENT, EPERM } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_NONBLOCK, O_RDWR } from "../../../kernel/uapi/fcntl.ts";
-import { Epitem, Eventpoll } from "../../../kernel/ipc/eventpoll.ts";
-import { allocFd } from "../../../kernel/fs/fdtable.ts";
-import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
 import { around, boot, call, getWords, newTask, putWords, read, settle, woken, write } from "./machine.ts";
 
@@ -77,18 +76,21 @@ test.serial("edge triggered: reported once for each new event", (t) => {
   close(r, w, ep);
 });
 
-test.serial("one shot: disarmed after an event, armed again by EPOLL_CTL_MOD, which sees what is there", (t) => {
-  const [r, w] = pipe();
-  const ep = create();
-  ctl(ep, ADD, r, EPOLLIN | EPOLLONESHOT);
-  write(task, w, "a");
-  t.deepEqual(wait(ep), [[EPOLLIN, r]]);
-  write(task, w, "b");
-  t.deepEqual(wait(ep), []);
-  t.is(ctl(ep, MOD, r, EPOLLIN | EPOLLONESHOT, 77), 0);
-  t.deepEqual(wait(ep), [[EPOLLIN, 77]]);
-  close(r, w, ep);
-});
+test.serial(
+  "one shot: disarmed after an event, armed again by EPOLL_CTL_MOD, which sees what is there",
+  (t) => {
+    const [r, w] = pipe();
+    const ep = create();
+    ctl(ep, ADD, r, EPOLLIN | EPOLLONESHOT);
+    write(task, w, "a");
+    t.deepEqual(wait(ep), [[EPOLLIN, r]]);
+    write(task, w, "b");
+    t.deepEqual(wait(ep), []);
+    t.is(ctl(ep, MOD, r, EPOLLIN | EPOLLONESHOT, 77), 0);
+    t.deepEqual(wait(ep), [[EPOLLIN, 77]]);
+    close(r, w, ep);
+  },
+);
 
 test.serial("what is ready already when it is added is reported", (t) => {
   const [r, w] = pipe();
@@ -150,7 +152,9 @@ test.serial("maxevents shares the events out: those left come first next time", 
     ctl(ep, ADD, r, EPOLLIN);
     write(task, w, "x");
   }
-  const seen = [wait(ep, 0, 2), wait(ep, 0, 2)].flatMap((events) => (events as [number, number][]).map(([, fd]) => fd));
+  const seen = [wait(ep, 0, 2), wait(ep, 0, 2)].flatMap((events) =>
+    (events as [number, number][]).map(([, fd]) => fd),
+  );
   t.deepEqual(
     seen,
     [0, 1, 2, 0].map((i) => pipes[i]![0]),

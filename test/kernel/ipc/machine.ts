@@ -2,15 +2,16 @@
  * A whole kernel on the test's thread, without CPUs: booted as a machine boots, with a process that is current, has user memory
  * and makes calls. A call that blocks returns its BLOCK value; `woken` says whether something ended the wait since.
  */
-import { activateMm, tlbInit } from "../../../kernel/mm/tlb.ts";
-import { bootKernel } from "../../../kernel/machine/boot.ts";
-import { mmap } from "../../../kernel/mm/mmap.ts";
-import { mmCreate } from "../../../kernel/mm/mm.ts";
-import { filesCreate, fget } from "../../../kernel/fs/fdtable.ts";
+
+import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { fget, filesCreate } from "../../../kernel/fs/fdtable.ts";
 import { fsCreate } from "../../../kernel/fs/fsinfo.ts";
 import { fileRead, fileWrite } from "../../../kernel/fs/read-write.ts";
-import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { bootKernel } from "../../../kernel/machine/boot.ts";
 import { UserIo } from "../../../kernel/mm/iov.ts";
+import { mmCreate } from "../../../kernel/mm/mm.ts";
+import { mmap } from "../../../kernel/mm/mmap.ts";
+import { activateMm, tlbInit } from "../../../kernel/mm/tlb.ts";
 import { copyFromUser, copyToUser } from "../../../kernel/mm/uaccess.ts";
 import { setCurrent, setThisCpu } from "../../../kernel/sched/current.ts";
 import { clearRestart } from "../../../kernel/sched/restart.ts";
@@ -27,7 +28,6 @@ import {
   unlockTaskList,
 } from "../../../kernel/task/pid.ts";
 import { Group, KIND_RISCV64, TASK_RUNNING, TASK_WAITING, Task } from "../../../kernel/task/task.ts";
-import { calls } from "../../../syscalls/ipc/index.ts";
 import {
   drainReleases,
   type Held,
@@ -37,6 +37,7 @@ import {
   rcuQuiescent,
   rcuRunCallbacks,
 } from "../../../rcu/index.ts";
+import { calls } from "../../../syscalls/ipc/index.ts";
 import "../../../kernel/mm/vmfile.ts";
 
 const HELD = 1 as Held;
@@ -99,7 +100,9 @@ const byName = new Map(calls.map((call) => [call.name, call]));
 export function call(task: Ref<"task">, name: string, ...args: number[]): number {
   const entry = byName.get(name);
   if (entry === undefined) throw new Error(`no system call ${name}`);
-  return around(task, () => (entry.handler as (task: Ref<"task">, ...args: number[]) => number)(task, ...args));
+  return around(task, () =>
+    (entry.handler as (task: Ref<"task">, ...args: number[]) => number)(task, ...args),
+  );
 }
 
 /** What the CPU loop does around a call. */

@@ -13,7 +13,19 @@ import { EAGAIN, EFAULT, EINVAL, ENXIO, EPIPE } from "../../../kernel/uapi/errno
 import { AT_FDCWD, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { SIGPIPE } from "../../../kernel/uapi/signal.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
-import { around, boot, call, getWords, newTask, putBytes, read, readBytes, settle, woken, write } from "./machine.ts";
+import {
+  around,
+  boot,
+  call,
+  getWords,
+  newTask,
+  putBytes,
+  read,
+  readBytes,
+  settle,
+  woken,
+  write,
+} from "./machine.ts";
 
 const { task, files, memory } = boot();
 const other = newTask("other");
@@ -62,7 +74,9 @@ test.serial("a pipe is a bounded queue of bytes, whatever is read, written and r
           }
         } else {
           const result = setPipeSize(ref, n, false);
-          t.true(result > 0 ? pipeSize(ref) === result && result >= queue.length : pipeSize(ref) === capacity);
+          t.true(
+            result > 0 ? pipeSize(ref) === result && result >= queue.length : pipeSize(ref) === capacity,
+          );
         }
       }
       close(r, w);
@@ -147,7 +161,10 @@ function openFifo(as: Ref<"task">, path: string, flags: number): number {
 }
 
 test.serial("opening a FIFO waits for the other end", (t) => {
-  t.is(around(task, () => makeNode(AT_FDCWD, "/tmp/fifo", 0o010644, 0)), 0);
+  t.is(
+    around(task, () => makeNode(AT_FDCWD, "/tmp/fifo", 0o010644, 0)),
+    0,
+  );
   t.is(openFifo(task, "/tmp/fifo", O_WRONLY | O_NONBLOCK), -ENXIO);
   t.is(openFifo(task, "/tmp/fifo", O_RDONLY), BLOCK);
   const w = openFifo(other, "/tmp/fifo", O_WRONLY);

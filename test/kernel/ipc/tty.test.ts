@@ -1,0 +1,145 @@
+import test from "ava";
+import {
+  consoleDrainOutput,
+  consoleEof,
+  consoleInput,
+  consoleInputRoom,
+  machineConsole,
+} from "../../../kernel/drivers/console.ts";
+import { openStdio } from "../../../kernel/drivers/stdio.ts";
+import {
+  loadTermios,
+  setTermios,
+  setWindowSize,
+  TTY_CONSOLE,
+  Tty,
+  ttyCreate,
+  ttyHangup,
+  ttyReceive,
+  ttyTake,
+} from "../../../kernel/drivers/tty.ts";
+import { BLOCK } from "../../../kernel/sched/block.ts";
+import { Group, Task } from "../../../kernel/task/task.ts";
+import { EBADF } from "../../../kernel/uapi/errno.ts";
+import { SIGINT, SIGTSTP, SIGWINCH } from "../../../kernel/uapi/signal.ts";
+import { ECHO, ICANON, IUTF8, TERMIOS } from "../../../kernel/uapi/termios.ts";
+import type { Ref } from "../../../rcu/index.ts";
+import { around, boot, newTask, read, woken, write } from "./machine.ts";
+
+const { task, files } = boot();
+const encoder = new TextEncoder();
+
+function terminal(): Ref<"tty"> {
+  return ttyCreate(TTY_CONSOLE, 0, 0) as Ref<"tty">;
+}
+/** Types text; what is echoed. */
+const type = (tty: Ref<"tty">, text: string): string =>
+  new TextDecoder().decode(Uint8Array.from(ttyReceive(tty, encoder.encode(text))));
+function take(tty: Ref<"tty">, length = 4096): string | number {
+  const buffer = new Uint8Array(length);
+  const count = ttyTake(tty, buffer, length);
+  return count < 0 ? count : new TextDecoder().decode(buffer.subarray(0, count));
+}
+function change(tty: Ref<"tty">, offset: number, clear: number, set: number): void {
+  const bytes = loadTermios(tty);
+  const view = new DataView(bytes.buffer);
+  view.setInt32(offset, (view.getInt32(offset, true) & ~clear) | set, true);
+  setTermios(tty, bytes, false);
+}
+
+test.serial("canonical mode gives whole lines, one for each read", (t) => {
+  const tty = terminal();
+  t.is(type(tty, "one"), "one");
+  t.is(take(tty), -1);
+  t.is(type(tty, "\rtwo\n"), "\ntwo\n");
+  t.is(take(tty, 2), "on");
+  t.is(take(tty), "e\n");
+  t.is(take(tty), "two\n");
+  t.is(take(tty), -1);
+});
+
+test.serial("erase, word erase and kill edit the line that is being typed", (t) => {
+  const tty = terminal();
+  t.is(type(tty, "ab\x7f"), "ab\b \b");
+  type(tty, "c word\x17next\n");
+  t.is(take(tty), "ac next\n");
+  type(tty, "gone\x15kept\x7f\x7f\x7f\x7f\x7f\x7f!\n");
+  t.is(take(tty), "!\n");
+  change(tty, TERMIOS.IFLAG, 0, IUTF8);
+  type(tty, "aä\x7f\x16\x03\n");
+  t.is(take(tty), "a\x03\n");
+});
+
+test.serial("^D ends a line without being read; on an empty line it is the end of file", (t) => {
+  const tty = terminal();
+  type(tty, "part\x04");
+  t.is(take(tty), "part");
+  type(tty, "\x04");
+  t.is(take(tty), "");
+  t.is(take(tty), -1);
+});
+
+test.serial("raw mode gives bytes as they come, also those of an unfinished line", (t) => {
+  const tty = terminal();
+  type(tty, "abc");
+  change(tty, TERMIOS.LFLAG, ICANON | ECHO, 0);
+  t.is(take(tty), "abc");
+  t.is(type(tty, "x\x04"), "");
+  t.is(take(tty), "x\x04");
+});
+
+test.serial("a line longer than the buffer loses its middle, never its end", (t) => {
+  const tty = terminal();
+  change(tty, TERMIOS.LFLAG, ECHO, 0);
+  type(tty, "y".repeat(5000));
+  type(tty, "\n");
+  t.is(take(tty, 9000), `${"y".repeat(4095)}\n`);
+});
+
+test.serial("^C and ^Z signal the foreground group and drop what was typed", (t) => {
+  const shell = newTask("shell");
+  const group = Task.group.get(shell);
+  const tty = terminal();
+  Tty.pgrp.store(tty, Group.pgrp.load(group));
+  const bit = (signo: number): number => 1 << (signo - 1);
+  t.is(type(tty, "abc\x03"), "abc^C");
+  t.is(Group.pending.get(group, 0), bit(SIGINT));
+  type(tty, "\x1a");
+  t.is(Group.pending.get(group, 0), bit(SIGINT) | bit(SIGTSTP));
+  t.is(take(tty), -1);
+  Task.blocked.set(shell, 0, bit(SIGWINCH));
+  setWindowSize(tty, 50, 100);
+  t.is(Group.pending.get(group, 0) & bit(SIGWINCH), bit(SIGWINCH));
+  ttyHangup(tty);
+  t.is(take(tty), "");
+});
+
+test.serial("standard streams: input waits for the host, output waits until it is drained", (t) => {
+  const console = machineConsole();
+  t.is(
+    around(task, () => openStdio(files)),
+    0,
+  );
+  t.is(read(task, 0), BLOCK);
+  t.is(consoleInput(console, encoder.encode("typed")), 5);
+  t.true(woken(task));
+  t.is(read(task, 0), "typed");
+  t.is(write(task, 0, "x"), -EBADF);
+  t.is(read(task, 1), -EBADF);
+
+  const room = consoleInputRoom(console);
+  t.is(consoleInput(console, new Uint8Array(room + 10)), room);
+  t.is(consoleInputRoom(console), 0);
+  t.is((read(task, 0) as string).length, room);
+  consoleEof(console);
+  t.is(read(task, 0), "");
+
+  const out = new Uint8Array(100_000);
+  t.is(write(task, 2, "error"), 5);
+  t.is(write(task, 1, new Uint8Array(70_000)), BLOCK);
+  const first = consoleDrainOutput(console, 1, out);
+  t.true(woken(task));
+  t.is(write(task, 1, new Uint8Array(70_000)), 70_000);
+  t.is(first + consoleDrainOutput(console, 1, out), 70_000);
+  t.is(consoleDrainOutput(console, 2, out), 5);
+});
