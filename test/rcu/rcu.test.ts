@@ -244,8 +244,10 @@ test.serial("synchronize waits for a reader of another thread, and for no longer
     await reached(board, 3);
     rcuIdleExit();
     condSynchronizeRcu(cookie);
-    synchronizeRcu(); // The worker sleeps now, idle: nothing waits for it, nobody wakes it.
-    t.is(rcuStats().wakeups, 0);
+    while (!rcuStats().slots[Board.count.load(board)]!.idle) rcuQuiescent();
+    const { wakeups } = rcuStats();
+    for (let n = 0; n < 10; n++) synchronizeRcu();
+    t.is(rcuStats().wakeups, wakeups, "every reader is quiesced: nobody slept, nobody was woken");
     Board.stage.store(board, 1000);
     Board.stage.notify(board);
     rcuIdleEnter();
@@ -339,7 +341,7 @@ test.serial("threads beyond the number of cores do not stop grace periods", asyn
     rcuIdleEnter();
     await reached(board, 5);
     rcuIdleExit();
-    for (let n = 0; n < 20; n++) synchronizeRcu();
+    for (let n = 0; n < 5; n++) synchronizeRcu();
     callRcu(countRun, board);
     rcuBarrier();
     t.is(Board.ran.load(board), 1);
