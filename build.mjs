@@ -33,7 +33,11 @@ await build({
 });
 chmodSync("dist/sternix.js", 0o755);
 
-const types = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "--project", "tsconfig.build.json"], {
-  stdio: "inherit",
-});
+const types = spawnSync(
+  process.execPath,
+  ["node_modules/typescript/bin/tsc", "--project", "tsconfig.build.json"],
+  {
+    stdio: "inherit",
+  },
+);
 process.exitCode = types.status ?? 1;

@@ -32,7 +32,7 @@ import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell, liveCells } from "./slab.ts";
 
-type Kind =
+export type Kind =
   | "fixed"
   | "owned"
   | "wide"
@@ -47,7 +47,7 @@ type Kind =
   | "bytes"
   | "list";
 
-interface Spec<K extends Kind, T = number> {
+export interface Spec<K extends Kind, T = number> {
   readonly kind: K;
   readonly words: number;
   readonly length: number;

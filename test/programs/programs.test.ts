@@ -68,13 +68,7 @@ prints("signals", [
 
 prints("threads", ["counter 150 guarded 150", "shared 6 private 5", "timeout -110"]);
 
-prints("events", [
-  "idle []",
-  'woken [{"events":1,"data":4242}]',
-  "both 2",
-  "poll [1,4,32]",
-  "slept true",
-]);
+prints("events", ["idle []", 'woken [{"events":1,"data":4242}]', "both 2", "poll [1,4,32]", "slept true"]);
 
 prints("spawn", ["child said: hello from riscv64", "missing 127"], 21);
 

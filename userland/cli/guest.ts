@@ -21,7 +21,7 @@ import { MachineError } from "../../kernel/machine/boot.ts";
 import { type Exit, Machine } from "../../kernel/machine/machine.ts";
 import { EEXIST, ERRNO } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
-import { workerUrl } from "../worker-url.ts";
+import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { createReport, type Report } from "./report.ts";
 import type { Resolved } from "./resolve.ts";
@@ -107,6 +107,7 @@ export class BootedGuest {
     const inherit = this.#options.stdio === "inherit";
     const stream = (tty: boolean | undefined) => (tty ? STREAM_TTY : STREAM_PLAIN);
     const { stdin, stdout, stderr } = process;
+    shareCompileCache();
     try {
       this.#machine = await Machine.boot({
         cpus: this.#options.cpus ?? 2,

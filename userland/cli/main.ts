@@ -1,10 +1,14 @@
 #!/usr/bin/env node
 /** The `sternix` command: reads the words, reports mistakes in one line each, and leaves with the right status. */
 import { readFileSync } from "node:fs";
+import { enableCompileCache } from "node:module";
 import { stripVTControlCharacters } from "node:util";
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage } from "citty";
 import { Failure } from "./failure.ts";
 import { MAX_CPUS, parseRunOptions } from "./run-options.ts";
+
+// Sources are compiled once per machine, not once per run; the rest is imported below, after this.
+enableCompileCache();
 
 const version: string = JSON.parse(readFileSync(packageJson(), "utf8")).version;
 
