@@ -121,13 +121,18 @@ export const faulting: Make = (g) => {
       return [...li(t, READ_ONLY_BASE), access(g, t, -1 - g.below(8)), rv.ld(free(g), t, -8)];
     case 3: // straddling into nothing
       return [...li(t, READ_ONLY_BASE + READ_ONLY_BYTES), access(g, t, 4 - g.below(12))];
-    case 4: // an alias of the data 4 GiB higher is not the data
+    case 4: {
+      // An alias of the data 4 GiB higher is not the data, whichever access meets it first.
+      const high = [rv.addi(t, 0, 1 + g.below(3)), rv.slli(t, t, 32 + g.below(4)), rv.add(t, t, S0)];
+      const skip = rv.b(g.below(2), source(g), source(g), 8);
       return [
-        rv.addi(t, 0, 1 + g.below(3)),
-        rv.slli(t, t, 32 + g.below(4)),
-        rv.add(t, t, S0),
+        ...high,
+        skip,
+        access(g, t, g.below(256)),
+        access(g, t, g.below(256)),
         access(g, t, g.below(256)),
       ];
+    }
     case 8:
     case 9: {
       // A run of accesses through one base that walks over the edge: into the read-only page, into nothing, and back.
