@@ -138,6 +138,14 @@ export class CodePages {
     }
   }
 
+  /** Whether the interpreter has ever come to the instruction at `va`: what it hasn't is not worth translating. */
+  reached(space: CodeSpace, va: number): boolean {
+    const page = space.pages.get(va >>> 12);
+    if (page === undefined) return false;
+    // An instruction that straddles two pages leaves no record.
+    return (va & 4095) === 4094 || this.halves[(page.records + ((va & 4094) / 2) * RECORD_BYTES) / 2] !== 0;
+  }
+
   private decodeCrossing(space: CodeSpace, low: number, pc: number): number {
     const high = this.fetch(space, (pc + 2) >>> 0);
     if (high < 0) return 0;
@@ -168,7 +176,7 @@ export class CodePages {
     this.words[(at + RECORD.IMM) / 4] = packed;
     this.halves[half] = d.index + OP_FIRST_INSTRUCTION;
     const { flow } = INSTRUCTIONS[d.index]!;
-    return flow === "next" || flow === "ecall" || flow === "branch" ? d.length : 0;
+    return flow === "next" || flow === "ecall" ? d.length : 0;
   }
 }
 

@@ -66,6 +66,8 @@ class RiscvEngine implements UserMode {
   private readonly longs: BigInt64Array;
   private readonly unsignedLongs: BigUint64Array;
   private readonly hot: number;
+  /** Translates at first sight: there is no telling then which code is reached. */
+  private readonly eager: boolean;
 
   private readonly tlb: Tlb;
   private readonly code: CodePages;
@@ -100,6 +102,7 @@ class RiscvEngine implements UserMode {
     this.unsignedLongs = new BigUint64Array(buffer);
     const threshold = options.threshold ?? THRESHOLD;
     this.hot = threshold === Number.POSITIVE_INFINITY ? 0x2_0000 : threshold;
+    this.eager = this.hot <= 1;
     this.tlb = new Tlb(host);
     this.code = new CodePages(host, () => {
       for (const space of this.spaces.values()) space.pages.clear();
@@ -220,7 +223,12 @@ class RiscvEngine implements UserMode {
 
   private translate(pc: number): number {
     const started = performance.now();
-    const translation = translate(pc, (va) => this.code.fetch(this.space, va), MAX_PAGES);
+    const translation = translate(
+      pc,
+      (va) => this.code.fetch(this.space, va),
+      this.eager ? () => true : (va) => this.code.reached(this.space, va),
+      MAX_PAGES,
+    );
     if (translation === undefined) return 0;
     if (this.tableNext >= MAX_UNITS) this.forgetUnits();
     const instance = new WebAssembly.Instance(new WebAssembly.Module(translation.bytes), {

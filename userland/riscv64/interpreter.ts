@@ -13,6 +13,7 @@ import {
   T1,
 } from "./emitter.ts";
 import { INSTRUCTIONS } from "./isa/decode.ts";
+import { lookUp } from "./jump.ts";
 import {
   OP_FIRST_INSTRUCTION,
   PAGE_CACHE,
@@ -343,11 +344,17 @@ function emitHeat(e: InterpreterEmitter, threshold: number, unitType: number, ar
   c.get(RECORD_POINTER);
   c.i32(Math.max(threshold - 1, 0));
   c.memory(I32.STORE16, RECORD.HEAT);
+  lookUp(c, PC, e.stub("find"));
+  c.tee(T1);
+  c.op(I32.EQZ);
+  c.if();
   c.get(AREA);
   c.get(PC);
   c.i32(1);
   e.call("find");
-  c.tee(T1);
+  c.set(T1);
+  c.end();
+  c.get(T1);
   c.if();
   c.get(NEST);
   c.op(I32.EQZ);

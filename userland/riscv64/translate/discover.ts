@@ -63,9 +63,9 @@ function endOf(located: Located): End | undefined {
 
 /**
  * Finds the function-like region that starts at `entry`: everything reachable by direct branches, calls stepped over,
- * until MAX_INSTRUCTIONS. Returns its blocks by pc, the entry's first; empty when nothing could be read.
+ * until MAX_INSTRUCTIONS; branches to what was never reached leave the region. Returns its blocks by pc, the entry's first; empty when nothing could be read.
  */
-export function discover(entry: number, fetch: Fetch): Map<number, Block> {
+export function discover(entry: number, fetch: Fetch, reached: (va: number) => boolean): Map<number, Block> {
   const found = new Map<number, Located>();
   const ends = new Map<number, End>();
   const leaders = new Set<number>([entry]);
@@ -83,7 +83,7 @@ export function discover(entry: number, fetch: Fetch): Map<number, Block> {
         const targets =
           end.kind === "branch" ? [end.fall, end.taken] : end.kind === "jump" ? [end.target] : [];
         for (const target of targets) {
-          if (!leaders.has(target)) {
+          if (!leaders.has(target) && reached(target)) {
             leaders.add(target);
             work.push(target);
           }

@@ -22,8 +22,13 @@ export interface Translation {
 }
 
 /** Translates the region that starts at `entry`; undefined when not even its first instruction can be read. */
-export function translate(entry: number, fetch: Fetch, maxPages: number): Translation | undefined {
-  const blocks = discover(entry, fetch);
+export function translate(
+  entry: number,
+  fetch: Fetch,
+  reached: (va: number) => boolean,
+  maxPages: number,
+): Translation | undefined {
+  const blocks = discover(entry, fetch, reached);
   if (!blocks.has(entry)) return undefined;
   const graph = buildGraph(entry, blocks);
   const module = new ModuleBuilder(maxPages);
