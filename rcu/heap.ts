@@ -4,9 +4,10 @@
  * A thread attaches once and gets a *slot*: its identity as a lock owner, its magazines, its RCU line. The buffer is
  * reserved at full size up front: untouched pages cost no memory, and a growable buffer would cost 50 ns an access.
  */
+import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
 import { goActive } from "./grace-period.ts";
-import { leaveRcu, reapRcu, rebindScope } from "./hotplug.ts";
+import { leaveRcu, reapRcu } from "./hotplug.ts";
 import {
   HEADER,
   MAGIC,
@@ -22,7 +23,7 @@ import {
   VERSION,
 } from "./layout.ts";
 import { bindViews, i32, slot, type Views } from "./memory.ts";
-import { rcuNesting } from "./scope.ts";
+import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
 /** What another worker needs to attach: goes through workerData or postMessage. */
@@ -44,6 +45,14 @@ export class HeapError extends Error {
   override name = "HeapError";
 }
 
+/** The heap that this thread's accessors work on. */
+let current: Heap | null = null;
+
+/** The heap that this thread uses now. */
+export function currentHeap(): Heap | null {
+  return current;
+}
+
 export class Heap implements Views {
   readonly buffer: SharedArrayBuffer;
   readonly i32: Int32Array<SharedArrayBuffer>;
@@ -52,6 +61,8 @@ export class Heap implements Views {
   readonly f64: Float64Array<SharedArrayBuffer>;
   #slot = -1;
   #owner = 0;
+  /** This thread's nesting count in this heap, while it uses another one. */
+  #nesting = 0;
 
   private constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -104,11 +115,11 @@ export class Heap implements Views {
 
   /** Makes this the heap that struct accessors of this thread work on. */
   use(): this {
-    if (i32 === this.i32 && slot === this.#slot) return this;
-    if (rcuNesting() > 0)
-      throw new HeapError("use() inside a read scope: close the scope of the other heap first");
+    if (current === this && i32 === this.i32 && slot === this.#slot) return this;
+    if (current !== null) current.#nesting = rcuNesting();
+    current = this;
     bindViews(this, this.#slot, this.#owner);
-    rebindScope();
+    setNesting(this.#nesting);
     return this;
   }
 
@@ -123,6 +134,7 @@ export class Heap implements Views {
     // A new incarnation: locks that the slot's last owner left behind are a dead thread's.
     this.#owner = (((Atomics.add(this.i32, base + SLOT.INCARNATION, 1) + 1) & 0x3fffff) << 8) | (slot + 1);
     this.#slot = slot;
+    this.i32[base + SLOT.THREAD] = threadId;
     for (;;) {
       const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
       if (high > slot || Atomics.compareExchange(this.i32, RCU.SLOT_HIGH, high, slot + 1) === high) break;
@@ -141,6 +153,17 @@ export class Heap implements Views {
     this.#slot = -1;
     this.#owner = 0;
     bindViews(this, -1, 0);
+    this.#nesting = 0;
+    current = null;
+  }
+
+  /** Reaps the slots of a worker that has ended: with its threadId, as Worker.threadId gave it while it ran. */
+  reapThread(id: number): void {
+    const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
+    for (let slot = 0; slot < high; slot++) {
+      const base = SLOT.BASE + slot * SLOT.WORDS;
+      if (this.i32[base + SLOT.THREAD] === id && slot !== this.#slot) this.reap(slot);
+    }
   }
 
   /** Attaches again after detach(), in whatever slot is free. */

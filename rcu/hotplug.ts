@@ -9,7 +9,7 @@ import { dropReadLocks, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot } from "./orphan.ts";
 import { orphanReleases } from "./release.ts";
-import { IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
+import { rcuNesting } from "./scope.ts";
 
 /** This thread leaves the heap. */
 export function leaveRcu(): void {
@@ -28,10 +28,4 @@ export function reapRcu(of: number): void {
   orphanSlot(of, true);
   orphanReleases(of);
   tryEndGp(gpSeq());
-}
-
-/** The thread turns to another heap: its nesting count there. */
-export function rebindScope(): void {
-  if (slot < 0) return;
-  setNesting(i32[slotBase(slot) + SLOT_RCU.IDLE_DEPTH]! > 0 ? IDLE_NESTING : 0);
 }

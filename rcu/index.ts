@@ -2,6 +2,7 @@
 export * from "./array.ts";
 export * from "./atomic.ts";
 export { callRcu, kfreeArrayRcu, kfreeRcu, kfreeStringRcu, rcuRunCallbacks } from "./callback.ts";
+export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
@@ -23,6 +24,7 @@ export * from "./ref.ts";
 export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";
 export { rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
+export { Srcu, type SrcuScope } from "./srcu.ts";
 export { checkStall, type RcuStall, setRcuStallHandler } from "./stall.ts";
 export { type RcuStats, rcuStats } from "./stats.ts";
 export * from "./struct.ts";

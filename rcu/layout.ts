@@ -122,6 +122,8 @@ export const SLOT = {
   BASE: CACHE.BASE + MAX_CACHES * CACHE.WORDS,
   STATE: 0,
   INCARNATION: 1,
+  /** worker_threads.threadId of the owner. */
+  THREAD: 2,
   /** Words 16 to 47 belong to the RCU core: see SLOT_RCU. */
   RCU: 16,
   /** First word that the embedder may use (a wait word, counters). */

@@ -1,0 +1,228 @@
+/**
+ * RcuDomain: RCU for any Node worker that lives in its event loop. A domain is a heap with its grace periods; the
+ * thread is quiescent whenever its event loop turns, so readers only mark where they read:
+ *
+ *   const domain = RcuDomain.create();                 // main thread
+ *   new Worker(file, { workerData: { domain: domain.handle() } });
+ *   const domain = RcuDomain.attach(workerData.domain);  // worker
+ *   const value = domain.run((scope) => table.get(scope, 42));
+ *
+ * The first `run` in a turn makes the thread active; it is idle again, an extended quiescent state, when the turn is
+ * over (setImmediate). A thread that never returns to its event loop reports a quiescent state every 64 outermost `run`s.
+ */
+import { getEnvironmentData, setEnvironmentData, type Worker } from "node:worker_threads";
+import { rcuRunCallbacks } from "./callback.ts";
+import { gpSeq, gpStamp, rcuQuiescent, requestGp, seqDone } from "./grace-period.ts";
+import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
+import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+import { RCU } from "./layout.ts";
+import type { RcuScope } from "./ref.ts";
+import { rcuReadLock, rcuReadUnlock } from "./scope.ts";
+import { checkStall, stallTimeout } from "./stall.ts";
+import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import { waitAsync } from "./wait-async.ts";
+
+/** Outermost scopes between two quiescent states within one turn. */
+const QUIESCE_EVERY = 64;
+const GLOBAL = "sternix/rcu global domain";
+
+/** A call that the rules of the domain forbid; the message says what to do instead. */
+export class RcuDomainError extends Error {
+  override name = "RcuDomainError";
+}
+
+export interface SynchronizeOptions {
+  /** Called again and again until the grace period is over; each time that it has waited in vain, a stall is looked for. */
+  sleep?: () => Promise<unknown>;
+}
+
+export class RcuDomain {
+  /** Structs and collections of the domain live here. */
+  readonly heap: Heap;
+  #scopes = 0;
+  #online = false;
+  readonly #offline = (): void => this.#endTurn();
+
+  private constructor(heap: Heap) {
+    this.heap = heap;
+    rcuIdleEnter();
+  }
+
+  /** A new domain with a heap of its own; this thread is its first. */
+  static create(options: HeapOptions = {}): RcuDomain {
+    return new RcuDomain(Heap.create(options));
+  }
+
+  /** Registers this thread with a domain that another thread made. */
+  static attach(handle: HeapHandle): RcuDomain {
+    return new RcuDomain(Heap.attach(handle));
+  }
+
+  static #global: RcuDomain | null = null;
+  /**
+   * The domain of this process. Workers find it when they were started after the first call in their parent: the handle
+   * travels in the environment data of worker_threads.
+   */
+  static global(): RcuDomain {
+    if (RcuDomain.#global !== null) return RcuDomain.#global;
+    const handle = getEnvironmentData(GLOBAL) as unknown as HeapHandle | undefined;
+    RcuDomain.#global = handle === undefined ? RcuDomain.create() : RcuDomain.attach(handle);
+    if (handle === undefined) setEnvironmentData(GLOBAL, RcuDomain.#global.handle() as never);
+    return RcuDomain.#global;
+  }
+
+  /** What another thread needs to attach: for workerData or postMessage. */
+  handle(): HeapHandle {
+    return this.heap.handle();
+  }
+
+  /** Whether this thread is in a read scope of the domain. */
+  get reading(): boolean {
+    return this.#scopes > 0;
+  }
+
+  /** Opens a scope; what `enter` opened `exit` must close in the same turn. */
+  enter(): RcuScope {
+    if (currentHeap() !== this.heap) this.heap.use();
+    if (!this.#online) this.#goOnline();
+    this.#scopes++;
+    return rcuReadLock();
+  }
+
+  exit(): void {
+    if (this.#scopes === 0) throw new RcuDomainError("exit() without enter()");
+    rcuReadUnlock();
+    if (--this.#scopes === 0) this.#outermost();
+  }
+
+  /** Runs `fn` in a read scope and returns what it returns. The scope is closed even if it throws. */
+  run<T, A = undefined>(fn: (scope: RcuScope, arg: A) => T, arg?: A): T {
+    const outer = currentHeap();
+    const scope = this.enter();
+    let result: T;
+    try {
+      result = fn(scope, arg as A);
+    } finally {
+      rcuReadUnlock();
+      if (--this.#scopes === 0) this.#outermost();
+      if (outer !== null && outer !== this.heap) outer.use();
+    }
+    if (
+      typeof result === "object" &&
+      result !== null &&
+      typeof (result as { then?: unknown }).then === "function"
+    )
+      throw new RcuDomainError(
+        "run(fn): fn returned a promise, but a read scope is synchronous; use Srcu to await",
+      );
+    return result;
+  }
+
+  #sinceQuiescent = 0;
+  #outermost(): void {
+    if (++this.#sinceQuiescent < QUIESCE_EVERY) return;
+    this.#sinceQuiescent = 0;
+    rcuQuiescent();
+    rcuRunCallbacks();
+  }
+
+  #goOnline(): void {
+    if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
+    rcuIdleExit();
+    this.#online = true;
+    setImmediate(this.#offline);
+  }
+
+  #endTurn(): void {
+    if (!this.#online || this.heap.slot < 0) return;
+    if (this.#scopes > 0)
+      throw new RcuDomainError("a read scope is still open at the end of the turn: enter() needs its exit()");
+    this.#online = false;
+    this.heap.use();
+    rcuIdleEnter();
+  }
+
+  /** This thread is quiescent from here until its next read: no grace period waits for it. */
+  quiesce(): void {
+    if (this.#scopes > 0) throw new RcuDomainError("quiesce() inside a read scope");
+    this.#endTurn();
+  }
+
+  /** Quiesces while the promise is pending, and returns it. */
+  quiesceOnPending<T>(promise: Promise<T>): Promise<T> {
+    this.quiesce();
+    return promise;
+  }
+
+  /** Waits until every read scope that is open now, on any thread, has closed; the event loop goes on meanwhile. */
+  async synchronize(options: SynchronizeOptions = {}): Promise<void> {
+    this.#mayWait("synchronize");
+    this.quiesce();
+    const heap = this.heap.use();
+    const stamp = gpStamp();
+    requestGp(stamp);
+    while (!seqDone(Atomics.load(heap.i32, RCU.GP_SEQ), stamp)) {
+      if (options.sleep !== undefined) await options.sleep();
+      else await this.#nextGp(stamp);
+      heap.use();
+      if (!seqDone(gpSeq(), stamp)) checkStall();
+    }
+  }
+
+  /** Until gpSeq moves, or it is time to look for a stall. */
+  async #nextGp(stamp: number): Promise<void> {
+    const words = this.heap.i32;
+    const seq = Atomics.load(words, RCU.GP_SEQ);
+    if (seqDone(seq, stamp)) return;
+    Atomics.add(words, RCU.GP_WAITERS, 1);
+    try {
+      await waitAsync(words, RCU.GP_SEQ, seq, Math.min(100, stallTimeout()));
+    } finally {
+      Atomics.sub(words, RCU.GP_WAITERS, 1);
+    }
+  }
+
+  /** The same, blocking this thread. */
+  synchronizeBlocking(): void {
+    this.#mayWait("synchronizeBlocking");
+    this.heap.use();
+    synchronizeRcu();
+  }
+
+  /** Waits, blocking, until all callbacks queued so far have run. */
+  barrier(): void {
+    this.#mayWait("barrier");
+    this.heap.use();
+    if (!this.#online) this.#goOnline();
+    rcuBarrier();
+  }
+
+  #mayWait(what: string): void {
+    if (this.#scopes > 0)
+      throw new RcuDomainError(`${what}() inside a read scope would wait for itself: leave the scope first`);
+    if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
+  }
+
+  /** Comes back after unregisterThread(). */
+  registerThread(): void {
+    if (this.heap.slot >= 0) return;
+    this.heap.reattach();
+    rcuIdleEnter();
+  }
+
+  /** Leaves the domain; callbacks that this thread has queued run elsewhere. */
+  unregisterThread(): void {
+    this.quiesce();
+    this.heap.detach();
+  }
+
+  /** Reaps what the worker held in the domain when it ends, however it ends. */
+  watch(worker: Worker): void {
+    const id = worker.threadId;
+    worker.once("exit", () => {
+      const outer = currentHeap();
+      this.heap.reapThread(id);
+      if (outer !== null) outer.use();
+    });
+  }
+}
