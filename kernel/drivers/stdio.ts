@@ -1,19 +1,19 @@
 /** The machine's standard streams as open files: descriptors 0, 1 and 2 of its first process, and /dev/console without a terminal. */
-import { allocString, type Ref } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
 import { allocFd } from "../fs/fdtable.ts";
 import { allocFile, File, FMODE_READ, FMODE_WRITE, fileGet, fput, newAnonInode } from "../fs/file.ts";
 import { Inode, iput } from "../fs/inode.ts";
+import { vfsOpen } from "../fs/open.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
 import { sendSignal } from "../signal/send.ts";
 import { EAGAIN, EBADF, EFAULT, ENOMEM, EPIPE } from "../uapi/errno.ts";
-import { O_RDONLY, O_RDWR, O_WRONLY } from "../uapi/fcntl.ts";
+import { AT_FDCWD, O_RDONLY, O_RDWR, O_WRONLY } from "../uapi/fcntl.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
-import { makedev, S_IFCHR, S_IFIFO } from "../uapi/stat.ts";
+import { S_IFIFO } from "../uapi/stat.ts";
 import {
   Console,
-  consoleTty,
   inputAvailable,
   machineConsole,
   outputRoom,
@@ -77,24 +77,20 @@ registerFileOps(FOPS.CONSOLE, {
 
 /** An open file for stream 0, 1 or 2 of the machine, with one count, or -errno. */
 export function stdioFile(stream: number): Ref<"file"> | number {
-  const onTty = streamKind(machineConsole(), stream) === STREAM_TTY;
-  const inode = newAnonInode(onTty ? S_IFCHR | 0o620 : S_IFIFO | 0o600);
+  if (streamKind(machineConsole(), stream) === STREAM_TTY) return vfsOpen(AT_FDCWD, "/dev/console", O_RDWR);
+  const inode = newAnonInode(S_IFIFO | 0o600);
   if (inode === 0) return -ENOMEM;
   // For those who open it again through /proc/self/fd or /dev/stdout.
-  Inode.fops.init(inode, onTty ? FOPS.CHRDEV : FOPS.CONSOLE);
+  Inode.fops.init(inode, FOPS.CONSOLE);
   Inode.priv.set(inode, 0, stream);
-  if (onTty) Inode.rdev.init(inode, makedev(5, 1));
-  const label = allocString(onTty ? "/dev/console" : `pipe:[${Inode.ino.get(inode)}]`);
-  const flags = onTty ? O_RDWR : stream === 0 ? O_RDONLY : O_WRONLY;
-  const mode = onTty ? FMODE_READ | FMODE_WRITE : stream === 0 ? FMODE_READ : FMODE_WRITE;
-  const file = label === 0 ? -ENOMEM : allocFile(inode, onTty ? FOPS.TTY : FOPS.CONSOLE, mode, flags);
-  if (label === 0 || file < 0) {
+  const [mode, flags] = stream === 0 ? [FMODE_READ, O_RDONLY] : [FMODE_WRITE, O_WRONLY];
+  const file = allocFile(inode, FOPS.CONSOLE, mode, flags);
+  if (file < 0) {
     iput(inode);
-    return -ENOMEM;
+    return file;
   }
-  File.label.init(file as Ref<"file">, label);
-  File.priv.init(file as Ref<"file">, onTty ? (consoleTty() as number) : stream);
-  return file as Ref<"file">;
+  File.priv.init(file as Ref<"file">, stream);
+  return file;
 }
 
 /** Puts the three streams into an empty descriptor table: 0 or -errno. */

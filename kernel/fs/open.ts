@@ -45,6 +45,7 @@ import { Mount, mntGetLive, mntPut } from "./mount.ts";
 import {
   followLast,
   LAST_NORM,
+  LAST_ROOT,
   LOOKUP_DIRECTORY,
   LOOKUP_FOLLOW,
   lastName,
@@ -110,6 +111,9 @@ function openCreate(dirfd: number, path: string | Uint8Array, flags: number, mod
   let error = lookupParent(dirfd, path);
   for (;;) {
     if (error < 0) return error;
+    // A magic link (/dev/stdout) led straight to what is to be opened: there is no last component.
+    if (nd.lastType === LAST_ROOT && inodeType(nd.inode) !== S_IFDIR)
+      return openPlace(nd.mount, nd.dentry, nd.inode, flags, false);
     if (inodeType(nd.inode) !== S_IFDIR) return -ENOTDIR;
     if (nd.lastType !== LAST_NORM) return (flags & O_EXCL) !== 0 ? -EEXIST : -EISDIR;
     if (nd.trailing) return -EISDIR;

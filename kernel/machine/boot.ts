@@ -114,6 +114,8 @@ function mountAll(options: KernelOptions): void {
   check(mountStandard(), "mount /dev");
   check(ensureMountpoint("/proc"), "make /proc");
   check(mountFs("proc", "proc", "/proc"), "mount /proc");
+  check(ensureMountpoint("/sys"), "make /sys");
+  check(mountFs("sysfs", "sysfs", "/sys"), "mount /sys");
   for (const mount of options.mounts ?? []) {
     const mounted = mountHost(mount.host, mount.guest, mount.writable === true);
     check(mounted, `mount ${mount.host} on ${mount.guest}`);

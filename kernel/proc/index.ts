@@ -5,6 +5,7 @@ import "./pid-stat.ts";
 import "./fd.ts";
 import "./system.ts";
 import "./sys.ts";
+import "./sysfs.ts";
 import "./inode.ts";
 
 export { type ProcAt, type ProcFileOptions, type ProcNode, procDir, procFile, procLink } from "./node.ts";

@@ -35,7 +35,10 @@ import { Cred, Task } from "../task/task.ts";
 import { EACCES, EFAULT, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
-import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot } from "./node.ts";
+import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot, sysRoot } from "./node.ts";
+
+/** SYSFS_MAGIC of statfs(2). */
+const SYSFS_MAGIC = 0x62656572;
 
 type I = Ref<"inode">;
 
@@ -187,21 +190,26 @@ registerFileOps(FOPS.PROC, {
   },
 });
 
-registerSuperOps(SOPS.PROC, { name: "proc" });
-registerFileSystem({
-  name: "proc",
-  nodev: true,
-  mount(source) {
-    const sb = sbAlloc(SOPS.PROC, SB_REVALIDATE, PROC_SUPER_MAGIC, source);
-    if (sb === 0) return -ENOMEM;
-    const inode = newProcInode(sb, procRoot, 0, 0);
-    const root = inode <= 0 ? 0 : dAllocRoot(sb, inode as I);
-    if (root === 0) {
-      if (inode > 0) iput(inode as I);
-      sbPut(sb);
-      return -ENOMEM;
-    }
-    Superblock.root.set(sb, root);
-    return sb;
-  },
-});
+/** A file system of generated files: its root node and its number. */
+function registerNodes(name: string, sops: number, magic: number, node: ProcNode): void {
+  registerSuperOps(sops, { name });
+  registerFileSystem({
+    name,
+    nodev: true,
+    mount(source) {
+      const sb = sbAlloc(sops, SB_REVALIDATE, magic, source);
+      if (sb === 0) return -ENOMEM;
+      const inode = newProcInode(sb, node, 0, 0);
+      const root = inode <= 0 ? 0 : dAllocRoot(sb, inode as I);
+      if (root === 0) {
+        if (inode > 0) iput(inode as I);
+        sbPut(sb);
+        return -ENOMEM;
+      }
+      Superblock.root.set(sb, root);
+      return sb;
+    },
+  });
+}
+registerNodes("proc", SOPS.PROC, PROC_SUPER_MAGIC, procRoot);
+registerNodes("sysfs", SOPS.SYSFS, SYSFS_MAGIC, sysRoot);

@@ -59,6 +59,8 @@ export const procRoot = newNode("", S_IFDIR | 0o555);
 /** /proc/PID, and /proc/PID/task/TID, which has the same entries but for task/. */
 export const pidDir = newNode("PID", S_IFDIR | 0o555);
 export const threadDir = newNode("TID", S_IFDIR | 0o555);
+/** The root of the file system "sysfs": paths that begin with "/sys/". */
+export const sysRoot = newNode("/sys", S_IFDIR | 0o555);
 
 function attach(parent: ProcNode, name: string, node: ProcNode): void {
   parent.children.set(name, node);
@@ -71,6 +73,7 @@ export const procNode = (id: number): ProcNode => nodes.get(id)!;
 export function procDir(path: string, mode = 0o555): ProcNode {
   if (path === "") return procRoot;
   if (path === "PID") return pidDir;
+  if (path === "/sys") return sysRoot;
   const cut = path.lastIndexOf("/");
   const parent = procDir(cut < 0 ? "" : path.slice(0, cut));
   const name = path.slice(cut + 1);

@@ -2,11 +2,11 @@
 import { randomUUID } from "node:crypto";
 import { NR_OPEN } from "../fs/fdtable.ts";
 import { PIPE_MAX_BYTES } from "../ipc/pipe-ends.ts";
-import { setName, utsname } from "../task/uts.ts";
 import { MAX_MAP_COUNT, MMAP_MIN_ADDR } from "../mm/mm.ts";
 import { current } from "../sched/current.ts";
 import { CAP_SYS_ADMIN, capable } from "../task/cred.ts";
 import { PID_MAX } from "../task/pid.ts";
+import { setName, utsname } from "../task/uts.ts";
 import { EINVAL, EPERM } from "../uapi/errno.ts";
 import { RELEASE, SYSNAME, UTS_FIELD, VERSION } from "../uapi/utsname.ts";
 import { procDir, procFile } from "./node.ts";
