@@ -125,13 +125,8 @@ export const faulting: Make = (g) => {
       // An alias of the data 4 GiB higher is not the data, whichever access meets it first.
       const high = [rv.addi(t, 0, 1 + g.below(3)), rv.slli(t, t, 32 + g.below(4)), rv.add(t, t, S0)];
       const skip = rv.b(g.below(2), source(g), source(g), 8);
-      return [
-        ...high,
-        skip,
-        access(g, t, g.below(256)),
-        access(g, t, g.below(256)),
-        access(g, t, g.below(256)),
-      ];
+      const rest = Array.from({ length: 1 + g.below(2) }, () => access(g, t, g.below(256)));
+      return [...high, skip, access(g, t, g.below(256)), ...rest];
     }
     case 8:
     case 9: {
