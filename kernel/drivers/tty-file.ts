@@ -139,8 +139,8 @@ function write(file: Ref<"file">, io: UserIo): number {
   return total;
 }
 
-function ioctl(file: Ref<"file">, cmd: number, arg: number): number {
-  const tty = ttyOf(file);
+/** ioctl_tty(2). */
+export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
   switch (cmd) {
     case TCGETS:
       return copyToUser(arg, loadTermios(tty));
@@ -249,7 +249,7 @@ export function takeControllingTty(group: Ref<"group">, tty: Ref<"tty">): void {
 export const ttyFileOps: FileOps = {
   read,
   write,
-  ioctl,
+  ioctl: (file, cmd, arg) => ttyIoctl(ttyOf(file), cmd, arg),
   poll: (file) => ttyPoll(ttyOf(file)),
   available: (file) => ttyAvailable(ttyOf(file)),
   waitQueues(file, visit) {

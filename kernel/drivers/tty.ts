@@ -95,6 +95,8 @@ export const Tty = struct("tty", {
 
   readWait: waitqueue(),
   writeWait: waitqueue(),
+  /** Woken when input was taken: the driver may bring more. */
+  roomWait: waitqueue(),
 });
 
 /** A terminal with Linux's standard settings; 0 when the heap is full. */
@@ -115,6 +117,7 @@ export function ttyCreate(driver: number, index: number, link: number): Ref<"tty
 export function ttyDestroy(tty: Ref<"tty">): void {
   destroyWaitQueue(Tty.readWait.at(tty));
   destroyWaitQueue(Tty.writeWait.at(tty));
+  destroyWaitQueue(Tty.roomWait.at(tty));
   kfreeRcu(Tty, tty);
 }
 
@@ -373,6 +376,7 @@ export function ttyTake(tty: Ref<"tty">, target: Uint8Array, length: number): nu
   }
   Tty.head.set(held, tty, head);
   Tty.lock.unlock(tty);
+  wakeUp(Tty.roomWait.at(tty), 1, POLLOUT | POLLWRNORM);
   return count;
 }
 

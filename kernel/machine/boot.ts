@@ -1,6 +1,7 @@
 /** Bringing a machine up: every subsystem in order, one line each. Runs on the host thread, before any CPU. */
 import { Heap, HeapError, type HeapHandle } from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
+import { ptyInit } from "../drivers/pty.ts";
 import {
   ensureMountpoint,
   mountFs,
@@ -96,6 +97,7 @@ function makeKernel(options: KernelOptions): Kernel {
   mmInit(); // page cache, vdso page
   vfsInit(); // inode, dentry and mount tables
   ipcInit(); // epoll, names of unix sockets
+  ptyInit(); // pseudo-terminals
   consoleCreate(options.console); // standard streams, terminal
   initGroupInit(); // pid 1
   mountAll(options); // root, devices, host folders
@@ -114,6 +116,7 @@ function mountAll(options: KernelOptions): void {
   check(mountStandard(), "mount /dev");
   check(ensureMountpoint("/proc"), "make /proc");
   check(mountFs("proc", "proc", "/proc"), "mount /proc");
+  check(mountFs("devpts", "devpts", "/dev/pts"), "mount /dev/pts");
   check(ensureMountpoint("/sys"), "make /sys");
   check(mountFs("sysfs", "sysfs", "/sys"), "mount /sys");
   for (const mount of options.mounts ?? []) {

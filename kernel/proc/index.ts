@@ -6,6 +6,7 @@ import "./fd.ts";
 import "./system.ts";
 import "./sys.ts";
 import "./sysfs.ts";
+import "./devpts.ts";
 import "./inode.ts";
 
 export { type ProcAt, type ProcFileOptions, type ProcNode, procDir, procFile, procLink } from "./node.ts";

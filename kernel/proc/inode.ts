@@ -15,7 +15,7 @@ import {
 } from "../../rcu/index.ts";
 import { dAllocRoot } from "../fs/dcache.ts";
 import { File } from "../fs/file.ts";
-import { Inode, iput, newInode } from "../fs/inode.ts";
+import { Inode, inodeType, iput, newInode } from "../fs/inode.ts";
 import {
   type DirEmit,
   FOPS,
@@ -29,16 +29,19 @@ import {
 import { emitDots, seekDirectory } from "../fs/readdir.ts";
 import { SB_REVALIDATE, Superblock, sbAlloc, sbPut } from "../fs/super.ts";
 import type { UserIo } from "../mm/iov.ts";
+import { current } from "../sched/current.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, Task } from "../task/task.ts";
 import { EACCES, EFAULT, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
-import { S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
-import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot, sysRoot } from "./node.ts";
+import { makedev, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
+import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot, ptsRoot, sysRoot } from "./node.ts";
 
 /** SYSFS_MAGIC of statfs(2). */
 const SYSFS_MAGIC = 0x62656572;
+const DEVPTS_MAGIC = 0x1cd1;
+const PTS_MAJOR = 136;
 
 type I = Ref<"inode">;
 
@@ -64,15 +67,27 @@ function atOf(inode: I): ProcAt | null {
 const inoOf = (node: ProcNode, pid: number, fd: number): number =>
   ((node.id >>> 0) % 0x1000000) + (pid + fd * 40000) * 0x1000000;
 
+const FOPS_BY_TYPE = new Map<number, number>([
+  [S_IFDIR, FOPS.PROC_DIR],
+  [S_IFLNK, FOPS.NONE],
+  [S_IFCHR, FOPS.CHRDEV],
+]);
+
 function newProcInode(sb: Ref<"superblock">, node: ProcNode, pid: number, fd: number): I | number {
   const type = node.mode & S_IFMT;
-  const fops = type === S_IFDIR ? FOPS.PROC_DIR : type === S_IFLNK ? FOPS.NONE : FOPS.PROC;
+  const fops = FOPS_BY_TYPE.get(type) ?? FOPS.PROC;
   const inode = newInode(sb, inoOf(node, pid, fd) + 1, node.mode, IOPS.PROC, fops);
   if (inode === 0) return -ENOMEM;
   Inode.priv.set(inode, 0, node.id);
   Inode.priv.set(inode, 1, pid);
   Inode.priv.set(inode, 2, fd);
   if (type === S_IFDIR) Inode.nlink.init(inode, 2);
+  if (type === S_IFCHR) {
+    // A pseudo-terminal belongs to who made it.
+    Inode.rdev.init(inode, makedev(PTS_MAJOR, fd));
+    const task = current();
+    if (task !== 0) Inode.uid.init(inode, Cred.euid.get(credOf(task)));
+  }
   if (pid === 0) return inode;
   const task = taskByPid(pid);
   if (task === 0) {
@@ -103,10 +118,8 @@ registerInodeOps(IOPS.PROC, {
   },
   revalidate(dir, name, inode) {
     if (inode === 0) return false;
-    if (Inode.priv.get(inode, 1) === 0) return true;
     if (atOf(inode) === null) return false;
-    const node = nodeOf(dir);
-    return node.lookup === undefined || findEntry(dir, decoder.decode(name)) !== null;
+    return nodeOf(dir).lookup === undefined || findEntry(dir, decoder.decode(name)) !== null;
   },
   readlink(inode) {
     const at = atOf(inode);
@@ -120,7 +133,8 @@ registerInodeOps(IOPS.PROC, {
     const at = atOf(inode);
     return at === null ? -ENOENT : node.follow(at, link);
   },
-  setattr: () => -EACCES,
+  /** Pseudo-terminals take other owners and modes, nothing else does. */
+  setattr: (inode) => (inodeType(inode) === S_IFCHR ? 0 : -EACCES),
 });
 
 function iterate(file: Ref<"file">, pos: number, emit: DirEmit): number {
@@ -212,4 +226,5 @@ function registerNodes(name: string, sops: number, magic: number, node: ProcNode
   });
 }
 registerNodes("proc", SOPS.PROC, PROC_SUPER_MAGIC, procRoot);
+registerNodes("devpts", SOPS.DEVPTS, DEVPTS_MAGIC, ptsRoot);
 registerNodes("sysfs", SOPS.SYSFS, SYSFS_MAGIC, sysRoot);

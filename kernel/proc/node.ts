@@ -59,6 +59,8 @@ export const procRoot = newNode("", S_IFDIR | 0o555);
 /** /proc/PID, and /proc/PID/task/TID, which has the same entries but for task/. */
 export const pidDir = newNode("PID", S_IFDIR | 0o555);
 export const threadDir = newNode("TID", S_IFDIR | 0o555);
+/** The root of "devpts". */
+export const ptsRoot = newNode("/pts", S_IFDIR | 0o755);
 /** The root of the file system "sysfs": paths that begin with "/sys/". */
 export const sysRoot = newNode("/sys", S_IFDIR | 0o555);
 

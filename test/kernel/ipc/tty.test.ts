@@ -18,18 +18,35 @@ import {
   ttyReceive,
   ttyTake,
 } from "../../../kernel/drivers/tty.ts";
+import { allocFd, closeFd, fget } from "../../../kernel/fs/fdtable.ts";
+import { File } from "../../../kernel/fs/file.ts";
+import { vfsOpen } from "../../../kernel/fs/open.ts";
+import { fileOpsOf } from "../../../kernel/fs/ops.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";
-import { EBADF } from "../../../kernel/uapi/errno.ts";
+import { EBADF, EIO, ENOENT, ENOTTY } from "../../../kernel/uapi/errno.ts";
+import { AT_FDCWD, O_RDWR } from "../../../kernel/uapi/fcntl.ts";
+import {
+  TIOCGPGRP,
+  TIOCGPTN,
+  TIOCGWINSZ,
+  TIOCSCTTY,
+  TIOCSPTLCK,
+  TIOCSWINSZ,
+} from "../../../kernel/uapi/ioctl.ts";
 import { SIGINT, SIGTSTP, SIGWINCH } from "../../../kernel/uapi/signal.ts";
 import { ECHO, ICANON, IUTF8, TERMIOS } from "../../../kernel/uapi/termios.ts";
-import type { Ref } from "../../../rcu/index.ts";
-import { around, boot, newTask, read, woken, write } from "./machine.ts";
+import { liveObjects, type Ref } from "../../../rcu/index.ts";
+import { around, boot, getWords, newTask, putWords, read, settle, woken, write } from "./machine.ts";
 
-const { task, files } = boot();
+const { task, files, memory } = boot();
+const live = liveObjects(Tty);
 const encoder = new TextEncoder();
 
+/** Terminals without a driver, which the tests below make and keep. */
+let made = 0;
 function terminal(): Ref<"tty"> {
+  made++;
   return ttyCreate(TTY_CONSOLE, 0, 0) as Ref<"tty">;
 }
 /** Types text; what is echoed. */
@@ -142,4 +159,59 @@ test.serial("standard streams: input waits for the host, output waits until it i
   t.is(write(task, 1, new Uint8Array(70_000)), 70_000);
   t.is(first + consoleDrainOutput(console, 1, out), 70_000);
   t.is(consoleDrainOutput(console, 2, out), 5);
+});
+
+const PTMX = "/dev/ptmx";
+function open(as: Ref<"task">, path: string, flags = O_RDWR): number {
+  return around(as, () => {
+    const file = vfsOpen(AT_FDCWD, path, flags);
+    return file < 0 ? file : allocFd(files, file as Ref<"file">, 0);
+  });
+}
+function ioctl(as: Ref<"task">, fd: number, cmd: number, arg: number): number {
+  const file = fget(files, fd) as Ref<"file">;
+  return around(as, () => fileOpsOf(File.fops.get(file)).ioctl!(file, cmd, arg));
+}
+
+test.serial("a pseudo-terminal: what one side writes the other reads, through the line discipline", (t) => {
+  const other = newTask("other");
+  Task.files.init(other, files);
+  const master = open(task, PTMX);
+  t.is(ioctl(task, master, TIOCGPTN, memory), 0);
+  t.deepEqual(getWords(memory, 1), [0]);
+  t.is(open(task, "/dev/pts/0"), -EIO);
+  putWords(memory, 0);
+  t.is(ioctl(task, master, TIOCSPTLCK, memory), 0);
+  t.is(read(task, master), BLOCK);
+  const slave = open(other, "/dev/pts/0");
+  t.is(write(other, slave, "prompt\n"), 7);
+  t.true(woken(task));
+  t.is(read(task, master), "prompt\r\n");
+  t.is(read(other, slave), BLOCK);
+  t.is(write(task, master, "ls\r"), 3);
+  t.true(woken(other));
+  t.is(read(other, slave), "ls\n");
+  t.is(read(task, master), "ls\r\n");
+
+  t.is(ioctl(other, slave, TIOCGPGRP, memory), -ENOTTY);
+  t.is(ioctl(other, slave, TIOCSCTTY, 0), 0);
+  t.is(ioctl(other, slave, TIOCGPGRP, memory), 0);
+  t.deepEqual(getWords(memory, 1), [Task.pid.get(other)]);
+  putWords(memory, 24 | (80 << 16), 0);
+  t.is(ioctl(task, master, TIOCSWINSZ, memory), 0);
+  putWords(memory, 0, 0);
+  t.is(ioctl(other, slave, TIOCGWINSZ, memory), 0);
+  t.deepEqual(getWords(memory, 2), [24 | (80 << 16), 0]);
+
+  around(other, () => closeFd(files, slave));
+  t.is(read(task, master), -EIO);
+  const again = open(other, "/dev/pts/0");
+  around(task, () => closeFd(files, master));
+  t.is(read(other, again), "");
+  t.is(write(other, again, "x"), -EIO);
+  t.is(Group.tty.load(Task.group.get(other)), 0);
+  around(other, () => closeFd(files, again));
+  settle(task);
+  t.is(open(task, "/dev/pts/0"), -ENOENT);
+  t.is(liveObjects(Tty), live + made);
 });
