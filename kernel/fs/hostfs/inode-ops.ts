@@ -127,6 +127,8 @@ const hostfsInodeOps: InodeOps = {
     return st === null ? 0 : hostInode(Inode.sb.get(dir), dir, name, st);
   },
   revalidate(dir, name, inode: Ptr<"inode">) {
+    // A place that the machine made to mount on (ensureMountpoint): the host knows nothing of it.
+    if (inode !== 0 && Inode.iops.get(inode) !== IOPS.HOSTFS) return true;
     const path = childPath(dir, name);
     if (typeof path === "number") return false;
     const st = hostLstat(path);
