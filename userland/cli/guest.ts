@@ -15,7 +15,7 @@ import {
   STREAM_TTY,
 } from "../../kernel/drivers/console.ts";
 import "../../kernel/fs/hostfs/index.ts";
-import { pathLookup } from "../../kernel/fs/namei.ts";
+import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW, pathLookup } from "../../kernel/fs/namei.ts";
 import { mountHost } from "../../kernel/fs/vfs.ts";
 import { MachineError } from "../../kernel/machine/boot.ts";
 import { type Exit, Machine } from "../../kernel/machine/machine.ts";
@@ -139,6 +139,9 @@ export class BootedGuest {
     const { program, args = [], env = {}, cwd = "/" } = run;
     const path = this.#guestPath(program, env.PATH ?? DEFAULT_ENV.PATH!);
     const name = program.kind === "host" ? program.name : program.path;
+    if (this.#machine.run(() => pathLookup(AT_FDCWD, cwd, LOOKUP_FOLLOW | LOOKUP_DIRECTORY)) < 0) {
+      throw new Failure(`working directory ${cwd}: there is no such folder in the guest`);
+    }
     this.#output = [[], []];
     if (this.#options.stdio !== "inherit") this.#feedAll(run.stdin ?? "");
     const started = this.#machine.spawn({

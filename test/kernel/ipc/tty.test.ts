@@ -6,6 +6,7 @@ import {
   consoleInputRoom,
   machineConsole,
 } from "../../../kernel/drivers/console.ts";
+import { ttyReceive, ttyTake } from "../../../kernel/drivers/n-tty.ts";
 import { openStdio } from "../../../kernel/drivers/stdio.ts";
 import {
   loadTermios,
@@ -15,8 +16,6 @@ import {
   Tty,
   ttyCreate,
   ttyHangup,
-  ttyReceive,
-  ttyTake,
 } from "../../../kernel/drivers/tty.ts";
 import { allocFd, closeFd, fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";

@@ -1,0 +1,50 @@
+/** Machines for tests: no host folders, programs written into the guest's /bin. */
+import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { fput } from "../../../kernel/fs/file.ts";
+import { vfsOpen } from "../../../kernel/fs/open.ts";
+import { kernelWrite } from "../../../kernel/fs/read-write.ts";
+import { Machine, type Process } from "../../../kernel/machine/machine.ts";
+import type { Ref } from "../../../rcu/index.ts";
+import { tinyElf } from "./tiny-elf.ts";
+
+const AT_FDCWD = -100;
+const O_CREAT_WRONLY = 0o101;
+
+export interface TestMachine {
+  readonly machine: Machine;
+  readonly log: string[];
+  /** Starts a program given as instructions. */
+  start(code: readonly number[]): Process;
+}
+
+export async function bootTestMachine(cpus: number, worker: URL): Promise<TestMachine> {
+  const log: string[] = [];
+  const machine = await Machine.boot({
+    cpus,
+    memory: 64 << 20,
+    heap: 128 << 20,
+    worker,
+    console: { stdin: STREAM_PLAIN, stdout: STREAM_CAPTURED, stderr: STREAM_CAPTURED },
+    log: (line) => log.push(line),
+  });
+  let programs = 0;
+  return {
+    machine,
+    log,
+    start(code) {
+      const path = `/bin/test-${programs++}`;
+      machine.run(() => {
+        const file = vfsOpen(AT_FDCWD, path, O_CREAT_WRONLY, 0o755);
+        if (file < 0) throw new Error(`open ${path}: ${file}`);
+        const bytes = tinyElf(code);
+        const written = kernelWrite(file as Ref<"file">, bytes, 0);
+        if (written !== bytes.length) throw new Error(`write ${path}: ${written}`);
+        fput(file as Ref<"file">);
+      });
+      return machine.spawn({ path, argv: [path], env: [], tty: false });
+    },
+  };
+}
+
+export const plainWorker = new URL("../../../userland/cpu-worker.ts", import.meta.url);
+export const faultyWorker = new URL("./faulty-worker.ts", import.meta.url);

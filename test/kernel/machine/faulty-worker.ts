@@ -1,0 +1,38 @@
+/** A CPU's worker with system calls that fail in the ways a kernel can: 500 throws, 501 throws with a lock held. */
+import { type CpuBoot, type CpuReport, runCpu } from "../../../kernel/machine/cpu-main.ts";
+import { Task } from "../../../kernel/task/task.ts";
+import { Group } from "../../../kernel/task/task.ts";
+import { rcuReadLock } from "../../../rcu/index.ts";
+import { createSyscallEntry } from "../../../syscalls/entry.ts";
+import { syscall } from "../../../syscalls/syscall.ts";
+import { syscalls } from "../../../syscalls/table.ts";
+import { createRiscvEngine } from "../../../userland/riscv64/engine.ts";
+
+const faulty = [
+  syscall({
+    nr: 500,
+    name: "oops",
+    args: [],
+    handler() {
+      rcuReadLock();
+      throw new Error("oops in a handler");
+    },
+  }),
+  syscall({
+    nr: 501,
+    name: "crash",
+    args: [],
+    handler(task) {
+      Group.lock.lock(Task.group.get(task));
+      throw new Error("crash in a handler");
+    },
+  }),
+];
+
+export default function cpuWorker(boot: CpuBoot): CpuReport {
+  return runCpu(boot, {
+    createUserModes: (host) => [createRiscvEngine(host)],
+    createSyscalls: (counts) =>
+      createSyscallEntry({ calls: [...syscalls, ...faulty], counts, tracer: undefined }),
+  });
+}
