@@ -17,7 +17,8 @@ import { waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { EAGAIN, EIO } from "../uapi/errno.ts";
 import { POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { writeHost } from "./host-io.ts";
-import { setWindowSize, TTY_CONSOLE, ttyCreate, ttyHangup, ttyInputRoom, ttyReceive } from "./tty.ts";
+import { ttyInputRoom, ttyReceive } from "./n-tty.ts";
+import { setWindowSize, TTY_CONSOLE, ttyCreate, ttyHangup } from "./tty.ts";
 
 /** Bytes of input or of captured output that wait. */
 const RING_BYTES = 65536;

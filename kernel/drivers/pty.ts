@@ -40,7 +40,8 @@ import { POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.t
 import { minor } from "../uapi/stat.ts";
 import { ONLCR, OPOST } from "../uapi/termios.ts";
 import { ACCESS } from "../usermode.ts";
-import { oflags, TTY_PTS, Tty, ttyCreate, ttyDestroy, ttyHangup, ttyInputRoom, ttyReceive } from "./tty.ts";
+import { ttyInputRoom, ttyReceive } from "./n-tty.ts";
+import { oflags, TTY_PTS, Tty, ttyCreate, ttyDestroy, ttyHangup } from "./tty.ts";
 import { defineTtyDriver, ttyFileOps, ttyIoctl } from "./tty-file.ts";
 
 /** Pseudo-terminals of one machine. */

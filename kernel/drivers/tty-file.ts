@@ -47,6 +47,7 @@ import {
   WINSIZE_BYTES,
 } from "../uapi/termios.ts";
 import { consoleTty, putTerminal } from "./console.ts";
+import { ttyTake } from "./n-tty.ts";
 import { openPlainConsole } from "./stdio.ts";
 import {
   controlChar,
@@ -59,7 +60,6 @@ import {
   Tty,
   ttyAvailable,
   ttyPoll,
-  ttyTake,
 } from "./tty.ts";
 
 const ttyOf = (file: Ref<"file">): Ref<"tty"> => File.priv.peek(file) as Ref<"tty">;

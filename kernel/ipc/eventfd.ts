@@ -70,9 +70,27 @@ function read(file: Ref<"file">, io: UserIo): number {
 function write(file: Ref<"file">, io: UserIo): number {
   if (io.remaining < 8) return -EINVAL;
   if (io.copyFrom(buffer, 0, 8) !== 8) return -EFAULT;
+  const event = eventfdOf(file);
+  const low = view.getUint32(0, true);
+  if (view.getUint32(4, true) !== 0 || !addSmall(event, low)) return addLarge(event, io);
+  if (low !== 0) wakeUp(Eventfd.wait.at(event), 1, POLLIN | POLLRDNORM);
+  return 8;
+}
+
+/** Adds while everything is below 2^32, which is nearly always; says whether it did. */
+function addSmall(event: Ref<"eventfd">, added: number): boolean {
+  const held = Eventfd.lock.lock(event);
+  const sum = (Eventfd.low.get(held, event) >>> 0) + added;
+  const small = Eventfd.high.get(held, event) === 0 && sum <= 0xffffffff;
+  if (small) Eventfd.low.set(held, event, sum | 0);
+  Eventfd.lock.unlock(event);
+  return small;
+}
+
+/** Adds the 64 bits in `buffer`. */
+function addLarge(event: Ref<"eventfd">, io: UserIo): number {
   const added = view.getBigUint64(0, true);
   if (added > MAX) return -EINVAL;
-  const event = eventfdOf(file);
   const held = Eventfd.lock.lock(event);
   const count =
     (BigInt(Eventfd.high.get(held, event) >>> 0) << 32n) | BigInt(Eventfd.low.get(held, event) >>> 0);
