@@ -66,6 +66,12 @@ export function kfreeStringRcu(ref: Ref<"string">): void {
   enqueue(ref);
 }
 
+/** The same for a live cell of whatever type, when the caller does not know it. */
+export function kfreeCellRcu(ref: number): void {
+  markDying(ref);
+  enqueue(ref);
+}
+
 /** Runs `reclaimer` with `arg` after a grace period, at a safe point of some thread. Never fails. */
 export function callRcu(reclaimer: Reclaimer, arg: number): void {
   const head = alloc(RcuHead);

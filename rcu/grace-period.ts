@@ -8,6 +8,7 @@
  */
 import { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
+import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 
 const STATE_MASK = 3;
@@ -63,6 +64,7 @@ function endGp(seq: number): boolean {
     const value = Atomics.load(i32, line); // [F]
     if (value !== seq && value !== LINE_IDLE) return false;
   }
+  if (isBlocked(seq)) return false;
   const after = (seq + STATE_MASK) | 0;
   if (Atomics.compareExchange(i32, RCU.GP_SEQ, seq, after) !== seq) return false;
   if (slot >= 0) bump(SLOT_RCU.GP_ENDS);
@@ -92,6 +94,7 @@ export function rcuQuiescent(): void {
     checkNesting();
     return; // Idle: quiescent all the while.
   }
+  if (mustLeaveBlocked()) leavePreempted();
   const base = slotBase(slot);
   const seq = Atomics.load(i32, RCU.GP_SEQ); // [D]
   if (seq !== i32[base + SLOT_RCU.SEEN]) report(base, seq);
@@ -115,8 +118,15 @@ function report(base: number, seq: number): void {
   tryEndGp(seq);
 }
 
+/** The task on this CPU has left the scope in which it was once switched out. */
+function leavePreempted(): void {
+  leaveBlocked();
+  tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
+}
+
 /** Enters the extended quiescent state: [H] one store, after the last read. */
 export function goIdle(): void {
+  if (mustLeaveBlocked()) leaveBlocked();
   const base = slotBase(slot);
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1;
   setNesting(IDLE_NESTING);

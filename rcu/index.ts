@@ -1,7 +1,16 @@
 /** The public face of the RCU subsystem: `sternix/rcu`. */
+export * from "./arc.ts";
 export * from "./array.ts";
 export * from "./atomic.ts";
-export { callRcu, kfreeArrayRcu, kfreeRcu, kfreeStringRcu, rcuRunCallbacks } from "./callback.ts";
+export { EVICTED, RcuCache } from "./cache.ts";
+export {
+  callRcu,
+  kfreeArrayRcu,
+  kfreeCellRcu,
+  kfreeRcu,
+  kfreeStringRcu,
+  rcuRunCallbacks,
+} from "./callback.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
@@ -17,8 +26,12 @@ export {
 } from "./hashmap.ts";
 export * from "./heap.ts";
 export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+export { Idr, NO_ID } from "./idr.ts";
+export { type Cursor, RcuList } from "./list.ts";
 export { brokenLocks, locksHeld, ownerIsDead, setLockSleepHooks } from "./lock.ts";
 export { type KeyKind, RcuMap, type RcuMapOptions, type ValueKind } from "./map.ts";
+export { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "./preempt.ts";
+export { type At, RcuArray, RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";
@@ -30,6 +43,7 @@ export { type RcuStats, rcuStats } from "./stats.ts";
 export * from "./struct.ts";
 export {
   condSynchronizeRcu,
+  drainCallRcu,
   type GpCookie,
   getStateSynchronizeRcu,
   pollStateSynchronizeRcu,
@@ -38,3 +52,12 @@ export {
   synchronizeRcu,
   synchronizeRcuExpedited,
 } from "./synchronize.ts";
+export {
+  rcuTasksQuiescent,
+  rcuTasksRegister,
+  rcuTasksSleep,
+  rcuTasksUnregister,
+  rcuTasksWake,
+  synchronizeRcuTasks,
+  type TasksMember,
+} from "./tasks.ts";

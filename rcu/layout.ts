@@ -55,6 +55,16 @@ export const RCU = {
   ORPHAN_LIST: 66,
   /** Orphaned delayed releases: head, tail (under ORPHAN_LOCK). */
   ORPHAN_RELEASES: 78,
+  /** Tasks switched out inside a read scope: lock, first record, how many. */
+  PREEMPT_LOCK: 80,
+  PREEMPT_HEAD: 81,
+  PREEMPT_COUNT: 82,
+  /** Tasks RCU: lock and first of the registered tasks, grace periods begun, sleepers, what they sleep on. */
+  TASKS_LOCK: 96,
+  TASKS_HEAD: 97,
+  TASKS_SEQ: 98,
+  TASKS_WAITERS: 99,
+  TASKS_EVENT: 100,
 } as const;
 
 /** A segmented callback list: four singly linked segments (head, tail), two stamps, two counters. */

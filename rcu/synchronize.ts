@@ -129,6 +129,19 @@ export function rcuBarrier(): void {
   awaitRun([RCU.ORPHAN_LIST], [queuedOf(RCU.ORPHAN_LIST)]);
 }
 
+/**
+ * The same for an updater that holds a lock its callbacks need (QEMU's drain_call_rcu): the lock is released while waiting
+ * and taken again before this returns, so what it protects must be looked at anew.
+ */
+export function drainCallRcu(lock?: { unlock(): void; lock(): void }): void {
+  lock?.unlock();
+  try {
+    rcuBarrier();
+  } finally {
+    lock?.lock();
+  }
+}
+
 function awaitRun(lists: number[], counts: number[]): void {
   Atomics.add(i32, RCU.BARRIER_WAITERS, 1);
   const active = rcuNesting() === 0;

@@ -13,6 +13,7 @@ import {
   rcuReadUnlock,
   rcuRunCallbacks,
   synchronizeRcu,
+  synchronizeRcuTasks,
 } from "../../rcu/index.ts";
 import { Board, type BoardRef, countRun, Item, type Job } from "./shared.ts";
 
@@ -120,6 +121,11 @@ const JOBS: Record<string, () => void> = {
       rcuQuiescent();
       rcuRunCallbacks();
     }
+  },
+  synchronizeTasks() {
+    stage(1);
+    synchronizeRcuTasks();
+    stage(2);
   },
   /** Calls synchronize many times. */
   synchronize() {

@@ -1,0 +1,95 @@
+/**
+ * Tasks that are switched out inside a read scope (PREEMPT_RCU). The task goes on the blocked list; its CPU is quiescent
+ * all the same. It blocks the grace period in progress if its CPU had not reported for that one yet, else only
+ * the next, and leaves the list after its outermost unlock, at the next safe point of the CPU it then runs on.
+ *
+ * A task's record is four words of its own struct (`words(PREEMPT_WORDS)`), so that switching out cannot fail.
+ */
+import { RCU, SLOT, SLOT_RCU } from "./layout.ts";
+import { lockWord, unlockWord } from "./lock.ts";
+import { i32, slot } from "./memory.ts";
+import { rcuNesting, setNesting } from "./scope.ts";
+
+export const PREEMPT_WORDS = 4;
+const NEXT = 0;
+const PREV = 1;
+/** The first grace period that the task blocks. */
+const BLOCKS = 2;
+/** Nesting when it was switched out; 0 while it is not on the list. */
+const NESTING = 3;
+
+/** Record of the running task, if it was once switched out in the scope that may still be open. */
+let running = 0;
+
+/**
+ * The running task is switched out. Returns whether it is inside a read scope; then `record` is on the blocked list, and
+ * rcuSwitchIn must come before the task runs again, on whatever CPU. `record` is a heap address (Words.at).
+ */
+export function rcuSwitchOut(record: number): boolean {
+  const depth = rcuNesting();
+  if (depth <= 0) {
+    if (running !== 0) leaveBlocked();
+    return false;
+  }
+  if (i32[record + NESTING] === 0) {
+    lockWord(RCU.PREEMPT_LOCK);
+    i32[record + BLOCKS] = firstBlocked();
+    const head = i32[RCU.PREEMPT_HEAD]!;
+    i32[record + NEXT] = head;
+    i32[record + PREV] = 0;
+    if (head !== 0) i32[head + PREV] = record;
+    i32[RCU.PREEMPT_HEAD] = record;
+    Atomics.add(i32, RCU.PREEMPT_COUNT, 1); // Before this CPU reports: the ender looks here after the lines.
+    unlockWord(RCU.PREEMPT_LOCK);
+  }
+  i32[record + NESTING] = depth;
+  running = 0;
+  setNesting(0);
+  return true;
+}
+
+/** The task runs again, inside the scopes that it had open. */
+export function rcuSwitchIn(record: number): void {
+  if (rcuNesting() !== 0) throw new Error("rcuSwitchIn while another task's scope is open on this CPU");
+  if (running !== 0) leaveBlocked();
+  const depth = i32[record + NESTING]!;
+  if (depth === 0) throw new Error("rcuSwitchIn of a task that rcuSwitchOut did not put on the blocked list");
+  running = record;
+  setNesting(depth);
+}
+
+function firstBlocked(): number {
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  if ((seq & 3) === 0) return (seq + 1) | 0;
+  const reported = i32[SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.LINE] === seq;
+  return reported ? (seq + 4) | 0 : seq;
+}
+
+/** Whether the running task must leave the list: it has left its outermost scope. */
+export const mustLeaveBlocked = (): boolean => running !== 0 && rcuNesting() === 0;
+
+/** Takes the running task off the list. The caller then tries to end the grace period. */
+export function leaveBlocked(): void {
+  const record = running;
+  running = 0;
+  lockWord(RCU.PREEMPT_LOCK);
+  const next = i32[record + NEXT]!;
+  const prev = i32[record + PREV]!;
+  if (next !== 0) i32[next + PREV] = prev;
+  if (prev !== 0) i32[prev + NEXT] = next;
+  else i32[RCU.PREEMPT_HEAD] = next;
+  i32[record + NESTING] = 0;
+  Atomics.sub(i32, RCU.PREEMPT_COUNT, 1);
+  unlockWord(RCU.PREEMPT_LOCK);
+}
+
+/** Whether a task that is switched out, or not yet off the list, blocks grace period `seq`. */
+export function isBlocked(seq: number): boolean {
+  if (Atomics.load(i32, RCU.PREEMPT_COUNT) === 0) return false;
+  let blocked = false;
+  lockWord(RCU.PREEMPT_LOCK);
+  for (let record = i32[RCU.PREEMPT_HEAD]!; record !== 0 && !blocked; record = i32[record + NEXT]!)
+    blocked = ((seq - i32[record + BLOCKS]!) | 0) >= 0;
+  unlockWord(RCU.PREEMPT_LOCK);
+  return blocked;
+}

@@ -1,0 +1,153 @@
+import test from "ava";
+import {
+  alloc,
+  callRcu,
+  defineReclaimer,
+  drainCallRcu,
+  fixed,
+  Heap,
+  PREEMPT_WORDS,
+  pollStateSynchronizeRcu,
+  type Ref,
+  rcuIdleEnter,
+  rcuIdleExit,
+  rcuQuiescent,
+  rcuReadLock,
+  rcuReadLockHeld,
+  rcuReadUnlock,
+  rcuSwitchIn,
+  rcuSwitchOut,
+  rcuTasksQuiescent,
+  rcuTasksRegister,
+  rcuTasksSleep,
+  rcuTasksUnregister,
+  rcuTasksWake,
+  spinlock,
+  startPollSynchronizeRcu,
+  struct,
+  synchronizeRcu,
+  synchronizeRcuTasks,
+  words,
+} from "../../rcu/index.ts";
+import { Board, type BoardRef, exited, reached, start } from "./shared.ts";
+
+const Task = struct("preempt test task", { record: words(PREEMPT_WORDS), lock: spinlock(), x: fixed() });
+const newTask = (): Ref<"preempt test task"> => alloc(Task) as Ref<"preempt test task">;
+
+function inHeap(run: () => void): void {
+  const heap = Heap.create({ bytes: 8 << 20, debug: true });
+  try {
+    run();
+  } finally {
+    heap.detach();
+  }
+}
+
+test.serial(
+  "a task switched out in a scope blocks grace periods until its outermost unlock; its CPU does not",
+  (t) => {
+    inHeap(() => {
+      const record = Task.record.at(newTask());
+      rcuReadLock();
+      rcuReadLock();
+      t.true(rcuSwitchOut(record));
+      t.false(rcuReadLockHeld());
+      const cookie = startPollSynchronizeRcu();
+      for (let n = 0; n < 10; n++) rcuQuiescent();
+      rcuIdleEnter();
+      rcuIdleExit();
+      t.false(pollStateSynchronizeRcu(cookie));
+      rcuSwitchIn(record);
+      t.true(rcuReadLockHeld());
+      rcuReadUnlock();
+      t.throws(() => rcuSwitchIn(record), { message: /another task/ });
+      rcuReadUnlock();
+      t.false(pollStateSynchronizeRcu(cookie));
+      rcuQuiescent();
+      t.true(pollStateSynchronizeRcu(cookie));
+      synchronizeRcu();
+      t.throws(() => rcuSwitchIn(record), { message: /did not put/ });
+    });
+  },
+);
+
+test.serial("it blocks the grace period in progress only if its CPU had not reported for it yet", (t) => {
+  inHeap(() => {
+    const held = newTask();
+    const late = newTask();
+    rcuReadLock();
+    t.true(rcuSwitchOut(Task.record.at(held))); // Keeps the grace period open, so that the CPU can report first.
+    const first = startPollSynchronizeRcu();
+    rcuQuiescent(); // Reported.
+    rcuReadLock();
+    t.true(rcuSwitchOut(Task.record.at(late)));
+    rcuSwitchIn(Task.record.at(held));
+    rcuReadUnlock();
+    rcuQuiescent();
+    t.true(pollStateSynchronizeRcu(first), "the late task began after the CPU had reported");
+    const second = startPollSynchronizeRcu();
+    for (let n = 0; n < 5; n++) rcuQuiescent();
+    t.false(pollStateSynchronizeRcu(second));
+    rcuSwitchIn(Task.record.at(late));
+    rcuReadUnlock();
+    for (let n = 0; n < 3; n++) rcuQuiescent();
+    t.true(pollStateSynchronizeRcu(second));
+  });
+});
+
+test.serial("a task outside of scopes is not put on the list; one may switch out again and again", (t) => {
+  inHeap(() => {
+    const record = Task.record.at(newTask());
+    t.false(rcuSwitchOut(record));
+    rcuReadLock();
+    for (let n = 0; n < 4; n++) {
+      t.true(rcuSwitchOut(record));
+      rcuQuiescent();
+      rcuSwitchIn(record);
+    }
+    rcuReadUnlock();
+    t.false(rcuSwitchOut(record));
+    synchronizeRcu();
+  });
+});
+
+test.serial("drainCallRcu runs callbacks that need the caller's lock", (t) => {
+  inHeap(() => {
+    const task = newTask();
+    for (let n = 0; n < 3; n++) callRcu(bump, task);
+    Task.lock.lock(task);
+    drainCallRcu({ unlock: () => Task.lock.unlock(task), lock: () => Task.lock.lock(task) });
+    t.is(Task.x.get(task), 3);
+    Task.lock.unlock(task);
+  });
+});
+const bump = defineReclaimer("preempt test: bump", (arg) => {
+  const task = arg as Ref<"preempt test task">;
+  Task.lock.lock(task);
+  Task.x.init(task, Task.x.get(task) + 1);
+  Task.lock.unlock(task);
+});
+
+test.serial("Tasks RCU waits for running tasks to switch, not for sleeping or ended ones", async (t) => {
+  const heap = Heap.create({ bytes: 8 << 20, debug: true });
+  const board = alloc(Board) as BoardRef;
+  const asleep = rcuTasksRegister();
+  const ended = rcuTasksRegister();
+  rcuTasksSleep(asleep);
+  rcuTasksUnregister(ended);
+  synchronizeRcuTasks();
+  rcuTasksWake(asleep);
+  const worker = start(heap, board, "synchronizeTasks"); // Reaches stage 1 before, 2 after it waited.
+  rcuIdleEnter();
+  await reached(board, 1);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  t.is(Board.stage.load(board), 1, "a running task is waited for");
+  rcuIdleExit();
+  rcuTasksQuiescent(asleep);
+  rcuIdleEnter();
+  await reached(board, 2);
+  await exited(worker);
+  rcuIdleExit();
+  rcuTasksUnregister(asleep);
+  heap.detach();
+});
