@@ -60,7 +60,16 @@ export const IOPS = {
 } as const;
 
 /** Kinds of file systems: Superblock.sops. */
-export const SOPS = { NONE: 0, TMPFS: 1, HOSTFS: 2, PROC: 3, ANON: 4, SYSFS: 5, DEVPTS: 6, MODULE: 32 } as const;
+export const SOPS = {
+  NONE: 0,
+  TMPFS: 1,
+  HOSTFS: 2,
+  PROC: 3,
+  ANON: 4,
+  SYSFS: 5,
+  DEVPTS: 6,
+  MODULE: 32,
+} as const;
 
 /** Readiness mask that poll returns for files without a poll operation: always readable and writable. */
 export const DEFAULT_POLLMASK = 0x0001 | 0x0004 | 0x0040 | 0x0100;

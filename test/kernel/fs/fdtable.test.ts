@@ -1,5 +1,4 @@
 import test from "ava";
-import { liveObjects, type Ref } from "../../../rcu/index.ts";
 import {
   allocFd,
   closeFd,
@@ -19,6 +18,7 @@ import { File } from "../../../kernel/fs/file.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";
 import { EBADF, EMFILE } from "../../../kernel/uapi/errno.ts";
 import { O_CLOEXEC } from "../../../kernel/uapi/fcntl.ts";
+import { liveObjects, type Ref } from "../../../rcu/index.ts";
 import { close, fileOf, open, put, read } from "./calls.ts";
 import { bootMachine, settle } from "./machine.ts";
 

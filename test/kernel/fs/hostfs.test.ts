@@ -1,8 +1,8 @@
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { execFileSync } from "node:child_process";
 import test from "ava";
 import "../../../kernel/fs/hostfs/index.ts";
 import { changeMode, changeTimes, truncatePath } from "../../../kernel/fs/attr.ts";
@@ -17,7 +17,22 @@ import { EACCES, ENOENT, EPERM, EROFS, EXDEV } from "../../../kernel/uapi/errno.
 import { AT_FDCWD, O_CREAT, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFIFO, S_IFLNK } from "../../../kernel/uapi/stat.ts";
 import type { Ref } from "../../../rcu/index.ts";
-import { close, fileOf, get, list, lookup, mkdir, open, pread, put, pwrite, rmdir, symlink, typeOf, unlink } from "./calls.ts";
+import {
+  close,
+  fileOf,
+  get,
+  list,
+  lookup,
+  mkdir,
+  open,
+  pread,
+  put,
+  pwrite,
+  rmdir,
+  symlink,
+  typeOf,
+  unlink,
+} from "./calls.ts";
 import { bootMachine, settle } from "./machine.ts";
 
 const { task } = bootMachine();
@@ -64,7 +79,13 @@ test.serial("no way out: host links are resolved in the guest, .. stops at the m
   fs.symlinkSync("../outside", path.join(host, "relative"));
   fs.symlinkSync(path.join(outside, "secret"), path.join(host, "file"));
   fs.mkdirSync(path.join(host, "d"));
-  for (const name of ["absolute/secret", "relative/secret", "file", "d/../../outside/secret", "../outside/secret"])
+  for (const name of [
+    "absolute/secret",
+    "relative/secret",
+    "file",
+    "d/../../outside/secret",
+    "../outside/secret",
+  ])
     t.is(get(`${guest}/${name}`), -ENOENT, name);
   t.is(put(`${guest}/absolute/new`, "x"), -ENOENT);
   t.deepEqual(fs.readdirSync(outside), ["secret"]);

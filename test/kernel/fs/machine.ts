@@ -1,10 +1,11 @@
 /** A machine without CPUs: the tables of the kernel on this thread, and a task to make calls as. */
-import { createRam } from "../../../kernel/mm/ram.ts";
-import { mmInit } from "../../../kernel/mm/shmem.ts";
-import { bindGlobals, createGlobals } from "../../../kernel/global.ts";
+
 import { filesCreate } from "../../../kernel/fs/fdtable.ts";
 import { fsCreate } from "../../../kernel/fs/fsinfo.ts";
 import { mountRoot, vfsInit } from "../../../kernel/fs/vfs.ts";
+import { bindGlobals, createGlobals } from "../../../kernel/global.ts";
+import { createRam } from "../../../kernel/mm/ram.ts";
+import { mmInit } from "../../../kernel/mm/shmem.ts";
 import { setCurrent } from "../../../kernel/sched/current.ts";
 import { newCred } from "../../../kernel/task/cred.ts";
 import { Group, RLIM_NLIMITS, Task } from "../../../kernel/task/task.ts";

@@ -1,10 +1,17 @@
 import test from "ava";
 import { makeNode } from "../../../kernel/fs/dir.ts";
+import { dPath } from "../../../kernel/fs/dpath.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { setCwd, setRoot } from "../../../kernel/fs/fsinfo.ts";
 import { Inode } from "../../../kernel/fs/inode.ts";
-import { currentFs, LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW, nd, pathLookup } from "../../../kernel/fs/namei.ts";
-import { dPath } from "../../../kernel/fs/dpath.ts";
+import {
+  currentFs,
+  LOOKUP_DIRECTORY,
+  LOOKUP_EMPTY,
+  LOOKUP_FOLLOW,
+  nd,
+  pathLookup,
+} from "../../../kernel/fs/namei.ts";
 import { renamePath } from "../../../kernel/fs/rename.ts";
 import { mountFs, umountPath } from "../../../kernel/fs/vfs.ts";
 import { setCurrent } from "../../../kernel/sched/current.ts";
@@ -38,11 +45,26 @@ import {
 } from "../../../kernel/uapi/fcntl.ts";
 import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../../kernel/uapi/mount.ts";
 import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../../../kernel/uapi/stat.ts";
-import { close, fileOf, get, list, lookup, mkdir, open, put, read, rmdir, symlink, typeOf, unlink } from "./calls.ts";
+import {
+  close,
+  fileOf,
+  get,
+  list,
+  lookup,
+  mkdir,
+  open,
+  put,
+  read,
+  rmdir,
+  symlink,
+  typeOf,
+  unlink,
+} from "./calls.ts";
 import { bootMachine, newTask, settle } from "./machine.ts";
 
 const { task } = bootMachine();
-const rename = (from: string, to: string, flags = 0): number => renamePath(AT_FDCWD, from, AT_FDCWD, to, flags);
+const rename = (from: string, to: string, flags = 0): number =>
+  renamePath(AT_FDCWD, from, AT_FDCWD, to, flags);
 let nr = 0;
 /** A fresh directory for one test. */
 function place(): string {
@@ -59,7 +81,8 @@ test.serial("dots, repeated slashes and .. above the root", (t) => {
   mkdir(`${d}/a`);
   put(`${d}/a/f`, "x");
   const f = inodeAt(`${d}/a/f`);
-  for (const path of [`${d}/./a/../a//f`, `//..//../${d}/a/f`, `${d}/a/./././f`]) t.is(inodeAt(path), f, path);
+  for (const path of [`${d}/./a/../a//f`, `//..//../${d}/a/f`, `${d}/a/./././f`])
+    t.is(inodeAt(path), f, path);
   t.is(inodeAt("/.."), inodeAt("/"));
 });
 

@@ -1,7 +1,7 @@
 /** The other thread of race.test.ts: attaches to the machine and changes directories until it is told to stop. */
 import { parentPort, workerData } from "node:worker_threads";
-import { bindGlobals } from "../../../kernel/global.ts";
 import { renamePath } from "../../../kernel/fs/rename.ts";
+import { bindGlobals } from "../../../kernel/global.ts";
 import { bindRam } from "../../../kernel/mm/ram.ts";
 import { setCurrent } from "../../../kernel/sched/current.ts";
 import { AT_FDCWD, RENAME_EXCHANGE } from "../../../kernel/uapi/fcntl.ts";
@@ -18,7 +18,8 @@ bindRam(memory);
 const { task } = newTask(0, 0);
 setCurrent(task);
 
-const rename = (from: string, to: string, flags = 0): number => renamePath(AT_FDCWD, from, AT_FDCWD, to, flags);
+const rename = (from: string, to: string, flags = 0): number =>
+  renamePath(AT_FDCWD, from, AT_FDCWD, to, flags);
 const steps: Record<string, (n: number) => void> = {
   /** Replaces /race/f by a new file again and again: the name is there at every moment. */
   replace() {

@@ -2,13 +2,14 @@
 import test from "ava";
 import fc from "fast-check";
 import { truncateInode } from "../../../kernel/fs/attr.ts";
+import { Dentry, DName } from "../../../kernel/fs/dcache.ts";
+import { makeLink } from "../../../kernel/fs/dir.ts";
 import { fallocateFile } from "../../../kernel/fs/fallocate.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { Inode } from "../../../kernel/fs/inode.ts";
 import { nd } from "../../../kernel/fs/namei.ts";
 import { fileSeek } from "../../../kernel/fs/read-write.ts";
 import { renamePath } from "../../../kernel/fs/rename.ts";
-import { makeLink } from "../../../kernel/fs/dir.ts";
 import { freeFrames } from "../../../kernel/mm/frame.ts";
 import {
   EEXIST,
@@ -22,7 +23,6 @@ import {
   EPERM,
 } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_RDWR, SEEK_DATA, SEEK_HOLE } from "../../../kernel/uapi/fcntl.ts";
-import { Dentry, DName } from "../../../kernel/fs/dcache.ts";
 import { liveObjects } from "../../../rcu/index.ts";
 import { close, fileOf, get, list, lookup, mkdir, open, pread, put, pwrite, rmdir, unlink } from "./calls.ts";
 import { bootMachine, settle } from "./machine.ts";
@@ -165,11 +165,19 @@ const kernel = {
 const name = fc.constantFrom("a", "b", "c");
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => `/${names.join("/")}`);
 const offset = fc.oneof(fc.nat(100), fc.nat(20_000), fc.constantFrom(4095, 4096, 8192));
-const data = fc.oneof(fc.uint8Array({ maxLength: 50 }), fc.nat(9000).map((n) => new Uint8Array(n).fill(7)));
+const data = fc.oneof(
+  fc.uint8Array({ maxLength: 50 }),
+  fc.nat(9000).map((n) => new Uint8Array(n).fill(7)),
+);
 const command = fc.oneof(
   fc.record({ op: fc.constant("write" as const), path, pos: offset, data }),
   fc.record({ op: fc.constant("truncate" as const), path, size: offset }),
-  fc.record({ op: fc.constant("punch" as const), path, pos: offset, length: fc.integer({ min: 1, max: 9000 }) }),
+  fc.record({
+    op: fc.constant("punch" as const),
+    path,
+    pos: offset,
+    length: fc.integer({ min: 1, max: 9000 }),
+  }),
   fc.record({ op: fc.constant("mkdir" as const), path }),
   fc.record({ op: fc.constant("unlink" as const), path }),
   fc.record({ op: fc.constant("rmdir" as const), path }),
@@ -211,7 +219,11 @@ function run(model: Model, c: Command): [number, number] {
 }
 
 /** Compares a directory of the kernel with the model's. */
-function compare(t: { deepEqual: (a: unknown, b: unknown, message?: string) => unknown }, at: string, node: Map<string, ModelNode>): void {
+function compare(
+  t: { deepEqual: (a: unknown, b: unknown, message?: string) => unknown },
+  at: string,
+  node: Map<string, ModelNode>,
+): void {
   t.deepEqual(list(at), [...node.keys()].sort(), at);
   for (const [entry, child] of node) {
     const full = `${at}/${entry}`;
@@ -238,31 +250,34 @@ function removeTree(at: string, node: Map<string, ModelNode>): void {
   }
 }
 
-test.serial("any sequence of calls answers as the model does, and leaves the same tree and no memory behind", (t) => {
-  mkdir(BASE);
-  settle(task);
-  const before = [Inode, Dentry, DName, File].map((type) => liveObjects(type));
-  const frames = freeFrames();
-  fc.assert(
-    fc.property(fc.array(command, { minLength: 1, maxLength: 40 }), (commands) => {
-      const model = new Model();
-      for (const c of commands) {
-        const [got, expected] = run(model, c);
-        t.is(got, expected, JSON.stringify({ ...c, data: undefined }));
-      }
-      compare(t, BASE, model.root);
-      removeTree(BASE, model.root);
-      settle(task);
-    }),
-    { numRuns: 150 },
-  );
-  settle(task);
-  t.deepEqual(
-    [Inode, Dentry, DName, File].map((type) => liveObjects(type)),
-    before,
-  );
-  t.is(freeFrames(), frames);
-});
+test.serial(
+  "any sequence of calls answers as the model does, and leaves the same tree and no memory behind",
+  (t) => {
+    mkdir(BASE);
+    settle(task);
+    const before = [Inode, Dentry, DName, File].map((type) => liveObjects(type));
+    const frames = freeFrames();
+    fc.assert(
+      fc.property(fc.array(command, { minLength: 1, maxLength: 40 }), (commands) => {
+        const model = new Model();
+        for (const c of commands) {
+          const [got, expected] = run(model, c);
+          t.is(got, expected, JSON.stringify({ ...c, data: undefined }));
+        }
+        compare(t, BASE, model.root);
+        removeTree(BASE, model.root);
+        settle(task);
+      }),
+      { numRuns: 150 },
+    );
+    settle(task);
+    t.deepEqual(
+      [Inode, Dentry, DName, File].map((type) => liveObjects(type)),
+      before,
+    );
+    t.is(freeFrames(), frames);
+  },
+);
 
 test.serial("O_APPEND writes at the end whatever the position says", (t) => {
   put("/log", "one ");
@@ -285,19 +300,21 @@ test.serial("SEEK_DATA and SEEK_HOLE find the written pages", (t) => {
   close(fd);
 });
 
-test.serial("ENOSPC when memory is used up; what was written stays readable, and comes back when the file goes", (t) => {
-  const fd = open("/big", O_CREAT | O_RDWR);
-  const chunk = new Uint8Array(1 << 20).fill(5);
-  let written = 0;
-  let result = 0;
-  while ((result = pwrite(fd, chunk, written)) > 0) written += result;
-  t.is(result, -ENOSPC);
-  t.true(written > 16 << 20);
-  t.deepEqual(pread(fd, 4, written - 4), new Uint8Array([5, 5, 5, 5]));
-  close(fd);
-  t.is(put("/small", "x"), -ENOSPC);
-  unlink("/big");
-  settle(task);
-  t.is(put("/small", "x"), 1);
-});
-
+test.serial(
+  "ENOSPC when memory is used up; what was written stays readable, and comes back when the file goes",
+  (t) => {
+    const fd = open("/big", O_CREAT | O_RDWR);
+    const chunk = new Uint8Array(1 << 20).fill(5);
+    let written = 0;
+    let result = 0;
+    while ((result = pwrite(fd, chunk, written)) > 0) written += result;
+    t.is(result, -ENOSPC);
+    t.true(written > 16 << 20);
+    t.deepEqual(pread(fd, 4, written - 4), new Uint8Array([5, 5, 5, 5]));
+    close(fd);
+    t.is(put("/small", "x"), -ENOSPC);
+    unlink("/big");
+    settle(task);
+    t.is(put("/small", "x"), 1);
+  },
+);
