@@ -4,7 +4,7 @@ import { allocArray, arraySet } from "../../rcu/index.ts";
 import { fileBacking } from "./filemap.ts";
 import { getFrame, putFrame } from "./frame.ts";
 import { Mm, mmCreate, mmPut } from "./mm.ts";
-import { PTE_ANON, PTE_WRITE, pteFrame, pteSet, pteTable, pteWalk } from "./pte.ts";
+import { PTE_ANON, PTE_WRITE, pteFrame, pteTable, pteTake, pteWalk } from "./pte.ts";
 import { mmuNotify } from "./tlb.ts";
 import {
   VM_DONTFORK,
@@ -97,7 +97,7 @@ function copyVmas(
   if (array === 0 && fresh.length !== 0) {
     for (const vma of fresh) {
       pteWalk(Mm.pgd.get(child), Vma.start.get(vma), Vma.end.get(vma), (table, page, pte) => {
-        pteSet(table, page, 0);
+        pteTake(table, page, 0);
         putFrame(pteFrame(pte));
       });
       vmaFree(vma);
@@ -145,13 +145,13 @@ function copyPages(
       anon++;
       if ((pte & PTE_WRITE) !== 0) {
         copy = pte & ~PTE_WRITE;
-        pteSet(table, page, copy);
+        pteTake(table, page, copy);
         if (page < range.start) range.start = page;
         if (page >= range.end) range.end = page + 1;
       }
     } else file++;
     getFrame(pteFrame(pte));
-    pteSet(target, page, copy);
+    pteTake(target, page, copy);
   });
   countRss(held, child, anon, file);
   return !short;

@@ -23,7 +23,7 @@ import {
 import { fileBacking } from "./filemap.ts";
 import { frameTotal, putFrame } from "./frame.ts";
 import { PageTable, pteFrame, pteFreeTables, pteWalk } from "./pte.ts";
-import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
+import { PAGE_SIZE, PLACES, RamState, ramRef } from "./ram.ts";
 import { tlbForget } from "./tlb.ts";
 import { Vma, vmaCount, vmaFree, vmaRef } from "./vma.ts";
 
@@ -44,6 +44,8 @@ export const Mm = struct("mm", {
   pgd: fixed<Ref<"pagetable">>(),
   /** Frame index minus page number, modulo all frames: where pages of this address space look for their frame. */
   frameOffset: fixed(),
+  /** Its bit in RamState.places, -1 none. */
+  place: fixed(),
 
   /** Tasks and others that keep it alive: take with mmGetNotZero. */
   users: atomic(),
@@ -97,6 +99,28 @@ export const Mm = struct("mm", {
 /** Fraction of RAM by which address spaces are apart: the golden ratio spreads any number of them. */
 const SPREAD = 0.6180339887;
 
+/**
+ * The lowest place that no living address space has, or -1. Processes that come one after the other get the same place, so
+ * they use the same frames, which the host has committed and its caches know.
+ */
+function claimPlace(): number {
+  for (let place = 0; place < PLACES; place++) {
+    const bit = 1 << (place & 31);
+    for (;;) {
+      const taken = RamState.places.load(ramRef, place >> 5);
+      if ((taken & bit) !== 0) break;
+      if (RamState.places.cas(ramRef, place >> 5, taken, taken | bit)) return place;
+    }
+  }
+  return -1;
+}
+
+function releasePlace(place: number): void {
+  if (place < 0) return;
+  // The bit is set and only its owner clears it: subtracting is clearing.
+  RamState.places.add(ramRef, place >> 5, -(1 << (place & 31)));
+}
+
 /** A new, empty address space with one user; 0 when the heap is full. */
 export function mmCreate(): Ref<"mm"> | 0 {
   const mm = alloc(Mm);
@@ -107,10 +131,11 @@ export function mmCreate(): Ref<"mm"> | 0 {
     return 0;
   }
   const id = RamState.nextMmId.add(ramRef, 1);
-  const frames = frameTotal();
+  const place = claimPlace();
   Mm.id.init(mm, id);
   Mm.pgd.init(mm, pgd);
-  Mm.frameOffset.init(mm, Math.floor((((id - 1) * SPREAD) % 1) * frames));
+  Mm.place.init(mm, place);
+  Mm.frameOffset.init(mm, Math.floor((((place < 0 ? id : place) * SPREAD) % 1) * frameTotal()));
   Mm.users.init(mm, 1);
   Mm.codeSpace.init(mm, RamState.nextSpace.add(ramRef, 1));
   Mm.mmapBase.set(mm, STACK_TOP - 2 * DEFAULT_STACK_LIMIT);
@@ -145,6 +170,7 @@ export function mmPut(mm: Ref<"mm">): void {
   const exe = Mm.exe.exchange(mm, 0);
   if (exe !== 0) fileBacking().exePut(exe);
   pteFreeTables(pgd);
+  releasePlace(Mm.place.get(mm));
   kfreeRcu(Mm, mm);
 }
 

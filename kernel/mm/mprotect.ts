@@ -5,7 +5,7 @@ import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE } from "
 import { CODE_PROTECT } from "./codespace.ts";
 import { Mm } from "./mm.ts";
 import { END_PAGE, pagesOf, settle } from "./mmap.ts";
-import { PTE_EXEC, PTE_READ, PTE_WRITE, pteSet, pteWalk } from "./pte.ts";
+import { PTE_EXEC, PTE_READ, PTE_WRITE, pteTake, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import {
   VM_EXEC,
@@ -93,7 +93,7 @@ function takeRights(mm: Ref<"mm">, start: number, end: number, prot: number, zap
   pteWalk(Mm.pgd.get(mm), start, end, (table, page, pte) => {
     const fewer = pte & keep;
     if (fewer === pte) return;
-    pteSet(table, page, fewer);
+    pteTake(table, page, fewer);
     zapNote(zapped, page, pte & ~keep);
   });
 }

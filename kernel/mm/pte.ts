@@ -54,6 +54,14 @@ export function pteSet(table: Ref<"pagetable">, page: number, pte: number): void
 }
 
 /**
+ * Changes an entry so that it gives less, or one that nobody can reach yet: a plain store, published by the unlocking of
+ * ptl and by the TLB requests that follow.
+ */
+export function pteTake(table: Ref<"pagetable">, page: number, pte: number): void {
+  PageTable.entry.set(table, page & TABLE_MASK, pte);
+}
+
+/**
  * Calls `visit(table, page, pte)` for every present entry of pages [start, end) (ptl held, or the address space has
  * no other user).
  */

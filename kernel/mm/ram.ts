@@ -19,6 +19,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  words,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { CPU_AREA_BYTES, USER_REGS } from "../usermode.ts";
@@ -38,6 +39,8 @@ const REGS_BYTES = REGS_SLOTS * USER_REGS.BYTES;
 const FIRST_CPU_AREA = 65536;
 const WASM_PAGE = 65536;
 const WASM_MAX_PAGES = 65536;
+/** Distances between virtual addresses and frames that address spaces choose from. */
+export const PLACES = 64;
 const RAM_MAGIC = 0x4d41_5253;
 
 /** The allocator's tables and what every CPU must agree on about memory. */
@@ -59,6 +62,8 @@ export const RamState = struct("ram", {
   cached: atomic(),
   shmem: atomic(),
   dirty: atomic(),
+  /** Which places address spaces have taken, one bit each (mm.ts, claimPlace). */
+  places: words(PLACES / 32),
   /** Next address-space number, next code-space number. */
   nextMmId: atomic(),
   nextSpace: atomic(),

@@ -7,7 +7,7 @@ import { newCodeSpace } from "./codespace.ts";
 import { putFrame } from "./frame.ts";
 import { forEachMapper } from "./mapping.ts";
 import { Mm } from "./mm.ts";
-import { PTE_ANON, PTE_EXEC, pteFrame, pteSet, pteWalk } from "./pte.ts";
+import { PTE_ANON, PTE_EXEC, pteFrame, pteTake, pteWalk } from "./pte.ts";
 import { mmuNotify } from "./tlb.ts";
 import { Vma, vmaCount, vmaRef, vmaSearch, vmasHeld } from "./vma.ts";
 
@@ -35,7 +35,7 @@ export function zapRange(held: Held<"ptl">, mm: Ref<"mm">, start: number, end: n
   let anon = 0;
   let file = 0;
   pteWalk(Mm.pgd.get(mm), start, end, (table, page, pte) => {
-    pteSet(table, page, 0);
+    pteTake(table, page, 0);
     zapNote(zapped, page, pte);
     zapped.frames.push(pteFrame(pte));
     if ((pte & PTE_ANON) !== 0) anon++;
