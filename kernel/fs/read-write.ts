@@ -151,16 +151,17 @@ const COPY_BYTES = 1 << 16;
 let copyBuffer: Uint8Array | null = null;
 
 /**
- * sendfile, copy_file_range, splice to files: moves up to `length` bytes. A position of -1 means the file's own one
- * (or a stream). Bytes moved, -errno, or BLOCK when the very first byte would wait.
+ * sendfile, copy_file_range, splice from files: moves up to `length` bytes. A position of -1 means the file's own one;
+ * the target may be a stream. Bytes moved, -errno, or BLOCK when the very first byte would wait.
  */
 export function copyBetween(from: F, fromPos: number, to: F, toPos: number, length: number): number {
+  // What a stream gave could not be put back if the target took only some of it (Linux refuses streams here as well).
+  if (fromPos < 0 && (File.mode.get(from) & FMODE_LSEEK) === 0) return -EINVAL;
   copyBuffer ??= new Uint8Array(COPY_BYTES);
   const io = new UserIo();
   let done = 0;
   while (done < length) {
     const chunk = copyBuffer.subarray(0, Math.min(COPY_BYTES, length - done));
-    // What cannot be written must not be read from a stream: regular sources can step back, streams go by what fits.
     io.setKernel(chunk);
     const start = fromPos >= 0 ? fromPos + done : File.pos.racy(from);
     const got = fromPos >= 0 ? filePread(from, io, fromPos + done) : fileRead(from, io);
@@ -180,7 +181,7 @@ export function copyBetween(from: F, fromPos: number, to: F, toPos: number, leng
 }
 
 /** One write without remembering partial progress; BLOCK when nothing could be written. */
-function writeSome(file: F, io: UserIo): number {
+export function writeSome(file: F, io: UserIo): number {
   const mode = File.mode.get(file);
   if ((mode & FMODE_LSEEK) !== 0) return fileWrite(file, io);
   if ((mode & FMODE_WRITE) === 0) return -EBADF;

@@ -202,6 +202,16 @@ export function ringPeekTo(ring: Ref<"ring">, io: UserIo, length: number): numbe
   return done;
 }
 
+/** Puts `length` bytes that were read back in front of the oldest, growing the ring if need be; false without memory. */
+export function ringUnread(ring: Ref<"ring">, bytes: Uint8Array, length: number): boolean {
+  const used = Ring.used.get(ring);
+  const rest = new Uint8Array(used);
+  const wanted = Math.ceil((used + length) / FRAME) * FRAME;
+  if (wanted > Ring.capacity.get(ring) && !ringResize(ring, wanted)) return false;
+  ringRead(ring, rest, 0, used);
+  return ringWrite(ring, bytes, 0, length) === length && ringWrite(ring, rest, 0, used) === used;
+}
+
 /** Takes back the newest `length` bytes. */
 export function ringUnwrite(ring: Ref<"ring">, length: number): void {
   Ring.used.set(ring, Ring.used.get(ring) - length);

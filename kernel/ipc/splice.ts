@@ -3,19 +3,22 @@ import type { Ref } from "../../rcu/index.ts";
 import { fget } from "../fs/fdtable.ts";
 import { File } from "../fs/file.ts";
 import { FOPS } from "../fs/ops.ts";
-import { copyBetween, fileRead, fileWrite } from "../fs/read-write.ts";
+import { copyBetween, filePwrite, fileRead, fileWrite, writeSome } from "../fs/read-write.ts";
 import { UserIo } from "../mm/iov.ts";
 import { faultIn, getUser64, putUser64 } from "../mm/uaccess.ts";
 import { BLOCK } from "../sched/block.ts";
 import { waitOn, wakeUp } from "../sched/waitqueue.ts";
 import { Task } from "../task/task.ts";
-import { EAGAIN, EBADF, EFAULT, EINVAL, ESPIPE } from "../uapi/errno.ts";
+import { EAGAIN, EBADF, EFAULT, EINVAL, ENOMEM, ESPIPE } from "../uapi/errno.ts";
 import { O_NONBLOCK } from "../uapi/fcntl.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
 import { ACCESS } from "../usermode.ts";
 import { pipeOf } from "./pipe.ts";
 import { Pipe } from "./pipe-ends.ts";
-import { Ring, ringPeek, ringRoom, ringWrite } from "./ring.ts";
+import { Ring, ringPeek, ringRoom, ringUnread, ringWrite } from "./ring.ts";
+
+const scratch = new Uint8Array(65536);
+const io = new UserIo();
 
 const SPLICE_F_NONBLOCK = 2;
 const FLAGS = 15;
@@ -53,10 +56,32 @@ export function splicePipe(
   // Only what the target pipe has room for is taken out of the source.
   if (roomOf(target) === 0) return blocked(target, Pipe.writeWait, flags, () => roomOf(target) !== 0);
   if (isPipe(source) && (flags & SPLICE_F_NONBLOCK) !== 0 && pipeIsWaiting(source)) return -EAGAIN;
-  const moved = copyBetween(source, fromPos, target, toPos, Math.min(length, roomOf(target)));
+  const most = Math.min(length, roomOf(target));
+  const moved = isPipe(source)
+    ? drainPipe(source, target, toPos, most)
+    : copyBetween(source, fromPos, target, toPos, most);
   if (moved > 0 && offIn !== 0) putUser64(offIn, fromPos + moved);
   if (moved > 0 && offOut !== 0) putUser64(offOut, toPos + moved);
   return moved;
+}
+
+/** From a pipe to anything: what the target does not take goes back into the pipe. */
+function drainPipe(source: Ref<"file">, target: Ref<"file">, toPos: number, length: number): number {
+  const pipe = pipeOf(source);
+  io.setKernel(scratch.subarray(0, Math.min(length, scratch.length)));
+  const got = fileRead(source, io);
+  if (got <= 0) return got;
+  io.setKernel(scratch.subarray(0, got));
+  const put = toPos >= 0 ? filePwrite(target, io, toPos) : writeSome(target, io);
+  const taken = Math.max(put, 0);
+  if (taken < got) {
+    Pipe.lock.lock(pipe);
+    const kept = ringUnread(Pipe.ring.get(pipe), scratch.subarray(taken), got - taken);
+    Pipe.lock.unlock(pipe);
+    wakeUp(Pipe.readWait.at(pipe), 1, POLLIN | POLLRDNORM);
+    if (!kept) return -ENOMEM;
+  }
+  return put;
 }
 
 /** Empty, with writers that may come up with something. */
@@ -76,8 +101,6 @@ function blocked(
   if (ready()) wakeUp(queue.at(pipeOf(file)));
   return BLOCK;
 }
-
-const scratch = new Uint8Array(65536);
 
 /** tee(2): bytes copied, 0 at the end of the source, -EAGAIN, BLOCK. */
 export function teePipe(
@@ -107,8 +130,6 @@ export function teePipe(
   if (copied > 0) wakeUp(Pipe.readWait.at(output), 1, POLLIN | POLLRDNORM);
   return copied;
 }
-
-const io = new UserIo();
 
 /** vmsplice(2): as writev or readv on the pipe. */
 export function vmsplicePipe(

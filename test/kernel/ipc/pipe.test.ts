@@ -2,6 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { makeNode } from "../../../kernel/fs/dir.ts";
 import { allocFd, closeFd, fget } from "../../../kernel/fs/fdtable.ts";
+import { File } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { pipeOf, pipeSize, setPipeSize } from "../../../kernel/ipc/pipe.ts";
 import { PIPE_BUF, Pipe } from "../../../kernel/ipc/pipe-ends.ts";
@@ -200,10 +201,31 @@ test.serial("tee copies and leaves the bytes, splice moves them", (t) => {
   t.is(call(task, "splice", r1, 0, w2, 0, 100, 0), 6);
   t.is(read(task, r2), "abcdef");
   t.is(call(task, "splice", r1, 0, w2, 0, 100, 2), -EAGAIN);
+  // Packets of 300 bytes do not fit into the 100 that are left: nothing is lost.
+  write(task, w2, new Uint8Array(65536 - 100));
+  write(task, w1, "n".repeat(300));
+  t.is(call(task, "splice", r1, 0, w2, 0, 300, 0), 100);
+  t.is(read(task, r1), "n".repeat(200));
+  t.is((readBytes(task, r2, 70000) as Uint8Array).length, 65536);
   t.is(call(task, "splice", r1, 0, w1, 0, 100, 0), -EINVAL);
   putBytes(memory + 100, new TextEncoder().encode("vm"));
   putBytes(memory, new Uint8Array(new BigUint64Array([BigInt(memory + 100), 2n]).buffer));
   t.is(call(task, "vmsplice", w1, memory, 1, 0), 2);
   t.is(read(task, r1), "vm");
   close(r1, w1, r2, w2);
+});
+
+test.serial("splice puts back what the target did not take", (t) => {
+  const [r1, w1] = pipe();
+  const result = call(task, "socketpair", 1, 1, 0, memory);
+  t.is(result, 0);
+  const [a, b] = getWords(memory, 2) as [number, number];
+  File.flags.or(fget(files, a) as Ref<"file">, O_NONBLOCK);
+  while (write(task, a, new Uint8Array(10_000)) > 0);
+  readBytes(task, b, 50);
+  write(task, w1, "0123456789".repeat(10));
+  t.is(call(task, "splice", r1, 0, a, 0, 100, 0), 50);
+  t.is(call(task, "splice", r1, 0, a, 0, 100, 0), -EAGAIN);
+  t.is(read(task, r1), "0123456789".repeat(5));
+  close(r1, w1, a, b);
 });
