@@ -8,10 +8,10 @@ import { forEachMapping } from "./mapping.ts";
 import { dropCleanPages } from "./pagecache.ts";
 import { PAGE_SHIFT } from "./ram.ts";
 
-/** Below a 64th of RAM reclaim starts, and tries to get back to a 32nd. */
-const LOW_SHIFT = 6;
-const TARGET_SHIFT = 5;
-/** Allocations to wait after a reclaim: the frames need a grace period to arrive. */
+/** Below a 16th of RAM reclaim starts, and tries to get back to an 8th: what is read until a grace period ends fits between. */
+const LOW_SHIFT = 4;
+const TARGET_SHIFT = 3;
+/** Allocations to wait after a reclaim that found nothing. */
 const PAUSE = 256;
 let pause = 0;
 
@@ -27,12 +27,17 @@ export function reclaimPages(target: number): number {
 
 /** A frame for a page, at byte address `near` if that is free; contents undefined. 0: out of memory. */
 export function allocPage(near: number): number {
-  if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) {
-    pause = PAUSE;
-    reclaimPages((frameTotal() >> TARGET_SHIFT) - freeFrames());
-  }
-  const frame = takeFrameAt(near);
-  return frame !== 0 ? frame : findFrame(near >>> PAGE_SHIFT);
+  if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) makeRoom();
+  const frame = takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
+  // For whoever tries again.
+  if (frame === 0) makeRoom();
+  return frame;
+}
+
+/** Starts the return of some frames. They need a grace period to arrive, so the next reclaim waits for a part of as many allocations. */
+function makeRoom(): void {
+  const dropped = reclaimPages((frameTotal() >> TARGET_SHIFT) - freeFrames());
+  pause = dropped === 0 ? PAUSE : dropped >> 3;
 }
 
 /** The same, zeroed. */

@@ -70,8 +70,8 @@ test.serial(
     const failed = Promise.race(readers.map((reader) => reader.then((result) => result.stale)));
 
     const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
-  while (atomicLoad(words, 1) < READERS) await turn();
-  let stopped = false;
+    while (atomicLoad(words, 1) < READERS) await turn();
+    let stopped = false;
     void failed.then(() => {
       stopped = true;
     });
