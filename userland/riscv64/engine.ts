@@ -19,7 +19,7 @@ import { Tlb } from "./tlb.ts";
 import { translate } from "./translate/unit.ts";
 
 /** Arrivals at a target before it is translated. */
-const THRESHOLD = 1000;
+const THRESHOLD = 10000;
 /** A live module costs about 18 KB: at this many units everything is forgotten and translated anew as needed. */
 const MAX_UNITS = 16384;
 /** Code spaces remembered; the least recently named one is forgotten first. */
