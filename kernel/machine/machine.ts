@@ -118,6 +118,8 @@ export class Machine {
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
       atomics: "disabled",
+      // A host file is opened on one CPU and closed on another, and outlives a CPU that is replaced.
+      trackUnmanagedFds: false,
     });
   }
 
