@@ -8,16 +8,17 @@ import {
   setForceNotifier,
 } from "../../rcu/index.ts";
 import { bindGlobals } from "../global.ts";
-import { bindRam, ram } from "../mm/ram.ts";
+import { klog } from "../klog.ts";
+import { bindRam, cpuArea, ram } from "../mm/ram.ts";
 import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
-import type { UserMode, UserModeHost } from "../usermode.ts";
+import { CPU_AREA_BYTES, type UserMode, type UserModeHost } from "../usermode.ts";
 import "./modules.ts";
-import { CPUS_UP } from "./state.ts";
+import { CPUS_UP, notifyHost } from "./state.ts";
 
 /** The boot message. Everything in it can be posted to a worker. */
 export interface CpuBoot {
@@ -54,6 +55,8 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   setCurrent(0);
   const cpu = cpuOf(boot.cpu);
   Cpu.slot.store(cpu, heap.slot + 1);
+  // A dead predecessor left TLB entries and jump targets that mean nothing to a new engine.
+  if (Cpu.boots.add(cpu, 1) > 0) ram.u8.fill(0, cpuArea(boot.cpu), cpuArea(boot.cpu) + CPU_AREA_BYTES);
   setForceNotifier(kickSlot);
   const syscalls = parts.createSyscalls(Cpu.counts.get(cpu));
   const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));
@@ -61,7 +64,11 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   Cpu.state.store(cpu, CPU_ONLINE);
   atomicAdd(ram.i32, CPUS_UP, 1);
   atomicNotify(ram.i32, CPUS_UP);
-  cpuLoop(boot.cpu, modes, syscalls);
+  try {
+    cpuLoop(boot.cpu, modes, syscalls);
+  } catch (error) {
+    die(boot.cpu, error);
+  }
   Cpu.state.store(cpu, CPU_OFFLINE);
   tlbLazyEnter();
   heap.detach();
@@ -69,6 +76,20 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   for (const mode of modes)
     for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
   return { cpu: boot.cpu, engine };
+}
+
+/**
+ * What the CPU was changing is half-changed, and its module variables with it: the thread ends, so that the pool makes
+ * a new one and the host buries this CPU (crash.ts).
+ */
+function die(cpu: number, error: unknown): never {
+  try {
+    klog(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
+    notifyHost();
+  } catch {
+    // The log itself may be what is locked; the host still learns that the worker is gone.
+  }
+  process.exit(1);
 }
 
 /** RCU wants a quiescent state of the thread in this heap slot. */

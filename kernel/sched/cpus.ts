@@ -40,6 +40,8 @@ export const Cpu = struct("cpu", {
   state: atomic(),
   /** Heap slot of the worker, plus one; 0 before it attached. */
   slot: atomic(),
+  /** Times that it came up. */
+  boots: atomic(),
   /** CPU_IDLE while the CPU sleeps, or is about to, on this word (sched/idle.ts). */
   idle: atomic(),
   /** The task that runs here; 0 for none. */

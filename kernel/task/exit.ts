@@ -174,8 +174,8 @@ function exitGroup(list: TaskListHeld, group: Ref<"group">): number[] {
   wakeUp(Group.exitWait.at(group), 0);
   const request = Group.spawn.exchange(group, 0);
   const autoreap = notifyExit(group, status);
-  if (request !== 0) spawnExited(request, status);
   if (autoreap) reap(list, group);
+  if (request !== 0) spawnExited(request, status);
   return orphans;
 }
 

@@ -1,7 +1,6 @@
 /** A CPU's worker with system calls that fail in the ways a kernel can: 500 throws, 501 throws with a lock held. */
 import { type CpuBoot, type CpuReport, runCpu } from "../../../kernel/machine/cpu-main.ts";
-import { Task } from "../../../kernel/task/task.ts";
-import { Group } from "../../../kernel/task/task.ts";
+import { Group, Task } from "../../../kernel/task/task.ts";
 import { rcuReadLock } from "../../../rcu/index.ts";
 import { createSyscallEntry } from "../../../syscalls/entry.ts";
 import { syscall } from "../../../syscalls/syscall.ts";

@@ -34,18 +34,21 @@ for (const cpus of [1, 2, 4, 8]) {
   });
 }
 
-test.serial("on one CPU a spinning program does not keep others from running, nor from being killed", async (t) => {
-  const { machine, start } = await bootTestMachine(1, plainWorker);
-  const spinning = start([SPIN]);
-  const other = start([...call(SYS_sched_yield), ...exit(3)]);
-  t.is((await other.exited).code, 3);
-  t.true(machine.kill(spinning.pid, SIGTERM));
-  const end = await spinning.exited;
-  t.is(end.signal, SIGTERM);
-  t.is(end.status, SIGTERM);
-  t.false(machine.kill(spinning.pid, SIGTERM), "it is gone");
-  await machine.shutdown();
-});
+test.serial(
+  "on one CPU a spinning program does not keep others from running, nor from being killed",
+  async (t) => {
+    const { machine, start } = await bootTestMachine(1, plainWorker);
+    const spinning = start([SPIN]);
+    const other = start([...call(SYS_sched_yield), ...exit(3)]);
+    t.is((await other.exited).code, 3);
+    t.true(machine.kill(spinning.pid, SIGTERM));
+    const end = await spinning.exited;
+    t.is(end.signal, SIGTERM);
+    t.is(end.status, SIGTERM);
+    t.false(machine.kill(spinning.pid, SIGTERM), "it is gone");
+    await machine.shutdown();
+  },
+);
 
 test.serial("a program that cannot be loaded says why and exits as a shell would", async (t) => {
   const { machine } = await bootTestMachine(1, plainWorker);
@@ -89,31 +92,37 @@ test.serial("after the last task exits no object is left behind", async (t) => {
   await machine.shutdown();
 });
 
-test.serial("an exception in a handler kills the process with a report, and the machine goes on", async (t) => {
-  const { machine, log, start } = await bootTestMachine(1, faultyWorker);
-  const end = await start([...call(500), ...exit(0)]).exited;
-  t.is(end.signal, SIGSEGV);
-  t.true(log.some((line) => line.includes("oops in a handler") && line.includes("pid")));
-  t.is((await start(exit(4)).exited).code, 4);
-  t.is(machine.stats().crashes, 0);
-  await machine.shutdown();
-});
+test.serial(
+  "an exception in a handler kills the process with a report, and the machine goes on",
+  async (t) => {
+    const { machine, log, start } = await bootTestMachine(1, faultyWorker);
+    const end = await start([...call(500), ...exit(0)]).exited;
+    t.is(end.signal, SIGSEGV);
+    t.true(log.some((line) => line.includes("oops in a handler") && line.includes("pid")));
+    t.is((await start(exit(4)).exited).code, 4);
+    t.is(machine.stats().crashes, 0);
+    await machine.shutdown();
+  },
+);
 
 for (const cpus of [1, 2]) {
-  test.serial(`of ${cpus} CPUs one that dies with a lock held is replaced, and only its process dies`, async (t) => {
-    const { machine, log, start } = await bootTestMachine(cpus, faultyWorker);
-    const bystander = start([SPIN]);
-    const end = await start([...call(501), ...exit(0)]).exited;
-    t.is(end.signal, SIGKILL);
-    t.true(log.some((line) => line.includes("crash in a handler")));
-    t.is(machine.stats().crashes, 1);
-    const after = await Promise.all(Array.from({ length: 4 }, () => start(exit(6)).exited));
-    t.deepEqual(
-      after.map((exited) => exited.code),
-      [6, 6, 6, 6],
-    );
-    machine.kill(bystander.pid, SIGKILL);
-    t.is((await bystander.exited).signal, SIGKILL);
-    await machine.shutdown();
-  });
+  test.serial(
+    `of ${cpus} CPUs one that dies with a lock held is replaced, and only its process dies`,
+    async (t) => {
+      const { machine, log, start } = await bootTestMachine(cpus, faultyWorker);
+      const bystander = start([SPIN]);
+      const end = await start([...call(501), ...exit(0)]).exited;
+      t.is(end.signal, SIGKILL);
+      t.true(log.some((line) => line.includes("crash in a handler")));
+      t.is(machine.stats().crashes, 1);
+      const after = await Promise.all(Array.from({ length: 4 }, () => start(exit(6)).exited));
+      t.deepEqual(
+        after.map((exited) => exited.code),
+        [6, 6, 6, 6],
+      );
+      machine.kill(bystander.pid, SIGKILL);
+      t.is((await bystander.exited).signal, SIGKILL);
+      await machine.shutdown();
+    },
+  );
 }
