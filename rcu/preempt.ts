@@ -22,7 +22,7 @@ const NESTING = 3;
 let running = 0;
 
 /**
- * The running task is switched out. Returns whether it is inside a read scope; then `record` is on the blocked list, and
+ * The running task is switched out: called at every switch, in a scope or not. Returns whether it is inside a read scope; then `record` is on the blocked list, and
  * rcuSwitchIn must come before the task runs again, on whatever CPU. `record` is a heap address (Words.at).
  */
 export function rcuSwitchOut(record: number): boolean {

@@ -1,6 +1,13 @@
 /** What a torture worker does: attach, play its part until told to stop, leave. */
 import { Heap, type Ref, rcuIdleEnter, rcuIdleExit } from "../index.ts";
 import { barrierThread, floodThread, hotplugThread, sleeperThread } from "./chores.ts";
+import {
+  domainReaderThread,
+  preemptReaderThread,
+  srcuReaderThread,
+  tasksReaderThread,
+  waitingUpdaterThread,
+} from "./flavours.ts";
 import { readerThread, victimThread } from "./reader.ts";
 import { Control } from "./state.ts";
 import { updaterThread } from "./updater.ts";
@@ -10,7 +17,7 @@ export interface TortureWorkerData {
   control: number;
   /** This worker's number: the workers attach in this order. */
   index: number;
-  part: "reader" | "victim" | "updater" | "barrier" | "flood" | "hotplug" | "sleeper";
+  part: keyof typeof PARTS;
   seed: number;
   mutant: string | null;
 }
@@ -23,9 +30,18 @@ const PARTS = {
   flood: floodThread,
   hotplug: hotplugThread,
   sleeper: sleeperThread,
-};
+  "preempt-reader": preemptReaderThread,
+  "srcu-reader": srcuReaderThread,
+  "srcu-updater": waitingUpdaterThread("srcu"),
+  "tasks-reader": tasksReaderThread,
+  "tasks-updater": waitingUpdaterThread("tasks"),
+  "domain-reader": domainReaderThread,
+} satisfies Record<
+  string,
+  (control: Ref<"torture_control">, seed: number, heap: Heap) => void | Promise<void>
+>;
 
-export function main(data: TortureWorkerData): void {
+export async function main(data: TortureWorkerData): Promise<void> {
   const words = new Int32Array(data.buffer);
   const control = data.control as Ref<"torture_control">;
   const ready = control + Control.ready.offset;
@@ -47,6 +63,6 @@ export function main(data: TortureWorkerData): void {
     Control.ready.wait(control, seen, 1000);
   }
   rcuIdleExit();
-  PARTS[data.part](control, data.seed, heap);
+  await PARTS[data.part](control, data.seed, heap);
   heap.detach();
 }

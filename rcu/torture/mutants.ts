@@ -13,6 +13,8 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** The flavour whose readers it harms. Default: qsbr. */
+  readonly flavour?: "preempt" | "srcu" | "tasks" | "domain";
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -114,6 +116,38 @@ export const MUTANTS: readonly Mutant[] = [
     file: "orphan.ts",
     find: "  if (count > 0) adopt(list, count);",
     replace: "  if (count > 0) forget(list);",
+  },
+  {
+    name: "preempted-forgotten",
+    why: "a task that was switched out inside a read scope does not block the grace period",
+    file: "preempt.ts",
+    find: "if (Atomics.load(i32, RCU.PREEMPT_COUNT) === 0) return false;",
+    replace: "if (Atomics.load(i32, RCU.PREEMPT_COUNT) >= 0) return false;",
+    flavour: "preempt",
+  },
+  {
+    name: "srcu-one-bank",
+    why: "SRCU waits for the bank that is not current only",
+    file: "srcu.ts",
+    find: "      while (!this.#empty(bank)) yield;",
+    replace: "",
+    flavour: "srcu",
+  },
+  {
+    name: "tasks-any-switch",
+    why: "Tasks RCU takes every task for asleep",
+    file: "tasks.ts",
+    find: "late = seen !== ASLEEP && ((seen - goal) | 0) < 0;",
+    replace: "late = seen === -2;",
+    flavour: "tasks",
+  },
+  {
+    name: "turn-never-begins",
+    why: "a thread in its event loop reads without having left idle",
+    file: "domain.ts",
+    find: "    rcuIdleExit();\n    this.#online = true;",
+    replace: "    this.#online = false;",
+    flavour: "domain",
   },
   {
     name: "resize-loses-readers",

@@ -84,7 +84,7 @@ function readOnce(control: ControlRef, scope: RcuScope, random: Random, map: Rcu
   checkAge(control, element);
 }
 
-function checkAge(control: ControlRef, element: Ref<"torture_element">): void {
+export function checkAge(control: ControlRef, element: Ref<"torture_element">): void {
   const age = Element.age.load(element);
   Control.ages.add(control, age >>> 0 < AGES ? age : AGES - 1, 1);
   if (age >>> 0 > 1) Control.failures.add(control, FAIL.AGE, 1);

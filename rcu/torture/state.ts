@@ -1,5 +1,5 @@
 /** What the threads of a torture run share: in the heap, like everything they test. */
-import { atomic, fixed, rcu, spinlock, struct, words } from "../index.ts";
+import { atomic, fixed, owned, PREEMPT_WORDS, rcu, spinlock, struct, words } from "../index.ts";
 
 /** Ways to fail, counted by all threads. */
 export const FAILURES = [
@@ -36,6 +36,15 @@ export const Element = struct("torture_element", {
   payload: words(4),
 });
 
+/** Tasks of the preempt flavour, and their read scopes. */
+export const TASKS = 6;
+export const Task = struct("torture_task", {
+  record: words(PREEMPT_WORDS),
+  // Of the thread that took the task from Control.tasks.
+  element: owned(),
+  reading: owned(),
+});
+
 export const Control = struct("torture_control", {
   current: rcu("torture_element"),
   updateLock: spinlock(),
@@ -44,6 +53,8 @@ export const Control = struct("torture_control", {
   /** Slot + 1 of each worker, by its number. */
   slots: words(64),
   map: fixed(),
+  srcu: fixed(),
+  tasks: words(TASKS),
   failures: words(FAILURES.length),
   ages: words(AGES),
   reads: atomic(),

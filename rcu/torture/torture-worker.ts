@@ -4,4 +4,4 @@ import { installMutant } from "./mutants.ts";
 
 if (workerData.mutant !== null) installMutant(workerData.mutant);
 const { main } = await import("./body.ts");
-main(workerData);
+await main(workerData);

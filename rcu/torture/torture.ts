@@ -14,17 +14,32 @@ import {
   rcuIdleEnter,
   rcuIdleExit,
   rcuStats,
+  Srcu,
 } from "../index.ts";
 import type { TortureWorkerData } from "./body.ts";
 import "./chores.ts"; // The host runs what is left over: it needs their reclaimers.
 import { findMutant } from "./mutants.ts";
-import { AGES, Control, Element, FAILURES, FIRM_KEYS } from "./state.ts";
+import { AGES, Control, Element, FAILURES, FIRM_KEYS, TASKS, Task } from "./state.ts";
 import "./updater.ts";
+
+export const FLAVOURS = ["qsbr", "preempt", "srcu", "tasks", "domain"] as const;
+export type Flavour = (typeof FLAVOURS)[number];
+
+/** Parts of the readers and updaters of each flavour. */
+const CAST: Record<Flavour, [reader: TortureWorkerData["part"], updater: TortureWorkerData["part"]]> = {
+  qsbr: ["reader", "updater"],
+  preempt: ["preempt-reader", "updater"],
+  srcu: ["srcu-reader", "srcu-updater"],
+  tasks: ["tasks-reader", "tasks-updater"],
+  domain: ["domain-reader", "updater"],
+};
 
 export interface TortureOptions {
   seconds?: number;
   readers?: number;
   updaters?: number;
+  /** Whose readers and updaters. Default: qsbr, the kernel's CPUs. */
+  flavour?: Flavour;
   /** Chores besides: barrier, flood, hotplug, sleeper. Default: all. */
   chores?: readonly TortureWorkerData["part"][];
   mutant?: string | null;
@@ -79,14 +94,17 @@ export async function torture(options: TortureOptions = {}): Promise<TortureRepo
   const map = new RcuHashMap({ buckets: 64 });
   for (let key = 0; key < FIRM_KEYS; key++) map.insert(key, key);
   Control.map.init(control, map.ref);
+  Control.srcu.init(control, new Srcu().ref);
+  for (let n = 0; n < TASKS; n++) Control.tasks.store(control, n, alloc(Task));
   rcuIdleEnter();
 
+  const [reader, updater] = CAST[options.flavour ?? "qsbr"];
   // Readers come last, so that the highest slots are theirs.
   const parts: TortureWorkerData["part"][] = [
     ...(options.chores ?? ALL_CHORES),
-    ...Array(options.updaters ?? 1).fill("updater"),
+    ...Array(options.updaters ?? 1).fill(updater),
     ...Array(options.crash === true ? 1 : 0).fill("victim"),
-    ...Array(options.readers ?? 2).fill("reader"),
+    ...Array(options.readers ?? 2).fill(reader),
   ];
   const failures: string[] = [];
   const workers = new Set<Worker>();
@@ -177,7 +195,7 @@ export async function torture(options: TortureOptions = {}): Promise<TortureRepo
     sleeps: Control.sleeps.load(control),
     hotplugs: Control.hotplugs.load(control),
     crashes,
-    tooShort: stats.gracePeriods < 100 || reads < 1000 || updates < 100,
+    tooShort: stats.gracePeriods < 50 || reads < 500 || updates < 25,
   };
   heap.detach();
   return report;

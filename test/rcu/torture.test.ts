@@ -8,6 +8,10 @@ for (const [name, options] of [
   ["eight readers, two updaters", { seconds: 3, readers: 8, updaters: 2 }],
   ["strict dereference", { seconds: 1.5, strict: true }],
   ["readers that are terminated", { seconds: 3, readers: 1, crash: true }],
+  ["tasks preempted in their scopes", { seconds: 2, flavour: "preempt" }],
+  ["SRCU", { seconds: 1.5, flavour: "srcu" }],
+  ["Tasks RCU", { seconds: 1.5, flavour: "tasks" }],
+  ["readers in their event loops", { seconds: 2, flavour: "domain" }],
 ] as const) {
   test.serial(`torture finds nothing: ${name}`, async (t) => {
     const report = await torture(options);
@@ -23,7 +27,7 @@ for (const [name, options] of [
 
 for (const mutant of MUTANTS) {
   test.serial(`torture catches ${mutant.name}: ${mutant.why}`, async (t) => {
-    const report = await torture({ seconds: 30, mutant: mutant.name });
+    const report = await torture({ seconds: 30, mutant: mutant.name, flavour: mutant.flavour ?? "qsbr" });
     t.false(report.success);
     t.log(`${report.seconds.toFixed(2)} s: ${report.failures[0]}`);
   });
