@@ -11,19 +11,13 @@
  */
 import {
   alloc,
-  allocArray,
-  allocString,
   arrayGet,
   arrayLength,
-  arraySet,
-  arrayStore,
   atomic,
-  bytes,
   fixed,
   free,
   type Held,
   kfreeRcu,
-  kfreeStringRcu,
   listAddTail,
   listDelInit,
   listFirst,
@@ -36,17 +30,24 @@ import {
   rcu,
   rcuReadLock,
   rcuReadUnlock,
-  spinlock,
-  stringBytes,
   struct,
   wide,
 } from "../../rcu/index.ts";
-import { kernelGlobal } from "../global.ts";
+import {
+  bucketOf,
+  Dcache,
+  DName,
+  dcache,
+  freeName,
+  hashName,
+  nameBytes,
+  newName,
+  sameName,
+  unhash,
+} from "./dname.ts";
 import { iput } from "./inode.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
-/** Names up to this length live in the record itself. */
-const SHORT = 36;
 const DEAD = -0x4000_0000;
 
 /** Dentry.flags. */
@@ -56,19 +57,7 @@ export const D_UNHASHED = 2;
 /** Looked up since the eviction hand passed. */
 const D_REFERENCED = 4;
 /** Counted once for being linked (SB_DCACHE). */
-const D_PINNED = 8;
-
-export const DName = struct("dname", {
-  parent: fixed<Ref<"dentry">>(),
-  dentry: fixed<Ref<"dentry">>(),
-  hash: fixed(),
-  length: fixed(),
-  /** Names longer than SHORT. */
-  long: fixed<Ptr<"string">>(),
-  /** Next in the hash chain: the stripe's lock for writers. */
-  next: rcu("dname"),
-  text: bytes(SHORT),
-});
+export const D_PINNED = 8;
 
 export const Dentry = struct("dentry", {
   sb: fixed<Ref<"superblock">>(),
@@ -92,63 +81,6 @@ export const Dentry = struct("dentry", {
 });
 
 type D = Ref<"dentry">;
-
-const DcacheStripe = struct("dcache_stripe", { lock: spinlock() });
-const Dcache = struct("dcache", {
-  buckets: fixed<Ref<"array">>(),
-  stripes: fixed<Ref<"array">>(),
-  shift: fixed(),
-  /** Evictable dentries, and how many there may be before some are dropped. */
-  limit: fixed(),
-  count: atomic(),
-  /** Next bucket that the eviction hand looks at. */
-  hand: atomic(),
-});
-const dcache = kernelGlobal<Ref<"dcache">>("dentry cache");
-const STRIPES = 64;
-
-/** Once per machine, at boot: 2^bits chains, at most `limit` cached dentries beyond those in use. */
-export function dcacheInit(bits = 15, limit = 32768): boolean {
-  const cache = alloc(Dcache);
-  const table = allocArray(1 << bits);
-  const stripes = allocArray(STRIPES);
-  if (cache === 0 || table === 0 || stripes === 0) return false;
-  for (let n = 0; n < STRIPES; n++) {
-    const stripe = alloc(DcacheStripe);
-    if (stripe === 0) return false;
-    arraySet(stripes, n, stripe);
-  }
-  Dcache.buckets.init(cache, table);
-  Dcache.stripes.init(cache, stripes);
-  Dcache.shift.init(cache, 32 - bits);
-  Dcache.limit.init(cache, limit);
-  dcache.init(cache);
-  return true;
-}
-
-/** Hash of a name: FNV-1a over its bytes. */
-export function nameHash(name: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ name[i]!, 0x01000193);
-  return hash | 0;
-}
-
-const bucketOf = (cache: Ref<"dcache">, parent: D, hash: number): number =>
-  Math.imul(hash ^ Math.imul(parent, 0x9e3779b1), 0x85ebca6b) >>> Dcache.shift.get(cache);
-const stripeOf = (cache: Ref<"dcache">, bucket: number): Ref<"dcache_stripe"> =>
-  arrayGet(Dcache.stripes.get(cache), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
-
-function sameName(name: Ref<"dname">, buf: Uint8Array, start: number, end: number): boolean {
-  const length = end - start;
-  if (DName.length.get(name) !== length) return false;
-  if (length > SHORT) {
-    const text = stringBytes(DName.long.get(name) as Ref<"string">);
-    for (let i = 0; i < length; i++) if (text[i] !== buf[start + i]) return false;
-    return true;
-  }
-  for (let i = 0; i < length; i++) if (DName.text.get(name, i) !== buf[start + i]) return false;
-  return true;
-}
 
 /** Finds a name, without locks. The result has no count: it is good for the caller's scope. */
 export function dLookup(parent: D, hash: number, buf: Uint8Array, start: number, end: number): Ptr<"dentry"> {
@@ -182,13 +114,6 @@ export function dentryName(dentry: D): Uint8Array {
   const name = Dentry.name.deref(scope, dentry) as Ref<"dname">;
   const text = nameBytes(name);
   rcuReadUnlock();
-  return text;
-}
-function nameBytes(name: Ref<"dname">): Uint8Array {
-  const length = DName.length.get(name);
-  if (length > SHORT) return stringBytes(DName.long.get(name) as Ref<"string">);
-  const text = new Uint8Array(length);
-  for (let i = 0; i < length; i++) text[i] = DName.text.get(name, i);
   return text;
 }
 
@@ -228,7 +153,7 @@ export function dput(dentry: D): void {
 }
 
 /** Makes an unused dentry dead and frees it; the parent whose count is to be dropped, or 0. */
-function kill(dentry: D): Ptr<"dentry"> {
+export function kill(dentry: D): Ptr<"dentry"> {
   if (!Dentry.refcount.cas(dentry, 0, DEAD)) return 0;
   const name = Dentry.name.access(dentry) as Ref<"dname">;
   if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
@@ -239,39 +164,6 @@ function kill(dentry: D): Ptr<"dentry"> {
   kfreeRcu(Dentry, dentry);
   if (inode !== 0) iput(inode);
   return parent === dentry ? 0 : parent;
-}
-
-function freeName(name: Ref<"dname">): void {
-  const long = DName.long.get(name);
-  if (long !== 0) kfreeStringRcu(long);
-  kfreeRcu(DName, name);
-}
-
-function newName(
-  parent: D,
-  dentry: D,
-  hash: number,
-  buf: Uint8Array,
-  start: number,
-  end: number,
-): Ptr<"dname"> {
-  const name = alloc(DName);
-  if (name === 0) return 0;
-  const length = end - start;
-  DName.parent.init(name, parent);
-  DName.dentry.init(name, dentry);
-  DName.hash.init(name, hash);
-  DName.length.init(name, length);
-  if (length <= SHORT) for (let i = 0; i < length; i++) DName.text.set(name, i, buf[start + i]!);
-  else {
-    const long = allocString(buf.subarray(start, end));
-    if (long === 0) {
-      free(DName, name);
-      return 0;
-    }
-    DName.long.init(name, long);
-  }
-  return name;
 }
 
 const empty = new Uint8Array(0);
@@ -349,14 +241,16 @@ export function dInstantiate(held: Held, dentry: D, inode: Ref<"inode">): void {
   Dentry.inode.assign(held, dentry, inode);
 }
 
-function linkChild(held: Held, parent: D, dentry: D): void {
+/** Puts a dentry at the end of its directory's list of entries. */
+export function linkChild(held: Held, parent: D, dentry: D): void {
   const cookie = Dentry.lastCookie.get(parent) + 1;
   Dentry.lastCookie.set(parent, cookie);
   Dentry.cookie.set(dentry, cookie);
   Dentry.entries.set(parent, Dentry.entries.get(parent) + 1);
   listAddTail(held, Dentry.children.at(parent), Dentry.sibling.at(dentry));
 }
-function unlinkChild(held: Held, parent: D, dentry: D): void {
+/** Takes it off again. */
+export function unlinkChild(held: Held, parent: D, dentry: D): void {
   if (listUnlinked(Dentry.sibling.at(dentry))) return;
   listDelInit(held, Dentry.sibling.at(dentry));
   Dentry.entries.set(parent, Dentry.entries.get(parent) - 1);
@@ -379,112 +273,6 @@ export function dInvalidate(parent: D, dentry: D): void {
   if (DName.parent.get(name) !== parent || !dgetLive(dentry)) return;
   if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
   dput(dentry);
-}
-
-function hashName(cache: Ref<"dcache">, name: Ref<"dname">): void {
-  const table = Dcache.buckets.get(cache);
-  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
-  const stripe = stripeOf(cache, bucket);
-  DcacheStripe.lock.lock(stripe);
-  DName.next.init(name, arrayGet(table, bucket) as Ptr<"dname">);
-  arrayStore(table, bucket, name);
-  DcacheStripe.lock.unlock(stripe);
-}
-
-/** Takes the record out of its chain, putting `by` (0: nothing; same key) in its place. */
-function unhash(name: Ref<"dname">, by: Ptr<"dname"> = 0): void {
-  const cache = dcache.get();
-  const table = Dcache.buckets.get(cache);
-  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
-  const stripe = stripeOf(cache, bucket);
-  const held = DcacheStripe.lock.lock(stripe);
-  const next = DName.next.peek(held, name);
-  let follower = next;
-  if (by !== 0) {
-    DName.next.init(by, next);
-    follower = by;
-  }
-  let at = arrayGet(table, bucket) as Ptr<"dname">;
-  if (at === name) arrayStore(table, bucket, follower);
-  else {
-    while (at !== 0 && DName.next.peek(held, at) !== name) at = DName.next.peek(held, at);
-    if (at !== 0) DName.next.assign(held, at, follower);
-  }
-  DcacheStripe.lock.unlock(stripe);
-  if (at === 0) throw new Error(`dentry name ${name} is not in its hash chain`);
-}
-
-/**
- * Gives `dentry` the name of `target` in `target`'s directory, and removes `target`; with `exchange`, target gets
- * dentry's old name. Both directories' inode locks are held, and counts of both dentries. -1 when memory is short, with
- * nothing changed. `target` must be hashed; see dMoveNew for a name that is not cached.
- */
-export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): number {
-  const from = Dentry.name.access(dentry) as Ref<"dname">;
-  const to = Dentry.name.access(target) as Ref<"dname">;
-  const fromParent = DName.parent.get(from);
-  const toParent = DName.parent.get(to);
-  const text = nameBytes(to);
-  const moved = newName(toParent, dentry, DName.hash.get(to), text, 0, text.length);
-  if (moved === 0) return -1;
-  if (exchange) {
-    const old = nameBytes(from);
-    const swapped = newName(fromParent, target, DName.hash.get(from), old, 0, old.length);
-    if (swapped === 0) {
-      freeName(moved);
-      return -1;
-    }
-    Dentry.name.assign(held, dentry, moved);
-    Dentry.name.assign(held, target, swapped);
-    unhash(to, moved);
-    unhash(from, swapped);
-    swapSiblings(held, fromParent, toParent, dentry, target);
-    freeName(from);
-    freeName(to);
-    return 0;
-  }
-  dget(toParent); // The moved name's own count; target keeps its one with its record, for ".." and d_path.
-  Dentry.flags.or(target, D_UNHASHED);
-  unhash(to, moved);
-  Dentry.name.assign(held, dentry, moved);
-  unhash(from);
-  relink(held, fromParent, toParent, dentry);
-  if ((Dentry.flags.peek(target) & D_PINNED) !== 0) {
-    unlinkChild(held, toParent, target);
-    dput(target);
-  }
-  freeName(from);
-  dput(fromParent);
-  return 0;
-}
-
-/** Gives `dentry` a name that is not cached in `parent`. Locks and result as dMoveOver. */
-export function dMoveNew(held: Held, dentry: D, parent: D, text: Uint8Array): number {
-  const from = Dentry.name.access(dentry) as Ref<"dname">;
-  const fromParent = DName.parent.get(from);
-  const moved = newName(parent, dentry, nameHash(text, 0, text.length), text, 0, text.length);
-  if (moved === 0) return -1;
-  dget(parent);
-  hashName(dcache.get(), moved);
-  Dentry.name.assign(held, dentry, moved);
-  unhash(from);
-  relink(held, fromParent, parent, dentry);
-  freeName(from);
-  dput(fromParent);
-  return 0;
-}
-
-function relink(held: Held, fromParent: D, toParent: D, dentry: D): void {
-  if ((Dentry.flags.peek(dentry) & D_PINNED) === 0) return;
-  unlinkChild(held, fromParent, dentry);
-  linkChild(held, toParent, dentry);
-}
-function swapSiblings(held: Held, fromParent: D, toParent: D, dentry: D, target: D): void {
-  if ((Dentry.flags.peek(dentry) & D_PINNED) === 0 || fromParent === toParent) return;
-  unlinkChild(held, fromParent, dentry);
-  unlinkChild(held, toParent, target);
-  linkChild(held, toParent, dentry);
-  linkChild(held, fromParent, target);
 }
 
 /** Drops up to `wanted` unused dentries, those not looked up since the hand last passed (second chance). */
@@ -510,44 +298,6 @@ export function dcacheShrink(wanted: number): number {
     rcuReadUnlock();
   }
   return dropped;
-}
-
-/** Drops every unused dentry of a file system that is unmounted. */
-export function dcacheShrinkSuper(sb: Ref<"superblock">): void {
-  const table = Dcache.buckets.get(dcache.get());
-  for (let again = true; again; ) {
-    again = false;
-    for (let bucket = 0; bucket < arrayLength(table); bucket++) {
-      const scope = rcuReadLock();
-      let name = arrayGet(table, bucket) as Ptr<"dname">;
-      while (name !== 0) {
-        const dentry = DName.dentry.get(name);
-        name = DName.next.deref(scope, name);
-        if (Dentry.sb.get(dentry) !== sb || Dentry.refcount.peek(dentry) !== 0) continue;
-        const parent = kill(dentry);
-        if (parent === 0) continue;
-        dput(parent);
-        again = true; // The parent may be unused now.
-      }
-      rcuReadUnlock();
-    }
-  }
-}
-
-/** Unlinks everything below a pinned directory (SB_DCACHE), when its file system goes away. */
-export function dPrune(root: D): void {
-  const scope = rcuReadLock();
-  const held = scope as unknown as Held; // The mount is gone: nobody else reaches this tree by name.
-  for (;;) {
-    let dir = root;
-    for (let node = listFirst(Dentry.children.at(dir)); node !== 0; node = listFirst(Dentry.children.at(dir)))
-      dir = Dentry.sibling.owner(node);
-    if (dir === root) break;
-    dget(dir);
-    dDrop(held, dir);
-    dput(dir);
-  }
-  rcuReadUnlock();
 }
 
 /** Whether a pinned directory has no entries; its inode lock is held. */

@@ -18,17 +18,8 @@ import {
   EXDEV,
 } from "../uapi/errno.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../uapi/stat.ts";
-import {
-  D_MOUNTED,
-  Dentry,
-  dAdd,
-  dDrop,
-  dentryEmpty,
-  dentryInode,
-  dInstantiate,
-  dput,
-  nameHash,
-} from "./dcache.ts";
+import { D_MOUNTED, Dentry, dAdd, dDrop, dentryEmpty, dentryInode, dInstantiate, dput } from "./dcache.ts";
+import { nameHash } from "./dname.ts";
 import { FsInfo } from "./fsinfo.ts";
 import {
   CTIME,

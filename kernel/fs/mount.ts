@@ -35,7 +35,8 @@ import { kernelGlobal } from "../global.ts";
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
 import { MNT_DETACH, MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
-import { D_MOUNTED, Dentry, dcacheShrinkSuper, dentryInode, dget, dgetLive, dPrune, dput } from "./dcache.ts";
+import { D_MOUNTED, Dentry, dentryInode, dget, dgetLive, dput } from "./dcache.ts";
+import { dcacheShrinkSuper, dPrune } from "./dumount.ts";
 import { inodeType } from "./inode.ts";
 import { fileSystemType } from "./ops.ts";
 import { SB_DCACHE, SB_RDONLY, Superblock, sbGet, sbPut } from "./super.ts";
@@ -150,7 +151,9 @@ export function kernMount(type: string, source: string, flags: number, options: 
   if (sb < 0) return sb;
   const root = Superblock.root.get(sb as Ref<"superblock">) as D;
   dget(root);
-  const mount = mntAlloc(sb as Ref<"superblock">, root, source, flags);
+  // What a host folder is called outside is nobody's business inside.
+  const shown = fs.hostOnly === true ? fs.name : source;
+  const mount = mntAlloc(sb as Ref<"superblock">, root, shown, flags);
   if (mount === 0) {
     dput(root);
     killSuper(sb as Ref<"superblock">);

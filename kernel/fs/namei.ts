@@ -43,7 +43,7 @@ import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
 import { I_DEAD, Inode, inodeLock, inodeUnlock } from "./inode.ts";
 import { lookupMount, Mount } from "./mount.ts";
 import { inodeOpsOf } from "./ops.ts";
-import { inodePermission, MAY_EXEC } from "./permission.ts";
+import { maySearch } from "./permission.ts";
 import { SB_DCACHE, SB_NEGATIVE, SB_REVALIDATE, Superblock } from "./super.ts";
 
 type D = Ref<"dentry">;
@@ -83,6 +83,8 @@ let lastStart = 0;
 let lastEnd = 0;
 let lastHash = 0;
 let links = 0;
+/** When this walk first needed to know the time (monotonic ns); 0 before. */
+let walkTime = 0;
 let resolve = 0;
 let rootMount = 0 as Ref<"mount">;
 let rootDentry = 0 as D;
@@ -123,6 +125,7 @@ function setPath(path: string | Uint8Array): number {
 
 /** Sets root and starting point. 0 or -errno. */
 function start(dirfd: number, flags: number): number {
+  walkTime = 0;
   const scope = rcuReadLock();
   const fs = currentFs();
   const root = FsInfo.root.deref(scope, fs) as FsPath;
@@ -232,7 +235,7 @@ function walk(flags: number, parentOnly: boolean): number {
     }
     const dir = nd.inode;
     if ((Inode.mode.peek(dir) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
-    const denied = inodePermission(dir, MAY_EXEC);
+    const denied = maySearch(dir);
     if (denied < 0) return denied;
     const from = pos;
     let hash = 0x811c9dc5;
@@ -366,7 +369,8 @@ function lookupIn(parent: D, dir: I, hash: number, from: number, end: number): P
 function stillValid(sb: Ref<"superblock">, dir: I, child: D, from: number, end: number): boolean {
   if ((Dentry.flags.peek(child) & D_MOUNTED) !== 0) return true;
   const validity = Superblock.validity.get(sb);
-  const now = validity === 0 ? 0 : nowNs();
+  if (walkTime === 0) walkTime = nowNs();
+  const now = walkTime;
   if (now - Dentry.checked.get(child) < validity * 1000) return true;
   const ops = inodeOpsOf(Inode.iops.get(dir));
   if (ops.revalidate !== undefined && !ops.revalidate(dir, buf.subarray(from, end), dentryInode(child)))

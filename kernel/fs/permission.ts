@@ -61,6 +61,13 @@ export function inodePermission(inode: I, mask: number): number {
   return extra === undefined ? 0 : extra(inode, mask);
 }
 
+/** Search permission on a directory of a path: most let everybody through, and are asked nothing else. */
+export function maySearch(dir: I): number {
+  if ((Inode.mode.peek(dir) & 0o111) === 0o111 && inodeOpsOf(Inode.iops.get(dir)).permission === undefined)
+    return 0;
+  return inodePermission(dir, MAY_EXEC);
+}
+
 /** CAP_DAC_OVERRIDE: everything, but executing a file needs one x bit. */
 function mayOverride(mode: number, mask: number): boolean {
   if ((mask & MAY_EXEC) !== 0 && (mode & S_IFMT) !== S_IFDIR && (mode & 0o111) === 0) return false;

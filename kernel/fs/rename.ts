@@ -18,18 +18,10 @@ import {
 } from "../uapi/errno.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../uapi/fcntl.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
-import {
-  D_MOUNTED,
-  Dentry,
-  dentryInode,
-  dentryParent,
-  dInvalidate,
-  dMoveNew,
-  dMoveOver,
-  dput,
-  nameHash,
-} from "./dcache.ts";
+import { D_MOUNTED, Dentry, dentryInode, dentryParent, dInvalidate, dput } from "./dcache.ts";
 import { dropLink, mayBeEmpty } from "./dir.ts";
+import { dMoveNew, dMoveOver } from "./dmove.ts";
+import { nameHash } from "./dname.ts";
 import {
   CTIME,
   I_DEAD,

@@ -4,8 +4,9 @@ import { EBUSY, EEXIST, EINVAL, ENOENT, EPERM } from "../uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_TRUNC, O_WRONLY } from "../uapi/fcntl.ts";
 import { MNT_FLAGS, MS_BIND, MS_MOVE, MS_RDONLY, MS_REMOUNT, UMOUNT_NOFOLLOW } from "../uapi/mount.ts";
 import { makedev, S_IFCHR, S_IFDIR } from "../uapi/stat.ts";
-import { dAdd, dcacheInit, dentryInode, dgetLive, dput, nameHash } from "./dcache.ts";
+import { dAdd, dentryInode, dgetLive, dput, linkChild } from "./dcache.ts";
 import { makeDirectory, makeNode, makeSymlink } from "./dir.ts";
+import { dcacheInit, nameHash } from "./dname.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
 import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
@@ -31,6 +32,7 @@ import {
   setBootFs,
 } from "./namei.ts";
 import { vfsOpen } from "./open.ts";
+import { IOPS } from "./ops.ts";
 import { kernelWrite } from "./read-write.ts";
 import { renameInit } from "./rename.ts";
 import { superInit } from "./super.ts";
@@ -140,6 +142,8 @@ export function ensureMountpoint(path: string, directory = true): number {
     0,
     name.length,
   );
+  // On the directory's list, so that it is seen there; tmpfs keeps that list itself.
+  if (dentry !== 0 && Inode.iops.get(nd.inode) !== IOPS.TMPFS) linkChild(held, nd.dentry, dentry);
   inodeUnlock(nd.inode);
   // Its count is never dropped: the place stays for as long as the machine runs.
   return dentry === 0 ? -EPERM : 0;

@@ -8,11 +8,22 @@ import type { UserIo } from "../../mm/iov.ts";
 import { Mapping, MOPS, registerMappingOps } from "../../mm/mapping.ts";
 import { mappingInvalidate, mappingPage, mappingWriteback } from "../../mm/pagecache.ts";
 import { PAGE_SIZE, ram } from "../../mm/ram.ts";
-import { DT_BLK, DT_CHR, DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK, DT_UNKNOWN } from "../../uapi/dirent.ts";
+import {
+  DT_BLK,
+  DT_CHR,
+  DT_DIR,
+  DT_FIFO,
+  DT_LNK,
+  DT_REG,
+  DT_SOCK,
+  DT_UNKNOWN,
+  modeToType,
+} from "../../uapi/dirent.ts";
 import { EACCES, ENOMEM, ESTALE } from "../../uapi/errno.ts";
 import { S_IFREG } from "../../uapi/stat.ts";
 import { dropSetId, writeLimit } from "../attr.ts";
-import { nameHash } from "../dcache.ts";
+import { dentryChildFrom, dentryInode, dentryName, dentryNextChild } from "../dcache.ts";
+import { nameHash } from "../dname.ts";
 import { File, FMODE_WRITE } from "../file.ts";
 import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "../inode.ts";
 import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
@@ -215,18 +226,33 @@ const typeOf = (entry: fs.Dirent<Buffer>): number =>
                 ? DT_BLK
                 : DT_UNKNOWN;
 
+/** Places that the machine made in this directory to mount on (ensureMountpoint); the host does not have them. */
+function madePlaces(file: F): { type: number; name: Uint8Array }[] {
+  const dir = File.dentry.get(file) as Ref<"dentry">;
+  const places: { type: number; name: Uint8Array }[] = [];
+  for (let child = dentryChildFrom(dir, 0); child !== 0; child = dentryNextChild(dir, child)) {
+    const inode = dentryInode(child) as I;
+    places.push({ type: modeToType(Inode.mode.peek(inode)), name: dentryName(child) });
+  }
+  return places;
+}
+
 /** Listing as one string: type byte, length byte, name; again and again. */
-function takeListing(inode: I): Ref<"string"> | number {
-  const path = directoryPath(inode);
+function takeListing(file: F): Ref<"string"> | number {
+  const path = directoryPath(File.inode.get(file));
   if (typeof path === "number") return path;
-  const entries = hostCall(() => fs.readdirSync(path, { withFileTypes: true, encoding: "buffer" }));
-  if (typeof entries === "number") return entries;
+  const found = hostCall(() => fs.readdirSync(path, { withFileTypes: true, encoding: "buffer" }));
+  if (typeof found === "number") return found;
+  const entries = [
+    ...found.map((entry) => ({ type: typeOf(entry), name: entry.name as Uint8Array })),
+    ...madePlaces(file),
+  ];
   let total = 0;
   for (const entry of entries) total += 2 + entry.name.length;
   const bytes = new Uint8Array(total);
   let at = 0;
   for (const entry of entries) {
-    bytes[at] = typeOf(entry);
+    bytes[at] = entry.type;
     bytes[at + 1] = entry.name.length;
     bytes.set(entry.name, at + 2);
     at += 2 + entry.name.length;
@@ -245,7 +271,7 @@ function iterateHost(file: F, pos: number, emit: DirEmit): number {
   if (!emitDots(file, pos, emit)) return 0;
   if (pos <= 2) dropListing(file);
   if (File.priv.peek(file) === 0) {
-    const taken = takeListing(File.inode.get(file));
+    const taken = takeListing(file);
     if (taken < 0) return taken;
     File.priv.store(file, taken);
   }

@@ -2,8 +2,9 @@
 import test from "ava";
 import fc from "fast-check";
 import { truncateInode } from "../../../kernel/fs/attr.ts";
-import { Dentry, DName } from "../../../kernel/fs/dcache.ts";
+import { Dentry } from "../../../kernel/fs/dcache.ts";
 import { makeLink } from "../../../kernel/fs/dir.ts";
+import { DName } from "../../../kernel/fs/dname.ts";
 import { fallocateFile } from "../../../kernel/fs/fallocate.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { Inode } from "../../../kernel/fs/inode.ts";
