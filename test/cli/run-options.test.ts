@@ -82,7 +82,7 @@ for (const [what, argv, message] of [
   ["a missing value", ["--cpus"], "--cpus needs a value"],
   ["no CPUs", ["--cpus", "0", "p"], "--cpus 0"],
   ["a fraction of a CPU", ["--cpus", "1.5", "p"], "--cpus 1.5"],
-  ["too many CPUs", ["--cpus", "65", "p"], "--cpus 65"],
+  ["too many CPUs", ["--cpus", "31", "p"], "--cpus 31"],
   ["a size without sense", ["--memory", "lots", "p"], "--memory lots"],
   ["too little memory", ["--memory", "1M", "p"], "too little"],
   ["too much memory", ["--memory", "5G", "p"], "too much"],

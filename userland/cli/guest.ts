@@ -25,12 +25,12 @@ import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { createReport, type Report } from "./report.ts";
 import type { Resolved } from "./resolve.ts";
-import { DEFAULT_MEMORY, type MountOption } from "./run-options.ts";
+import { defaultMemory, type MountOption } from "./run-options.ts";
 
 export interface BootOptions {
   readonly cpus?: number;
-  /** Bytes of guest memory. */
-  readonly memory?: number;
+  /** Bytes of guest memory. Default: 2 GiB, less with many CPUs. */
+  readonly memory?: number | null;
   /** Host folder that is the guest's `/`; null: a fresh tmpfs. */
   readonly root?: string | null;
   readonly mounts?: readonly MountOption[];
@@ -103,15 +103,15 @@ export class BootedGuest {
 
   /** Called once, by bootGuest. */
   async boot(): Promise<void> {
-    const { root = null, mounts = [], strace } = this.#options;
+    const { cpus = 2, root = null, mounts = [], strace } = this.#options;
     const inherit = this.#options.stdio === "inherit";
     const stream = (tty: boolean | undefined) => (tty ? STREAM_TTY : STREAM_PLAIN);
     const { stdin, stdout, stderr } = process;
     shareCompileCache();
     try {
       this.#machine = await Machine.boot({
-        cpus: this.#options.cpus ?? 2,
-        memory: this.#options.memory ?? DEFAULT_MEMORY,
+        cpus,
+        memory: this.#options.memory ?? defaultMemory(cpus),
         root,
         mounts,
         worker: workerUrl,

@@ -4,6 +4,7 @@
  */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
+import { CPU_AREA_BYTES } from "../../kernel/usermode.ts";
 import { Failure } from "./failure.ts";
 
 export interface MountOption {
@@ -25,18 +26,24 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Guest working directory. */
   readonly cwd: string;
-  /** Bytes of guest memory. */
-  readonly memory: number;
+  /** Bytes of guest memory; null: as much as is sensible. */
+  readonly memory: number | null;
   readonly strace: Output;
   readonly stats: Output;
   readonly program: string;
   readonly args: readonly string[];
 }
 
-export const MAX_CPUS = 64;
-export const DEFAULT_MEMORY = 2 * 1024 ** 3;
+/** Each takes 128 MiB of the machine's 4 GiB of address space. */
+export const MAX_CPUS = 30;
 const MIN_MEMORY = 16 * 1024 ** 2;
 const MAX_MEMORY = 4 * 1024 ** 3;
+/** For the register files, and what the machine keeps for itself. */
+const RESERVED = 32 * 1024 ** 2;
+
+/** 2 GiB, or what so many CPUs leave. */
+export const defaultMemory = (cpus: number): number =>
+  Math.min(2 * 1024 ** 3, MAX_MEMORY - cpus * CPU_AREA_BYTES - RESERVED);
 
 type Draft = { -readonly [K in keyof RunOptions]: RunOptions[K] } & {
   mounts: MountOption[];
@@ -74,7 +81,7 @@ export function parseRunOptions(argv: readonly string[]): RunOptions {
     mounts: [],
     env: {},
     cwd: "/",
-    memory: DEFAULT_MEMORY,
+    memory: null,
     strace: null,
     stats: null,
     program: "",
