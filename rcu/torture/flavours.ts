@@ -101,8 +101,10 @@ export function tasksReaderThread(control: ControlRef, seed: number): void {
   let reads = 0;
   while (!stopped(control)) {
     const element = look(control);
-    rcuQuiescent(); // Involuntary: means nothing to Tasks RCU.
-    spin(random.below(20_000));
+    for (let n = random.below(12); n >= 0; n--) {
+      rcuQuiescent(); // Involuntary switches: they mean nothing to Tasks RCU.
+      spin(random.below(10_000));
+    }
     if (element !== 0) checkAge(control, element);
     reads++;
     if (random.chance(200)) {
