@@ -44,9 +44,9 @@ function put64(offset: number, value: number): void {
 }
 
 function blocksOf(inode: I): number {
-  if ((Inode.mode.peek(inode) & S_IFMT) !== S_IFREG) return 0;
   const known = Inode.blocks.get(inode);
   if (known !== 0) return known;
+  if ((Inode.mode.peek(inode) & S_IFMT) !== S_IFREG) return 0;
   const mapping = Inode.mapping.get(inode);
   return mapping === 0 ? 0 : Mapping.nrPages.peek(mapping) * 8;
 }
