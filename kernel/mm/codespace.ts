@@ -9,8 +9,7 @@
  */
 import { alloc, allocArray, arrayGet, arraySet, fixed, type Ref, spinlock, struct } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
-import { Mapping } from "./mapping.ts";
-import { Mm } from "./mm.ts";
+import { Mapping, Mm } from "./mm-types.ts";
 import { RamState, ramRef } from "./ram.ts";
 import { showCodeSpace } from "./tlb.ts";
 

@@ -4,7 +4,7 @@
  * frames at one distance from its virtual addresses (the engine predicts that distance).
  */
 import { arrayAdd, arrayCas, arrayGet, arrayLoad } from "../../rcu/index.ts";
-import { BLOCK_FRAMES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
+import { BLOCK_FRAMES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, RamState, ram, ramRef } from "./ram-state.ts";
 
 /** Where this thread looks for frames first when no hint helps, as an index. Only a hint, so each has its own. */
 let cursor = 0;

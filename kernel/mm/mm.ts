@@ -5,27 +5,14 @@
  * translations), ptl (VMA array and page table entries; short), Mapping.vmaLock. Page faults take only ptl.
  * mmapLock is never taken with another lock held.
  */
-import {
-  alloc,
-  atomic,
-  fixed,
-  free,
-  kfreeArrayRcu,
-  kfreeRcu,
-  locked,
-  type Ptr,
-  type Ref,
-  rcu,
-  spinlock,
-  struct,
-  wide,
-} from "../../rcu/index.ts";
+import { alloc, free, kfreeArrayRcu, kfreeRcu, type Ptr, type Ref } from "../../rcu/index.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal, putFrame } from "./frame.ts";
+import { Mm, Vma } from "./mm-types.ts";
 import { PageTable, pteFrame, pteFreeTables, pteWalk } from "./pte.ts";
 import { PAGE_SIZE, PLACES, RamState, ramRef } from "./ram.ts";
 import { tlbForget } from "./tlb.ts";
-import { Vma, vmaCount, vmaFree, vmaRef } from "./vma.ts";
+import { vmaCount, vmaFree, vmaRef } from "./vma.ts";
 
 /** One past the last address that a process may use, and the lowest one that mmap gives out. */
 export const TASK_SIZE = 0xffff_0000;
@@ -38,63 +25,7 @@ export const STACK_TOP = 0xfffe_0000;
 export const MAX_MAP_COUNT = 65530;
 export const DEFAULT_STACK_LIMIT = 8 << 20;
 
-export const Mm = struct("mm", {
-  /** Never reused: tells address spaces apart where the reference could name a later one. */
-  id: fixed(),
-  pgd: fixed<Ref<"pagetable">>(),
-  /** Frame index minus page number, modulo all frames: where pages of this address space look for their frame. */
-  frameOffset: fixed(),
-  /** Its bit in RamState.places, -1 none. */
-  place: fixed(),
-
-  /** Tasks and others that keep it alive: take with mmGetNotZero. */
-  users: atomic(),
-  /** What the engine calls the code that is visible; `spaceShared`: other address spaces use the same number. */
-  codeSpace: atomic(),
-  spaceShared: atomic(),
-  /** Bits of MEMBARRIER_CMD_REGISTER_* calls made. */
-  membarrier: atomic(),
-  /** Faults in a row that found no memory and were tried again. */
-  starved: atomic(),
-  /** Counts changes of `vmas`: a fault that sees it unchanged may install what it prepared. */
-  seq: atomic(),
-
-  mmapLock: spinlock(),
-
-  // ptl for writers; `vmas` is read in a read scope (vma.ts).
-  ptl: spinlock(),
-  vmas: rcu("array"),
-  /** Pages, by kind of frame; the largest sum so far; pages mapped (VmSize) and locked. */
-  rssAnon: locked("ptl"),
-  rssFile: locked("ptl"),
-  hiwaterRss: locked("ptl"),
-  totalVm: locked("ptl"),
-  hiwaterVm: locked("ptl"),
-  lockedVm: locked("ptl"),
-
-  // mmapLock for writers; written by exec before publication.
-  brkStart: wide(),
-  brk: wide(),
-  /** mmap looks for free addresses downwards from here. */
-  mmapBase: wide(),
-  stackLimit: wide(),
-  startStack: wide(),
-  startCode: wide(),
-  endCode: wide(),
-  startData: wide(),
-  endData: wide(),
-  argStart: wide(),
-  argEnd: wide(),
-  envStart: wide(),
-  envEnd: wide(),
-  /** Where the auxiliary vector is, and its size in bytes (/proc/PID/auxv). */
-  auxv: wide(),
-  auxvBytes: wide(),
-  /** VM_LOCKED when mlockall(MCL_FUTURE) is in force. */
-  defFlags: atomic(),
-  /** The program, counted and not to be written: /proc/PID/exe. */
-  exe: rcu("file"),
-});
+export { Mm } from "./mm-types.ts";
 
 /** Fraction of RAM by which address spaces are apart: the golden ratio spreads any number of them. */
 const SPREAD = 0.6180339887;

@@ -4,31 +4,19 @@
  * A frame address that a function here returns may be used until this CPU's next safe point without a count. Locks:
  * Mapping.lock, taken inside ptl or alone; never held across readPage and writePage.
  */
-import {
-  allocArray,
-  arrayGet,
-  arrayLength,
-  arraySet,
-  callRcu,
-  defineReclaimer,
-  freeArray,
-  type Ptr,
-  type Ref,
-} from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { dropFileMark } from "./codespace.ts";
-import { allocFrames, frameCount, putFrame } from "./frame.ts";
+import { allocFrames, putFrame } from "./frame.ts";
 import { isShmem, Mapping, mappingOps, mappingPut } from "./mapping.ts";
-import { PAGE_DIRTY, PageNode, treeFree, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
+import { countDirty, countPages, frameWord, removePages, wordFrame } from "./pages.ts";
+import { PAGE_DIRTY, PageNode, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
 import { BLOCK_FRAMES, PAGE_MASK, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
 import { allocPage, allocZeroedPage } from "./reclaim.ts";
-import { unmapMapping } from "./zap.ts";
+import { unmapMapping } from "./rmap.ts";
 
 /** Pages read at once when a file is read through readPages. */
 const READ_AHEAD = 32;
-
-const wordFrame = (word: number): number => (word >>> 2) * PAGE_SIZE;
-const frameWord = (frame: number): number => (frame / PAGE_SIZE) << 2;
 
 /** Byte address of the frame of page `index` if it is cached, else 0. Reads nothing, waits for nothing. */
 export function mappingFind(mapping: Ref<"mapping">, index: number): number {
@@ -97,23 +85,12 @@ function insertPage(mapping: Ref<"mapping">, index: number, frame: number): numb
   const word = leaf === 0 ? 0 : PageNode.slots.get(leaf, index & 63);
   if (leaf !== 0 && word === 0) {
     PageNode.slots.store(leaf, index & 63, frameWord(frame));
-    count(mapping, 1);
+    countPages(mapping, 1);
   }
   Mapping.lock.unlock(mapping);
   if (leaf !== 0 && word === 0) return frame;
   putFrame(frame);
   return leaf === 0 ? -ENOMEM : wordFrame(word);
-}
-
-function count(mapping: Ref<"mapping">, pages: number): void {
-  Mapping.nrPages.add(mapping, pages);
-  RamState.cached.add(ramRef, pages);
-  if (isShmem(mapping)) RamState.shmem.add(ramRef, pages);
-}
-
-function countDirty(mapping: Ref<"mapping">, pages: number): void {
-  Mapping.nrDirty.add(mapping, pages);
-  RamState.dirty.add(ramRef, pages);
 }
 
 /** The page differs from what the file system has now (write(2), a store through a shared mapping). */
@@ -187,73 +164,9 @@ export function mappingInvalidate(mapping: Ref<"mapping">, first = 0, end = Infi
   unmapMapping(mapping, first, end);
 }
 
-function removePages(mapping: Ref<"mapping">, first: number, end: number): void {
-  const frames: number[] = [];
-  let dirty = 0;
-  Mapping.lock.lock(mapping);
-  treeWalk(mapping, first, (index, word, leaf, slot) => {
-    if (index >= end) return false;
-    PageNode.slots.store(leaf, slot, 0);
-    frames.push(word >>> 2);
-    dirty += word & PAGE_DIRTY;
-    return true;
-  });
-  if (frames.length !== 0) count(mapping, -frames.length);
-  if (dirty !== 0) countDirty(mapping, -dirty);
-  Mapping.lock.unlock(mapping);
-  putFramesRcu(frames);
-}
-
-/** Drops up to `target` pages that are clean and in nobody's page table; how many. */
-export function dropCleanPages(mapping: Ref<"mapping">, target: number): number {
-  const frames: number[] = [];
-  Mapping.lock.lock(mapping);
-  treeWalk(mapping, 0, (_index, word, leaf, slot) => {
-    if ((word & PAGE_DIRTY) !== 0 || frameCount(wordFrame(word)) !== 1) return true;
-    PageNode.slots.store(leaf, slot, 0);
-    frames.push(word >>> 2);
-    return frames.length < target;
-  });
-  if (frames.length !== 0) count(mapping, -frames.length);
-  Mapping.lock.unlock(mapping);
-  putFramesRcu(frames);
-  return frames.length;
-}
-
-/** The mapping's last count is gone: mappingPut calls it. */
-export function dropAllPages(mapping: Ref<"mapping">): void {
-  removePages(mapping, 0, Infinity);
-  const held = Mapping.lock.lock(mapping);
-  const root = Mapping.root.peek(held, mapping) as Ptr<"pagenode">;
-  Mapping.root.assign(held, mapping, 0);
-  Mapping.lock.unlock(mapping);
-  if (root !== 0) treeFree(root);
-}
-
 /** The inode goes away: its count on the mapping is dropped, and with the last VMA the pages. */
 export function mappingFree(mapping: Ref<"mapping">): void {
   mappingPut(mapping);
-}
-
-const framesReclaimer = defineReclaimer("page frames", (arg) => {
-  const array = arg as Ref<"array">;
-  for (let n = 0; n < arrayLength(array); n++) putFrame((arrayGet(array, n) >>> 0) * PAGE_SIZE);
-  freeArray(array);
-});
-const frameReclaimer = defineReclaimer("page frame", (arg) => putFrame((arg >>> 0) * PAGE_SIZE));
-
-/** Drops one count of each frame (frame numbers) after a grace period: readers may be copying from them. */
-export function putFramesRcu(frames: readonly number[]): void {
-  if (frames.length === 0) return;
-  const array = frames.length === 1 ? 0 : allocArray(frames.length);
-  if (array === 0) {
-    for (const frame of frames) callRcu(frameReclaimer, frame);
-    return;
-  }
-  frames.forEach((frame, n) => {
-    arraySet(array, n, frame);
-  });
-  callRcu(framesReclaimer, array);
 }
 
 /**

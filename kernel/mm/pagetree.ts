@@ -3,7 +3,7 @@
  * frame number << 2 | flags, 0 for no page.
  */
 import { alloc, fixed, type Held, kfreeRcu, type Ptr, type Ref, struct, words } from "../../rcu/index.ts";
-import { Mapping } from "./mapping.ts";
+import { Mapping } from "./mm-types.ts";
 
 const BITS = 6;
 const MASK = 63;

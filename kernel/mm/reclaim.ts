@@ -5,7 +5,7 @@
  */
 import { findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
 import { forEachMapping } from "./mapping.ts";
-import { dropCleanPages } from "./pagecache.ts";
+import { dropCleanPages } from "./pages.ts";
 import { PAGE_SHIFT } from "./ram.ts";
 
 /** Below a 16th of RAM reclaim starts, and tries to get back to an 8th: what is read until a grace period ends fits between. */

@@ -15,7 +15,7 @@
  */
 import { arrayGet, atomicStore, type Ref, setLockSleepHooks } from "../../rcu/index.ts";
 import { CPU_NEED_RESCHED, type UserMode } from "../usermode.ts";
-import { Mm } from "./mm.ts";
+import { Mm } from "./mm-types.ts";
 import { cpuArea, PAGE_SHIFT, RamState, ram, ramRef } from "./ram.ts";
 import { TLB_ACTIVE, TLB_LAZY, TLB_RANGES, Tlb } from "./tlb-state.ts";
 

@@ -8,19 +8,16 @@ import {
   alloc,
   arrayGet,
   arrayLength,
-  fixed,
   type Held,
   kfreeRcu,
-  listNode,
   type Ptr,
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
-  struct,
 } from "../../rcu/index.ts";
 import { fileGet, filePut } from "./filemap.ts";
-import { Mapping, mappingGet, mappingLinkVma, mappingPut, mappingUnlinkVma } from "./mapping.ts";
-import { Mm } from "./mm.ts";
+import { mappingGet, mappingLinkVma, mappingPut, mappingUnlinkVma } from "./mapping.ts";
+import { Mapping, Mm, Vma } from "./mm-types.ts";
 
 /** VMA flags. The first three are the PROT_ bits. */
 export const VM_READ = 1;
@@ -41,21 +38,7 @@ export const VM_SPECIAL = 0x2000;
 /** madvise(MADV_DONTDUMP). */
 export const VM_DONTDUMP = 0x4000;
 
-export const Vma = struct("vma", {
-  mm: fixed<Ref<"mm">>(),
-  /** Page numbers: [start, end). */
-  start: fixed(),
-  end: fixed(),
-  flags: fixed(),
-  /** What is mapped: 0 for private anonymous memory. Counted. */
-  mapping: fixed<Ptr<"mapping">>(),
-  /** The file through which it is mapped, for /proc and permissions. Counted; 0 for anonymous memory. */
-  file: fixed<Ptr<"file">>(),
-  /** Page of the mapping at `start`. */
-  pgoff: fixed(),
-  /** In Mapping.vmas; Mapping.vmaLock. */
-  share: listNode(),
-});
+export { Vma } from "./mm-types.ts";
 
 /** A VMA that does not exist yet, or a piece of one. */
 export interface VmaSpec {

@@ -5,11 +5,9 @@
 import type { Held, Ref } from "../../rcu/index.ts";
 import { newCodeSpace } from "./codespace.ts";
 import { putFrame } from "./frame.ts";
-import { forEachMapper } from "./mapping.ts";
-import { Mm } from "./mm.ts";
+import { Mm } from "./mm-types.ts";
 import { PTE_ANON, PTE_EXEC, pteFrame, pteTake, pteWalk } from "./pte.ts";
 import { mmuNotify } from "./tlb.ts";
-import { Vma, vmaCount, vmaRef, vmaSearch, vmasHeld } from "./vma.ts";
 
 /** What a zap took out, until zapFinish. */
 export interface Zapped {
@@ -60,21 +58,4 @@ export function zapFinish(mm: Ref<"mm">, zapped: Zapped): void {
     mmuNotify(mm, zapped.start, zapped.end);
   }
   for (const frame of zapped.frames) putFrame(frame);
-}
-
-/** Takes pages [first, end) of a mapping out of every address space, private copies too (truncation). */
-export function unmapMapping(mapping: Ref<"mapping">, first: number, end: number): void {
-  forEachMapper(mapping, first, end, (mm, from, to) => {
-    const zapped = zapBegin();
-    const held = Mm.ptl.lock(mm);
-    const vmas = vmasHeld(held, mm);
-    for (let index = vmaSearch(vmas, from); index < vmaCount(vmas); index++) {
-      const vma = vmaRef(vmas as Ref<"array">, index);
-      if (Vma.start.get(vma) >= to) break;
-      if (Vma.mapping.get(vma) !== mapping) continue;
-      zapRange(held, mm, Math.max(from, Vma.start.get(vma)), Math.min(to, Vma.end.get(vma)), zapped);
-    }
-    Mm.ptl.unlock(mm);
-    zapFinish(mm, zapped);
-  });
 }

@@ -1,0 +1,99 @@
+/** Taking pages out of mappings: what is removed may still be read until a grace period has passed. */
+import {
+  allocArray,
+  arrayGet,
+  arrayLength,
+  arraySet,
+  callRcu,
+  defineReclaimer,
+  freeArray,
+  type Ptr,
+  type Ref,
+} from "../../rcu/index.ts";
+import { frameCount, putFrame } from "./frame.ts";
+import { isShmem } from "./mapping-ops.ts";
+import { Mapping } from "./mm-types.ts";
+import { PAGE_DIRTY, PageNode, treeFree, treeWalk } from "./pagetree.ts";
+import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
+
+/** Byte address of the frame in a leaf word of the tree, and back. */
+export const wordFrame = (word: number): number => (word >>> 2) * PAGE_SIZE;
+export const frameWord = (frame: number): number => (frame / PAGE_SIZE) << 2;
+
+/** Adjusts the counters of cached pages. */
+export function countPages(mapping: Ref<"mapping">, pages: number): void {
+  Mapping.nrPages.add(mapping, pages);
+  RamState.cached.add(ramRef, pages);
+  if (isShmem(mapping)) RamState.shmem.add(ramRef, pages);
+}
+
+/** Adjusts the counters of dirty pages. */
+export function countDirty(mapping: Ref<"mapping">, pages: number): void {
+  Mapping.nrDirty.add(mapping, pages);
+  RamState.dirty.add(ramRef, pages);
+}
+
+/** Takes pages [first, end) out of the tree; their frames go after a grace period. */
+export function removePages(mapping: Ref<"mapping">, first: number, end: number): void {
+  const frames: number[] = [];
+  let dirty = 0;
+  Mapping.lock.lock(mapping);
+  treeWalk(mapping, first, (index, word, leaf, slot) => {
+    if (index >= end) return false;
+    PageNode.slots.store(leaf, slot, 0);
+    frames.push(word >>> 2);
+    dirty += word & PAGE_DIRTY;
+    return true;
+  });
+  if (frames.length !== 0) countPages(mapping, -frames.length);
+  if (dirty !== 0) countDirty(mapping, -dirty);
+  Mapping.lock.unlock(mapping);
+  putFramesRcu(frames);
+}
+
+/** Drops up to `target` pages that are clean and in nobody's page table; how many. */
+export function dropCleanPages(mapping: Ref<"mapping">, target: number): number {
+  const frames: number[] = [];
+  Mapping.lock.lock(mapping);
+  treeWalk(mapping, 0, (_index, word, leaf, slot) => {
+    if ((word & PAGE_DIRTY) !== 0 || frameCount(wordFrame(word)) !== 1) return true;
+    PageNode.slots.store(leaf, slot, 0);
+    frames.push(word >>> 2);
+    return frames.length < target;
+  });
+  if (frames.length !== 0) countPages(mapping, -frames.length);
+  Mapping.lock.unlock(mapping);
+  putFramesRcu(frames);
+  return frames.length;
+}
+
+/** The mapping's last count is gone: mappingPut calls it. */
+export function dropAllPages(mapping: Ref<"mapping">): void {
+  removePages(mapping, 0, Infinity);
+  const held = Mapping.lock.lock(mapping);
+  const root = Mapping.root.peek(held, mapping) as Ptr<"pagenode">;
+  Mapping.root.assign(held, mapping, 0);
+  Mapping.lock.unlock(mapping);
+  if (root !== 0) treeFree(root);
+}
+
+const framesReclaimer = defineReclaimer("page frames", (arg) => {
+  const array = arg as Ref<"array">;
+  for (let n = 0; n < arrayLength(array); n++) putFrame((arrayGet(array, n) >>> 0) * PAGE_SIZE);
+  freeArray(array);
+});
+const frameReclaimer = defineReclaimer("page frame", (arg) => putFrame((arg >>> 0) * PAGE_SIZE));
+
+/** Drops one count of each frame (frame numbers) after a grace period: readers may be copying from them. */
+export function putFramesRcu(frames: readonly number[]): void {
+  if (frames.length === 0) return;
+  const array = frames.length === 1 ? 0 : allocArray(frames.length);
+  if (array === 0) {
+    for (const frame of frames) callRcu(frameReclaimer, frame);
+    return;
+  }
+  frames.forEach((frame, n) => {
+    arraySet(array, n, frame);
+  });
+  callRcu(framesReclaimer, array);
+}
