@@ -1,4 +1,4 @@
-import { ACCESS, USER_REGS, type UserModeHost } from "../../kernel/usermode.ts";
+import { ACCESS, CPU_NEED_RESCHED, USER_REGS, type UserModeHost } from "../../kernel/usermode.ts";
 import { decode, FIELDS, INSTRUCTIONS, NONE, X } from "./isa/decode.ts";
 import {
   CROSS_RECORDS,
@@ -14,6 +14,9 @@ import {
   RECORD_BYTES,
   X0_SINK,
 } from "./layout.ts";
+
+/** Pages that may still be needed between running short and leaving: one jump, or one unit's worth. */
+const SPARE_PAGES = 64;
 
 /** A page of code by content: shared by every address space that maps the same bytes anywhere. */
 export interface CodePage {
@@ -45,6 +48,8 @@ export class CodePages {
   private readonly byIndex: CodePage[] = [];
   /** Called when predecoded pages are thrown away: every space has to forget its own. */
   private readonly onReset: () => void;
+  /** There is hardly any room left: `reset` is due. */
+  full = false;
   predecoded = 0;
   resets = 0;
 
@@ -85,7 +90,12 @@ export class CodePages {
     for (const page of candidates) {
       if (sameBytes(page.bytes, 0, this.bytes, frame, 4096)) return page;
     }
-    if (this.byIndex.length === PREDECODED_PAGES) this.reset();
+    if (this.byIndex.length >= PREDECODED_PAGES - SPARE_PAGES) {
+      // The interpreter is using records right now: make it leave, and `enter` will start over.
+      this.full = true;
+      this.words[(this.host.cpuArea + CPU_NEED_RESCHED) / 4] = 1;
+      if (this.byIndex.length === PREDECODED_PAGES) throw new Error("riscv64: no room for predecoded code");
+    }
     const records = this.host.cpuArea + PREDECODE + this.byIndex.length * PREDECODED_PAGE_BYTES;
     const page = { bytes: this.bytes.slice(frame, frame + 4096), records };
     this.byIndex.push(page);
@@ -95,7 +105,9 @@ export class CodePages {
     return page;
   }
 
-  private reset(): void {
+  /** Throws all predecoded pages away. Not while the interpreter is running. */
+  reset(): void {
+    this.full = false;
     this.resets++;
     const start = this.host.cpuArea + PREDECODE;
     this.bytes.fill(0, start, start + this.byIndex.length * PREDECODED_PAGE_BYTES);

@@ -144,6 +144,7 @@ class RiscvEngine implements UserMode {
   enter(regs: number): number {
     this.counts.enters++;
     this.regs = regs;
+    if (this.code.full) this.code.reset();
     const pc = this.unsignedLongs[(regs + USER_REGS.PC) / 8]!;
     if (pc > 0xffff_ffffn) {
       this.host.badAddress(pc, ACCESS.EXEC);

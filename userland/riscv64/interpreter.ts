@@ -4,6 +4,7 @@ import {
   DEPTH,
   Emitter,
   FIRST_FREE_LOCAL,
+  HOST,
   PC,
   Q0,
   REGS,
@@ -13,18 +14,24 @@ import {
   T1,
 } from "./emitter.ts";
 import { INSTRUCTIONS } from "./isa/decode.ts";
+import type { Instruction } from "./isa/instruction.ts";
 import { lookUp } from "./jump.ts";
 import {
   OP_FIRST_INSTRUCTION,
+  OP_ILLEGAL,
+  OP_PAGE_END,
+  OP_UNDECODED,
   PAGE_CACHE,
   PAGE_CACHE_ENTRIES,
   RECORD,
   SPACE_TAG,
+  TLB_LOAD,
+  TLB_STORE,
   X0_SINK,
 } from "./layout.ts";
 import { STUBS, type StubName, UNIT } from "./stubs.ts";
 import { Code } from "./wasm/code.ts";
-import { ModuleBuilder } from "./wasm/module.ts";
+import { ModuleBuilder, type Signature } from "./wasm/module.ts";
 import { CTL, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
 
 const RECORD_POINTER = FIRST_FREE_LOCAL;
@@ -152,6 +159,22 @@ class InterpreterEmitter extends Emitter {
 
   mappingsMayChange(): void {}
 
+  /** No prediction: accesses of all instructions of this kind come by here. */
+  protected override addEntry(write: boolean, slow: number): void {
+    const c = this.c;
+    c.get(AREA);
+    c.op(I32.ADD);
+    c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
+    c.tee(T0);
+    c.op(I32.EQZ);
+    c.unlikely();
+    c.brIf(slow);
+    c.get(HOST);
+    c.get(T0);
+    c.op(I32.ADD);
+    c.set(HOST);
+  }
+
   throughStack(): boolean {
     return false;
   }
@@ -161,18 +184,73 @@ class InterpreterEmitter extends Emitter {
   }
 }
 
+/** Opcodes of integer code without atomics: what `run` executes itself. */
+const COMMON = new Set([0x03, 0x13, 0x17, 0x1b, 0x23, 0x33, 0x37, 0x3b, 0x63, 0x67, 0x6f]);
+
+const isCommon = (row: Instruction): boolean => COMMON.has(row.match & 0x7f) || row.flow !== "next";
+
+/** The type of `rare`: (area, regs, pc, record) -> 0 to go on after the instruction, else what to return. */
+const RARE: Signature = { params: [TYPE.I32, TYPE.I32, TYPE.I32, TYPE.I32], results: [TYPE.I32] };
+
 /**
- * The interpreter for cold code: one wasm function with the signature of a unit, a `br_table` over the predecoded
+ * The interpreter for cold code: a wasm function with the signature of a unit, a `br_table` over the predecoded
  * operation of each instruction. It goes on in translated code wherever a target has become hot (`threshold` arrivals), and
- * returns at the guest's return to the caller of the function in which it was entered.
+ * returns at the guest's return to the caller of the function in which it was entered. Floating point, atomics and CSRs are in
+ * a second function: the smaller the first one, the sooner and the better V8 optimises it.
  */
 export function buildInterpreter(maxPages: number, threshold: number): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(maxPages);
+  for (const [name, signature] of Object.entries(STUBS)) module.import(name, signature);
+  const rare = module.function("rare", RARE, [...SCRATCH_LOCALS, [5, TYPE.I32]], buildRare(module));
+  const code = buildRun(module, threshold, rare);
+  module.function("f", UNIT, [...SCRATCH_LOCALS, [5, TYPE.I32]], code);
+  return module.finish();
+}
+
+/** Opens a block for each of `cases` and branches by the record's operation; the caller ends them one by one. */
+function emitSwitch(c: Code, cases: readonly (readonly number[])[]): void {
+  const labels: number[] = [];
+  for (let i = cases.length - 1; i >= 0; i--) {
+    const label = c.block();
+    for (const op of cases[i]!) labels[op] = label;
+  }
+  c.get(RECORD_POINTER);
+  c.memory(I32.LOAD16_U, RECORD.OP);
+  c.brTable(labels, labels[OP_ILLEGAL]!);
+}
+
+const opOf = (row: Instruction): number => INSTRUCTIONS.indexOf(row) + OP_FIRST_INSTRUCTION;
+
+function buildRare(module: ModuleBuilder): Code {
+  const e = new InterpreterEmitter(module);
+  const c = e.c;
+  const rows = INSTRUCTIONS.filter((row) => !isCommon(row));
+  const others = INSTRUCTIONS.filter(isCommon).map(opOf);
+  c.get(DEPTH); // the fourth parameter
+  c.set(RECORD_POINTER);
+  e.faultLabel = c.block();
+  const done = c.block();
+  emitSwitch(c, [[OP_UNDECODED, OP_PAGE_END, OP_ILLEGAL, ...others], ...rows.map((row) => [opOf(row)])]);
+  c.end();
+  c.op(CTL.UNREACHABLE);
+  for (const row of rows) {
+    c.end();
+    row.emit(e);
+    c.br(done);
+  }
+  c.end(); // done
+  c.i32(0);
+  c.op(CTL.RETURN);
+  c.end(); // fault
+  e.storePc();
+  c.i32(EXIT.FAULT * 2 + 1);
+  return c;
+}
+
+function buildRun(module: ModuleBuilder, threshold: number, rare: number): Code {
   const unitType = module.type(UNIT);
   const e = new InterpreterEmitter(module);
   const c = e.c;
-
-  e.loadDeltas();
   c.i32(-1);
   c.set(VPN);
   c.i32(1);
@@ -200,12 +278,9 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
 
   const next = c.loop();
   const advance = c.block();
-  const labels: number[] = [];
-  const cases = INSTRUCTIONS.length + OP_FIRST_INSTRUCTION;
-  for (let i = cases - 1; i >= 0; i--) labels[i] = c.block();
-  c.get(RECORD_POINTER);
-  c.memory(I32.LOAD16_U, RECORD.OP);
-  c.brTable(labels.slice(0, cases - 1), labels[cases - 1]!);
+  const rows = INSTRUCTIONS.filter(isCommon);
+  const others = INSTRUCTIONS.filter((row) => !isCommon(row)).map(opOf);
+  emitSwitch(c, [[OP_UNDECODED], [OP_PAGE_END], [OP_ILLEGAL], others, ...rows.map((row) => [opOf(row)])]);
 
   // OP_UNDECODED
   c.end();
@@ -225,8 +300,20 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   // OP_ILLEGAL
   c.end();
   e.leave(EXIT.ILLEGAL);
+  // All that is rare
+  c.end();
+  c.get(AREA);
+  c.get(REGS);
+  c.get(PC);
+  c.get(RECORD_POINTER);
+  c.call(rare);
+  c.tee(T0);
+  c.op(I32.EQZ);
+  c.brIf(advance);
+  c.get(T0);
+  e.exit();
 
-  INSTRUCTIONS.forEach((row) => {
+  for (const row of rows) {
     c.end();
     switch (row.flow) {
       case "next":
@@ -247,6 +334,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
         c.op(I32.EQZ);
         c.brIf(advance);
         emitRelativeJump(c);
+        emitNear(c, next);
         c.br(arrive);
         break;
       case "jal":
@@ -262,7 +350,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
         emitIndirectJump(e, arrive);
         break;
     }
-  });
+  }
   c.end(); // advance
   e.next32();
   c.set(PC);
@@ -280,9 +368,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   c.end(); // fault
   e.storePc();
   c.i32(EXIT.FAULT * 2 + 1);
-
-  module.function("f", UNIT, [...SCRATCH_LOCALS, [5, TYPE.I32]], c);
-  return module.finish();
+  return c;
 }
 
 /** PAGE = the predecoded page of PC. */
@@ -417,6 +503,27 @@ function emitRelativeJump(c: Code): void {
   c.get(T0);
   c.op(I32.ADD);
   c.set(PC);
+}
+
+/** After a relative jump: when it goes forwards inside the page there is nothing to look up, count or poll. */
+function emitNear(c: Code, next: number): void {
+  c.get(PC);
+  c.i32(12);
+  c.op(I32.SHR_U);
+  c.get(VPN);
+  c.op(I32.EQ);
+  c.get(COUNT);
+  c.op(I32.EQZ, I32.AND);
+  c.if();
+  c.get(PAGE);
+  c.get(PC);
+  c.i32(4094);
+  c.op(I32.AND);
+  c.i32(3);
+  c.op(I32.SHL, I32.ADD);
+  c.set(RECORD_POINTER);
+  c.br(next);
+  c.end();
 }
 
 /** Writes the link and pushes nothing; T1 = whether there is one, and then one more call is open. */
