@@ -64,8 +64,7 @@ export function writeLimit(pos: number, length: number): number {
 function setattr(inode: I, attr: Attr, apply: () => void): number {
   // A reader's inode may have been evicted meanwhile: nothing must be hung on it then.
   if (!igrabLive(inode)) return -ENOENT;
-  const held = inodeLock(inode);
-  void held;
+  inodeLock(inode);
   const result = inodeOpsOf(Inode.iops.get(inode)).setattr?.(inode, attr) ?? 0;
   if (result >= 0) {
     apply();

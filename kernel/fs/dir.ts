@@ -34,6 +34,7 @@ import {
   iput,
   MTIME,
 } from "./inode.ts";
+import { lookupLocked } from "./lookup.ts";
 import {
   currentFs,
   LAST_DOT,
@@ -42,7 +43,6 @@ import {
   LAST_ROOT,
   lastName,
   lastNameHash,
-  lookupLocked,
   lookupParent,
   nd,
 } from "./namei.ts";

@@ -68,8 +68,7 @@ export function addSeals(file: Ref<"file">, seals: number): number {
   if (File.fops.get(file) !== FOPS.REGULAR || (seals & ~ALL_SEALS) !== 0) return -EINVAL;
   if ((File.mode.get(file) & FMODE_WRITE) === 0) return -EPERM;
   const inode = File.inode.get(file);
-  const held = Inode.lock.lock(inode);
-  void held;
+  Inode.lock.lock(inode);
   let result = 0;
   const mapping = Inode.mapping.get(inode);
   if ((Inode.seals.load(inode) & F_SEAL_SEAL) !== 0) result = -EPERM;

@@ -13,7 +13,7 @@ import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
-import { EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EXDEV } from "../uapi/errno.ts";
+import { EBADF, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV } from "../uapi/errno.ts";
 import {
   AT_FDCWD,
   MAXSYMLINKS,
@@ -26,25 +26,16 @@ import {
   RESOLVE_NO_XDEV,
 } from "../uapi/fcntl.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
-import {
-  D_MOUNTED,
-  Dentry,
-  dAdd,
-  dentryInode,
-  dentryParent,
-  dgetLive,
-  dInvalidate,
-  dLookup,
-  dput,
-} from "./dcache.ts";
+import { D_MOUNTED, Dentry, dentryInode, dentryParent, dInvalidate, dLookup } from "./dcache.ts";
 import { fgetRaw } from "./fdtable.ts";
 import { File } from "./file.ts";
 import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
-import { I_DEAD, Inode, inodeLock, inodeUnlock } from "./inode.ts";
+import { Inode, inodeLock, inodeUnlock } from "./inode.ts";
+import { lookupSlow } from "./lookup.ts";
 import { lookupMount, Mount } from "./mount.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { maySearch } from "./permission.ts";
-import { SB_DCACHE, SB_NEGATIVE, SB_REVALIDATE, Superblock } from "./super.ts";
+import { SB_DCACHE, SB_REVALIDATE, Superblock } from "./super.ts";
 
 type D = Ref<"dentry">;
 type I = Ref<"inode">;
@@ -357,8 +348,7 @@ function lookupIn(parent: D, dir: I, hash: number, from: number, end: number): P
   const flags = Superblock.flags.get(sb);
   if (child !== 0) {
     if ((flags & SB_REVALIDATE) === 0 || stillValid(sb, dir, child, from, end)) return child;
-    const held = inodeLock(dir);
-    void held;
+    inodeLock(dir);
     dInvalidate(parent, child);
     inodeUnlock(dir);
   }
@@ -377,47 +367,4 @@ function stillValid(sb: Ref<"superblock">, dir: I, child: D, from: number, end: 
     return false;
   Dentry.checked.set(child, now);
   return true;
-}
-
-/** Asks the file system, under the directory's lock, and caches the answer. */
-function lookupSlow(
-  parent: D,
-  dir: I,
-  hash: number,
-  bytes: Uint8Array,
-  from: number,
-  end: number,
-): Ptr<"dentry"> | number {
-  const held = inodeLock(dir);
-  const result = lookupLocked(held, parent, dir, hash, bytes, from, end);
-  inodeUnlock(dir);
-  if (result > 0) dput(result as D); // The handler is a read section: it stays readable.
-  return result;
-}
-
-/**
- * A child by name with the directory's lock held: a dentry *with a count*, 0 when there is nothing (and negative
- * entries are not kept), or -errno.
- */
-export function lookupLocked(
-  held: number,
-  parent: D,
-  dir: I,
-  hash: number,
-  bytes: Uint8Array,
-  from: number,
-  end: number,
-): Ptr<"dentry"> | number {
-  if ((Inode.state.peek(dir) & I_DEAD) !== 0) return -ENOENT;
-  const cached = dLookup(parent, hash, bytes, from, end);
-  if (cached !== 0 && dgetLive(cached)) return cached;
-  const ops = inodeOpsOf(Inode.iops.get(dir));
-  if (ops.lookup === undefined) return 0;
-  const inode = ops.lookup(dir, bytes.subarray(from, end));
-  if (inode < 0) return inode;
-  if (inode === 0 && (Superblock.flags.get(Inode.sb.get(dir)) & SB_NEGATIVE) === 0) return 0;
-  const dentry = dAdd(held as never, parent, inode as Ptr<"inode">, hash, bytes, from, end);
-  if (dentry === 0) return -ENOMEM;
-  if (Superblock.validity.get(Inode.sb.get(dir)) !== 0) Dentry.checked.set(dentry, nowNs());
-  return dentry;
 }

@@ -4,7 +4,7 @@
  * Code cannot live in the shared heap, so objects hold small fixed numbers and every worker keeps its own table of
  * code by number. The numbers are part of the heap's format: they are constants here, never handed out at run time.
  */
-import type { Ptr, Ref } from "../../rcu/ref.ts";
+import type { Ptr, Ref } from "../../rcu/index.ts";
 import type { UserIo } from "../mm/iov.ts";
 
 type Inode = Ref<"inode">;

@@ -22,9 +22,6 @@ import { seekSized, setWriteEnd, writeEnd } from "./regular.ts";
 
 type F = Ref<"file">;
 
-/** Most bytes that one read or write moves (MAX_RW_COUNT). */
-export const MAX_RW_COUNT = 0x7ffff000;
-
 let waitFailed = 0;
 const joinQueue = (wq: number): void => {
   const error = waitOn(wq);

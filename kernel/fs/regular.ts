@@ -89,7 +89,7 @@ function regularWrite(file: F, io: UserIo, pos: number): number {
   const inode = File.inode.get(file);
   if (io.remaining === 0) return 0;
   const held = inodeLock(inode);
-  const result = writeLocked(held, file, inode, io, writePosition(held, file, pos));
+  const result = writeLocked(held, inode, io, writePosition(held, file, pos));
   if (result > 0) {
     dropSetId(inode);
     inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
@@ -98,7 +98,7 @@ function regularWrite(file: F, io: UserIo, pos: number): number {
   return result;
 }
 
-function writeLocked(held: Held<"lock">, file: F, inode: I, io: UserIo, pos: number): number {
+function writeLocked(held: Held<"lock">, inode: I, io: UserIo, pos: number): number {
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
   let wanted = writeLimit(pos, io.remaining);
   if (wanted < 0) return wanted;
@@ -129,7 +129,6 @@ function writeLocked(held: Held<"lock">, file: F, inode: I, io: UserIo, pos: num
     if (at + copied > Inode.size.get(held, inode)) Inode.size.set(held, inode, at + copied);
     if (copied < bytes) break;
   }
-  void file;
   writeEnd = pos + done;
   return done;
 }

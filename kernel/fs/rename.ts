@@ -34,7 +34,8 @@ import {
   iput,
   MTIME,
 } from "./inode.ts";
-import { LAST_NORM, lastName, lookupLocked, lookupParent, nd } from "./namei.ts";
+import { lookupLocked } from "./lookup.ts";
+import { LAST_NORM, lastName, lookupParent, nd } from "./namei.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { inodePermission, MAY_WRITE, mayChangeDir, maySticky } from "./permission.ts";
 

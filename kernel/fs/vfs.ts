@@ -264,9 +264,3 @@ export function mountStandard(): number {
   if (pathLookup(AT_FDCWD, "/dev/shm") === 0) Inode.mode.store(nd.inode, S_IFDIR | 0o1777);
   return 0;
 }
-
-/** Inode at a path, for set-up code and tests: without a count, or -errno. */
-export function lookupInode(path: string): Ref<"inode"> | number {
-  const error = pathLookup(AT_FDCWD, path, LOOKUP_FOLLOW);
-  return error < 0 ? error : (dentryInode(nd.dentry) as Ref<"inode">);
-}

@@ -9,8 +9,8 @@ import {
   fileRead,
   fileSeek,
   fileWrite,
-  MAX_RW_COUNT,
 } from "../../kernel/fs/read-write.ts";
+import { MAX_RW_COUNT } from "../../kernel/mm/iov.ts";
 import { putUser64 } from "../../kernel/mm/uaccess.ts";
 import { BLOCK } from "../../kernel/sched/block.ts";
 import { EAGAIN, EBADF, EFAULT, EINVAL, EISDIR, EOPNOTSUPP, ESPIPE } from "../../kernel/uapi/errno.ts";

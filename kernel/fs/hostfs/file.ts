@@ -29,32 +29,12 @@ import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } fr
 import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
 import { emitDots, seekDirectory } from "../readdir.ts";
 import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
-import { hostCall, openHostFile } from "./host.ts";
-import { directoryPath, FD_READ, FD_WRITE, hostPath, sameFile, WROTE } from "./inode.ts";
-import { refreshHost } from "./inode-ops.ts";
+import { readDescriptor, refreshHost, writeDescriptor } from "./descriptor.ts";
+import { hostCall } from "./host.ts";
+import { directoryPath, FD_WRITE, WROTE } from "./inode.ts";
 
 type I = Ref<"inode">;
 type F = Ref<"file">;
-
-/** The inode's host descriptor, opened when there is none yet; -errno. */
-function descriptor(inode: I, which: number, flags: number): number {
-  const open = Inode.priv.get(inode, which) - 1;
-  if (open >= 0) return open;
-  const path = hostPath(inode);
-  if (typeof path === "number") return path;
-  const fd = openHostFile(path, flags, (st) => sameFile(inode, st));
-  if (fd < 0) return fd;
-  if (Inode.priv.cas(inode, which, 0, fd + 1)) return fd;
-  fs.closeSync(fd);
-  return Inode.priv.load(inode, which) - 1;
-}
-export const writeDescriptor = (inode: I): number => descriptor(inode, FD_WRITE, fs.constants.O_RDWR);
-
-/** For reading; a descriptor for writing serves as well. */
-function readDescriptor(inode: I): number {
-  const write = Inode.priv.get(inode, FD_WRITE) - 1;
-  return write >= 0 ? write : descriptor(inode, FD_READ, fs.constants.O_RDONLY);
-}
 
 const hostOf = (mapping: Ref<"mapping">): I => Mapping.host.get(mapping) as I;
 

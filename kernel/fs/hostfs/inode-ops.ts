@@ -1,13 +1,12 @@
 /** Names and attributes of host files: InodeOps of hostfs. Every call goes to the host at once. */
 import fs from "node:fs";
 import type { Ptr, Ref } from "../../../rcu/index.ts";
-import { nowNs } from "../../time/clock.ts";
 import { EINVAL, ENOENT, EOPNOTSUPP, EPERM } from "../../uapi/errno.ts";
 import { O_NOFOLLOW, O_PATH } from "../../uapi/fcntl.ts";
 import { S_IFLNK } from "../../uapi/stat.ts";
 import { Inode, inodeType } from "../inode.ts";
 import { type Attr, type InodeOps, IOPS, registerInodeOps } from "../ops.ts";
-import { writeDescriptor } from "./file.ts";
+import { refreshHost, writeDescriptor } from "./descriptor.ts";
 import {
   BY_DESCRIPTOR,
   closeHost,
@@ -17,17 +16,7 @@ import {
   toHostGid,
   toHostUid,
 } from "./host.ts";
-import {
-  applyStat,
-  childPath,
-  FD_READ,
-  FD_WRITE,
-  hostInode,
-  hostPath,
-  moveHostInode,
-  sameFile,
-  VALIDITY_US,
-} from "./inode.ts";
+import { applyStat, childPath, FD_WRITE, hostInode, hostPath, moveHostInode, sameFile } from "./inode.ts";
 
 type I = Ref<"inode">;
 
@@ -97,25 +86,6 @@ function changeAttributes(inode: I, attr: Attr): number {
   const time = (of: { seconds: number; nanoseconds: number } | undefined, now: number): number =>
     of === undefined ? now / 1000 : of.seconds + of.nanoseconds / 1e9;
   return ok(() => fs.lutimesSync(path, time(attr.atime, st.atimeMs), time(attr.mtime, st.mtimeMs)));
-}
-
-/** Reads the attributes again if they are older than the validity: 0 or -errno. */
-export function refreshHost(inode: I): number {
-  if (nowNs() - Inode.checked.get(inode) < VALIDITY_US * 1000) return 0;
-  const fd = Math.max(Inode.priv.get(inode, FD_WRITE), Inode.priv.get(inode, FD_READ)) - 1;
-  if (fd >= 0) {
-    const st = hostCall(() => fs.fstatSync(fd));
-    if (typeof st === "number") return st;
-    applyStat(inode, st);
-    return 0;
-  }
-  const path = hostPath(inode);
-  if (typeof path === "number") return path;
-  const st = hostLstat(path);
-  if (typeof st === "number") return st;
-  // Gone, or another file by now: whoever holds the inode keeps what was known.
-  if (st !== null && sameFile(inode, st)) applyStat(inode, st);
-  return 0;
 }
 
 const hostfsInodeOps: InodeOps = {

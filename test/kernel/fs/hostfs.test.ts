@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import "../../../kernel/fs/hostfs/index.ts";
 import { changeMode, changeTimes, truncatePath } from "../../../kernel/fs/attr.ts";
+import { dcacheCount } from "../../../kernel/fs/dcache.ts";
 import { makeLink, makeNode } from "../../../kernel/fs/dir.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { Inode, inodeSeconds, MTIME } from "../../../kernel/fs/inode.ts";
@@ -225,6 +226,23 @@ test.serial("a single file can be mounted", (t) => {
   t.is(put("/mnt/single", "changed"), 7);
   t.is(hostText(file), "changed");
   t.is(mountHost(path.join(temporary, "none"), "/mnt/none", false), -ENOENT);
+});
+
+test.serial("cached names are bounded, negative ones too, and what is in use stays", (t) => {
+  const [, guest] = place(true);
+  mkdir(`${guest}/d`);
+  put(`${guest}/d/f`, "kept");
+  const fd = open(`${guest}/d/f`);
+  const inode = File.inode.get(fileOf(fd));
+  for (let n = 0; n < 40_000; n++) {
+    if (lookup(`${guest}/d/none-${n}`) !== -ENOENT) t.fail();
+    if (n % 1000 === 0) settle(task);
+  }
+  t.true(dcacheCount() <= 32_768 + 64);
+  t.is(get(`${guest}/d/f`), "kept");
+  lookup(`${guest}/d/f`);
+  t.is(nd.inode, inode);
+  close(fd);
 });
 
 test.serial("umount gives every host descriptor back", (t) => {
