@@ -4,8 +4,6 @@
  */
 import type { Held, Ref } from "../../rcu/index.ts";
 import { faultIn, putUser64 } from "../mm/uaccess.ts";
-import { NSEC_PER_SEC, nowNs } from "../time/clock.ts";
-import { ACCESS } from "../usermode.ts";
 import { accountSwitch } from "../sched/account.ts";
 import { BLOCK } from "../sched/block.ts";
 import { clearRestart } from "../sched/restart.ts";
@@ -24,6 +22,7 @@ import {
   WORK_RESTORE_MASK,
   WORK_SIGNAL,
 } from "../task/task.ts";
+import { NSEC_PER_SEC, nowNs } from "../time/clock.ts";
 import { EINTR } from "../uapi/errno.ts";
 import {
   SA_NODEFER,
@@ -35,6 +34,7 @@ import {
   SIGSEGV,
   SIGSTOP,
 } from "../uapi/signal.ts";
+import { ACCESS } from "../usermode.ts";
 import { notifyStopOrContinue } from "./child.ts";
 import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
 import { setMask } from "./mask.ts";
