@@ -47,6 +47,13 @@ export abstract class Peer {
     this.locks = shared.locks as LocksRef;
     this.keys = Int32Array.from({ length: SEQUENCE }, () => keyOf(Math.floor(Math.random() * ENTRIES)));
   }
+  #next = 0;
+  /** Where in the sequence the next n lookups begin. */
+  protected position(n: number): number {
+    const at = this.#next;
+    this.#next = (at + n) & (SEQUENCE - 1);
+    return at;
+  }
   /** n lookups, of which one in `writes` is an update instead (0: none). */
   abstract run(n: number, writes: number): void;
 }
@@ -54,9 +61,10 @@ export abstract class Peer {
 class Rcu extends Peer {
   run(n: number, writes: number): void {
     const { map, keys } = this;
+    const at = this.position(n);
     let sum = 0;
     for (let i = 0; i < n; i++) {
-      const key = keys[i & (SEQUENCE - 1)]!;
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
       if (writes !== 0 && i % writes === 0) map.tryInsert(key, i);
       else {
         const scope = rcuReadLock();
@@ -75,9 +83,10 @@ class Rcu extends Peer {
 class Mutexed extends Peer {
   run(n: number, writes: number): void {
     const { map, keys, locks } = this;
+    const at = this.position(n);
     let sum = 0;
     for (let i = 0; i < n; i++) {
-      const key = keys[i & (SEQUENCE - 1)]!;
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
       Locks.lock.lock(locks);
       if (writes !== 0 && i % writes === 0) map.tryInsert(key, i);
       else sum += map.lookup(1 as never, key);
@@ -91,9 +100,10 @@ class Mutexed extends Peer {
 class Rwlocked extends Peer {
   run(n: number, writes: number): void {
     const { map, keys, locks } = this;
+    const at = this.position(n);
     let sum = 0;
     for (let i = 0; i < n; i++) {
-      const key = keys[i & (SEQUENCE - 1)]!;
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
       if (writes !== 0 && i % writes === 0) {
         Locks.rw.writeLock(locks);
         map.tryInsert(key, i);
@@ -119,9 +129,10 @@ class PrivateMap extends Peer {
   run(n: number, writes: number): void {
     const own = this.#own;
     const { keys } = this;
+    const at = this.position(n);
     let sum = 0;
     for (let i = 0; i < n; i++) {
-      const key = keys[i & (SEQUENCE - 1)]!;
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
       if (writes !== 0 && i % writes === 0) own.set(key, i);
       else sum += own.get(key)!;
     }

@@ -14,6 +14,8 @@ export interface Mutant {
   readonly find: string;
   readonly replace: string;
   /** The flavour whose readers it harms. Default: qsbr. */
+  /** The window is a few instructions: the model checker finds it, torture on x86 need not. */
+  readonly modelOnly?: true;
   readonly flavour?: "preempt" | "srcu" | "tasks" | "domain";
 }
 
@@ -116,6 +118,31 @@ export const MUTANTS: readonly Mutant[] = [
     file: "orphan.ts",
     find: "  if (count > 0) adopt(list, count);",
     replace: "  if (count > 0) forget(list);",
+  },
+  {
+    name: "publish-plain",
+    why: "publishing by a plain store, which may still be in the store buffer when the stamp is taken",
+    file: "fields.ts",
+    find: "  assign(_held: Held, ref: Ref<N>, value: Ptr<T>): void {\n    Atomics.store(i32, ref + this.offset, value);",
+    replace: "  assign(_held: Held, ref: Ref<N>, value: Ptr<T>): void {\n    i32[ref + this.offset] = value;",
+    modelOnly: true,
+  },
+  {
+    name: "active-late",
+    why: "leaving idle looks at the grace period first and marks the CPU active afterwards",
+    file: "grace-period.ts",
+    find: "  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE); // [G] store, then load\n  report(base, Atomics.load(i32, RCU.GP_SEQ));",
+    replace:
+      "  const early = Atomics.load(i32, RCU.GP_SEQ);\n  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE);\n  report(base, early);",
+    modelOnly: true,
+  },
+  {
+    name: "report-by-peek",
+    why: "the report rests on a plain load of the sequence, which orders nothing",
+    file: "grace-period.ts",
+    find: "  const seq = Atomics.load(i32, RCU.GP_SEQ); // [D]",
+    replace: "  const seq = i32[RCU.GP_SEQ]!;",
+    modelOnly: true,
   },
   {
     name: "preempted-forgotten",

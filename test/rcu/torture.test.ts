@@ -26,6 +26,7 @@ for (const [name, options] of [
 }
 
 for (const mutant of MUTANTS) {
+  if (mutant.modelOnly === true) continue;
   test.serial(`torture catches ${mutant.name}: ${mutant.why}`, async (t) => {
     const report = await torture({ seconds: 30, mutant: mutant.name, flavour: mutant.flavour ?? "qsbr" });
     t.false(report.success);
