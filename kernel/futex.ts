@@ -10,118 +10,40 @@
  */
 import {
   alloc,
-  allocArray,
-  arrayGet,
-  arraySet,
-  atomic,
   atomicCas,
   atomicLoad,
-  fixed,
   free,
   type Held,
   listAddTail,
   listDelRcu,
   listFirst,
   listNext,
-  listNode,
-  locked,
   type Ref,
-  spinlock,
-  struct,
-  wide,
 } from "../rcu/index.ts";
-import { kernelGlobal } from "./global.ts";
-import { translateUser } from "./mm/fault.ts";
-import { Mm } from "./mm/mm.ts";
-import { pteFrame, pteGet, pteNeeds } from "./mm/pte.ts";
+import {
+  bucketOf,
+  FutexBucket,
+  FutexWaiter,
+  getKey,
+  type Key,
+  keyA,
+  keyB,
+  lockTwo,
+  presentWord,
+  unlockTwo,
+  userWord,
+} from "./futex-key.ts";
 import { ram } from "./mm/ram.ts";
-import { activeMm, activePgd } from "./mm/tlb.ts";
-import { findVma, VM_SHARED, Vma } from "./mm/vma.ts";
 import { BLOCK, BLOCK_EINTR } from "./sched/block.ts";
 import { current, nowNs } from "./sched/current.ts";
-import { blockUntil } from "./sched/restart.ts";
+import { blockUntil, onCallEnd } from "./sched/restart.ts";
 import { wakeTask } from "./sched/wake.ts";
 import { Task } from "./task/task.ts";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ETIMEDOUT } from "./uapi/errno.ts";
-import { FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS } from "./uapi/futex.ts";
+import { FUTEX_BITSET_MATCH_ANY } from "./uapi/futex.ts";
 import { ACCESS } from "./usermode.ts";
 
-const BUCKETS = 256;
-
-const FutexBucket = struct("futex_bucket", { lock: spinlock(), waiters: listNode() });
-
-const FutexWaiter = struct("futex_waiter", {
-  task: fixed<Ref<"task">>(),
-  bitset: fixed(),
-  /** Changes when the waiter is requeued; read without a lock to find the lock. */
-  bucket: atomic<Ref<"futex_bucket">>(),
-  /** 1 once a waker took it off its bucket. */
-  woken: atomic(),
-  // The bucket's lock.
-  node: listNode(),
-  /** The key: address space number (0: shared) and address. */
-  space: locked("lock"),
-  address: wide(),
-});
-
-const table = kernelGlobal<Ref<"array">>("futex buckets");
-
-export function futexInit(): void {
-  const array = allocArray(BUCKETS);
-  if (array === 0) throw new Error("no memory for the futex table");
-  for (let n = 0; n < BUCKETS; n++) {
-    const bucket = alloc(FutexBucket);
-    if (bucket === 0) throw new Error("no memory for the futex table");
-    FutexBucket.waiters.init(bucket);
-    arraySet(array, n, bucket);
-  }
-  table.init(array);
-}
-
-/** Names a futex. Two are kept here for calls that take two, so that nothing is allocated. */
-interface Key {
-  space: number;
-  address: number;
-}
-const keyA: Key = { space: 0, address: 0 };
-const keyB: Key = { space: 0, address: 0 };
-
-function bucketOf(key: Key): Ref<"futex_bucket"> {
-  const hash = Math.imul((key.address >>> 2) ^ Math.imul(key.space, 0x9e3779b1), 0x85ebca6b);
-  return arrayGet(table.get(), (hash >>> 24) & (BUCKETS - 1)) as Ref<"futex_bucket">;
-}
-
-/** Fills `key` for a user address; -EINVAL when misaligned, -EFAULT when it cannot be accessed so. */
-function getKey(key: Key, address: number, isPrivate: boolean, access: number): number {
-  if ((address & 3) !== 0) return -EINVAL;
-  if (address >= 4294967296 || activeMm === 0) return -EFAULT;
-  if (!isPrivate) {
-    const page = translateUser(address, access);
-    if (page < 0) return -EFAULT;
-    const vma = findVma(activeMm, address >>> 12);
-    if (vma !== 0 && (Vma.flags.get(vma) & VM_SHARED) !== 0) {
-      key.space = 0;
-      key.address = Math.floor(page / 4096) * 4096 + (address & 4095);
-      return 0;
-    }
-  }
-  key.space = Mm.id.get(activeMm);
-  key.address = address;
-  return 0;
-}
-
-/** Index in ram.i32 of a user word, faulted in for `access`; -EFAULT. */
-function userWord(address: number, access: number): number {
-  const page = translateUser(address, access);
-  return page < 0 ? -EFAULT : (Math.floor(page / 4096) * 4096 + (address & 4095)) / 4;
-}
-
-/** The word's index without faulting, for use under a bucket's lock; -1 when the page is not there. */
-function presentWord(address: number): number {
-  const pte = pteGet(activePgd, address >>> 12);
-  if ((pte & pteNeeds(ACCESS.READ)) === 0) return -1;
-  return (pteFrame(pte) + (address & 4095)) / 4;
-}
+export { futexInit } from "./futex-key.ts";
 
 /**
  * FUTEX_WAIT, FUTEX_WAIT_BITSET: sleeps while the word at `address` holds `expected`. `deadline`: monotonic ns, Infinity
@@ -194,6 +116,10 @@ function continueWait(
   return 0;
 }
 
+onCallEnd((task) => {
+  if (Task.futexWaiter.get(task) !== 0) abandonFutex(task);
+});
+
 /** The call in progress waits no more: its waiter goes away. True when a waker had chosen it. */
 export function abandonFutex(task: Ref<"task">): boolean {
   const waiter = Task.futexWaiter.get(task) as Ref<"futex_waiter"> | 0;
@@ -263,16 +189,6 @@ export function futexWake(address: number, isPrivate: boolean, count: number, bi
 /** CLONE_CHILD_CLEARTID, robust lists: wakes waiters of a word of the current address space, private and shared ones. */
 export function futexWakeAddress(address: number, count: number): void {
   if (getKey(keyA, address, false, ACCESS.READ) === 0) wakeKey(keyA, count, FUTEX_BITSET_MATCH_ANY);
-}
-
-function lockTwo(a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): Held<"lock"> {
-  const held = FutexBucket.lock.lock(a < b ? a : b);
-  if (a !== b) FutexBucket.lock.lock(a < b ? b : a);
-  return held;
-}
-function unlockTwo(a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): void {
-  FutexBucket.lock.unlock(a);
-  if (a !== b) FutexBucket.lock.unlock(b);
 }
 
 /**
@@ -407,51 +323,5 @@ function compareOp(old: number, op: number): boolean {
       return old >= operand;
     default:
       return false;
-  }
-}
-
-const ROBUST_LIMIT = 2048;
-
-/**
- * The task exits, or replaces its program: robust futexes that it still owns are marked (FUTEX_OWNER_DIED) and a
- * waiter of each is woken. struct robust_list_head { list; futex_offset; list_op_pending }: get_robust_list(2).
- */
-export function exitRobustList(task: Ref<"task">): void {
-  const head = Task.robustList.get(task);
-  if (head === 0) return;
-  Task.robustList.set(task, 0);
-  const offset = readLong(head + 8);
-  const pending = readLong(head + 16);
-  if (offset === null || pending === null) return;
-  let entry = readLong(head);
-  for (let n = 0; n < ROBUST_LIMIT && entry !== null && entry !== head; n++) {
-    // The lowest bit marks a PI futex.
-    const node = entry - (entry & 1);
-    const next = readLong(node);
-    if (node !== pending) ownerDied(task, node + offset, false);
-    entry = next;
-  }
-  if (pending !== 0) ownerDied(task, pending - (pending & 1) + offset, true);
-}
-
-/** A 64-bit user word as a signed number; null when it cannot be read. */
-function readLong(address: number): number | null {
-  if ((address & 7) !== 0 || address <= 0 || address >= 4294967296) return null;
-  const word = userWord(address, ACCESS.READ);
-  return word < 0 ? null : ram.i32[word + 1]! * 4294967296 + ram.u32[word]!;
-}
-
-function ownerDied(task: Ref<"task">, address: number, isPending: boolean): void {
-  if ((address & 3) !== 0 || address <= 0 || address >= 4294967296) return;
-  const word = userWord(address, ACCESS.WRITE);
-  if (word < 0) return;
-  for (;;) {
-    const value = atomicLoad(ram.i32, word);
-    // A lock operation was interrupted after the word was freed: its waiter has nobody else to wake it.
-    if (isPending && value === 0) return futexWakeAddress(address, 1);
-    if ((value & FUTEX_TID_MASK) !== Task.pid.get(task)) return;
-    if (!atomicCas(ram.i32, word, value, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) continue;
-    if ((value & FUTEX_WAITERS) !== 0) futexWakeAddress(address, 1);
-    return;
   }
 }

@@ -16,8 +16,6 @@ import {
   rcuIdleEnter,
   rcuIdleExit,
   rcuQuiescent,
-  rcuReadLock,
-  rcuReadUnlock,
   rcuRunCallbacks,
   rcuStats,
   stringText,
@@ -26,17 +24,14 @@ import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";
 import { bindRam, ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
-import { infoKernel } from "../signal/pending.ts";
-import { forEachGroup, sendInfo } from "../signal/send.ts";
 import { sumSyscallCounts } from "../syscall-entry.ts";
-import { findTask, initGroup, lockTaskList, nrTasks, unlockTaskList } from "../task/pid.ts";
-import { Group } from "../task/task.ts";
+import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
-import { SIGKILL } from "../uapi/signal.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
+import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
 import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts";
 
@@ -370,32 +365,4 @@ export class Machine {
     }
     return true;
   }
-}
-
-/** The host is nobody's process: it may signal everybody, with si_code SI_KERNEL. */
-function sendFromHost(pid: number, signo: number): boolean {
-  let sent = false;
-  if (pid > 0) {
-    const scope = rcuReadLock();
-    const task = findTask(scope, pid);
-    if (task !== 0) sent = sendInfo(task, infoKernel(signo), true) === 0;
-    rcuReadUnlock();
-    return sent;
-  }
-  lockTaskList();
-  forEachGroup((group) => {
-    if (group === initGroup() || Group.pgrp.load(group) !== -pid) return;
-    sendInfo(Group.leader.load(group), infoKernel(signo), true);
-    sent = true;
-  });
-  unlockTaskList();
-  return sent;
-}
-
-function killEverybody(): void {
-  lockTaskList();
-  forEachGroup((group) => {
-    if (group !== initGroup()) sendInfo(Group.leader.load(group), infoKernel(SIGKILL), true);
-  });
-  unlockTaskList();
 }

@@ -3,7 +3,6 @@
  * loop clears it when the call ends.
  */
 import type { Ref } from "../../rcu/index.ts";
-import { abandonFutex } from "../futex.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { defineTimer, newTimer, TIMER_WAKE_TASK, timerArm, timerCancel } from "../time/timer.ts";
@@ -45,6 +44,13 @@ export function blockUntil(deadline: number): void {
   if (timer === 0 || timerArm(timer, deadline) < 0) wakeTask(task);
 }
 
+const cleanUps: ((task: Ref<"task">) => void)[] = [];
+
+/** Adds a function that gives back what a call kept in the task between its runs. */
+export function onCallEnd(cleanUp: (task: Ref<"task">) => void): void {
+  cleanUps.push(cleanUp);
+}
+
 /** The call in progress ended: the next one starts afresh. */
 export function clearRestart(task: Ref<"task">): void {
   Task.restarting.set(task, 0);
@@ -52,7 +58,7 @@ export function clearRestart(task: Ref<"task">): void {
   Task.restartRemaining.set(task, 0);
   Task.restartWord.set(task, 0);
   Task.partial.set(task, 0);
-  if (Task.futexWaiter.get(task) !== 0) abandonFutex(task);
+  for (const cleanUp of cleanUps) cleanUp(task);
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   if (timer !== 0) timerCancel(timer);
 }

@@ -1,34 +1,11 @@
-/** Telling a parent that its child changed: SIGCHLD, and the wake-up of wait4. */
+/** Telling a parent that its child died: SIGCHLD, and the wake-up of wait4. */
 import type { Ref } from "../../rcu/index.ts";
 import { wakeUp } from "../sched/waitqueue.ts";
 import { initGroup } from "../task/pid.ts";
-import { Cred, Group, Task } from "../task/task.ts";
-import {
-  CLD_CONTINUED,
-  CLD_DUMPED,
-  CLD_EXITED,
-  CLD_KILLED,
-  CLD_STOPPED,
-  SA_NOCLDSTOP,
-  SA_NOCLDWAIT,
-  SIG_IGN,
-  SIGCHLD,
-  SIGCONT,
-} from "../uapi/signal.ts";
-import { infoChild, type SigInfo } from "./pending.ts";
-import { sendInfo } from "./send.ts";
+import { Group } from "../task/task.ts";
+import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGCHLD } from "../uapi/signal.ts";
+import { childInfo, sendInfo } from "./post.ts";
 import { actionFlags, handlerOf } from "./sighand.ts";
-
-/** Clock ticks (100 per second) of nanoseconds: how siginfo and times(2) count. */
-export const toTicks = (ns: number): number => Math.floor(ns / 10_000_000);
-
-function childInfo(group: Ref<"group">, signo: number, code: number, status: number): SigInfo {
-  const leader = Group.leader.load(group);
-  const cred = Task.cred.access(leader);
-  const uid = cred === 0 ? 0 : Cred.uid.get(cred);
-  const [utime, stime] = [toTicks(Group.utime.get(group)), toTicks(Group.stime.get(group))];
-  return infoChild(signo, code, Group.tgid.get(group), uid, status, utime, stime);
-}
 
 /**
  * The group died with this wait status. True when nobody will wait for it: the parent ignores SIGCHLD, or is the kernel.
@@ -53,13 +30,4 @@ export function notifyExit(group: Ref<"group">, status: number): boolean {
   return autoreap;
 }
 
-/** The group stopped (signo: why) or was continued (SIGCONT). Its own lock may be held: locks go from child to parent. */
-export function notifyStopOrContinue(group: Ref<"group">, signo: number): void {
-  const parent = Group.parent.load(group);
-  if (parent === 0 || parent === initGroup()) return;
-  if ((actionFlags(Group.sighand.load(parent), SIGCHLD) & SA_NOCLDSTOP) === 0) {
-    const code = signo === SIGCONT ? CLD_CONTINUED : CLD_STOPPED;
-    sendInfo(Group.leader.load(parent), childInfo(group, SIGCHLD, code, signo), true);
-  }
-  wakeUp(Group.childWait.at(parent), 0);
-}
+export { notifyStopOrContinue, toTicks } from "./post.ts";

@@ -3,7 +3,8 @@
  * the old program can still get an error, beginNewProgram once the new address space is in place.
  */
 import { kfreeRcu, listDelRcu, type Ref } from "../../rcu/index.ts";
-import { exitRobustList, futexWakeAddress } from "../futex.ts";
+import { futexWakeAddress } from "../futex.ts";
+import { exitRobustList } from "../futex-robust.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
 import { waitOn } from "../sched/waitqueue.ts";
 import { killThreads } from "../signal/send.ts";

@@ -14,7 +14,8 @@ import {
 } from "../../rcu/index.ts";
 import { filesPut } from "../fs/fdtable.ts";
 import { fsPut } from "../fs/fsinfo.ts";
-import { exitRobustList, futexWakeAddress } from "../futex.ts";
+import { futexWakeAddress } from "../futex.ts";
+import { exitRobustList } from "../futex-robust.ts";
 import { spawnExited } from "../machine/spawn.ts";
 import { Mm, mmPut, mmRss } from "../mm/mm.ts";
 import { freeRegs } from "../mm/ram.ts";

@@ -1,0 +1,36 @@
+/** Signals that the host sends. */
+import { rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { infoKernel } from "../signal/pending.ts";
+import { forEachGroup, sendInfo } from "../signal/send.ts";
+import { findTask, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
+import { Group } from "../task/task.ts";
+import { SIGKILL } from "../uapi/signal.ts";
+
+/** The host is nobody's process: it may signal everybody, with si_code SI_KERNEL. */
+export function sendFromHost(pid: number, signo: number): boolean {
+  let sent = false;
+  if (pid > 0) {
+    const scope = rcuReadLock();
+    const task = findTask(scope, pid);
+    if (task !== 0) sent = sendInfo(task, infoKernel(signo), true) === 0;
+    rcuReadUnlock();
+    return sent;
+  }
+  lockTaskList();
+  forEachGroup((group) => {
+    if (group === initGroup() || Group.pgrp.load(group) !== -pid) return;
+    sendInfo(Group.leader.load(group), infoKernel(signo), true);
+    sent = true;
+  });
+  unlockTaskList();
+  return sent;
+}
+
+/** SIGKILL to every process but the kernel's own. */
+export function killEverybody(): void {
+  lockTaskList();
+  forEachGroup((group) => {
+    if (group !== initGroup()) sendInfo(Group.leader.load(group), infoKernel(SIGKILL), true);
+  });
+  unlockTaskList();
+}
