@@ -1,0 +1,45 @@
+/** `sternix bench`: measures, prints a table, writes what was asked for. Returns the exit status. */
+import { writeFileSync } from "node:fs";
+import { Failure } from "../cli/failure.ts";
+import { formatComparison } from "./compare.ts";
+import { type BenchOptions, parseBenchOptions } from "./options.ts";
+import { plot } from "./plot.ts";
+import { createProgress, type Progress } from "./progress.ts";
+import { formatResults, readResults, type ResultsBuilder } from "./report.ts";
+
+async function measure(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
+  switch (options.suite) {
+    case "tables":
+      return (await import("./tables.ts")).benchTables(options, progress);
+    case "rcu":
+      return (await import("./rcu.ts")).benchRcu(options, progress);
+    case "syscalls":
+      return (await import("./syscalls.ts")).benchSyscalls(options, progress);
+  }
+}
+
+export async function runBench(argv: readonly string[]): Promise<number> {
+  const options = parseBenchOptions(argv);
+  const old = options.compare === null ? null : readResults(options.compare);
+  const progress = createProgress();
+  let built: ResultsBuilder;
+  try {
+    built = await measure(options, progress);
+  } finally {
+    progress.clear();
+  }
+  const results = built.finish();
+  process.stdout.write(formatResults(results));
+  if (old !== null) process.stdout.write(`\n${formatComparison(old, results)}`);
+  if (options.json !== null) write(options.json, `${JSON.stringify(results, null, 1)}\n`);
+  if (options.plot !== null) write(options.plot, plot(results));
+  return 0;
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw new Failure(`cannot write ${file}: ${(error as Error).message}`);
+  }
+}

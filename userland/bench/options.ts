@@ -1,0 +1,105 @@
+/** `sternix bench SUITE [options]`. */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { Failure } from "../cli/failure.ts";
+
+export const SUITES = ["tables", "rcu", "syscalls"] as const;
+export type Suite = (typeof SUITES)[number];
+
+export interface BenchOptions {
+  readonly suite: Suite;
+  readonly quick: boolean;
+  readonly json: string | null;
+  readonly plot: string | null;
+  readonly compare: string | null;
+  /** Only what has one of these in its name; empty: all. */
+  readonly only: readonly string[];
+  readonly threads: readonly number[];
+  /** Per cent; tables. */
+  readonly writes: readonly number[];
+  /** Null: the sizes that each table names. */
+  readonly entries: readonly number[] | null;
+  /** Null: all. */
+  readonly contenders: readonly string[] | null;
+  readonly rounds: number;
+  /** Length of one measurement. */
+  readonly ms: number;
+  readonly seed: number;
+  /** The words after `sternix`. */
+  readonly command: readonly string[];
+}
+
+const numbers = (name: string, text: string, least: number, most: number): number[] =>
+  text.split(",").map((part) => {
+    const value = Number(part);
+    if (part === "" || !Number.isInteger(value) || value < least || value > most)
+      throw new Failure(`--${name} ${text}: give whole numbers from ${least} to ${most}, separated by commas`);
+    return value;
+  });
+
+/** 1, 2, 4 ... up to the number of CPUs, and 2 at least. */
+function usualThreads(): number[] {
+  const counts = [1, 2];
+  for (let n = 4; n <= availableParallelism(); n *= 2) counts.push(n);
+  return counts;
+}
+
+const MAX_THREADS = 32;
+
+/** Throws Failure for what the user got wrong. */
+export function parseBenchOptions(argv: readonly string[]): BenchOptions {
+  const text = { type: "string" } as const;
+  let parsed: ReturnType<typeof parse>;
+  const parse = () =>
+    parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        quick: { type: "boolean", default: false },
+        json: text,
+        plot: text,
+        compare: text,
+        only: { type: "string", multiple: true, default: [] },
+        threads: text,
+        writes: text,
+        entries: text,
+        contenders: text,
+        rounds: text,
+        ms: text,
+        seed: text,
+      },
+    });
+  try {
+    parsed = parse();
+  } catch (error) {
+    throw new Failure(`${(error as Error).message}; see \`sternix bench --help\``);
+  }
+  const { values, positionals } = parsed;
+  const [suite, ...rest] = positionals;
+  if (suite === undefined || !SUITES.includes(suite as Suite))
+    throw new Failure(
+      `${suite === undefined ? "no benchmark given" : `unknown benchmark ${suite}`}: ${SUITES.join(", ")}; see \`sternix bench --help\``,
+    );
+  if (rest.length > 0) throw new Failure(`unexpected ${rest.join(" ")}; see \`sternix bench --help\``);
+  const { quick } = values;
+  const one = (name: "rounds" | "ms" | "seed", fallback: number, most: number): number => {
+    const given = values[name];
+    return given === undefined ? fallback : numbers(name, given, 1, most)[0]!;
+  };
+  return {
+    suite: suite as Suite,
+    quick,
+    json: values.json ?? null,
+    plot: values.plot ?? null,
+    compare: values.compare ?? null,
+    only: values.only,
+    threads: values.threads === undefined ? usualThreads() : numbers("threads", values.threads, 1, MAX_THREADS),
+    writes: values.writes === undefined ? [0, 1, 10, 50] : numbers("writes", values.writes, 0, 100),
+    entries: values.entries === undefined ? null : numbers("entries", values.entries, 1, 1 << 20),
+    contenders: values.contenders?.split(",") ?? null,
+    rounds: one("rounds", quick ? 3 : 7, 1000),
+    ms: one("ms", quick ? 12 : 40, 100_000),
+    seed: one("seed", 1, 0x7fff_ffff),
+    command: ["bench", ...argv],
+  };
+}

@@ -1,0 +1,122 @@
+/** Tables of the file system: descriptors, names, mounts. */
+import { Dentry } from "../../../kernel/fs/dcache.ts";
+import { DName } from "../../../kernel/fs/dname.ts";
+import { makeDirectory, makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
+import { allocFd, fget, filesCreate, replaceFd } from "../../../kernel/fs/fdtable.ts";
+import { allocFile, File, FMODE_READ } from "../../../kernel/fs/file.ts";
+import {
+  attachMount,
+  cloneMount,
+  detachMount,
+  lookupMount,
+  Mount,
+  rootMount,
+} from "../../../kernel/fs/mount.ts";
+import { nd, pathLookup } from "../../../kernel/fs/namei.ts";
+import { FOPS } from "../../../kernel/fs/ops.ts";
+import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
+import { S_IFREG } from "../../../kernel/uapi/stat.ts";
+import { allocArray, arrayGet, arraySet, type Ref } from "../../../rcu/index.ts";
+import { need } from "../world.ts";
+import { cellBytes, type TableBench } from "./table.ts";
+
+const newFile = (): Ref<"file"> => need(allocFile(0, FOPS.NULL, FMODE_READ, 0)) as Ref<"file">;
+
+export const fdTable: TableBench = {
+  name: "fd",
+  what: "fget; a write is open and dup2",
+  sizes: [64, 4096, 65536, 1 << 20],
+  integers: true,
+  deferredBytes: cellBytes(File),
+  build(entries) {
+    const files = need(filesCreate());
+    for (let fd = 0; fd < entries; fd++)
+      if (allocFd(files, newFile(), 0) !== fd) throw new Error("descriptors are not dense");
+    return [files];
+  },
+  open: ([files]) => ({
+    read: (fd) => fget(files as Ref<"files">, fd),
+    write: (fd) => replaceFd(files as Ref<"files">, fd, newFile(), 0),
+  }),
+};
+
+const encoder = new TextEncoder();
+
+/** A directory `depth` - 1 levels down, with `entries` files in it. Paths have `depth` components. */
+function pathTable(depth: number, negative: boolean): TableBench {
+  const folder = (entries: number): string => {
+    let path = "";
+    for (let level = 1; level < depth; level++) path += `/walk${depth}.${entries}`;
+    return path;
+  };
+  const fileName = (entries: number, n: number): string => `${folder(entries)}/f${depth}.${entries}.${n}`;
+  return {
+    name: `path${depth}${negative ? "-negative" : ""}`,
+    what: `path walk of ${depth} component${depth > 1 ? "s" : ""}${negative ? ", the last not there" : ""}; a write is unlink and create`,
+    sizes: [64, 4096, 65536],
+    deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
+    build(entries) {
+      for (let level = 1; level < depth; level++) {
+        const path = `/walk${depth}.${entries}`.repeat(level);
+        const made = makeDirectory(AT_FDCWD, path, 0o755);
+        if (made < 0 && pathLookup(AT_FDCWD, path) < 0) throw new Error(`mkdir ${path}: errno ${-made}`);
+      }
+      for (let n = 0; n < entries; n++) {
+        const path = fileName(entries, n);
+        if (pathLookup(AT_FDCWD, path) === 0) continue;
+        const made = makeNode(AT_FDCWD, path, S_IFREG | 0o644, 0);
+        if (made < 0) throw new Error(`mknod ${path}: errno ${-made}`);
+      }
+      return [];
+    },
+    open(_built, entries) {
+      const files = Array.from({ length: entries }, (_, n) => encoder.encode(fileName(entries, n)));
+      const looked = negative ? files.map((_, n) => encoder.encode(`${fileName(entries, n)}?`)) : files;
+      return {
+        read: (n) => pathLookup(AT_FDCWD, looked[n]!),
+        write: (n) => {
+          unlinkPath(AT_FDCWD, files[n]!);
+          return makeNode(AT_FDCWD, files[n]!, S_IFREG | 0o644, 0);
+        },
+      };
+    },
+  };
+}
+
+export const pathTables: readonly TableBench[] = [1, 4, 12].flatMap((depth) => [
+  pathTable(depth, false),
+  pathTable(depth, true),
+]);
+
+export const mountTable: TableBench = {
+  name: "mount",
+  what: "lookupMount; a write is umount and a bind mount",
+  sizes: [64, 1024],
+  deferredBytes: cellBytes(Mount),
+  build(entries) {
+    const places = need(allocArray(entries));
+    const root = rootMount();
+    for (let n = 0; n < entries; n++) {
+      const path = `/mnt${entries}.${n}`;
+      makeDirectory(AT_FDCWD, path, 0o755);
+      if (pathLookup(AT_FDCWD, path) < 0) throw new Error(`no directory ${path}`);
+      arraySet(places, n, nd.dentry);
+      const mount = need(cloneMount(root, Mount.root.get(root)));
+      if (attachMount(mount as Ref<"mount">, root, nd.dentry) < 0) throw new Error(`mount on ${path}`);
+    }
+    return [places];
+  },
+  open: ([places]) => {
+    const at = (n: number): Ref<"dentry"> => arrayGet(places as Ref<"array">, n) as Ref<"dentry">;
+    const root = rootMount();
+    return {
+      read: (n) => lookupMount(root, at(n)),
+      write: (n) => {
+        const old = lookupMount(root, at(n));
+        if (old !== 0) detachMount(old, 0);
+        const fresh = need(cloneMount(root, Mount.root.get(root))) as Ref<"mount">;
+        return attachMount(fresh, root, at(n));
+      },
+    };
+  },
+};

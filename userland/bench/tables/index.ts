@@ -1,0 +1,28 @@
+/** All tables that `sternix bench tables` knows, in the order of its report. */
+import { arc, cache, hashMap, idr, list } from "./collections.ts";
+import { fdTable, mountTable, pathTables } from "./files.ts";
+import { futexTable, vmaTable } from "./memory.ts";
+import { credentials, pidTable, signalHandlers } from "./processes.ts";
+import type { TableBench } from "./table.ts";
+
+export const TABLES: readonly TableBench[] = [
+  pidTable,
+  fdTable,
+  ...pathTables,
+  mountTable,
+  credentials,
+  signalHandlers,
+  futexTable,
+  vmaTable,
+  hashMap,
+  cache,
+  list,
+  idr,
+  arc,
+];
+
+export function tableNamed(name: string): TableBench {
+  const table = TABLES.find((each) => each.name === name);
+  if (table === undefined) throw new Error(`no table ${name}`);
+  return table;
+}
