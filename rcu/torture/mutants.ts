@@ -128,23 +128,6 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: true,
   },
   {
-    name: "active-late",
-    why: "leaving idle looks at the grace period first and marks the CPU active afterwards",
-    file: "grace-period.ts",
-    find: "  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE); // [G] store, then load\n  report(base, Atomics.load(i32, RCU.GP_SEQ));",
-    replace:
-      "  const early = Atomics.load(i32, RCU.GP_SEQ);\n  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE);\n  report(base, early);",
-    modelOnly: true,
-  },
-  {
-    name: "report-by-peek",
-    why: "the report rests on a plain load of the sequence, which orders nothing",
-    file: "grace-period.ts",
-    find: "  const seq = Atomics.load(i32, RCU.GP_SEQ); // [D]",
-    replace: "  const seq = i32[RCU.GP_SEQ]!;",
-    modelOnly: true,
-  },
-  {
     name: "preempted-forgotten",
     why: "a task that was switched out inside a read scope does not block the grace period",
     file: "preempt.ts",

@@ -20,7 +20,8 @@ for (const scenario of [
   "RCU+sync+free, two readers",
   "a scope inside the scope, and what a safe point does between",
   "two updates in turn",
-  "kfreeRcu: two objects, two grace periods",
+  "RCU+sync+free while another CPU starts grace periods",
+  "kfreeRcu while another CPU starts grace periods",
   "MP+onceassign+derefonce",
   "RCU+sync+read",
   "C-RW-G+RW-R",
@@ -40,16 +41,15 @@ test.serial("one grace period against two read scopes: allowed, and found", asyn
 });
 
 for (const [mutant, scenario] of [
-  ["publish-plain", "RCU+sync+free"],
-  ["active-late", "RCU+sync+free, reader leaves and enters idle"],
+  ["publish-plain", "RCU+sync+free while another CPU starts grace periods"],
   ["active-unmarked", "RCU+sync+free, reader leaves and enters idle"],
   ["first-report-ends", "RCU+sync+free"],
   ["last-slot-forgotten", "RCU+sync+free, two readers"],
-  ["one-boundary", "RCU+sync+free"],
+  ["one-boundary", "RCU+sync+free while another CPU starts grace periods"],
   ["late-report", "two updates in turn"],
   ["nested-enter", "a scope inside the scope, and what a safe point does between"],
-  ["free-at-once", "kfreeRcu: two objects, two grace periods"],
-  ["local-stamp", "kfreeRcu: two objects, two grace periods"],
+  ["free-at-once", "kfreeRcu while another CPU starts grace periods"],
+  ["local-stamp", "kfreeRcu while another CPU starts grace periods"],
 ] as const) {
   test.serial(`the model finds ${mutant}, and prints the interleaving`, async (t) => {
     const { violation, states } = await explore(scenario, mutant);
