@@ -113,9 +113,3 @@ function steal(here: number): Ref<"task"> | 0 {
   }
   return task;
 }
-
-/** Whether some queue holds a task that may run here: what an idle CPU asks before it sleeps. */
-export function hasWork(here: number): boolean {
-  if (Cpu.queued.load(cpuOf(here)) !== 0) return true;
-  return false;
-}

@@ -51,6 +51,17 @@ export function nowNs(): number {
   return time[0] * NSEC_PER_SEC + time[1];
 }
 
+/** Results of `monotonic()`. */
+export let monotonicSeconds = 0;
+export let monotonicNanoseconds = 0;
+
+/** Reads CLOCK_MONOTONIC into `monotonicSeconds` and `monotonicNanoseconds`. */
+export function monotonic(): void {
+  const time = process.hrtime();
+  monotonicSeconds = time[0];
+  monotonicNanoseconds = time[1];
+}
+
 /** Monotonic nanoseconds when the machine booted. */
 export const bootNs = (): number => Clock.boot.get(clock.get());
 

@@ -5,6 +5,9 @@ import { CAP_SYS_TIME, capable } from "../../kernel/task/cred.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { groupUsage, taskUsage } from "../../kernel/task/usage.ts";
 import {
+  monotonic,
+  monotonicNanoseconds,
+  monotonicSeconds,
   NSEC_PER_SEC,
   NSEC_PER_USEC,
   nowNs,
@@ -79,7 +82,10 @@ export const clockGettime = syscall({
   name: "clock_gettime",
   args: [clockId, outTimespec],
   handler(task, clock, address) {
-    if (clock === CLOCK_MONOTONIC) return writeTimespecNs(address, nowNs());
+    if (clock === CLOCK_MONOTONIC) {
+      monotonic();
+      return writeTimespec(address, monotonicSeconds, monotonicNanoseconds);
+    }
     if (isRealtime(clock)) {
       realtime();
       return writeTimespec(address, realtimeSeconds, realtimeNanoseconds);
