@@ -113,8 +113,6 @@ export class Machine {
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
       atomics: "disabled",
-      // Host descriptors belong to the machine: one CPU opens, another closes, and a dead CPU's stay open.
-      trackUnmanagedFds: false,
       // A host file is opened on one CPU and closed on another, and outlives a CPU that is replaced.
       trackUnmanagedFds: false,
     });
