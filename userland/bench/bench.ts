@@ -5,7 +5,7 @@ import { formatComparison } from "./compare.ts";
 import { type BenchOptions, parseBenchOptions } from "./options.ts";
 import { plot } from "./plot.ts";
 import { createProgress, type Progress } from "./progress.ts";
-import { formatResults, readResults, type ResultsBuilder } from "./report.ts";
+import { formatResults, type ResultsBuilder, readResults } from "./report.ts";
 
 async function measure(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
   switch (options.suite) {

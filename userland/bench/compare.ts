@@ -37,8 +37,11 @@ export function compareResults(before: Results, after: Results): Comparison {
 
 export function formatComparison(before: Results, after: Results): string {
   const { changes, added, removed } = compareResults(before, after);
-  const lines = [`compared with the run of ${before.date} (${before.machine.cpu}, node ${before.versions.node})`];
-  if (before.machine.cpu !== after.machine.cpu) lines.push("the machines differ: only ratios within a run mean something");
+  const lines = [
+    `compared with the run of ${before.date} (${before.machine.cpu}, node ${before.versions.node})`,
+  ];
+  if (before.machine.cpu !== after.machine.cpu)
+    lines.push("the machines differ: only ratios within a run mean something");
   const real = changes.filter((change) => change.real);
   const rows = real
     .sort((a, b) => a.ratio - b.ratio)
@@ -51,7 +54,9 @@ export function formatComparison(before: Results, after: Results): string {
   if (rows.length > 0) lines.push(table([["", "before", "now", ""], ...rows]));
   lines.push(
     `${real.length} of ${changes.length} cells differ by more than their spreads` +
-      (changes.length > 0 ? `; geometric mean ${geometricMean(changes.map((c) => c.ratio)).toFixed(3)}x` : ""),
+      (changes.length > 0
+        ? `; geometric mean ${geometricMean(changes.map((c) => c.ratio)).toFixed(3)}x`
+        : ""),
   );
   if (added > 0) lines.push(`${added} cells are new`);
   if (removed > 0) lines.push(`${removed} cells are gone`);

@@ -143,6 +143,7 @@ export function guardOf(protocol: Protocol, set: LockSet, thread: number): Guard
 
 let opened: { memory: WebAssembly.Memory; locks: WasmLocks } | null = null;
 function openWasm(set: LockSet): WasmLocks {
-  if (opened === null || opened.memory !== set.wasm) opened = { memory: set.wasm, locks: wasmLocks(set.wasm) };
+  if (opened === null || opened.memory !== set.wasm)
+    opened = { memory: set.wasm, locks: wasmLocks(set.wasm) };
   return opened.locks;
 }

@@ -42,7 +42,9 @@ export function compileLoop(
         ? "enterRead(); sum = (sum + read(n)) | 0; exitRead();"
         : "sum = (sum + read(n)) | 0;";
   const write =
-    guard.enterWrite !== null ? "enterWrite(); sum = (sum + write(~n)) | 0; exitWrite();" : "sum = (sum + write(~n)) | 0;";
+    guard.enterWrite !== null
+      ? "enterWrite(); sum = (sum + write(~n)) | 0; exitWrite();"
+      : "sum = (sum + write(~n)) | 0;";
   const text = `"use strict"; // loop ${++compiled}
     return function loop(sequence) {
       const mask = sequence.length - 1;

@@ -25,6 +25,8 @@ export interface BenchOptions {
   /** Length of one measurement. */
   readonly ms: number;
   readonly seed: number;
+  /** `cpu` counts the time that threads had a CPU: for busy machines. It hides the time slept for locks. */
+  readonly clock: "wall" | "cpu";
   /** The words after `sternix`. */
   readonly command: readonly string[];
 }
@@ -33,7 +35,9 @@ const numbers = (name: string, text: string, least: number, most: number): numbe
   text.split(",").map((part) => {
     const value = Number(part);
     if (part === "" || !Number.isInteger(value) || value < least || value > most)
-      throw new Failure(`--${name} ${text}: give whole numbers from ${least} to ${most}, separated by commas`);
+      throw new Failure(
+        `--${name} ${text}: give whole numbers from ${least} to ${most}, separated by commas`,
+      );
     return value;
   });
 
@@ -67,6 +71,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
         rounds: text,
         ms: text,
         seed: text,
+        clock: text,
       },
     });
   try {
@@ -86,6 +91,8 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     const given = values[name];
     return given === undefined ? fallback : numbers(name, given, 1, most)[0]!;
   };
+  const clock = values.clock ?? "wall";
+  if (clock !== "wall" && clock !== "cpu") throw new Failure(`--clock ${clock}: wall or cpu`);
   return {
     suite: suite as Suite,
     quick,
@@ -93,13 +100,15 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     plot: values.plot ?? null,
     compare: values.compare ?? null,
     only: values.only,
-    threads: values.threads === undefined ? usualThreads() : numbers("threads", values.threads, 1, MAX_THREADS),
+    threads:
+      values.threads === undefined ? usualThreads() : numbers("threads", values.threads, 1, MAX_THREADS),
     writes: values.writes === undefined ? [0, 1, 10, 50] : numbers("writes", values.writes, 0, 100),
     entries: values.entries === undefined ? null : numbers("entries", values.entries, 1, 1 << 20),
     contenders: values.contenders?.split(",") ?? null,
     rounds: one("rounds", quick ? 3 : 7, 1000),
     ms: one("ms", quick ? 12 : 40, 100_000),
     seed: one("seed", 1, 0x7fff_ffff),
+    clock,
     command: ["bench", ...argv],
   };
 }

@@ -4,8 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os";
-import { table } from "../cli/report.ts";
 import { Failure } from "../cli/failure.ts";
+import { table } from "../cli/report.ts";
 import { compare, type Ratio, type Summary } from "./statistics.ts";
 
 export const SCHEMA = 1;
@@ -57,6 +57,11 @@ export interface Results {
     readonly platform: string;
     /** Load average of the last minute when the benchmark began and when it ended: others used the machine too. */
     readonly load: readonly [number, number];
+    /**
+     * Part of the time for which threads that never wait had a CPU; 1 on a free machine. With less than about 0.95 the
+     * times are too long, and ratios between contenders that wait and those that do not are off. Null: not known.
+     */
+    readonly cpuShare: number | null;
   };
   /** sternix, node, v8, and the peers by name. */
   readonly versions: Readonly<Record<string, string>>;
@@ -69,7 +74,10 @@ export interface Results {
 
 /** Version of this package: package.json lies above dist/ as it lies above userland/bench/. */
 function sternixVersion(): string {
-  const url = new URL(import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json", import.meta.url);
+  const url = new URL(
+    import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json",
+    import.meta.url,
+  );
   return JSON.parse(readFileSync(url, "utf8")).version;
 }
 
@@ -88,6 +96,8 @@ export class ResultsBuilder {
   readonly #date = new Date().toISOString();
   readonly #load = loadavg()[0]!;
 
+  #share: number | null = null;
+
   constructor(bench: string, command: readonly string[], rounds: number) {
     this.#bench = bench;
     this.#command = command;
@@ -104,6 +114,11 @@ export class ResultsBuilder {
     this.targets.push({ what, target, measured, unit, better, met });
   }
 
+  /** See Results.machine.cpuShare. */
+  cpuShare(share: number): void {
+    this.#share = Math.min(share, 1);
+  }
+
   finish(): Results {
     return {
       schema: SCHEMA,
@@ -116,6 +131,7 @@ export class ResultsBuilder {
         memoryBytes: totalmem(),
         platform: `${platform()} ${release()} ${arch()}`,
         load: [this.#load, loadavg()[0]!],
+        cpuShare: this.#share,
       },
       versions: this.versions,
       rounds: this.#rounds,
@@ -169,6 +185,9 @@ export function groups(cells: readonly Cell[]): Cell[][] {
   return [...found.values()];
 }
 
+/** Below this share of the CPU times a reader is warned. */
+const BUSY = 0.95;
+
 /** Tables for people. The last column says how many times the first contender of the group is better. */
 export function formatResults(results: Results): string {
   const lines: string[] = [];
@@ -179,8 +198,12 @@ export function formatResults(results: Results): string {
         .map(([name, version]) => `${name} ${version}`)
         .join(", "),
     `median and quartiles of ${results.rounds} rounds, contenders in turns; "same": the spreads overlap`,
-    "",
   );
+  if (machine.cpuShare !== null && machine.cpuShare < BUSY)
+    lines.push(
+      `the machine is busy: threads had a CPU for ${(100 * machine.cpuShare).toFixed(0)} % of the time, so these are not the times of a free one`,
+    );
+  lines.push("");
   for (const group of groups(results.cells)) {
     const first = group[0]!;
     const where = conditionsText(first);
@@ -199,7 +222,8 @@ export function formatResults(results: Results): string {
     });
     lines.push(table([heading, ...rows]));
   }
-  if (results.targets.length > 0) lines.push("targets", table([["", "target", "measured", ""], ...results.targets.map(targetRow)]));
+  if (results.targets.length > 0)
+    lines.push("targets", table([["", "target", "measured", ""], ...results.targets.map(targetRow)]));
   for (const line of results.skipped) lines.push(`skipped: ${line}`);
   return `${lines.join("\n").trimEnd()}\n`;
 }
@@ -208,7 +232,12 @@ function targetRow(target: Target): string[] {
   const { what, unit, better, measured, met } = target;
   const by = better === "less" ? measured / target.target : target.target / measured;
   const bound = `${better === "less" ? "at most" : "at least"} ${figure(target.target)} ${unit}`;
-  return [what, bound, `${figure(measured)} ${unit}`, met ? "met" : `missed by ${((by - 1) * 100).toFixed(0)} %`];
+  return [
+    what,
+    bound,
+    `${figure(measured)} ${unit}`,
+    met ? "met" : `missed by ${((by - 1) * 100).toFixed(0)} %`,
+  ];
 }
 
 /** Reads a file that --json wrote. Throws Failure. */

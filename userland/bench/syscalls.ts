@@ -1,4 +1,6 @@
 import type { BenchOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import { ResultsBuilder } from "./report.ts";
-export async function benchSyscalls(options: BenchOptions, _progress: Progress): Promise<ResultsBuilder> { return new ResultsBuilder("syscalls", options.command, 1); }
+export async function benchSyscalls(options: BenchOptions, _progress: Progress): Promise<ResultsBuilder> {
+  return new ResultsBuilder("syscalls", options.command, 1);
+}

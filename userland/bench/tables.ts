@@ -38,6 +38,8 @@ interface Sample {
   readonly gracePeriods: number;
   readonly callbacks: number;
   readonly peakPending: number;
+  /** Part of the time for which the threads had a CPU. */
+  readonly share: number;
 }
 
 export async function benchTables(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
@@ -46,7 +48,9 @@ export async function benchTables(options: BenchOptions, progress: Progress): Pr
     (table) => options.only.length === 0 || options.only.some((part) => table.name.includes(part)),
   );
   if (tables.length === 0)
-    throw new Failure(`--only ${options.only.join(", ")}: the tables are ${TABLES.map((t) => t.name).join(", ")}`);
+    throw new Failure(
+      `--only ${options.only.join(", ")}: the tables are ${TABLES.map((t) => t.name).join(", ")}`,
+    );
   for (const name of options.contenders ?? [])
     if (![...PROTOCOLS, ...PEERS].includes(name as Protocol))
       throw new Failure(`--contenders ${name}: there are ${[...PROTOCOLS, ...PEERS].join(", ")}`);
@@ -55,7 +59,9 @@ export async function benchTables(options: BenchOptions, progress: Progress): Pr
   const explicit = (flag: string): boolean => options.command.some((word) => word.startsWith(`--${flag}`));
   const threads = options.quick && !explicit("threads") ? QUICK.threads : options.threads;
   const writes = options.quick && !explicit("writes") ? QUICK.writes : options.writes;
-  const cells = threads.flatMap((n) => writes.map((percent): Conditions => ({ threads: n, writes: percent })));
+  const cells = threads.flatMap((n) =>
+    writes.map((percent): Conditions => ({ threads: n, writes: percent })),
+  );
   const sizesOf = (table: TableBench): readonly number[] =>
     options.entries ??
     (options.quick ? [table.sizes.includes(QUICK.entries) ? QUICK.entries : table.sizes[0]!] : table.sizes);
@@ -68,6 +74,7 @@ export async function benchTables(options: BenchOptions, progress: Progress): Pr
 
   const total = tables.reduce((sum, table) => sum + sizesOf(table).length * cells.length, 0);
   let done = 0;
+  const shares: number[] = [];
   for (const table of tables) {
     for (const entries of sizesOf(table)) {
       const built = table.build(entries);
@@ -92,13 +99,15 @@ export async function benchTables(options: BenchOptions, progress: Progress): Pr
             threads: conditions.threads,
           });
         const measure = (n: number): Promise<Sample> =>
-          sample(crewOf(entrants[n]!), conditions.threads, String(n), options.ms);
+          sample(crewOf(entrants[n]!), conditions.threads, String(n), options);
         for (const n of entrants.keys()) for (let warm = 0; warm < WARM_UPS; warm++) await measure(n);
         const samples: Sample[][] = entrants.map(() => []);
         for (let round = 0; round < options.rounds; round++)
           for (const n of entrants.keys()) samples[n]!.push(await measure(n));
         for (const [n, entrant] of entrants.entries())
           results.cells.push(cellOf(table, entries, conditions, entrant, samples[n]!));
+        const free = entrants.findIndex((entrant) => entrant.name === "rcu");
+        if (free >= 0) shares.push(...samples[free]!.map((each) => each.share));
       }
       for (const each of new Set([crew, strictCrew])) await each.tell(most, { command: "close" });
       for (const entrant of entrants) await entrant.close();
@@ -109,6 +118,7 @@ export async function benchTables(options: BenchOptions, progress: Progress): Pr
   rcuIdleExit();
   world.heap.detach();
   addTargets(results);
+  if (shares.length > 0) results.cpuShare(summarize(shares).median);
   return results;
 }
 
@@ -149,7 +159,8 @@ async function enter(
   return entrants;
 }
 
-async function sample(crew: Crew, threads: number, key: string, ms: number): Promise<Sample> {
+async function sample(crew: Crew, threads: number, key: string, options: BenchOptions): Promise<Sample> {
+  const { ms, clock } = options;
   const before = rcuStats();
   // While it waits, this thread holds no grace period up.
   rcuIdleEnter();
@@ -158,7 +169,8 @@ async function sample(crew: Crew, threads: number, key: string, ms: number): Pro
   const after = rcuStats();
   const operations = runs.reduce((sum, run) => sum + run.operations, 0);
   return {
-    ns: runs.reduce((sum, run) => sum + (process.env.CPU_NS ? run.cpuNs : run.ns), 0) / operations,
+    ns: runs.reduce((sum, run) => sum + (clock === "cpu" ? run.cpuNs : run.ns), 0) / operations,
+    share: runs.reduce((sum, run) => sum + run.cpuNs, 0) / runs.reduce((sum, run) => sum + run.ns, 0),
     gracePeriods: after.gracePeriods - before.gracePeriods,
     callbacks: after.callbacksRun - before.callbacksRun,
     peakPending: Math.max(...runs.map((run) => run.peakPending)),
@@ -197,7 +209,8 @@ const PROMISES: readonly (readonly [table: string, against: string, times: numbe
   ["pid", "mutex", 3],
   ["fd", "rwlock", 5],
   ["fd", "mutex", 3],
-  ...["path1", "path4", "path12"].flatMap((path) => [[path, "rwlock", 5] as const, [path, "mutex", 3] as const]),
+  ["dentry", "rwlock", 5],
+  ["dentry", "mutex", 3],
   ["RcuHashMap", "sharedmap", 20],
   ["RcuHashMap", "lmdb", 10],
 ];

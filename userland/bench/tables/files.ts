@@ -1,7 +1,7 @@
 /** Tables of the file system: descriptors, names, mounts. */
-import { Dentry } from "../../../kernel/fs/dcache.ts";
-import { DName } from "../../../kernel/fs/dname.ts";
+import { Dentry, dLookup } from "../../../kernel/fs/dcache.ts";
 import { makeDirectory, makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
+import { DName, nameHash } from "../../../kernel/fs/dname.ts";
 import { allocFd, fget, filesCreate, replaceFd } from "../../../kernel/fs/fdtable.ts";
 import { allocFile, File, FMODE_READ } from "../../../kernel/fs/file.ts";
 import {
@@ -44,12 +44,9 @@ const encoder = new TextEncoder();
 
 /** A directory `depth` - 1 levels down, with `entries` files in it. Paths have `depth` components. */
 function pathTable(depth: number, negative: boolean): TableBench {
-  const folder = (entries: number): string => {
-    let path = "";
-    for (let level = 1; level < depth; level++) path += `/walk${depth}.${entries}`;
-    return path;
-  };
-  const fileName = (entries: number, n: number): string => `${folder(entries)}/f${depth}.${entries}.${n}`;
+  const folder = (entries: number, levels: number): string =>
+    levels === 0 ? "" : `/d${depth}.${entries}${"/lib".repeat(levels - 1)}`;
+  const fileName = (entries: number, n: number): string => `${folder(entries, depth - 1)}/f${entries}.${n}`;
   return {
     name: `path${depth}${negative ? "-negative" : ""}`,
     what: `path walk of ${depth} component${depth > 1 ? "s" : ""}${negative ? ", the last not there" : ""}; a write is unlink and create`,
@@ -57,31 +54,60 @@ function pathTable(depth: number, negative: boolean): TableBench {
     deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
     build(entries) {
       for (let level = 1; level < depth; level++) {
-        const path = `/walk${depth}.${entries}`.repeat(level);
+        const path = folder(entries, level);
         const made = makeDirectory(AT_FDCWD, path, 0o755);
         if (made < 0 && pathLookup(AT_FDCWD, path) < 0) throw new Error(`mkdir ${path}: errno ${-made}`);
       }
-      for (let n = 0; n < entries; n++) {
-        const path = fileName(entries, n);
-        if (pathLookup(AT_FDCWD, path) === 0) continue;
-        const made = makeNode(AT_FDCWD, path, S_IFREG | 0o644, 0);
-        if (made < 0) throw new Error(`mknod ${path}: errno ${-made}`);
-      }
+      makeFiles(Array.from({ length: entries }, (_, n) => fileName(entries, n)));
       return [];
     },
     open(_built, entries) {
       const files = Array.from({ length: entries }, (_, n) => encoder.encode(fileName(entries, n)));
-      const looked = negative ? files.map((_, n) => encoder.encode(`${fileName(entries, n)}?`)) : files;
+      const looked = negative ? files.map((_, n) => encoder.encode(`${fileName(entries, n)}-`)) : files;
       return {
         read: (n) => pathLookup(AT_FDCWD, looked[n]!),
-        write: (n) => {
-          unlinkPath(AT_FDCWD, files[n]!);
-          return makeNode(AT_FDCWD, files[n]!, S_IFREG | 0o644, 0);
-        },
+        write: (n) => recreate(files[n]!),
       };
     },
   };
 }
+
+function makeFiles(paths: readonly string[]): void {
+  for (const path of paths) {
+    if (pathLookup(AT_FDCWD, path) === 0) continue;
+    const made = makeNode(AT_FDCWD, path, S_IFREG | 0o644, 0);
+    if (made < 0) throw new Error(`mknod ${path}: errno ${-made}`);
+  }
+}
+function recreate(path: Uint8Array): number {
+  unlinkPath(AT_FDCWD, path);
+  return makeNode(AT_FDCWD, path, S_IFREG | 0o644, 0);
+}
+
+/** The dentry cache by itself: one name in one directory, hashed and looked up. */
+export const dentryTable: TableBench = {
+  name: "dentry",
+  what: "name hash and dLookup; a write is unlink and create",
+  sizes: [64, 4096, 65536],
+  deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
+  build(entries) {
+    makeDirectory(AT_FDCWD, `/dentry${entries}`, 0o755);
+    makeFiles(Array.from({ length: entries }, (_, n) => `/dentry${entries}/f${n}`));
+    if (pathLookup(AT_FDCWD, `/dentry${entries}`) < 0) throw new Error("no directory for the dentries");
+    return [nd.dentry];
+  },
+  open([parent], entries) {
+    const names = Array.from({ length: entries }, (_, n) => encoder.encode(`f${n}`));
+    const files = names.map((_, n) => encoder.encode(`/dentry${entries}/f${n}`));
+    return {
+      read: (n) => {
+        const name = names[n]!;
+        return dLookup(parent as Ref<"dentry">, nameHash(name, 0, name.length), name, 0, name.length);
+      },
+      write: (n) => recreate(files[n]!),
+    };
+  },
+};
 
 export const pathTables: readonly TableBench[] = [1, 4, 12].flatMap((depth) => [
   pathTable(depth, false),

@@ -1,6 +1,6 @@
 /** All tables that `sternix bench tables` knows, in the order of its report. */
 import { arc, cache, hashMap, idr, list } from "./collections.ts";
-import { fdTable, mountTable, pathTables } from "./files.ts";
+import { dentryTable, fdTable, mountTable, pathTables } from "./files.ts";
 import { futexTable, vmaTable } from "./memory.ts";
 import { credentials, pidTable, signalHandlers } from "./processes.ts";
 import type { TableBench } from "./table.ts";
@@ -8,6 +8,7 @@ import type { TableBench } from "./table.ts";
 export const TABLES: readonly TableBench[] = [
   pidTable,
   fdTable,
+  dentryTable,
   ...pathTables,
   mountTable,
   credentials,

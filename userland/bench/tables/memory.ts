@@ -1,7 +1,7 @@
 /** Tables of address spaces: VMAs, and the futex buckets. */
 import { abandonFutex, futexWait, futexWake } from "../../../kernel/futex.ts";
-import { mmap } from "../../../kernel/mm/mmap.ts";
 import { Mm, mmCreate } from "../../../kernel/mm/mm.ts";
+import { mmap } from "../../../kernel/mm/mmap.ts";
 import { activateMm } from "../../../kernel/mm/tlb.ts";
 import { VM_DONTDUMP, VM_READ, Vma, vmaAt } from "../../../kernel/mm/vma.ts";
 import { editVmas, freeRemoved, nothingRemoved } from "../../../kernel/mm/vma-edit.ts";
@@ -29,7 +29,14 @@ export const vmaTable: TableBench = {
     for (let n = 0; n < entries; n++) {
       const held = Mm.ptl.lock(mm);
       const page = pageOf(n);
-      const spec = { start: page, end: page + PAGES, flags: VM_READ, mapping: 0 as const, file: 0 as const, pgoff: 0 };
+      const spec = {
+        start: page,
+        end: page + PAGES,
+        flags: VM_READ,
+        mapping: 0 as const,
+        file: 0 as const,
+        pgoff: 0,
+      };
       need(editVmas(held, mm, page, page + PAGES, null, spec, nothingRemoved()) + 1);
       Mm.ptl.unlock(mm);
     }

@@ -69,7 +69,10 @@ function openLmdb(path: string): Lmdb {
 }
 
 /** Fills one; null when the package is absent. `close` frees what is outside this process. */
-export function buildPeer(peer: Peer, entries: number): { handle: PeerHandle; close(): Promise<void> } | null {
+export function buildPeer(
+  peer: Peer,
+  entries: number,
+): { handle: PeerHandle; close(): Promise<void> } | null {
   const nothing = async (): Promise<void> => {};
   if (peer === "private Map") return { handle: { peer }, close: nothing };
   if (peer === "sharedmap") {

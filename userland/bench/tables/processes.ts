@@ -1,7 +1,8 @@
 /** Tables of processes: pids, credentials, signal handlers. */
-import { commitCred, CAP_KILL, capable } from "../../../kernel/task/cred.ts";
-import { attachPid, detachPid, findTask, lockTaskList, unlockTaskList } from "../../../kernel/task/pid.ts";
+
 import { handlerOf, Sighand, setAction, sighandOf } from "../../../kernel/signal/sighand.ts";
+import { CAP_KILL, capable, commitCred } from "../../../kernel/task/cred.ts";
+import { attachPid, detachPid, findTask, lockTaskList, unlockTaskList } from "../../../kernel/task/pid.ts";
 import { Cred, Group, Task } from "../../../kernel/task/task.ts";
 import {
   alloc,
