@@ -18,6 +18,11 @@ const LOCK_CHECK_MS = 50;
 export let brokenLocks = 0;
 /** Locks that this thread holds now: zero wherever it may sleep or switch tasks. */
 export let locksHeld = 0;
+/**
+ * Their words, innermost last (read locks complemented): what releaseLocks gives back. Deeper ones are not remembered.
+ */
+const DEPTH = 64;
+const heldWords = new Int32Array(DEPTH);
 
 const nothing = (): void => {};
 let beforeSleep = nothing;
@@ -50,7 +55,7 @@ export function ownerIsDead(owner: number): boolean {
 
 export function lockWord(word: number): void {
   if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) lockSlow(word);
-  locksHeld++;
+  heldWords[locksHeld++] = word;
 }
 
 /** For mutexes, which do not count in locksHeld. Sleeps if it must. */
@@ -68,13 +73,33 @@ export function dropWord(word: number): void {
 
 export function tryLockWord(word: number): boolean {
   if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) return false;
-  locksHeld++;
+  heldWords[locksHeld++] = word;
   return true;
 }
 
 export function unlockWord(word: number): void {
   dropWord(word);
-  locksHeld--;
+  if (heldWords[--locksHeld] !== word) forget(word);
+}
+
+/** Not the innermost lock: those above it move down. */
+function forget(word: number): void {
+  const at = heldWords.lastIndexOf(word, Math.min(locksHeld, DEPTH - 1));
+  if (at >= 0) heldWords.copyWithin(at, at + 1, locksHeld + 1);
+}
+
+/**
+ * Gives back the locks that this thread took since `locksHeld` was `depth`: for who runs code that may not return with a
+ * lock held. What they protect may be half-changed. Returns how many there were; negative: code that released too many.
+ */
+export function releaseLocks(depth: number): number {
+  const taken = locksHeld - depth;
+  while (locksHeld > depth) {
+    const word = heldWords[Math.min(locksHeld, DEPTH) - 1]!;
+    if (word < 0) readUnlockWord(~word);
+    else unlockWord(word);
+  }
+  return taken;
 }
 
 export function wordIsLocked(word: number): boolean {
@@ -119,7 +144,7 @@ export function readLockWord(word: number): void {
     Atomics.add(i32, word + 1, 1);
     i32[note] = word;
     if (Atomics.load(i32, word) === 0) {
-      locksHeld++;
+      heldWords[locksHeld++] = ~word;
       return;
     }
     i32[note] = 0;
@@ -133,7 +158,7 @@ export function readUnlockWord(word: number): void {
   let note = heldSlot();
   const end = note + SLOT_RCU.READ_HELD_MAX;
   while (i32[note] !== word) if (++note === end) throw new Error(`read unlock of word ${word}: not held`);
-  locksHeld--;
+  if (heldWords[--locksHeld] !== ~word) forget(~word);
   i32[note] = 0;
   dropReader(word);
 }

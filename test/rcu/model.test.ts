@@ -22,6 +22,8 @@ for (const scenario of [
   "two updates in turn",
   "RCU+sync+free while another CPU starts grace periods",
   "kfreeRcu while another CPU starts grace periods",
+  "a key of RcuHashMap while it is updated",
+  "a key of RcuHashMap while the table grows",
   "MP+onceassign+derefonce",
   "RCU+sync+read",
   "C-RW-G+RW-R",
@@ -49,6 +51,8 @@ for (const [mutant, scenario] of [
   ["late-report", "two updates in turn"],
   ["nested-enter", "a scope inside the scope, and what a safe point does between"],
   ["free-at-once", "kfreeRcu while another CPU starts grace periods"],
+  ["update-by-reinsert", "a key of RcuHashMap while it is updated"],
+  ["resize-loses-readers", "a key of RcuHashMap while the table grows"],
   ["local-stamp", "kfreeRcu while another CPU starts grace periods"],
 ] as const) {
   test.serial(`the model finds ${mutant}, and prints the interleaving`, async (t) => {

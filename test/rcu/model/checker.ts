@@ -26,6 +26,8 @@ export interface Scenario {
   readonly programs: readonly ((cpu: Cpu) => void)[];
   /** Slot of each program's thread. */
   readonly slots: readonly number[];
+  /** Whether plain stores are delayed. Default: true. */
+  readonly buffers?: boolean;
   /** Calls whatever the code remembers about the heap (struct types), before any interleaving. */
   warm?(): void;
   /** Whether what was seen, once all programs have ended, breaks a rule: then says how. */
@@ -279,7 +281,8 @@ class Checker {
     this.#access(
       at,
       () => {
-        this.#state.cpus[this.#cpu]!.buffer.push({ at, value: value | 0 });
+        if (this.#scenario.buffers === false) this.#state.memory.set(at, value | 0);
+        else this.#state.cpus[this.#cpu]!.buffer.push({ at, value: value | 0 });
         return 0;
       },
       () => `stores ${name(at)} = ${value} (plain)`,

@@ -1,6 +1,8 @@
 /** Small programs over the real RCU code, and what must never be seen. */
+import { allocArray, freeArray } from "../../../rcu/array.ts";
 import { kfreeRcu, rcuRunCallbacks } from "../../../rcu/callback.ts";
 import { goActive, goIdle, rcuQuiescent } from "../../../rcu/grace-period.ts";
+import { RcuHashMap } from "../../../rcu/hashmap.ts";
 import { Heap } from "../../../rcu/heap.ts";
 import { CELL_FREE, CELL_STATE } from "../../../rcu/layout.ts";
 import { i32 } from "../../../rcu/memory.ts";
@@ -85,6 +87,43 @@ function syncFree(threads: number, name: string, read: (look: () => void) => voi
   };
 }
 
+/** Key 1 is in the map all the time. */
+function mapScenario(update: (map: RcuHashMap) => void): Scenario {
+  const heap = Heap.create({ bytes: 4 << 20 });
+  const other = Heap.attach(heap.handle());
+  heap.use();
+  const map = new RcuHashMap({ buckets: 4 });
+  // Key 6 comes before key 1 on a chain of four buckets, and on another one of eight.
+  for (const key of [1, 6, 3, 4]) map.tryInsert(key, key + 10);
+  const memory = new Int32Array(heap.i32);
+  other.detach();
+  heap.use();
+  heap.detach();
+  return {
+    name: "map",
+    memory,
+    buffers: false, // A resize makes too many stores to explore their every delay.
+    slots: [1, 0],
+    warm: () => {
+      // Makes every module look its caches up.
+      map.remove(4);
+      map.tryInsert(4, 14);
+      freeArray(allocArray(8) as Ref<"array">);
+    },
+    programs: [
+      (cpu) => {
+        const scope = rcuReadLock();
+        cpu.note("buckets", map.buckets);
+        cpu.note("value", map.get(scope, 1) ?? -1);
+        rcuReadUnlock();
+      },
+      () => update(map),
+    ],
+    judge: (notes) =>
+      notes.get("value") === -1 ? "a reader missed a key that was there all the time" : null,
+  };
+}
+
 export const SCENARIOS: Record<string, () => Scenario> = {
   "RCU+sync+free": () =>
     syncFree(2, "RCU+sync+free", (look) => {
@@ -143,6 +182,14 @@ export const SCENARIOS: Record<string, () => Scenario> = {
         notes.get("state") === CELL_FREE ? "a reader stood on a cell that was given back" : null,
     };
   },
+  "a key of RcuHashMap while it is updated": () =>
+    mapScenario((map) => {
+      map.tryInsert(1, 12);
+    }),
+  "a key of RcuHashMap while the table grows": () =>
+    mapScenario((map) => {
+      map.tryInsert(5, 15);
+    }),
   "a scope inside the scope, and what a safe point does between": () =>
     syncFree(
       2,
