@@ -168,7 +168,7 @@ for (const row of chosen) {
   figures[row.name] = { unit: row.unit, sternix, qemu };
   const ratio = qemu === null ? "-" : `${(qemu / sternix).toFixed(2)}x`;
   lines.push([row.name, row.unit, figure(sternix), qemu === null ? "-" : figure(qemu), ratio]);
-  process.stderr.write(`  ${row.name}\r`);
+  if (process.stderr.isTTY) process.stderr.write(`\x1b[K  ${row.name}\r`);
 }
 await machine.shutdown();
 rmSync(output, { recursive: true, force: true });
