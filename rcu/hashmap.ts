@@ -22,7 +22,9 @@ import {
 } from "./hash-table.ts";
 import { HEADER } from "./layout.ts";
 import { i32 } from "./memory.ts";
+import { PROVE_RCU } from "./prove.ts";
 import type { RcuScope, Ref } from "./ref.ts";
+import { assertScope } from "./scope.ts";
 import { cellIsAlive } from "./slab.ts";
 import { alloc, atomic, cacheOf, fixed, free, struct, words } from "./struct.ts";
 
@@ -35,6 +37,7 @@ const Node = struct("rcu_hash_node", {
 });
 type NodeRef = Ref<"rcu_hash_node">;
 
+const PROVE = PROVE_RCU;
 const TABLE = HashTable.table.offset;
 const KEY = Node.key.offset;
 const VALUE = Node.value.offset;
@@ -85,12 +88,14 @@ export class RcuHashMap<V extends number = number> extends HashCore {
 
   /** The value of a key, or undefined. Lock-free. */
   get(_scope: RcuScope, key: number): V | undefined {
+    if (PROVE) assertScope();
     const node = this.#find(key);
     return node === 0 ? undefined : (i32[node + VALUE] as V);
   }
 
   /** The value of a key, 0 when there is none: for maps of references. Lock-free. */
   lookup(_scope: RcuScope, key: number): V | 0 {
+    if (PROVE) assertScope();
     const node = this.#find(key);
     return node === 0 ? 0 : (i32[node + VALUE] as V);
   }
