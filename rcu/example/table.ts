@@ -3,7 +3,6 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { RcuDomain, RcuHashMap, rcuStats } from "../index.ts";
 
 const KEYS = 1000;
-
 if (isMainThread) {
   const updates = Number(process.argv[2] ?? 1_000_000);
   const domain = RcuDomain.create({ bytes: 64 << 20 });
@@ -22,10 +21,9 @@ if (isMainThread) {
     console.log(`worker ${n}: ${await new Promise((resolve) => worker.once("message", resolve))} reads`);
   }
   domain.barrier();
-  const { gracePeriods, callbacksRun, callbacksPending } = rcuStats();
-  console.log(
-    `${updates} updates, ${gracePeriods} grace periods, ${callbacksRun} freed, ${callbacksPending} waiting`,
-  );
+  const stats = rcuStats();
+  console.log(`${updates} updates, ${stats.gracePeriods} grace periods`);
+  console.log(`${stats.callbacksRun} freed, ${stats.callbacksPending} waiting`);
 } else {
   const domain = RcuDomain.attach(workerData.domain);
   const table = new RcuHashMap({ at: workerData.table });
@@ -35,8 +33,6 @@ if (isMainThread) {
       if (domain.run((scope) => table.get(scope, key)) === undefined)
         throw new Error(`key ${key} is missing`);
   });
-  parentPort?.once("message", () => {
-    clearInterval(turn);
-    parentPort?.postMessage(reads);
-  });
+  parentPort?.once("message", () => parentPort?.postMessage(reads));
+  parentPort?.once("message", () => clearInterval(turn));
 }
