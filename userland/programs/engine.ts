@@ -9,19 +9,23 @@
  *   ECALL            a call is to be made, or to be made again after it blocked
  *   ECALL + 4        the call is over, its result in a0: resume the generator
  *   HANDLER + 4 * n  signal n is to be handled: run its generator, then rt_sigreturn
+ *   START - 4        sched_setaffinity is to be called; wherever the task is then, it begins there at START
  *
  * Which generator belongs to a task says s0: a number unique on this CPU. A child that the kernel cloned carries its
- * parent's number; what it is to run stands in s1. All tasks of programs are pinned to their CPU, since a generator lives in
- * one worker.
+ * parent's number; what it is to run stands in s1. All tasks of programs are pinned to their CPU by their very first call,
+ * since a generator lives in one worker; to get to another CPU a task has to start over (`forkOn`).
  */
 import { createRequire } from "node:module";
 import { EXIT, USER_REGS, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
 import { TaskMemory } from "./memory.ts";
-import { type Main, mainOf, type Steps } from "./program.ts";
-import { type Body, type SignalHandler, Sys, syscallNumber } from "./sys.ts";
+import { type Call, type Entries, type Program, programOf, type Steps } from "./program.ts";
+import { readStart, type Start, writeStart } from "./start.ts";
+import { type Body, type SignalHandler, syscallNumber } from "./sys/calls.ts";
+import { Sys } from "./sys.ts";
 
 /** First pc of a program, as the kernel's exec sets it. */
 export const PROGRAM_START = 0x1000;
+const MOVE_ECALL = PROGRAM_START - 4;
 const ECALL = 0x2000;
 const HANDLER = 0x3000;
 const SIGNALS = 65;
@@ -31,7 +35,6 @@ const S0 = 8;
 const S1 = 9;
 const A0 = 10;
 const A7 = 17;
-const AT_EXECFN = 31;
 
 /** A generator that runs, and what its end means. */
 interface Frame {
@@ -48,13 +51,26 @@ interface TaskRecord {
   readonly frames: Frame[];
   /** By signal number; shared by the threads of a process, copied by fork. */
   readonly handlers: Map<number, SignalHandler>;
+  /** What the process was started with; a fork's child has it from its parent. */
+  origin: Origin;
 }
 
+interface Origin {
+  readonly start: Start;
+  readonly entries: Entries;
+}
+
+/** A child that was cloned, or is about to be, and did not run yet. */
 interface Announced {
   readonly body: Body;
   readonly sharesMemory: boolean;
-  readonly parent: TaskRecord;
+  readonly handlers: Map<number, SignalHandler>;
+  readonly origin: Origin;
+  readonly scratchBase: number;
 }
+
+const NO_ORIGIN: Origin = { start: { argv: [], env: {}, execfn: "", entry: null }, entries: {} };
+const SETAFFINITY = syscallNumber("sched_setaffinity");
 
 export function createProgramMode(host: UserModeHost): UserMode {
   const buffer = host.memory.buffer as unknown as SharedArrayBuffer;
@@ -84,25 +100,35 @@ export function createProgramMode(host: UserModeHost): UserMode {
     words[(regs + USER_REGS.PC) / 4 + 1] = 0;
   };
 
-  function newRecord(regs: number, handlers: Map<number, SignalHandler>): TaskRecord {
+  function newRecord(regs: number, from: Pick<Announced, "handlers" | "origin" | "scratchBase">): TaskRecord {
     const id = nextId++;
-    const sys = new Sys(memory, {
-      announceChild(body, sharesMemory) {
-        announced.set(id, { body, sharesMemory, parent: record });
-        setReg(regs, S1, id);
+    const { handlers } = from;
+    const hooks = {
+      announceChild(body: Body, sharesMemory: boolean) {
+        const token = nextId++;
+        announced.set(token, {
+          body,
+          sharesMemory,
+          handlers: sharesMemory ? handlers : new Map(handlers),
+          origin: record.origin,
+          scratchBase: sharesMemory ? 0 : sys.scratchBase,
+        });
+        setReg(regs, S1, token);
+        return token;
       },
-      handlerAddress(signo, handler) {
+      forgetChild: (token: number) => void announced.delete(token),
+      handlerAddress(signo: number, handler: SignalHandler) {
         handlers.set(signo, handler);
         return HANDLER + 4 * signo;
       },
-    });
-    const record: TaskRecord = { id, regs, sys, frames: [], handlers };
+      hasEntry: (name: string) => Object.hasOwn(record.origin.entries, name),
+      moveTo: (cpu: number, entry: string, args: readonly string[]) => move(record, cpu, entry, args),
+    };
+    const sys = new Sys(memory, hooks, from.scratchBase);
+    const record: TaskRecord = { id, regs, sys, frames: [], handlers, origin: from.origin };
     // The slot's former task is gone: it was killed, or became another program.
     const former = byRegs.get(regs);
-    if (former !== undefined) {
-      byId.delete(former.id);
-      announced.delete(former.id);
-    }
+    if (former !== undefined) byId.delete(former.id);
     byId.set(id, record);
     byRegs.set(regs, record);
     setReg(regs, S0, id);
@@ -113,47 +139,65 @@ export function createProgramMode(host: UserModeHost): UserMode {
   /** The record of the task whose register file this is; makes one for a task that is new here. */
   function recordOf(regs: number): TaskRecord | null {
     if (getPc(regs) === PROGRAM_START) {
-      const record = newRecord(regs, new Map());
+      const record = newRecord(regs, { handlers: new Map(), origin: NO_ORIGIN, scratchBase: 0 });
       record.frames.push({ steps: load(record, regs), end: "exit_group", started: false });
       return record;
     }
     const record = byId.get(getReg(regs, S0));
-    if (record === undefined) return null;
-    if (record.regs === regs) return record;
-    const child = announced.get(getReg(regs, S1));
+    if (record?.regs === regs) return record;
+    const token = getReg(regs, S1);
+    const child = announced.get(token);
     if (child === undefined) return null;
-    const made = newRecord(regs, child.sharesMemory ? child.parent.handlers : new Map(child.parent.handlers));
+    announced.delete(token);
+    const made = newRecord(regs, child);
     const end = child.sharesMemory ? "exit" : "exit_group";
     made.frames.push({ steps: guarded(made.sys, () => child.body(made.sys)), end, started: false });
     return made;
   }
 
-  /** Finds the program's module and runs its main function. */
+  /** Finds the program's module and runs its main function, or the entry that `forkOn` asked for. */
   function* load(record: TaskRecord, regs: number): Steps<number> {
     const { sys } = record;
-    const { argv, env, execfn } = readStart(memory, getReg(regs, SP));
-    yield* pin(sys);
-    let main: Main | undefined;
+    const sp = getReg(regs, SP);
+    // The first call of all, with no safe point before it: nobody can have moved the task meanwhile.
+    yield affinityCall(sp, host.cpu);
+    const start = readStart(memory, sp);
+    const { argv, env, execfn } = start;
+    let found: ReturnType<typeof programOf>;
     try {
-      main = mainOf((require(execfn) as { default?: unknown }).default);
+      found = programOf((require(execfn) as { default?: Program }).default);
     } catch (error) {
       yield* sys.writeAll(2, `sternix: ${execfn}: ${describe(error)}\n`);
       return 126;
     }
-    if (main === undefined) {
+    if (found === undefined) {
       yield* sys.writeAll(2, `sternix: ${execfn}: its default export is not program(function* ...)\n`);
       return 126;
     }
-    const run = main;
+    const { main, entries } = found;
+    record.origin = { start, entries };
+    const run = start.entry === null ? main : entries[start.entry]!;
     return yield* guarded(sys, () => run(sys, argv, env));
   }
 
-  function* pin(sys: Sys): Steps<void> {
-    const mask = yield* sys.mmap(0, 4096, 3, 0x22, -1, 0);
-    if (mask < 0) return;
-    memory.store(mask + 4 * (host.cpu >> 5), 1 << (host.cpu & 31));
-    yield* sys.call("sched_setaffinity", 0, 8, mask);
-    yield* sys.munmap(mask, 4096);
+  /** The call that pins the task to one CPU; its mask is written below the stack pointer. */
+  function affinityCall(sp: number, cpu: number, restart?: number): Call {
+    const mask = Math.floor(sp / 16) * 16 - 16;
+    const words = new Uint32Array(2);
+    words[cpu >> 5] = 1 << (cpu & 31);
+    memory.write(mask, new Uint8Array(words.buffer));
+    const args = [0, 8, mask, 0, 0, 0];
+    return restart === undefined ? { nr: SETAFFINITY, args } : { nr: SETAFFINITY, args, restart };
+  }
+
+  /** Lays out a stack as execve would, and begins anew there, on another CPU. */
+  function* move(record: TaskRecord, cpu: number, entry: string, args: readonly string[]): Steps<number> {
+    // Handlers are functions of this CPU.
+    for (const signo of record.handlers.keys()) yield* record.sys.sigaction(signo, "default");
+    const { start } = record.origin;
+    const argv = [...start.argv.slice(0, 1), ...args];
+    const sp = writeStart(memory, getReg(record.regs, SP), { ...start, argv, entry });
+    return yield affinityCall(sp, cpu, sp);
   }
 
   /** Puts the call into the registers. */
@@ -169,7 +213,13 @@ export function createProgramMode(host: UserModeHost): UserMode {
     frame.started = true;
     const step = frame.steps.next(value);
     if (!step.done) {
-      prepare(regs, step.value.nr, step.value.args);
+      const { nr, args, restart } = step.value;
+      prepare(regs, nr, args);
+      if (restart === undefined) return;
+      byId.delete(record.id);
+      byRegs.delete(regs);
+      setReg(regs, SP, restart);
+      setPc(regs, MOVE_ECALL);
       return;
     }
     record.frames.pop();
@@ -178,11 +228,23 @@ export function createProgramMode(host: UserModeHost): UserMode {
 
   return {
     enter(regs) {
-      const record = recordOf(regs);
-      if (record === null) return EXIT.ILLEGAL;
-      if (!record.frames[0]!.started) resume(record, regs);
+      let record: TaskRecord | null = null;
       for (;;) {
         const pc = getPc(regs);
+        if (pc === MOVE_ECALL) {
+          calls++;
+          const reason = host.syscall();
+          if (reason !== 0) return reason;
+          setPc(regs, PROGRAM_START);
+          record = null;
+          continue;
+        }
+        if (record === null) {
+          record = recordOf(regs);
+          if (record === null) return EXIT.ILLEGAL;
+          if (!record.frames[0]!.started) resume(record, regs);
+          continue;
+        }
         if (pc >= HANDLER && pc < HANDLER + 4 * SIGNALS) {
           const handler = record.handlers.get((pc - HANDLER) / 4);
           if (handler === undefined) return EXIT.ILLEGAL;
@@ -227,30 +289,4 @@ function describe(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "MODULE_NOT_FOUND" && !error.message.includes("\n")) return "no such module";
   return error.message.split("\n")[0]!;
-}
-
-interface Start {
-  readonly argv: string[];
-  readonly env: Record<string, string>;
-  readonly execfn: string;
-}
-
-/** Reads what execve left on the stack: argc, argv, envp, auxv (see the System V ABI, process initialization). */
-function readStart(memory: TaskMemory, sp: number): Start {
-  const argc = memory.word(sp);
-  const argv: string[] = [];
-  let at = sp + 8;
-  for (let i = 0; i < argc; i++, at += 8) argv.push(memory.string(memory.word(at)));
-  at += 8;
-  const env: Record<string, string> = {};
-  for (let pointer = memory.word(at); pointer !== 0; pointer = memory.word((at += 8))) {
-    const text = memory.string(pointer);
-    const equals = text.indexOf("=");
-    env[equals < 0 ? text : text.slice(0, equals)] = equals < 0 ? "" : text.slice(equals + 1);
-  }
-  let execfn = "";
-  for (at += 8; memory.word(at) !== 0; at += 16) {
-    if (memory.word(at) === AT_EXECFN) execfn = memory.string(memory.word(at + 8));
-  }
-  return { argv, env, execfn };
 }

@@ -83,6 +83,14 @@ export class TaskMemory {
     return Number(new DataView(bytes.buffer).getBigUint64(0, true));
   }
 
+  /** A double: where programs keep counts beyond 32 bits. Not atomic. */
+  float64(address: number): number {
+    return new DataView(this.read(address, 8).buffer).getFloat64(0, true);
+  }
+  storeFloat64(address: number, value: number): void {
+    this.write(address, new Uint8Array(Float64Array.of(value).buffer));
+  }
+
   #index(address: number, access: number): number {
     if (address % 4 !== 0)
       throw new RangeError(`address 0x${address.toString(16)} is not aligned to 4 bytes`);

@@ -21,6 +21,8 @@ import type { Sys } from "./sys.ts";
 export interface Call {
   nr: number;
   readonly args: number[];
+  /** After this call the task starts over, its stack pointer here (see engine.ts). */
+  readonly restart?: number;
 }
 
 /** What runs as a task: yields calls, is resumed with their results. */
@@ -33,20 +35,22 @@ export type Main = (
   env: Readonly<Record<string, string>>,
 ) => Steps<number | undefined> | Steps<void>;
 
+/** Further main functions, by name: where `sys.forkOn` starts tasks on other CPUs. */
+export type Entries = Readonly<Record<string, Main>>;
+
 /** Shared by every copy of this module: the worker's bundle and the program's own import need not be one. */
 const PROGRAM = Symbol.for("sternix.program");
 
 export interface Program {
-  readonly [PROGRAM]: Main;
+  readonly [PROGRAM]: { readonly main: Main; readonly entries: Entries };
 }
 
-export function program(main: Main): Program {
-  return { [PROGRAM]: main };
+export function program(main: Main, entries: Entries = {}): Program {
+  return { [PROGRAM]: { main, entries } };
 }
 
-/** The main function of a module's default export; undefined when that is no program. */
-export function mainOf(exported: unknown): Main | undefined {
+/** What a module's default export runs; undefined when that is no program. */
+export function programOf(exported: unknown): Program[typeof PROGRAM] | undefined {
   if (typeof exported !== "object" || exported === null) return undefined;
-  const main = (exported as Partial<Program>)[PROGRAM];
-  return typeof main === "function" ? main : undefined;
+  return (exported as Partial<Program>)[PROGRAM];
 }
