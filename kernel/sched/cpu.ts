@@ -42,7 +42,7 @@ import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
 import { setCurrent } from "./current.ts";
 import { idle } from "./idle.ts";
 import { clearRestart } from "./restart.ts";
-import { pickTask, requeueTask } from "./runqueue.ts";
+import { cpuAllowed, pickTask, requeueTask } from "./runqueue.ts";
 import { safePoint } from "./safe-point.ts";
 import { leftResult, storeResult } from "./usermode-host.ts";
 import { finishWait, waitPrepared } from "./waitqueue.ts";
@@ -97,7 +97,9 @@ function runTask(
       if (nextTimer() <= now) runTimers(now);
       checkCpuTimers(Task.group.get(task));
       safePoint(task);
-      if (Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0)) {
+      const waiting = Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0);
+      // sched_setaffinity(2): a task that may no longer run here moves before it runs on.
+      if (waiting || !cpuAllowed(task, number)) {
         Task.yielding.set(task, 0);
         preempt(task, cpu);
         return;
