@@ -30,7 +30,7 @@ const MAX_PAGES = 65536;
 
 /** What only tests change. */
 export interface EngineOptions {
-  /** Arrivals before translation: 0 translates at once, Infinity never. */
+  /** Arrivals before translation, up to 65535: 0 translates at once, Infinity never. */
   readonly threshold?: number;
 }
 
