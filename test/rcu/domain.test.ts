@@ -217,9 +217,10 @@ test.serial("the global domain is one for the process and the workers it starts"
   const worker = new Worker(new URL("./domain-worker.ts", import.meta.url), {
     workerData: { job: "global" },
   });
+  const gone = once(worker, "exit");
   const [bytes] = await once(worker, "message");
   t.is(bytes, domain.handle().buffer.byteLength);
-  await once(worker, "exit");
+  await gone;
   domain.unregisterThread();
 });
 

@@ -320,13 +320,13 @@ export function twoScopes(): Scenario {
     memory,
     slots,
     programs: [
-      scope("x", "y"),
-      scope("y", "z"),
       (cpu) => {
         cpu.note("z", Root.z.load(root));
         synchronize(cpu);
         Root.x.init(root, 1);
       },
+      scope("x", "y"),
+      scope("y", "z"),
     ],
     judge: (notes) => (["x", "y", "z"].every((name) => notes.get(name) === 1) ? "allowed: found" : null),
   };
