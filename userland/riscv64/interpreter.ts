@@ -1,18 +1,6 @@
-import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
-import {
-  AREA,
-  DEPTH,
-  Emitter,
-  FIRST_FREE_LOCAL,
-  HOST,
-  PC,
-  Q0,
-  REGS,
-  SCRATCH_LOCALS,
-  type Source,
-  T0,
-  T1,
-} from "./emitter.ts";
+import { EXIT } from "../../kernel/usermode.ts";
+import { AREA, DEPTH, FIRST_FREE_LOCAL, PC, Q0, REGS, SCRATCH_LOCALS, T0, T1 } from "./emitter.ts";
+import { InterpreterEmitter, RECORD_POINTER } from "./interpreter-emitter.ts";
 import { INSTRUCTIONS } from "./isa/decode.ts";
 import type { Instruction } from "./isa/instruction.ts";
 import { lookUp } from "./jump.ts";
@@ -25,16 +13,13 @@ import {
   PAGE_CACHE_ENTRIES,
   RECORD,
   SPACE_TAG,
-  TLB_LOAD,
-  TLB_STORE,
   X0_SINK,
 } from "./layout.ts";
-import { STUBS, type StubName, UNIT } from "./stubs.ts";
-import { Code } from "./wasm/code.ts";
+import { STUBS, UNIT } from "./stubs.ts";
+import type { Code } from "./wasm/code.ts";
 import { ModuleBuilder, type Signature } from "./wasm/module.ts";
-import { CTL, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
+import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
 
-const RECORD_POINTER = FIRST_FREE_LOCAL;
 const PAGE = FIRST_FREE_LOCAL + 1;
 /** Virtual page number that PAGE is the predecoded form of; -1 none. */
 const VPN = FIRST_FREE_LOCAL + 2;
@@ -42,147 +27,6 @@ const VPN = FIRST_FREE_LOCAL + 2;
 const NEST = FIRST_FREE_LOCAL + 3;
 /** Whether the arrival in progress counts as heat. */
 const COUNT = FIRST_FREE_LOCAL + 4;
-
-/** Emits operands found through the record at RECORD_POINTER; registers live in the register file. */
-class InterpreterEmitter extends Emitter {
-  readonly c = new Code();
-  readonly interpreted = true;
-  /** Leaves with a fault at PC. */
-  faultLabel = 0;
-  private readonly module: ModuleBuilder;
-
-  constructor(module: ModuleBuilder) {
-    super();
-    this.module = module;
-  }
-
-  /** Pushes the address of a register named by a record field. */
-  private address(offset: number): void {
-    this.c.get(REGS);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD16_U, offset);
-    this.c.op(I32.ADD);
-  }
-
-  private source(source: Source): void {
-    // rs3 shares the immediate's low half.
-    this.address(source === "rs1" ? RECORD.RS1 : source === "rs2" ? RECORD.RS2 : RECORD.IMM);
-  }
-
-  x(source: Source): void {
-    this.source(source);
-    this.c.memory(I64.LOAD);
-  }
-
-  rd(value: () => void): void {
-    this.address(RECORD.RD);
-    value();
-    this.c.memory(I64.STORE);
-  }
-
-  imm(): void {
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I64.LOAD32_S, RECORD.IMM);
-  }
-
-  f(source: Source): void {
-    this.source(source);
-    this.c.memory(F64.LOAD);
-  }
-
-  fd(value: () => void): void {
-    this.address(RECORD.RD);
-    value();
-    this.c.memory(F64.STORE);
-  }
-
-  pc(): void {
-    this.c.get(PC);
-    this.c.op(I64.EXTEND_I32_U);
-  }
-
-  nextPc(): void {
-    this.next32();
-    this.c.op(I64.EXTEND_I32_U);
-  }
-
-  next32(): void {
-    this.c.get(PC);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.LEN);
-    this.c.op(I32.ADD);
-  }
-
-  fault(): void {
-    this.c.br(this.faultLabel);
-  }
-
-  leave(reason: number): void {
-    this.storePc();
-    this.c.i32(reason * 2 + 1);
-    this.exit();
-  }
-
-  exit(): void {
-    this.c.op(CTL.RETURN);
-  }
-
-  exitUntouched(): void {
-    this.c.op(CTL.RETURN);
-  }
-
-  spillForSyscall(): void {}
-  reloadAfterSyscall(): void {}
-
-  staticRm(): undefined {
-    return undefined;
-  }
-
-  rm(): void {
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.IMM + 3);
-  }
-
-  fastRounding(): void {
-    this.c.get(REGS);
-    this.c.memory(I32.LOAD, USER_REGS.FCSR);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.IMM + 2);
-    this.c.op(I32.AND);
-    this.c.i32(1);
-    this.c.op(I32.EQ);
-  }
-
-  stub(name: StubName): number {
-    return this.module.import(name, STUBS[name]);
-  }
-
-  mappingsMayChange(): void {}
-
-  /** No prediction: accesses of all instructions of this kind come by here. */
-  protected override addEntry(write: boolean, slow: number): void {
-    const c = this.c;
-    c.get(AREA);
-    c.op(I32.ADD);
-    c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
-    c.tee(T0);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.brIf(slow);
-    c.get(HOST);
-    c.get(T0);
-    c.op(I32.ADD);
-    c.set(HOST);
-  }
-
-  throughStack(): boolean {
-    return false;
-  }
-
-  baseChecked(): boolean {
-    return false;
-  }
-}
 
 /** Opcodes of integer code without atomics: what `run` executes itself. */
 const COMMON = new Set([0x03, 0x13, 0x17, 0x1b, 0x23, 0x33, 0x37, 0x3b, 0x63, 0x67, 0x6f]);
