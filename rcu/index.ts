@@ -34,7 +34,16 @@ export { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "./preempt.ts";
 export { type At, RcuArray, RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
-export { defineReleaser, drainReleases, queueRelease, type Releaser, releasesPending } from "./release.ts";
+export {
+  defineReleaser,
+  drainReleases,
+  finalizeReleases,
+  queueRelease,
+  type ReleaseBackend,
+  type Releaser,
+  releasesPending,
+  setReleaseBackend,
+} from "./release.ts";
 export { rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
 export { Srcu, type SrcuScope } from "./srcu.ts";

@@ -4,14 +4,16 @@
  * a release waits for no grace period.
  */
 
-import { slotBase } from "./grace-period.ts";
+import { callRcu, rcuRunCallbacks } from "./callback.ts";
+import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import { CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
-import { RcuHead } from "./reclaim.ts";
+import { defineReclaimer, RcuHead } from "./reclaim.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, free } from "./struct.ts";
+import { rcuBarrier } from "./synchronize.ts";
 
 /** A cleanup function, known by its name in every worker. */
 export interface Releaser {
@@ -37,7 +39,18 @@ export function defineReleaser(name: string, release: (arg: number, context: num
   return releaser;
 }
 
-/** Queues a release for the next safe point of this thread. Never fails. */
+/** Where releases wait: in a list of their thread, or behind a grace period first (a release then also follows every reader). */
+export type ReleaseBackend = "list" | "rcu";
+let backend: ReleaseBackend = "list";
+
+/** Chooses the backend of this thread's queueRelease. The interface is the same, and so is what callers see. */
+export function setReleaseBackend(choice: ReleaseBackend): void {
+  backend = choice;
+}
+
+const afterGp = defineReclaimer("rcu: delayed release", (head) => append(head as Ref<"rcu_head">));
+
+/** Queues a release for a safe point of this thread. Never fails. */
 export function queueRelease(releaser: Releaser, arg: number): void {
   const head = alloc(RcuHead);
   if (head === 0) {
@@ -46,6 +59,11 @@ export function queueRelease(releaser: Releaser, arg: number): void {
   }
   RcuHead.reclaimer.init(head, releaser.hash);
   RcuHead.arg.init(head, arg);
+  if (backend === "rcu") callRcu(afterGp, head);
+  else append(head);
+}
+
+function append(head: Ref<"rcu_head">): void {
   const list = slotBase(slot) + SLOT_RCU.RELEASE_LIST;
   const tail = i32[list + 1]!;
   if (tail === 0) i32[list] = head;
@@ -67,7 +85,7 @@ export function releasesPending(): boolean {
  * read scope. Warns after 100 passes; more than 10 000 are a loop, which throws.
  */
 export function drainReleases(context: number): number {
-  if (!releasesPending()) return 0;
+  if (backend === "list" && !releasesPending()) return 0;
   if (rcuNesting() > 0) throw new Error("drainReleases inside a read scope");
   let ran = 0;
   for (let pass = 1; ; pass++) {
@@ -84,8 +102,22 @@ export function drainReleases(context: number): number {
   return ran;
 }
 
+/** The end: waits for what is behind a grace period too, and runs everything. */
+export function finalizeReleases(context: number): number {
+  let ran = 0;
+  for (let more = 1; more > 0; ran += more) {
+    if (backend === "rcu") rcuBarrier();
+    more = drainReleases(context);
+  }
+  return ran;
+}
+
 /** Runs what is queued now, not what that queues. */
 function releasePass(context: number): number {
+  if (backend === "rcu") {
+    rcuQuiescent();
+    rcuRunCallbacks();
+  }
   const list = slotBase(slot) + SLOT_RCU.RELEASE_LIST;
   if (i32[RCU.ORPHAN_RELEASES] !== 0) takeOrphans(list);
   let ran = 0;

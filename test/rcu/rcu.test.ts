@@ -8,6 +8,7 @@ import {
   defineReclaimer,
   defineReleaser,
   drainReleases,
+  finalizeReleases,
   getStateSynchronizeRcu,
   Heap,
   kfreeArrayRcu,
@@ -28,6 +29,7 @@ import {
   rcuStats,
   setForceNotifier,
   setRcuStallHandler,
+  setReleaseBackend,
   startPollSynchronizeRcu,
   synchronizeRcu,
 } from "../../rcu/index.ts";
@@ -208,24 +210,35 @@ test.serial("polled grace periods: done only after a full one", (t) =>
   }),
 );
 
-test.serial("delayed releases drain until empty, warn at 100 passes, and give up above 10 000", async (t) =>
-  inHeap(async () => {
-    log.length = 0;
-    queueRelease(flush, 1);
-    queueRelease(flush, 2);
-    t.is(drainReleases(10), 2);
-    t.deepEqual(log, [11, 12]);
-    t.is(drainReleases(10), 0);
-    const warned = new Promise((resolve) => process.once("warning", resolve));
-    queueRelease(chain, 200);
-    t.is(drainReleases(0), 201);
-    t.regex(String(await warned), /100 passes/);
-    queueRelease(chain, 20_000);
-    const warnedAgain = new Promise((resolve) => process.once("warning", resolve));
-    t.throws(() => drainReleases(0), { message: /10000 passes/ });
-    await warnedAgain;
-  }),
-);
+for (const backend of ["list", "rcu"] as const)
+  test.serial(
+    `delayed releases (${backend}) drain until empty, warn at 100 passes, give up above 10 000`,
+    async (t) =>
+      inHeap(async () => {
+        setReleaseBackend(backend);
+        log.length = 0;
+        queueRelease(flush, 1);
+        queueRelease(flush, 2);
+        t.is(drainReleases(10), 2);
+        t.deepEqual(log, [11, 12]);
+        t.is(drainReleases(10), 0);
+        const warned = new Promise((resolve) => process.once("warning", resolve));
+        queueRelease(chain, 200);
+        t.is(drainReleases(0), 201);
+        t.regex(String(await warned), /100 passes/);
+        queueRelease(chain, 20_000);
+        const warnedAgain = new Promise((resolve) => process.once("warning", resolve));
+        t.throws(() => drainReleases(0), { message: /10000 passes/ });
+        await warnedAgain;
+        log.length = 0;
+        finalizeReleases(1); // Runs what is left of the chain, and all that comes behind it.
+        queueRelease(flush, 7);
+        t.is(finalizeReleases(1), 1);
+        t.deepEqual(log, [8]);
+        t.is(finalizeReleases(1), 0);
+        setReleaseBackend("list");
+      }),
+  );
 const chain = defineReleaser("rcu test: chain", (n) => {
   if (n > 0) queueRelease(chain, n - 1);
 });
