@@ -273,9 +273,10 @@ export function createProgramMode(host: UserModeHost): UserMode {
 }
 
 /** An exception that a program does not catch ends it as it ends Node: the stack on standard error, status 1. */
-function* guarded(sys: Sys, run: () => Steps<unknown>): Steps<number> {
+function* guarded(sys: Sys, run: () => Steps<unknown> | void): Steps<number> {
   try {
-    const status = yield* run();
+    const steps = run();
+    const status = steps === undefined ? 0 : yield* steps;
     return typeof status === "number" ? status : 0;
   } catch (error) {
     yield* sys.writeAll(2, `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

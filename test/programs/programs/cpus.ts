@@ -6,9 +6,10 @@ export default program(
     const cpus = yield* sys.cpus();
     const page = yield* sys.ok(sys.mapShared(4096));
     const [from, to] = yield* sys.pipe();
-    yield* sys.sigaction(10, function* () {});
+    yield* sys.sigaction(10, () => {});
     const children = new Map<number, number>();
-    for (const cpu of cpus) children.set(yield* sys.ok(sys.forkOn(cpu, "child", [page, to, cpu, argv[1]!])), cpu);
+    for (const cpu of cpus)
+      children.set(yield* sys.ok(sys.forkOn(cpu, "child", [page, to, cpu, argv[1]!])), cpu);
     yield* sys.close(to);
     const text = Buffer.from(yield* sys.ok(sys.readAll(from))).toString();
     yield* sys.print(text.trimEnd().split("\n").sort().join("\n") + "\n");
@@ -44,7 +45,7 @@ export default program(
       yield* sys.waitpid();
       const here = yield* sys.mmap(0, 4096, 3, 0x22, -1, 0);
       yield* sys.call("getcpu", here, 0, 0);
-      const placed = sys.memory.load(here);
+      const placed = sys.memory.load(here) === cpu;
       yield* sys.writeAll(to, `cpu ${cpu} ${placed} ${argv[4]} ${env.GREETING} ${sys.memory.load(word)}\n`);
       return cpu;
     },

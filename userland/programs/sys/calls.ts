@@ -40,8 +40,8 @@ export class SysError extends Error {
 export type Succeeded<T> = [Exclude<T, number>] extends [never] ? number : Exclude<T, number>;
 
 export type Body = (sys: Sys) => Steps<number | undefined> | Steps<void>;
-/** Runs when the signal is delivered; may itself make system calls. */
-export type SignalHandler = (signo: number) => Steps<void>;
+/** Runs when the signal is delivered; a generator when it makes system calls itself. */
+export type SignalHandler = (signo: number) => Steps<void> | void;
 
 /** What the engine keeps for a Sys: the ways a program reaches beyond its own generator. */
 export interface TaskHooks {

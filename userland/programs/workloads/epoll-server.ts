@@ -1,6 +1,6 @@
 /** A server that waits with epoll, and clients that send requests and check the echo: over unix sockets or pairs of pipes. */
 
-import { EPOLL_CTL_ADD, EPOLLIN } from "../../../kernel/uapi/epoll.ts";
+import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from "../../../kernel/uapi/epoll.ts";
 import { EAGAIN } from "../../../kernel/uapi/errno.ts";
 import { SOCK_NONBLOCK, SOCK_STREAM } from "../../../kernel/uapi/socket.ts";
 import { Crew, Worker } from "../crew.ts";
@@ -105,8 +105,9 @@ export default program(
           const n = yield* sys.ok(sys.read(fd, buffer));
           if (n > 0) echoed += yield* sys.ok(sys.writeAll(replies.get(fd)!, buffer.subarray(0, n)));
           else {
-            // End of file: closing takes it off the epoll set.
+            // End of file. A client that was forked later may hold a copy, so closing would not take it off the set.
             gone++;
+            yield* sys.ok(sys.epollCtl(ep, EPOLL_CTL_DEL, fd));
             yield* sys.ok(sys.close(fd));
             if (replies.get(fd) !== fd) yield* sys.ok(sys.close(replies.get(fd)!));
           }

@@ -60,7 +60,7 @@ export default program(
       let rounds = 0;
       let answers = 0;
       yield* sys.ok(
-        sys.sigaction(ANSWER, function* () {
+        sys.sigaction(ANSWER, () => {
           answers++;
         }),
       );
@@ -92,7 +92,7 @@ export default program(
         }),
       );
       yield* sys.ok(
-        sys.sigaction(FINISH, function* () {
+        sys.sigaction(FINISH, () => {
           finished = true;
         }),
       );
