@@ -2,6 +2,7 @@
  * The timed loop, compiled anew for every contender: functions that come from one literal share V8's type feedback, so
  * one generic loop would be slow for all contenders, and differently for the first and the last.
  */
+import { rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import type { Guard } from "./locks.ts";
 
 export interface Operations {
@@ -9,6 +10,11 @@ export interface Operations {
   readonly read: (n: number) => number;
   /** Changes entry `n`. */
   readonly write: (n: number) => number;
+  /**
+   * For what costs a nanosecond: the loop enters and leaves (rcu: a read scope), reads in between unless that is "empty",
+   * and does nothing else, not even look up which entry.
+   */
+  readonly bare?: "empty" | "read";
 }
 
 export interface LoopResult {
@@ -22,6 +28,8 @@ export type Loop = (sequence: Int32Array) => LoopResult;
 
 /** Operations between safe points, as between context switches or system calls. */
 const BATCH = 64;
+/** The same for bare loops: safe points are to be lost in the noise. */
+const BARE_BATCH = 4096;
 /** Batches between looks at how much waits for a grace period. */
 const LOOK = 128;
 
@@ -35,25 +43,31 @@ export function compileLoop(
   stopped: () => boolean,
   pending: () => number,
 ): Loop {
+  const call = table.bare === "empty" ? "" : "sum = (sum + read(n)) | 0;";
   const read =
     guard.retry !== null
-      ? "let seen, found; do { seen = begin(); found = read(n); } while (retry(seen)); sum = (sum + found) | 0;"
-      : guard.enterRead !== null
-        ? "enterRead(); sum = (sum + read(n)) | 0; exitRead();"
-        : "sum = (sum + read(n)) | 0;";
+      ? `let seen, found = 0; do { seen = begin(); ${call === "" ? "" : "found = read(n);"} } while (retry(seen)); sum = (sum + found) | 0;`
+      : guard.enterRead !== null || table.bare !== undefined
+        ? `enterRead(); ${call} exitRead();`
+        : call;
   const write =
     guard.enterWrite !== null
       ? "enterWrite(); sum = (sum + write(~n)) | 0; exitWrite();"
       : "sum = (sum + write(~n)) | 0;";
+  const bare = table.bare !== undefined;
+  const batch = bare ? BARE_BATCH : BATCH;
+  const work = bare
+    ? `for (let n = 0; n < ${batch}; n++) { ${read} }`
+    : `for (const end = at + ${batch}; at < end; at++) {
+          const n = sequence[at & mask];
+          if (n >= 0) { ${read} } else { ${write} }
+        }`;
   const text = `"use strict"; // loop ${++compiled}
     return function loop(sequence) {
       const mask = sequence.length - 1;
       let at = 0, batches = 0, sum = 0, peakPending = 0;
       do {
-        for (const end = at + ${BATCH}; at < end; at++) {
-          const n = sequence[at & mask];
-          if (n >= 0) { ${read} } else { ${write} }
-        }
+        ${work}
         safePoint();
         if ((++batches & ${LOOK - 1}) === 0) {
           const now = pending();
@@ -61,15 +75,15 @@ export function compileLoop(
           at &= mask;
         }
       } while (!stopped());
-      return { operations: batches * ${BATCH}, sum, peakPending };
+      return { operations: batches * ${batch}, sum, peakPending };
     };`;
   const names = ["read", "write", "enterRead", "exitRead", "begin", "retry", "enterWrite", "exitWrite"];
   const make = new Function(...names, "safePoint", "stopped", "pending", text);
   return make(
     table.read,
     table.write,
-    guard.enterRead,
-    guard.exitRead,
+    guard.enterRead ?? rcuReadLock,
+    guard.exitRead ?? rcuReadUnlock,
     guard.begin,
     guard.retry,
     guard.enterWrite,

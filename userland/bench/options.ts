@@ -14,9 +14,10 @@ export interface BenchOptions {
   readonly compare: string | null;
   /** Only what has one of these in its name; empty: all. */
   readonly only: readonly string[];
-  readonly threads: readonly number[];
+  /** Null: what the suite measures usually. */
+  readonly threads: readonly number[] | null;
   /** Per cent; tables. */
-  readonly writes: readonly number[];
+  readonly writes: readonly number[] | null;
   /** Null: the sizes that each table names. */
   readonly entries: readonly number[] | null;
   /** Null: all. */
@@ -42,7 +43,7 @@ const numbers = (name: string, text: string, least: number, most: number): numbe
   });
 
 /** 1, 2, 4 ... up to the number of CPUs, and 2 at least. */
-function usualThreads(): number[] {
+export function usualThreads(): number[] {
   const counts = [1, 2];
   for (let n = 4; n <= availableParallelism(); n *= 2) counts.push(n);
   return counts;
@@ -100,13 +101,12 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     plot: values.plot ?? null,
     compare: values.compare ?? null,
     only: values.only,
-    threads:
-      values.threads === undefined ? usualThreads() : numbers("threads", values.threads, 1, MAX_THREADS),
-    writes: values.writes === undefined ? [0, 1, 10, 50] : numbers("writes", values.writes, 0, 100),
+    threads: values.threads === undefined ? null : numbers("threads", values.threads, 1, MAX_THREADS),
+    writes: values.writes === undefined ? null : numbers("writes", values.writes, 0, 100),
     entries: values.entries === undefined ? null : numbers("entries", values.entries, 1, 1 << 20),
     contenders: values.contenders?.split(",") ?? null,
-    rounds: one("rounds", quick ? 3 : 7, 1000),
-    ms: one("ms", quick ? 12 : 40, 100_000),
+    rounds: one("rounds", quick ? 3 : 5, 1000),
+    ms: one("ms", quick ? 12 : 25, 100_000),
     seed: one("seed", 1, 0x7fff_ffff),
     clock,
     command: ["bench", ...argv],

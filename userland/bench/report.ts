@@ -114,6 +114,32 @@ export class ResultsBuilder {
     this.targets.push({ what, target, measured, unit, better, met });
   }
 
+  cell(name: string, conditions: Cell["conditions"], contender: string): Cell | undefined {
+    const wanted = Object.entries(conditions);
+    return this.cells.find(
+      (cell) =>
+        cell.name === name &&
+        cell.contender === contender &&
+        wanted.every(([key, value]) => cell.conditions[key] === value),
+    );
+  }
+
+  /** `contender` is to be at least `times` times better than `against`; nothing when one was not measured. */
+  ratioTarget(
+    name: string,
+    conditions: Cell["conditions"],
+    contender: string,
+    against: string,
+    times: number,
+  ): void {
+    const ours = this.cell(name, conditions, contender);
+    const theirs = this.cell(name, conditions, against);
+    if (ours === undefined || theirs === undefined) return;
+    const { entries: _, ...where } = conditions;
+    const what = `${name}, ${conditionsText({ conditions: where })}: ${contender} against ${against}`;
+    this.target(what, "x", "more", times, advantage(ours, theirs).ratio);
+  }
+
   /** See Results.machine.cpuShare. */
   cpuShare(share: number): void {
     this.#share = Math.min(share, 1);
@@ -146,12 +172,14 @@ export class ResultsBuilder {
 export const cellKey = (cell: Cell): string =>
   JSON.stringify([cell.name, cell.contender, cell.unit, Object.entries(cell.conditions).sort()]);
 
+/** "2 threads, 1 % writes, 4,096 entries". */
 export const conditionsText = (cell: Pick<Cell, "conditions">): string =>
   Object.entries(cell.conditions)
     .map(([name, value]) => {
+      if (typeof value === "string") return `${name} ${value}`;
       if (name === "writes") return `${value} % writes`;
-      const text = typeof value === "number" ? value.toLocaleString("en-US") : value;
-      return value === 1 && name.endsWith("s") ? `${text} ${name.slice(0, -1)}` : `${text} ${name}`;
+      const singular = name === "entries" ? "entry" : name.replace(/s$/, "");
+      return `${value.toLocaleString("en-US")} ${value === 1 ? singular : name}`;
     })
     .join(", ");
 

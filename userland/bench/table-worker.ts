@@ -82,11 +82,12 @@ function serve(data: WorkerData): void {
     switch (command.command) {
       case "open": {
         const { contender, entries } = command;
+        const protocol = contender.kind === "protocol" ? contender.protocol : "rcu";
         const table =
           contender.kind === "peer"
             ? openPeer(contender.handle, entries)
             : tableNamed(command.table).open(command.built, entries);
-        const guard = guardOf(contender.kind === "protocol" ? contender.protocol : "rcu", locks, thread);
+        const guard = guardOf(protocol, locks, thread);
         loops.set(command.key, compileLoop(table, guard, atSafePoint, stopped, pending));
         return null;
       }

@@ -31,8 +31,11 @@ export interface World {
   readonly handle: WorldHandle;
 }
 
-/** Reserved, not used: untouched pages cost nothing. */
-const HEAP_BYTES = 4 * 1024 ** 3;
+/**
+ * Reserved, not used: untouched pages cost nothing. Below 2 GiB, as machines have it: byte addresses above do not fit 32
+ * bits, and V8's middle compiler (Maglev) throws its code away again and again.
+ */
+const HEAP_BYTES = 2 * 1024 ** 3 - (1 << 20);
 const RAM_BYTES = 64 << 20;
 const UNSHARED = 1 as Held;
 

@@ -3,6 +3,7 @@ import { arc, cache, hashMap, idr, list } from "./collections.ts";
 import { dentryTable, fdTable, mountTable, pathTables } from "./files.ts";
 import { futexTable, vmaTable } from "./memory.ts";
 import { credentials, pidTable, signalHandlers } from "./processes.ts";
+import { READ_SIDES } from "./scope.ts";
 import type { TableBench } from "./table.ts";
 
 export const TABLES: readonly TableBench[] = [
@@ -23,7 +24,7 @@ export const TABLES: readonly TableBench[] = [
 ];
 
 export function tableNamed(name: string): TableBench {
-  const table = TABLES.find((each) => each.name === name);
+  const table = [...TABLES, ...READ_SIDES].find((each) => each.name === name);
   if (table === undefined) throw new Error(`no table ${name}`);
   return table;
 }
