@@ -5,10 +5,15 @@
  * array, so that a call costs an indexed load, a switch per argument and one call of fixed arity.
  */
 import { ram } from "../kernel/mm/ram.ts";
-import { NR_SYSCALLS, type SyscallEntry, SyscallCounts } from "../kernel/syscall-entry.ts";
+import { BLOCK, NO_RETURN } from "../kernel/sched/block.ts";
+import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
+import type { CallHooks } from "../kernel/subsystem/install.ts";
+import type { PathArgument } from "../kernel/subsystem/view.ts";
+import { NR_SYSCALLS, SyscallCounts, type SyscallEntry } from "../kernel/syscall-entry.ts";
+import { Task } from "../kernel/task/task.ts";
 import { ENOSYS } from "../kernel/uapi/errno.ts";
 import type { Ref } from "../rcu/index.ts";
-import { DECODE } from "./args.ts";
+import { DECODE, dirfd, path } from "./args.ts";
 import type { Syscall } from "./syscall.ts";
 
 /** Registers of the calling convention, as word offsets in the register file: a0 is x10, a7 is x17. */
@@ -23,14 +28,33 @@ export interface CallTracer {
   unknown(task: Ref<"task">, nr: number, args: readonly number[]): void;
 }
 
+/** Where the paths of a call stand among its arguments: a path comes behind the directory that it starts from, if it has one. */
+function pathArguments(call: Syscall): PathArgument[] {
+  return call.args.flatMap((arg, index) =>
+    arg === path
+      ? [{ path: index, dirfd: index > 0 && call.args[index - 1] === dirfd ? index - 1 : -1 }]
+      : [],
+  );
+}
+
 export interface EntryOptions {
   readonly calls: readonly Syscall[];
   /** Counters of this CPU. */
   readonly counts: Ref<"syscall_counts">;
   readonly tracer?: CallTracer | undefined;
+  /** What subsystems want to know of calls. Absent: the entry function does not even ask. */
+  readonly hooks?: CallHooks | undefined;
 }
 
-type Handler = (task: Ref<"task">, a?: number, b?: number, c?: number, d?: number, e?: number, f?: number) => number;
+type Handler = (
+  task: Ref<"task">,
+  a?: number,
+  b?: number,
+  c?: number,
+  d?: number,
+  e?: number,
+  f?: number,
+) => number;
 
 export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   const handlers = new Array<Handler | null>(NR_SYSCALLS).fill(null);
@@ -38,7 +62,8 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   const arity = new Uint8Array(NR_SYSCALLS);
   const decoding = new Uint8Array(NR_SYSCALLS * 6);
   for (const call of options.calls) {
-    if (table[call.nr] !== null) throw new Error(`system call ${call.nr} is ${table[call.nr]!.name} and ${call.name}`);
+    if (table[call.nr] !== null)
+      throw new Error(`system call ${call.nr} is ${table[call.nr]!.name} and ${call.name}`);
     table[call.nr] = call;
     handlers[call.nr] = call.handler as unknown as Handler;
     arity[call.nr] = call.args.length;
@@ -95,12 +120,17 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     }
   }
 
-  function traced(task: Ref<"task">, nr: number, regs: number): number {
-    const call = table[nr]!;
+  function decodeArgs(call: Syscall, regs: number): number[] {
     const word = regs / 4 + A0;
-    const args = call.args.map((arg, index) => readArg(arg.decode, word + 2 * index));
+    return call.args.map((arg, index) => readArg(arg.decode, word + 2 * index));
+  }
+
+  /** `denied`: -errno with which a subsystem answers in the handler's place. */
+  function traced(task: Ref<"task">, nr: number, regs: number, denied = 0): number {
+    const call = table[nr]!;
+    const args = decodeArgs(call, regs);
     tracer!.enter(task, call, args);
-    const result = (call.handler as unknown as Handler)(task, ...args);
+    const result = denied < 0 ? denied : (call.handler as unknown as Handler)(task, ...args);
     tracer!.leave(task, call, args, result);
     return result;
   }
@@ -117,16 +147,46 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     return -ENOSYS;
   }
 
-  return {
-    call(task, regs) {
+  function call(task: Ref<"task">, regs: number): number {
+    const number = ram.i32[regs / 4 + A7]!;
+    const nr = number >>> 0 < NR_SYSCALLS ? number : NR_SYSCALLS - 1;
+    SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
+    const handler = handlers[nr]!;
+    if (handler === null) return unknown(task, number, regs);
+    if (tracer !== undefined) return traced(task, nr, regs);
+    return invoke(task, nr, handler, regs);
+  }
+
+  /** In place of `call` on machines whose subsystems listen: they are asked once per call, however often it blocks. */
+  function hookedCall(hooks: CallHooks): typeof call {
+    const hooked = table.map((one) =>
+      one === null ? null : { nr: one.nr, name: one.name, pathArguments: pathArguments(one) },
+    );
+    kernelHooks.callInterrupted = (task, result) => {
+      const regs = Task.regs.get(task);
+      const nr = ram.i32[regs / 4 + A7]!;
+      hooks.exit(task, hooked[nr]!, decodeArgs(table[nr]!, regs), result);
+    };
+    return (task, regs) => {
       const number = ram.i32[regs / 4 + A7]!;
       const nr = number >>> 0 < NR_SYSCALLS ? number : NR_SYSCALLS - 1;
-      SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
       const handler = handlers[nr]!;
-      if (handler === null) return unknown(task, number, regs);
-      if (tracer !== undefined) return traced(task, nr, regs);
-      return invoke(task, nr, handler, regs);
-    },
+      if (handler === null) return call(task, regs);
+      SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
+      // The call may overwrite its own registers (execve), so they are read first.
+      const args = decodeArgs(table[nr]!, regs);
+      const denied = Task.restarting.get(task) === 0 ? hooks.enter(task, hooked[nr]!, args) : 0;
+      let result = denied;
+      if (tracer !== undefined) result = traced(task, nr, regs, denied);
+      else if (denied === 0) result = invoke(task, nr, handler, regs);
+      if (result > BLOCK || result === NO_RETURN)
+        hooks.exit(task, hooked[nr]!, args, result === NO_RETURN ? 0 : result);
+      return result;
+    };
+  }
+
+  return {
+    call: options.hooks === undefined ? call : hookedCall(options.hooks),
     needsFullRegs(nr) {
       return table[nr]?.fullRegs === true;
     },

@@ -9,16 +9,21 @@ import { setTracer } from "../kernel/syscall-entry.ts";
 import type { UserModeHost } from "../kernel/usermode.ts";
 import { createSyscallEntry } from "../syscalls/entry.ts";
 import { createStrace } from "../syscalls/strace.ts";
+import type { Syscall } from "../syscalls/syscall.ts";
 import { syscalls } from "../syscalls/table.ts";
 import { createProgramMode } from "./programs/engine.ts";
 import { createRiscvEngine } from "./riscv64/engine.ts";
+import { loadSubsystems } from "./subsystem-modules.ts";
 
-export default function cpuWorker(boot: CpuBoot): CpuReport {
+export default async function cpuWorker(boot: CpuBoot): Promise<CpuReport> {
+  const subsystems = boot.subsystems.length === 0 ? [] : await loadSubsystems(boot.subsystems);
   const tracer = boot.strace < 0 ? undefined : createStrace((text) => void writeSync(boot.strace, text));
   setTracer(tracer ?? null);
   return runCpu(boot, {
     // In the order of Task.kind: KIND_RISCV64, KIND_PROGRAM.
     createUserModes: (host: UserModeHost) => [createRiscvEngine(host), createProgramMode(host)],
-    createSyscalls: (counts) => createSyscallEntry({ calls: syscalls, counts, tracer }),
+    createSyscalls: (counts, { literals, hooks }) =>
+      createSyscallEntry({ calls: [...syscalls, ...(literals as Syscall[])], counts, tracer, hooks }),
+    subsystems,
   });
 }

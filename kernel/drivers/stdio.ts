@@ -93,10 +93,24 @@ export function stdioFile(stream: number): Ref<"file"> | number {
   return file;
 }
 
-/** Puts the three streams into an empty descriptor table: 0 or -errno. */
-export function openStdio(files: Ref<"files">): number {
+/** What stands for a stream in openStdio: the machine's console, or /dev/null. Everything else is a file. */
+export const STDIO_CONSOLE = 0;
+export const STDIO_NULL = -1;
+export type Stdio = Ref<"file"> | typeof STDIO_CONSOLE | typeof STDIO_NULL;
+
+/**
+ * Puts the three streams into an empty descriptor table: 0 or -errno. `take(n)` says what stream n is; of a file it hands
+ * over one count.
+ */
+export function openStdio(
+  files: Ref<"files">,
+  take: (stream: number) => Stdio = () => STDIO_CONSOLE,
+): number {
   for (let stream = 0; stream < 3; stream++) {
-    const file = stdioFile(stream);
+    const given = take(stream);
+    let file: number = given;
+    if (given === STDIO_CONSOLE) file = stdioFile(stream);
+    else if (given === STDIO_NULL) file = vfsOpen(AT_FDCWD, "/dev/null", stream === 0 ? O_RDONLY : O_WRONLY);
     if (file < 0) return file;
     const fd = allocFd(files, file as Ref<"file">, 0);
     if (fd < 0) return fd;

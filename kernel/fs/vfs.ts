@@ -1,5 +1,6 @@
 /** Setting the file system up: tables at boot, the root, mounts by path, the files that a bare root needs. */
 import type { Ref } from "../../rcu/index.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { EBUSY, EEXIST, EINVAL, ENOENT, EPERM } from "../uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_TRUNC, O_WRONLY } from "../uapi/fcntl.ts";
 import { MNT_FLAGS, MS_BIND, MS_MOVE, MS_RDONLY, MS_REMOUNT, UMOUNT_NOFOLLOW } from "../uapi/mount.ts";
@@ -84,8 +85,11 @@ export function mountFs(
   const result = attachMount(mount as Ref<"mount">, at, dentry);
   dput(dentry);
   if (result < 0) mntPut(mount as Ref<"mount">);
+  else hooks.mount?.(type, source, typeof target === "string" ? target : decoder.decode(target), flags);
   return result;
 }
+
+const decoder = new TextDecoder();
 
 function makeMount(type: string, source: string, flags: number, options: string): number {
   if ((flags & MS_MOVE) !== 0) return -EINVAL;

@@ -69,7 +69,8 @@ export function pipeWrite(pipe: Ref<"pipe">, io: UserIo): number {
 }
 
 function brokenPipe(): number {
-  sendSignal(current(), SIGPIPE);
+  // The host, which is nobody's task, just learns it.
+  if (current() !== 0) sendSignal(current(), SIGPIPE);
   return -EPIPE;
 }
 

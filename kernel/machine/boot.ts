@@ -19,12 +19,15 @@ import { createRam, RamError } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
 import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { type SubsystemUse, subsystemsInit } from "../subsystem/boot.ts";
+import type { Instance } from "../subsystem/guard.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { pidsInit } from "../task/pid.ts";
 import { utsInit } from "../task/uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
+import { MachineError } from "./error.ts";
 import { initGroupInit } from "./init-group.ts";
 import "./modules.ts";
 
@@ -50,6 +53,8 @@ export interface KernelOptions {
   readonly rootWritable?: boolean;
   readonly mounts?: readonly MountOption[];
   readonly console: ConsoleOptions;
+  /** Other people's subsystems, in the order in which they are made. */
+  readonly subsystems?: readonly SubsystemUse[];
 }
 
 export interface Kernel {
@@ -57,12 +62,11 @@ export interface Kernel {
   readonly handle: HeapHandle;
   readonly memory: WebAssembly.Memory;
   readonly globals: number;
+  /** The subsystems, as this thread sees them. */
+  readonly subsystems: readonly Instance[];
 }
 
-/** A mistake in what the user asked for: one line, without a stack. */
-export class MachineError extends Error {
-  override name = "MachineError";
-}
+export { MachineError };
 
 const DEFAULT_HEAP = 1024 ** 3;
 
@@ -101,7 +105,8 @@ function makeKernel(options: KernelOptions): Kernel {
   consoleCreate(options.console); // standard streams, terminal
   initGroupInit(); // pid 1
   mountAll(options); // root, devices, host folders
-  return { heap, handle: heap.handle(), memory, globals };
+  const subsystems = subsystemsInit(options.subsystems ?? []); // what others plug in
+  return { heap, handle: heap.handle(), memory, globals, subsystems };
 }
 
 function mountAll(options: KernelOptions): void {

@@ -15,6 +15,8 @@ import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
+import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
+import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { CPU_AREA_BYTES, type UserMode, type UserModeHost } from "../usermode.ts";
 import "./modules.ts";
@@ -29,14 +31,24 @@ export interface CpuBoot {
   readonly globals: number;
   /** Host descriptor that strace lines go to; -1: the machine is not traced. */
   readonly strace: number;
+  /** The modules of the machine's subsystems, and their options. */
+  readonly subsystems: readonly SubsystemModule[];
+}
+
+/** Where a thread finds a subsystem: the URL of a module whose default export is one. */
+export interface SubsystemModule {
+  readonly url: string;
+  readonly options: Readonly<Record<string, string | number | boolean>>;
 }
 
 /** What the worker entry hands to the kernel, which may not import it. */
 export interface CpuParts {
   /** The user modes of this CPU, indexed by Task.kind. */
   createUserModes(host: UserModeHost): readonly UserMode[];
-  /** The system-call table; `counts` are this CPU's counters. */
-  createSyscalls(counts: Ref<"syscall_counts">): SyscallEntry;
+  /** The system-call table; `counts` are this CPU's counters, `subsystems` what subsystems add to it. */
+  createSyscalls(counts: Ref<"syscall_counts">, subsystems: SubsystemCalls): SyscallEntry;
+  /** The subsystems of CpuBoot, loaded. */
+  readonly subsystems?: readonly SubsystemUse[];
 }
 
 /** What a CPU leaves behind when the machine stops. */
@@ -58,7 +70,8 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   // A dead predecessor left TLB entries and jump targets that mean nothing to a new engine.
   if (Cpu.boots.add(cpu, 1) > 0) ram.u8.fill(0, cpuArea(boot.cpu), cpuArea(boot.cpu) + CPU_AREA_BYTES);
   setForceNotifier(kickSlot);
-  const syscalls = parts.createSyscalls(Cpu.counts.get(cpu));
+  const subsystems = installSubsystems(openSubsystems(parts.subsystems ?? []));
+  const syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
   const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));
   tlbInit(boot.cpu, modes);
   Cpu.state.store(cpu, CPU_ONLINE);

@@ -24,12 +24,14 @@ import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";
 import { bindRam, ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
+import { closeSubsystems, subsystemReports } from "../subsystem/boot.ts";
+import { bindSubsystems } from "../subsystem/guard.ts";
 import { sumSyscallCounts } from "../syscall-entry.ts";
 import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
-import type { CpuBoot, CpuReport } from "./cpu-main.ts";
+import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
 import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
@@ -38,6 +40,8 @@ import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts"
 export interface MachineOptions extends KernelOptions {
   /** The worker entry: a module whose default export takes a CpuBoot. */
   readonly worker: URL;
+  /** Where CPUs find `subsystems`, in the same order. */
+  readonly subsystemModules?: readonly SubsystemModule[];
   /** Host descriptor for strace lines; absent: no tracing. */
   readonly strace?: number;
   /** Gets each line of the kernel log. */
@@ -100,6 +104,7 @@ export class Machine {
   #idleTicks = 0;
   #stopping = false;
   #crashes = 0;
+  #closed = false;
   /** Depth of `#enter`. */
   #inside = 0;
 
@@ -188,6 +193,11 @@ export class Machine {
     });
   }
 
+  /** What the machine's subsystems have to report, by their names. */
+  reports(): Record<string, string> {
+    return this.#enter(() => subsystemReports(this.#kernel.subsystems));
+  }
+
   /** Waits until all callbacks and delayed releases that are queued now have run, and CPUs are idle. */
   async settle(): Promise<void> {
     for (let quiet = 0; quiet < 3; ) {
@@ -203,8 +213,11 @@ export class Machine {
     }
   }
 
-  /** Kills what still runs, stops the CPUs and ends the workers. Resolves with what the engines counted. */
-  async shutdown(): Promise<Record<string, number>> {
+  /**
+   * Kills what still runs, stops the CPUs and ends the workers. Resolves with what the engines counted. `beforeClose` is
+   * called when no task runs any more: the time to give back what the host holds of the machine.
+   */
+  async shutdown(options: { beforeClose?: () => void } = {}): Promise<Record<string, number>> {
     if (!this.#stopping) {
       this.#enter(killEverybody);
       const deadline = Date.now() + 5000;
@@ -224,7 +237,12 @@ export class Machine {
     if (this.#tick !== null) clearInterval(this.#tick);
     this.#tick = null;
     await this.#pool.destroy();
-    this.#enter(() => this.#drainLog());
+    options.beforeClose?.();
+    this.#enter(() => {
+      if (!this.#closed) closeSubsystems(this.#kernel.subsystems);
+      this.#closed = true;
+      this.#drainLog();
+    });
     return engine;
   }
 
@@ -235,6 +253,7 @@ export class Machine {
       memory: this.#kernel.memory,
       globals: this.#kernel.globals,
       strace: this.#options.strace ?? -1,
+      subsystems: this.#options.subsystemModules ?? [],
     };
     this.#reports[cpu] = this.#pool.run(boot).catch((error: unknown) => {
       if (this.#stopping) return null;
@@ -262,6 +281,7 @@ export class Machine {
     this.#kernel.heap.use();
     bindGlobals(this.#kernel.globals as Ref<"array">);
     if (ram.memory !== this.#kernel.memory) bindRam(this.#kernel.memory);
+    bindSubsystems(this.#kernel.subsystems);
   }
 
   #enter<T>(work: () => T): T {

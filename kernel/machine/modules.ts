@@ -4,3 +4,5 @@ import "../fs/hostfs/index.ts";
 import "../fs/vfs.ts";
 import "../ipc/index.ts";
 import "../proc/index.ts";
+import "../subsystem/device.ts";
+import "./host-pipe.ts";

@@ -13,16 +13,19 @@ import {
   type Ref,
   stringText,
   struct,
+  words,
 } from "../../rcu/index.ts";
 import { consoleTty } from "../drivers/console.ts";
-import { openStdio } from "../drivers/stdio.ts";
+import { openStdio, STDIO_CONSOLE, type Stdio } from "../drivers/stdio.ts";
 import { takeControllingTty } from "../drivers/tty-file.ts";
 import { execReason, setExecReason } from "../exec/binfmt.ts";
 import { execProgram, execve } from "../exec/exec.ts";
 import { filesCreate } from "../fs/fdtable.ts";
+import { fput } from "../fs/file.ts";
 import { fsCreate, setCwd } from "../fs/fsinfo.ts";
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW, nd, pathLookup } from "../fs/namei.ts";
 import { wakeNewTask } from "../sched/wake.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { newCred } from "../task/cred.ts";
 import { discardTask, newProcess, publishTask } from "../task/fork.ts";
 import { initGroup } from "../task/pid.ts";
@@ -45,6 +48,9 @@ export const Spawn = struct("spawn", {
   argc: fixed(),
   envc: fixed(),
   tty: fixed(),
+  // Taken by the task on its first run, or by freeRequest.
+  /** Standard streams: files with one count each, or what drivers/stdio.ts has for others. */
+  stdio: words(3),
   // Written on the task's CPU, read by the host.
   state: atomic(),
   /** -errno of loading the program, or 0. */
@@ -66,6 +72,8 @@ export interface SpawnRequest {
   readonly gid?: number;
   /** Whether the console's terminal becomes its controlling one. Default: true. */
   readonly tty?: boolean;
+  /** Standard input, output and error. The request takes over one count of each file. Default: the console. */
+  readonly stdio?: readonly Stdio[];
 }
 
 /** Host side: makes the process and starts it. Its pid and the request, which the host frees; or -errno. */
@@ -100,6 +108,7 @@ function newRequest(request: SpawnRequest): Ref<"spawn"> | 0 {
   Spawn.argc.init(spawn, request.argv.length);
   Spawn.envc.init(spawn, request.env.length);
   Spawn.tty.init(spawn, request.tty === false ? 0 : 1);
+  for (const [n, stdio] of (request.stdio ?? []).entries()) Spawn.stdio.set(spawn, n, stdio);
   if (!refs.includes(0)) return spawn;
   freeRequest(spawn);
   return 0;
@@ -112,7 +121,17 @@ export function freeRequest(spawn: Ref<"spawn">): void {
   }
   const reason = Spawn.reason.load(spawn);
   if (reason !== 0) freeString(reason);
+  for (let stream = 0; stream < 3; stream++) {
+    const file = takeStdio(spawn, stream);
+    if (file > 0) fput(file as Ref<"file">);
+  }
   free(Spawn, spawn);
+}
+
+function takeStdio(spawn: Ref<"spawn">, stream: number): Stdio {
+  const stdio = Spawn.stdio.get(spawn, stream) as Stdio;
+  Spawn.stdio.set(spawn, stream, STDIO_CONSOLE);
+  return stdio;
 }
 
 const list = (string: Ref<"string">, count: number): string[] =>
@@ -126,6 +145,7 @@ const NOT_EXECUTABLE = 126;
 export function startSpawned(task: Ref<"task">): number {
   const spawn = Group.spawn.load(Task.group.get(task)) as Ref<"spawn">;
   setExecReason("");
+  hooks.taskCreate?.(task, 0);
   const error = load(task, spawn);
   Spawn.error.store(spawn, error);
   if (error < 0 && execReason !== "") Spawn.reason.store(spawn, allocString(execReason));
@@ -141,7 +161,7 @@ function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const fs = fsCreate();
   if (fs === 0) return -ENOMEM;
   Task.fs.init(task, fs);
-  let error = openStdio(files);
+  let error = openStdio(files, (stream) => takeStdio(spawn, stream));
   if (error < 0) return error;
   const tty = consoleTty();
   if (tty !== 0 && Spawn.tty.get(spawn) !== 0) takeControllingTty(Task.group.get(task), tty);

@@ -2,7 +2,7 @@
  * The proc file system, proc(5): inodes made on lookup from nodes (node.ts), files whose text is generated when they are read.
  *
  * Inode.priv: [0] node number, [1] pid or 0, [2] descriptor; Inode.privWide: when the task was made, which tells it
- * from a later one with the same pid. File.priv: the text (a heap string) being read.
+ * from a later one with the same pid. File.priv: the text (a heap string) being read; priv2: ProcNode.changes at that time.
  */
 import {
   allocString,
@@ -17,6 +17,7 @@ import { dAllocRoot } from "../fs/dcache.ts";
 import { File } from "../fs/file.ts";
 import { Inode, inodeType, iput, newInode } from "../fs/inode.ts";
 import {
+  DEFAULT_POLLMASK,
   type DirEmit,
   FOPS,
   IOPS,
@@ -33,8 +34,9 @@ import { current } from "../sched/current.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, Task } from "../task/task.ts";
-import { EACCES, EFAULT, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import { EACCES, EFAULT, EFBIG, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
+import { POLLOUT, POLLWRNORM } from "../uapi/poll.ts";
 import { makedev, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
 import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot, ptsRoot, sysRoot } from "./node.ts";
 
@@ -165,7 +167,10 @@ function textOf(file: Ref<"file">, pos: number): Uint8Array | number {
   if (old !== 0 && pos !== 0) return stringBytes(old);
   const at = atOf(File.inode.get(file));
   if (at === null) return -ESRCH;
-  const text = nodeOf(File.inode.get(file)).generate!(at);
+  const node = nodeOf(File.inode.get(file));
+  // Before the text is made: a change in between is news for the next poll.
+  if (node.changes !== undefined) File.priv2.store(file, node.changes());
+  const text = node.generate!(at);
   if (typeof text === "number") return text;
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   const kept = allocString(bytes);
@@ -194,9 +199,19 @@ registerFileOps(FOPS.PROC, {
     if (node.write === undefined) return -EIO;
     const at = atOf(File.inode.get(file));
     if (at === null) return -ESRCH;
-    const bytes = new Uint8Array(Math.min(io.remaining, WRITE_MAX));
+    if (node.writeMax !== undefined && io.remaining > node.writeMax) return -EFBIG;
+    const bytes = new Uint8Array(Math.min(io.remaining, node.writeMax ?? WRITE_MAX));
     if (io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;
     return node.write(at, decoder.decode(bytes));
+  },
+  poll(file) {
+    const node = nodeOf(File.inode.get(file));
+    if (node.changes === undefined || node.changes() !== File.priv2.load(file)) return DEFAULT_POLLMASK;
+    return POLLOUT | POLLWRNORM;
+  },
+  waitQueues(file, visit) {
+    const queue = nodeOf(File.inode.get(file)).waitQueue;
+    if (queue !== undefined) visit(queue());
   },
   release(file) {
     const text = File.priv.load(file) as Ref<"string"> | 0;

@@ -35,6 +35,12 @@ export interface ProcNode {
   generate?: (at: ProcAt) => string | Uint8Array | number;
   /** A write to the file: bytes taken, or -errno. */
   write?: (at: ProcAt, text: string) => number;
+  /** Most bytes of one write; default 4096. A longer one is refused (EFBIG) where the node says so, else cut. */
+  writeMax?: number;
+  /** A number that differs once the content did: poll(2) reports the file readable until it is read again. */
+  changes?: () => number;
+  /** The wait queue that is woken then. */
+  waitQueue?: () => number;
   /** Target of a symbolic link, or -errno. */
   target?: (at: ProcAt) => string | Uint8Array | number;
   /** Where a magic link leads: fills `link` and returns 0; 1 to go by `target`; or -errno. */
@@ -98,6 +104,9 @@ function add(path: string, mode: number): ProcNode {
 export interface ProcFileOptions {
   mode?: number;
   write?: (at: ProcAt, text: string) => number;
+  writeMax?: number;
+  changes?: () => number;
+  waitQueue?: () => number;
 }
 
 /** A file whose content is made anew whenever it is read from its start. */
@@ -109,6 +118,9 @@ export function procFile(
   const node = add(path, S_IFREG | (options.mode ?? (options.write === undefined ? 0o444 : 0o644)));
   node.generate = generate;
   if (options.write !== undefined) node.write = options.write;
+  if (options.writeMax !== undefined) node.writeMax = options.writeMax;
+  if (options.changes !== undefined) node.changes = options.changes;
+  if (options.waitQueue !== undefined) node.waitQueue = options.waitQueue;
   return node;
 }
 

@@ -15,6 +15,7 @@ import { getPc, setPc } from "../signal/frame.ts";
 import { restoreMask } from "../signal/mask.ts";
 import { forceFault, killGroup } from "../signal/send.ts";
 import { sigBit } from "../signal/sigset.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
@@ -69,6 +70,7 @@ export function cpuLoop(number: number, modes: readonly UserMode[], syscalls: Sy
     Cpu.curr.store(cpu, task);
     setCurrent(task);
     accountStart(cpu);
+    hooks.contextSwitch?.(task);
     activateMm(Task.mm.access(task));
     try {
       runTask(task, cpu, number, modes, syscalls);

@@ -13,7 +13,17 @@ import {
 import { serveTlbRequests } from "../mm/tlb.ts";
 
 /** `task`: in whose context delayed releases run; 0 between tasks. */
-export function safePoint(task: Ref<"task"> | 0): void {
+export let safePoint = plainSafePoint;
+
+/** Has `hook` called at every safe point of this CPU: chosen at its boot, so that nobody asks at run time. */
+export function setSafePointHook(hook: () => void): void {
+  safePoint = (task) => {
+    plainSafePoint(task);
+    hook();
+  };
+}
+
+function plainSafePoint(task: Ref<"task"> | 0): void {
   serveTlbRequests();
   if (releasesPending()) drainReleases(task);
   if (rcuPending()) {

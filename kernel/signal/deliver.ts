@@ -9,6 +9,7 @@ import { BLOCK } from "../sched/block.ts";
 import { clearRestart } from "../sched/restart.ts";
 import { finishWait } from "../sched/waitqueue.ts";
 import { notifyTask } from "../sched/wake.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { tracer } from "../syscall-entry.ts";
 import { isOrphaned } from "../task/jobs.ts";
 import {
@@ -106,7 +107,9 @@ function handle(task: Ref<"task">, info: SigInfo): number {
   if (Task.restarting.get(task) !== 0) {
     const partial = Task.partial.get(task);
     if (partial > 0 || Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
-      setReg(regs, X_A0, partial > 0 ? partial : -EINTR);
+      const result = partial > 0 ? partial : -EINTR;
+      hooks.callInterrupted?.(task, result);
+      setReg(regs, X_A0, result);
       setPc(regs, getPc(regs) + ECALL_BYTES);
       storeRemaining(task);
     }

@@ -9,6 +9,7 @@ import { BLOCK_KILLABLE } from "../sched/block.ts";
 import { waitOn } from "../sched/waitqueue.ts";
 import { killThreads } from "../signal/send.ts";
 import { copySighand, flushHandlers, Sighand, sighandPut } from "../signal/sighand.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { freePosixTimers } from "../time/posix-timer.ts";
 import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
 import { SS_DISABLE } from "../uapi/signal.ts";
@@ -91,6 +92,7 @@ export function beginNewProgram(task: Ref<"task">, name: Uint8Array): number {
   Task.flags.set(task, Task.flags.get(task) & ~TASK_FORKNOEXEC);
   Task.dumpable.set(task, 1);
   setComm(task, name);
+  hooks.taskExec?.(task);
   return 0;
 }
 

@@ -28,6 +28,7 @@ import { notifyExit, notifyStopOrContinue } from "../signal/child.ts";
 import { flushPending, hasPending } from "../signal/pending.ts";
 import { forEachThread, sendSignal } from "../signal/send.ts";
 import { sighandPut } from "../signal/sighand.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { tracer } from "../syscall-entry.ts";
 import { freeGroupTimers } from "../time/itimer.ts";
 import { freeTimer } from "../time/timer.ts";
@@ -84,6 +85,7 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
     exitSession(group);
     drain(task);
   }
+  hooks.taskExit?.(task);
   accountSwitch(task, true);
   freeRegs(Task.regs.get(task));
   leaveGroup(task, group);

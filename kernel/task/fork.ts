@@ -14,6 +14,7 @@ import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
 import { getPc, setPc, setReg } from "../signal/frame.ts";
 import { copySighand, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
+import { hooks } from "../subsystem/hooks.ts";
 import { nowNs } from "../time/clock.ts";
 import { EAGAIN, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { RLIMIT_NPROC } from "../uapi/resource.ts";
@@ -293,6 +294,7 @@ function start(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): number
     discardTask(child, !isThread);
     return pid;
   }
+  hooks.taskCreate?.(child, parent);
   // A bad address is the caller's loss, as in Linux: the child exists.
   if ((flags & CLONE_PARENT_SETTID) !== 0) storeTid(args.parentTid, pid);
   if ((flags & CLONE_VFORK) === 0) {

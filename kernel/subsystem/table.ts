@@ -1,0 +1,149 @@
+/**
+ * What a subsystem keeps in the shared heap: declared structs, and RCU collections that the booting thread makes once and
+ * every CPU opens by their reference.
+ */
+import {
+  type Arc,
+  alloc,
+  atomic,
+  type KeyKind,
+  kfreeRcu,
+  RcuArray,
+  RcuCache,
+  RcuHashMap,
+  RcuMap,
+  RcuOptionArc,
+  RcuOptionBox,
+  RcuString,
+  type Ref,
+  type StructType,
+  struct,
+  TYPE,
+  type ValueKind,
+} from "../../rcu/index.ts";
+
+/** How a table is made, found again, and given back. */
+export interface TableSpec<T = unknown> {
+  /** On the booting thread. Throws HeapFullError. */
+  create(): T;
+  /** On every CPU: `ref` is the reference of what `create` returned. */
+  open(ref: number): T;
+  refOf(table: T): number;
+  /** At shutdown, when no CPU runs any more. */
+  destroy(table: T): void;
+}
+
+/** A table, or a struct type whose objects belong to the subsystem: they are counted at shutdown. */
+export type Tables = Readonly<Record<string, TableSpec | StructType>>;
+
+/** What `context.tables` holds: the collection, or the struct type itself. */
+export type Opened<T extends Tables> = {
+  readonly [K in keyof T]: T[K] extends TableSpec<infer O> ? O : T[K];
+};
+
+export const isStruct = (spec: TableSpec | StructType): spec is StructType => TYPE in spec;
+
+interface Collection {
+  readonly ref: number;
+  destroy(): void;
+}
+const collection = <T extends Collection>(create: () => T, open: (at: number) => T): TableSpec<T> => ({
+  create,
+  open,
+  refOf: (table) => table.ref,
+  destroy: (table) => table.destroy(),
+});
+
+const Counter = struct("subsystem_counter", { value: atomic() });
+
+/** A number that every CPU adds to. Wraps at 32 bits. */
+export class SharedCounter {
+  readonly ref: Ref<"subsystem_counter">;
+  constructor(ref: Ref<"subsystem_counter">) {
+    this.ref = ref;
+  }
+  /** Adds and returns the old value. */
+  add(value = 1): number {
+    return Counter.value.add(this.ref, value);
+  }
+  get value(): number {
+    return Counter.value.load(this.ref);
+  }
+  set value(value: number) {
+    Counter.value.store(this.ref, value);
+  }
+}
+
+function makeCounter(): SharedCounter {
+  const ref = alloc(Counter);
+  if (ref === 0) throw new Error("no memory for a counter");
+  return new SharedCounter(ref);
+}
+
+/** Tables for `tables: { ... }` of defineSubsystem. */
+export const table = {
+  /** Integers to integers (or references): lock-free reads. */
+  hashMap: <V extends number = number>(options: { buckets?: number } = {}): TableSpec<RcuHashMap<V>> =>
+    collection(
+      () => new RcuHashMap<V>(options),
+      (at) => new RcuHashMap<V>({ at }),
+    ),
+  /** Integers, strings or bytes to integers, doubles, strings or bytes. */
+  map: <K extends KeyKind, V extends ValueKind>(options: {
+    keys: K;
+    values: V;
+    buckets?: number;
+  }): TableSpec<RcuMap<K, V>> =>
+    collection(
+      () => new RcuMap<K, V>(options),
+      (at) => new RcuMap<K, V>({ keys: options.keys, values: options.values, at }),
+    ),
+  /** A map of at most `capacity` integers that forgets the oldest. */
+  cache: (options: { capacity: number }): TableSpec<RcuCache> =>
+    collection(
+      () => new RcuCache(options),
+      (at) => new RcuCache({ at }),
+    ),
+  /** A counted object that is replaced whole, or nothing. Put one in with `update(arcNew(Type, object))`. */
+  arc: <N extends string>(_type: StructType<N>, init: Arc<N> | 0 = 0): TableSpec<RcuOptionArc<N>> =>
+    collection(
+      () => new RcuOptionArc<N>(init),
+      (at) => new RcuOptionArc<N>({ at }),
+    ),
+  /** An owned object that is replaced whole, or nothing. */
+  box: <N extends string>(type: StructType<N>): TableSpec<RcuOptionBox<N>> =>
+    collection(
+      () => new RcuOptionBox<N>(type),
+      (at) => new RcuOptionBox<N>(type, { at }),
+    ),
+  /** A string that is replaced whole. */
+  string: (init = ""): TableSpec<RcuString> =>
+    collection(
+      () => new RcuString(init),
+      (at) => new RcuString({ at }),
+    ),
+  /** A growable array of integers. */
+  array: (length = 0): TableSpec<RcuArray> =>
+    collection(
+      () => new RcuArray(length),
+      (at) => new RcuArray({ at }),
+    ),
+  /** One object of a declared struct, all fields zero: made at boot, the same one on every CPU. */
+  one: <N extends string>(type: StructType<N>): TableSpec<Ref<N>> => ({
+    create() {
+      const ref = alloc(type);
+      if (ref === 0) throw new Error("no memory for a struct");
+      return ref;
+    },
+    open: (ref) => ref as Ref<N>,
+    refOf: (ref) => ref,
+    destroy: (ref) => kfreeRcu(type, ref),
+  }),
+  /** A number that every CPU adds to. */
+  counter: (): TableSpec<SharedCounter> => ({
+    create: makeCounter,
+    open: (ref) => new SharedCounter(ref as Ref<"subsystem_counter">),
+    refOf: (counter) => counter.ref,
+    destroy: (counter) => kfreeRcu(Counter, counter.ref),
+  }),
+};

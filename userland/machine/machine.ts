@@ -1,0 +1,153 @@
+/**
+ * A machine for host programs:
+ *
+ *   await using machine = await Machine.boot({ mounts: [{ host: "./data", guest: "/data" }] });
+ *   const ls = machine.spawn("/data/busybox", { argv: ["ls", "-l", "/data"] });
+ *   for await (const bytes of ls.stdout) process.stdout.write(bytes);
+ *   console.log((await ls.exited).code);
+ *
+ * Machines share nothing but this thread: each has its own heap, memory, CPUs and files.
+ */
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import { STREAM_PLAIN } from "../../kernel/drivers/console.ts";
+import { type KernelOptions, MachineError } from "../../kernel/machine/boot.ts";
+import { Machine as KernelMachine, type MachineStats } from "../../kernel/machine/machine.ts";
+import { signalNumber } from "../../kernel/uapi/signal.ts";
+import { defaultMemory, MAX_CPUS } from "../cli/run-options.ts";
+import {
+  checkCallNumbers,
+  loadSubsystems,
+  type SubsystemSpec,
+  subsystemModule,
+} from "../subsystem-modules.ts";
+import { shareCompileCache, workerUrl } from "../worker-url.ts";
+import { type GuestProcess, startGuest } from "./process.ts";
+import type { SpawnOptions } from "./spawn-options.ts";
+
+export interface MachineOptions {
+  /** CPUs, each a worker thread. Default: as many as this computer has, at most 4. */
+  readonly cpus?: number;
+  /** Bytes of guest memory, taken only when touched. Default: 2 GiB. */
+  readonly memory?: number;
+  /** Bytes of the kernel's heap, taken only when touched. Default: 1 GiB. */
+  readonly heap?: number;
+  /** Host folder that is the guest's `/`, read-only. Default: an empty tmpfs with the usual folders. */
+  readonly root?: string;
+  /** Whether the guest may change `root`. */
+  readonly rootWritable?: boolean;
+  /** Host folders that the guest sees, read-only unless `writable`. */
+  readonly mounts?: readonly { readonly host: string; readonly guest: string; readonly writable?: boolean }[];
+  /** Modules whose default export is defineSubsystem(...); "kvcache", "sysstat" and "syscall-policy" come with Sternix. */
+  readonly subsystems?: readonly SubsystemSpec[];
+  /** Gets each line of the kernel log. Default: standard error. */
+  readonly log?: (line: string) => void;
+}
+
+export class Machine implements AsyncDisposable {
+  readonly #kernel: KernelMachine;
+  readonly #processes = new Set<GuestProcess>();
+  #stopped: Promise<void> | null = null;
+
+  private constructor(kernel: KernelMachine) {
+    this.#kernel = kernel;
+  }
+
+  /** Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
+  static async boot(options: MachineOptions = {}): Promise<Machine> {
+    const cpus = options.cpus ?? Math.min(4, availableParallelism());
+    if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
+      throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
+    const modules = (options.subsystems ?? []).map(subsystemModule);
+    const subsystems = await loadSubsystems(modules);
+    checkCallNumbers(subsystems);
+    shareCompileCache();
+    let machine: Machine | null = null;
+    const kernel = await KernelMachine.boot({
+      cpus,
+      memory: options.memory ?? defaultMemory(cpus),
+      ...pick(options, "heap", "rootWritable"),
+      root: options.root === undefined ? null : resolve(options.root),
+      mounts: (options.mounts ?? []).map((mount) => ({ ...mount, host: resolve(mount.host) })),
+      console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
+      worker: workerUrl,
+      subsystems,
+      subsystemModules: modules,
+      log: options.log ?? ((line) => process.stderr.write(`sternix: ${line}\n`)),
+      onEvent: () => {
+        if (machine !== null) machine.#onEvent();
+      },
+    });
+    machine = new Machine(kernel);
+    return machine;
+  }
+
+  /**
+   * Starts a program. A string is a guest path, or a bare name that is looked up in the guest's PATH. A file: URL is a
+   * program of the host: riscv64 Linux, which the guest sees read-only as /usr/bin/NAME, or a TypeScript or JavaScript
+   * module whose default export is program(...).
+   *
+   * Throws SpawnError when there is no such program, MachineError on a machine that was shut down. A program that
+   * cannot be loaded makes `exited` reject.
+   */
+  spawn(program: string | URL, options: SpawnOptions = {}): GuestProcess {
+    if (this.#stopped !== null) throw new MachineError("the machine was shut down");
+    const started = startGuest(this.#kernel, program, options);
+    this.#processes.add(started);
+    const forget = () => void (started.streamsClosed && this.#processes.delete(started));
+    started.exited.then(forget, forget);
+    return started;
+  }
+
+  /** Sends a signal to a process (pid > 0) or to a process group (-pid). False when there is none. */
+  kill(pid: number, signal: number | NodeJS.Signals = "SIGTERM"): boolean {
+    if (this.#stopped !== null) return false;
+    return this.#kernel.kill(pid, typeof signal === "number" ? signal : signalNumber(signal));
+  }
+
+  /** Counters: system calls by number, CPUs, RCU. */
+  stats(): MachineStats {
+    return this.#kernel.stats();
+  }
+
+  /** What the subsystems have to report, by name. */
+  reports(): Record<string, string> {
+    return this.#kernel.reports();
+  }
+
+  /** Kills what still runs, ends the CPUs, closes the streams. Calling it again waits for the same end. */
+  shutdown(): Promise<void> {
+    this.#stopped ??= this.#shutdown();
+    return this.#stopped;
+  }
+
+  async #shutdown(): Promise<void> {
+    // Output that is still on its way is delivered first; nobody writes any more once the tasks are killed.
+    await this.#kernel.shutdown({
+      beforeClose: () => {
+        for (const process of this.#processes) process.finish();
+      },
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+
+  #onEvent(): void {
+    for (const process of this.#processes) {
+      process.pump();
+      if (process.ended && process.streamsClosed) this.#processes.delete(process);
+    }
+  }
+}
+
+/** The given properties that are there: optional ones must not become undefined. */
+function pick<K extends keyof MachineOptions & keyof KernelOptions>(
+  options: MachineOptions,
+  ...names: K[]
+): Partial<Pick<KernelOptions, K>> {
+  return Object.fromEntries(
+    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
+  ) as never;
+}

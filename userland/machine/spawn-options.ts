@@ -1,0 +1,58 @@
+/** How a program is started, and what can go wrong. */
+import type { Readable, Writable } from "node:stream";
+import { MachineError } from "../../kernel/machine/boot.ts";
+import { ERRNO } from "../../kernel/uapi/errno.ts";
+
+/** Where standard input comes from. */
+export type Input =
+  /** `process.stdin`, a stream to write to. */
+  | "pipe"
+  /** Nothing: /dev/null. */
+  | "ignore"
+  /** All of it. */
+  | Uint8Array
+  /** All of it, as UTF-8. */
+  | { readonly text: string }
+  | ReadableStream<Uint8Array>
+  | Readable;
+
+/** Where standard output or error goes. */
+export type Output =
+  /** `process.stdout` or `.stderr`, a stream to read from. The program waits when nobody reads. */
+  | "pipe"
+  | "ignore"
+  /** To this process's own descriptor. */
+  | "inherit"
+  | WritableStream<Uint8Array>
+  | Writable;
+
+export interface SpawnOptions {
+  /** Arguments, the program's own name first. Default: only the name. */
+  readonly argv?: readonly string[];
+  /** The environment. Default: PATH and HOME. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Guest folder. Default: `/`. */
+  readonly cwd?: string;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Default: "ignore". */
+  readonly stdin?: Input;
+  /** Default: "pipe". */
+  readonly stdout?: Output;
+  /** Default: "pipe". */
+  readonly stderr?: Output;
+}
+
+/** A program that cannot be started, or loaded. */
+export class SpawnError extends MachineError {
+  override name = "SpawnError";
+  /** Name of the error as in errno(3): "ENOENT", "EACCES", "ENOEXEC"... */
+  readonly code: string;
+  readonly errno: number;
+  constructor(program: string, errno: number, reason = "") {
+    const known = ERRNO.get(errno);
+    super(`${program}: ${reason === "" ? (known?.text ?? `errno ${errno}`) : reason}`);
+    this.errno = errno;
+    this.code = known?.name ?? `E${errno}`;
+  }
+}

@@ -1,0 +1,136 @@
+/** Host ends of pipes as web streams. They never block: the machine's events say when to try again. */
+
+import { type HostPipe, hostPipeClose, hostPipeRead, hostPipeWrite } from "../../kernel/machine/host-pipe.ts";
+import { EAGAIN, EPIPE } from "../../kernel/uapi/errno.ts";
+
+/** Runs work with the machine bound. */
+export type Enter = <T>(work: () => T) => T;
+
+const CHUNK = 65536;
+const buffer = new Uint8Array(CHUNK);
+
+/** What a program writes. Reading on is what lets it write on. */
+export class OutputPipe {
+  readonly stream: ReadableStream<Uint8Array>;
+  closed = false;
+  readonly #enter: Enter;
+  readonly #pipe: HostPipe;
+  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  #wanted: (() => void) | null = null;
+
+  constructor(enter: Enter, pipe: HostPipe) {
+    this.#enter = enter;
+    this.#pipe = pipe;
+    this.stream = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => {
+          if (this.#read()) return undefined;
+          return new Promise<void>((resolve) => {
+            this.#wanted = resolve;
+          });
+        },
+        cancel: () => this.#close(),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** An event of the machine. */
+  pump(): void {
+    if (this.#wanted === null || !this.#read()) return;
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    wanted();
+  }
+
+  /** The machine ends: takes what is left, whether somebody asked for it or not. */
+  finish(): void {
+    while (!this.closed && this.#read());
+    if (!this.closed) {
+      this.#close();
+      this.#controller.close();
+    }
+    this.#wanted?.();
+    this.#wanted = null;
+  }
+
+  /** False when there is nothing yet. */
+  #read(): boolean {
+    if (this.closed) return true;
+    const count = this.#enter(() => hostPipeRead(this.#pipe, buffer));
+    if (count === -EAGAIN) return false;
+    if (count > 0) this.#controller.enqueue(buffer.slice(0, count));
+    else {
+      this.#close();
+      if (count === 0) this.#controller.close();
+      else this.#controller.error(new Error(`reading the program's output: errno ${-count}`));
+    }
+    return true;
+  }
+
+  #close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#enter(() => hostPipeClose(this.#pipe));
+  }
+}
+
+/** What a program reads. */
+export class InputPipe {
+  readonly stream: WritableStream<Uint8Array | string>;
+  closed = false;
+  readonly #enter: Enter;
+  readonly #pipe: HostPipe;
+  #rest: Uint8Array | null = null;
+  #done: { resolve: () => void; reject: (error: Error) => void } | null = null;
+
+  constructor(enter: Enter, pipe: HostPipe) {
+    this.#enter = enter;
+    this.#pipe = pipe;
+    this.stream = new WritableStream<Uint8Array | string>({
+      write: (chunk) => {
+        this.#rest = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+        return new Promise<void>((resolve, reject) => {
+          this.#done = { resolve, reject };
+          this.pump();
+        });
+      },
+      close: () => this.close(),
+      abort: () => this.close(),
+    });
+  }
+
+  pump(): void {
+    if (this.#done === null || this.#rest === null) return;
+    while (this.#rest.length > 0) {
+      const rest: Uint8Array = this.#rest;
+      const count = this.closed ? -EPIPE : this.#enter(() => hostPipeWrite(this.#pipe, rest));
+      if (count === -EAGAIN) return;
+      if (count < 0) {
+        const done = this.#done;
+        this.#done = null;
+        this.close();
+        done.reject(new Error("the program reads no more input"));
+        return;
+      }
+      this.#rest = rest.subarray(count);
+    }
+    const done = this.#done;
+    this.#done = null;
+    done.resolve();
+  }
+
+  finish(): void {
+    this.close();
+    this.pump();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#enter(() => hostPipeClose(this.#pipe));
+  }
+}
