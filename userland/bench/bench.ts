@@ -21,6 +21,8 @@ async function measure(options: BenchOptions, progress: Progress): Promise<Resul
 export async function runBench(argv: readonly string[]): Promise<number> {
   const options = parseBenchOptions(argv);
   const old = options.compare === null ? null : readResults(options.compare);
+  // Before minutes are spent on it.
+  for (const file of [options.json, options.plot]) if (file !== null) write(file, "", "a");
   const progress = createProgress();
   let built: ResultsBuilder;
   try {
@@ -36,9 +38,9 @@ export async function runBench(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-function write(file: string, text: string): void {
+function write(file: string, text: string, flag = "w"): void {
   try {
-    writeFileSync(file, text);
+    writeFileSync(file, text, { flag });
   } catch (error) {
     throw new Failure(`cannot write ${file}: ${(error as Error).message}`);
   }

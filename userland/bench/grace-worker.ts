@@ -98,13 +98,13 @@ function serve({ heap, board }: GraceData): void {
     const start = now();
     let calls = 0;
     let peakPending = 0;
-    while (!stopped()) {
+    do {
       for (let n = 0; n < READS; n++) one();
       calls += READS;
       rcuQuiescent();
       rcuRunCallbacks();
       if ((calls & 0x3fff) === 0) peakPending = Math.max(peakPending, rcuStats().callbacksPending);
-    }
+    } while (!stopped());
     return { calls, ns: now() - start, peakPending };
   };
 

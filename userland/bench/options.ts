@@ -78,7 +78,8 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
   try {
     parsed = parse();
   } catch (error) {
-    throw new Failure(`${(error as Error).message}; see \`sternix bench --help\``);
+    const [mistake] = (error as Error).message.split(". ");
+    throw new Failure(`${mistake}; see \`sternix bench --help\``);
   }
   const { values, positionals } = parsed;
   const [suite, ...rest] = positionals;

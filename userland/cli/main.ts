@@ -59,9 +59,11 @@ const run = defineCommand<ArgsDef>({
   },
 });
 
+const benchCommand = async () => (await import("../bench/command.ts")).bench;
+
 const sternix = defineCommand<ArgsDef>({
   meta: { name: "sternix", version, description: "A Linux kernel for JavaScript" },
-  subCommands: { run },
+  subCommands: { run, bench: benchCommand },
 });
 
 async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
@@ -79,6 +81,12 @@ async function main(words: readonly string[]): Promise<number> {
         return 0;
       }
       return (await import("./run.ts")).runProgram(parseRunOptions(rest));
+    case "bench":
+      if (rest[0] === "--help" || rest[0] === "-h") {
+        process.stdout.write(await usage(await benchCommand(), sternix));
+        return 0;
+      }
+      return (await import("../bench/bench.ts")).runBench(rest);
     case "--version":
     case "-v":
       process.stdout.write(`${version}\n`);

@@ -1,0 +1,147 @@
+/** Short runs of the real benchmarks: that they measure what they say, not how fast. */
+import test from "ava";
+import { atomicLoad } from "../../rcu/index.ts";
+import { parseBenchOptions } from "../../userland/bench/options.ts";
+import { plot } from "../../userland/bench/plot.ts";
+import { benchRcu } from "../../userland/bench/rcu.ts";
+import { type Results, SCHEMA } from "../../userland/bench/report.ts";
+import { TABLES } from "../../userland/bench/tables/index.ts";
+import { benchTables } from "../../userland/bench/tables.ts";
+import { runLocks } from "./locks.ts";
+
+const silent = { at: () => {}, clear: () => {} };
+const short = ["--rounds", "2", "--ms", "2"];
+
+/** What README.md promises of the JSON form. */
+function checkSchema(
+  t: { true(value: boolean, message?: string): void; is(a: unknown, b: unknown): void },
+  results: Results,
+) {
+  const { cells, machine, versions } = JSON.parse(JSON.stringify(results)) as Results;
+  t.is(results.schema, SCHEMA);
+  t.true(!Number.isNaN(Date.parse(results.date)));
+  t.true(machine.cpus > 0 && machine.memoryBytes > 0 && machine.load.length === 2);
+  t.true(["sternix", "node", "v8"].every((name) => typeof versions[name] === "string"));
+  t.true(cells.length > 0);
+  for (const cell of cells) {
+    const what = JSON.stringify(cell);
+    t.is(cell.samples.length, results.rounds);
+    t.true(
+      cell.samples.every((sample) => Number.isFinite(sample) && sample > 0),
+      what,
+    );
+    t.true(cell.low <= cell.median && cell.median <= cell.high, what);
+    t.true(["less", "more"].includes(cell.better) && cell.unit !== "" && cell.name !== "", what);
+  }
+}
+
+test.serial("every table runs under RCU and behind locks, and says what was reclaimed", async (t) => {
+  const words = ["tables", ...short, "--threads", "2", "--writes", "10", "--entries", "64"];
+  const options = parseBenchOptions([...words, "--contenders", "rcu,rcu-strict,rwlock,private Map"]);
+  const results = (await benchTables(options, silent)).finish();
+  checkSchema(t, results);
+  for (const table of TABLES) {
+    const own = results.cells.filter((cell) => cell.name === table.name);
+    const expected = ["rcu", "rcu-strict", "rwlock", ...(table.integers ? ["private Map"] : [])];
+    t.deepEqual(
+      own.map((cell) => cell.contender),
+      expected,
+    );
+    const rcu = own[0]!;
+    t.deepEqual(rcu.conditions, { threads: 2, writes: 10, entries: 64 });
+    // Handlers are changed in place, and futexes have no readers: nothing is deferred there.
+    if (!["sighand", "futex", "Idr"].includes(table.name)) t.true(rcu.reclaim!.callbacks > 0, table.name);
+  }
+  const chart = plot(results);
+  t.regex(chart, /^<svg [^>]+>[\s\S]+<\/svg>\n$/);
+  t.notRegex(chart, /NaN|undefined|Infinity/);
+  for (const table of TABLES) t.true(chart.includes(table.name), table.name);
+});
+
+test.serial("reclaim counts follow the writes: none without any", async (t) => {
+  const options = parseBenchOptions([
+    "tables",
+    ...short,
+    "--threads",
+    "1",
+    "--writes",
+    "0,50",
+    "--entries",
+    "64",
+    "--only",
+    "pid",
+    "--contenders",
+    "rcu",
+  ]);
+  const [reads, writes] = (await benchTables(options, silent)).finish().cells;
+  t.is(reads!.reclaim!.callbacks, 0);
+  t.true(writes!.reclaim!.callbacks > 0 && writes!.reclaim!.gracePeriods > 0);
+});
+
+test.serial(
+  "bench rcu measures scopes, grace periods and callbacks, and compares them with the targets",
+  async (t) => {
+    const options = parseBenchOptions([
+      "rcu",
+      ...short,
+      "--contenders",
+      "rcu,percpu-mutex,mutex,rwlock,private Map",
+    ]);
+    const results = (await benchRcu(options, silent)).finish();
+    checkSchema(t, results);
+    t.is(results.targets.length, 9);
+    const names = new Set(results.cells.map((cell) => cell.name));
+    t.deepEqual(
+      [...names],
+      ["enter + exit", "enter + dereference + exit", "RcuHashMap", "synchronize", "callbacks"],
+    );
+    t.notRegex(plot(results), /NaN|undefined/);
+  },
+);
+
+for (const protocol of ["mutex", "rwlock", "seqlock", "percpu-mutex", "wasm-mutex", "wasm-rwlock"] as const)
+  test.serial(`${protocol}: writers exclude each other, and readers see no half-made change`, async (t) => {
+    const { counter, torn, writes } = await runLocks(protocol);
+    t.is(counter, writes);
+    t.is(torn, 0);
+  });
+
+test.serial("reading makes no atomic operation", async (t) => {
+  const { Heap, RcuHashMap, rcuReadLock, rcuReadUnlock } = await import("../../rcu/index.ts");
+  const heap = Heap.create({ bytes: 8 << 20 });
+  const map = new RcuHashMap();
+  map.insert(1, 2);
+  let calls = 0;
+  const names = [
+    "load",
+    "store",
+    "add",
+    "sub",
+    "and",
+    "or",
+    "exchange",
+    "compareExchange",
+    "wait",
+    "notify",
+  ] as const;
+  const original = new Map(names.map((name) => [name, Atomics[name]] as const));
+  const set = (name: string, value: unknown) => Object.assign(Atomics, { [name]: value });
+  for (const name of names)
+    set(name, (...args: unknown[]) => {
+      calls++;
+      return (original.get(name) as (...all: unknown[]) => unknown)(...args);
+    });
+  try {
+    atomicLoad(new Int32Array(new SharedArrayBuffer(4)), 0);
+    t.is(calls, 1, "the counting itself");
+    const scope = rcuReadLock();
+    const value = map.get(scope, 1);
+    map.lookup(scope, 7);
+    rcuReadUnlock();
+    t.is(value, 2);
+    t.is(calls, 1);
+  } finally {
+    for (const name of names) set(name, original.get(name));
+  }
+  heap.detach();
+});

@@ -1,0 +1,32 @@
+/** What `sternix bench --help` says. The words themselves are read by options.ts. */
+import { type ArgsDef, defineCommand } from "citty";
+import { SUITES } from "./options.ts";
+
+const text = (valueHint: string, description: string) =>
+  ({ type: "string", valueHint, description }) as const;
+
+export const bench = defineCommand<ArgsDef>({
+  meta: {
+    name: "bench",
+    description: "Measure kernel tables, RCU or system calls beside what else there is",
+  },
+  args: {
+    suite: { type: "positional", description: SUITES.join(", ") },
+    quick: { type: "boolean", description: "fewer conditions and rounds: under 30 seconds" },
+    json: text("FILE", "write the results as JSON (userland/bench/README.md describes them)"),
+    plot: text("FILE.svg", "draw a chart"),
+    compare: text("OLD.json", "say what changed since a run that --json wrote"),
+    only: text("NAME", "only what has NAME in its name; may be repeated"),
+    contenders: text("A,B", "only these, such as rcu,mutex,rwlock"),
+    threads: text("1,2,4", "numbers of threads, or of CPUs (default: powers of two up to this machine's)"),
+    writes: text("0,1,10,50", "tables: shares of writes in per cent"),
+    entries: text("64,4096", "tables: numbers of entries (default: what suits each table)"),
+    rounds: text("N", "measurements of each contender, in turns (default 5)"),
+    ms: text("N", "length of one measurement in milliseconds (default 25)"),
+    seed: text("N", "seed of the random keys (default 1)"),
+    clock: text(
+      "wall|cpu",
+      "cpu counts only the time that threads had a CPU: for busy machines; hides waiting for locks",
+    ),
+  },
+});
