@@ -27,8 +27,14 @@ export const EVICTED = 3;
 export class RcuCache {
   readonly ref: Ref<"rcu_cache">;
   readonly #map: RcuHashMap<EntryRef>;
+  readonly #drop: ((value: number) => void) | undefined;
 
-  constructor(options: { capacity: number } | { at: number }) {
+  /**
+   * `drop` is called for each value that leaves the cache (evicted, replaced, removed, destroyed), on the thread that made it
+   * leave: for values that are references. Readers may still hold it: free it through RCU.
+   */
+  constructor(options: ({ capacity: number } | { at: number }) & { drop?: (value: number) => void }) {
+    this.#drop = options.drop;
     if ("at" in options) {
       if (!cellIsAlive(options.at))
         throw new StaleReferenceError(`RcuCache: ${options.at} names no cache of this heap`);
@@ -63,7 +69,8 @@ export class RcuCache {
     try {
       const found = this.#map.getLocked(key);
       if (found !== undefined) {
-        Entry.value.store(found, value);
+        const old = Entry.value.exchange(found, value);
+        if (old !== value) this.#drop?.(old);
         return UPDATED;
       }
       const entry = alloc(Entry);
@@ -105,6 +112,7 @@ export class RcuCache {
     this.#map.remove(Entry.key.get(entry));
     listDelRcu(held, Entry.order.at(entry));
     Cache.count.set(held, this.ref, Cache.count.get(held, this.ref) - 1);
+    this.#drop?.(Entry.value.peek(entry));
     kfreeRcu(Entry, entry);
   }
 

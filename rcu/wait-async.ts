@@ -10,9 +10,10 @@ export async function waitAsync(
 ): Promise<void> {
   const waiting = Atomics.waitAsync(words, index, value, ms);
   if (!waiting.async) return;
-  const alive = setTimeout(() => {}, ms + 1000);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const alive = setTimeout(resolve, ms);
   try {
-    await waiting.value;
+    await Promise.race([waiting.value, promise]);
   } finally {
     clearTimeout(alive);
   }

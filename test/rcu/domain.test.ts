@@ -123,11 +123,12 @@ test.serial(
     }
     for (const worker of workers) {
       const left = once(worker, "message");
+      const gone = once(worker, "exit");
       worker.postMessage("stop");
       const [{ reads, wrong }] = await left;
       t.is(wrong, 0);
       t.true(reads > 0);
-      await once(worker, "exit");
+      await gone;
     }
     domain.barrier();
     t.is(rcuStats().callbacksPending, 0);
