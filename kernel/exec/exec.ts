@@ -17,7 +17,7 @@ import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
 import { sendSignal } from "../signal/send.ts";
 import { commitCred, credOf } from "../task/cred.ts";
-import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
+import { beginNewProgram, deThread, isDeThreading, leaveOldProgram } from "../task/exec.ts";
 import { rlimit } from "../task/rlimit.ts";
 import { Cred, KIND_RISCV64, Task } from "../task/task.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
@@ -55,6 +55,9 @@ export function execve(
   flags = 0,
 ): number {
   setExecReason("");
+  // Runs again after its threads died: as the leader that it then is, /proc/self leads to itself and not to a zombie.
+  const others = isDeThreading(task) ? deThread(task) : 0;
+  if (others !== 0) return others;
   const name = bytesOf(path);
   const args = argv.map(bytesOf);
   const env = envp.map(bytesOf);
@@ -79,12 +82,23 @@ export function execve(
     sp: 0,
     interpreter: null,
   };
-  let result = load(bprm);
-  const inode = File.inode.get(bprm.file);
   // While it runs nobody may write to it (ETXTBSY); mmPut allows it again.
-  if (result === 0) result = denyWriteAccess(inode);
+  const named = File.inode.get(bprm.file);
+  let result = denyWriteAccess(named);
   if (result === 0) {
-    result = deThread(task);
+    result = load(bprm);
+    const inode = File.inode.get(bprm.file);
+    if (inode !== named) {
+      // A script: it is its interpreter that runs.
+      allowWriteAccess(named);
+      const denied = denyWriteAccess(inode);
+      if (denied < 0) {
+        fput(bprm.file);
+        mmPut(bprm.mm);
+        return result < 0 ? result : denied;
+      }
+    }
+    if (result === 0) result = deThread(task);
     if (result !== 0) allowWriteAccess(inode);
   }
   if (result !== 0) {

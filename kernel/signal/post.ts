@@ -82,7 +82,7 @@ function sendLocked(
     : addPending(held, Task, task, signo, info);
   if (!added) return -EAGAIN;
   wakeUp(Group.signalWait.at(group), 0);
-  const target = shared ? chooseThread(held, group, task, signo) : task;
+  const target = shared ? chooseThread(held, group, task, signo) : wants(task, signo) ? task : 0;
   if (
     signo === SIGKILL ||
     (target !== 0 &&
@@ -97,7 +97,7 @@ function sendLocked(
     killThreads(held, group);
     return 0;
   }
-  if (target !== 0 && wants(target, signo)) notifyTask(target, WORK_SIGNAL);
+  if (target !== 0) notifyTask(target, WORK_SIGNAL);
   return 0;
 }
 

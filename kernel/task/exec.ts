@@ -27,7 +27,7 @@ export function deThread(task: Ref<"task">): number {
   if (Group.alive.load(group) > 1) {
     const held = Group.lock.lock(group);
     const flags = Group.flags.load(group);
-    const mine = Task.restartWord.get(task) === DETHREADING;
+    const mine = isDeThreading(task);
     const refused = (flags & GROUP_EXITING) !== 0 || ((flags & GROUP_EXEC) !== 0 && !mine);
     if (!refused && !mine) {
       Group.flags.or(group, GROUP_EXEC);
@@ -47,6 +47,9 @@ export function deThread(task: Ref<"task">): number {
 
 /** Task.restartWord of an execve that waits for its threads. */
 const DETHREADING = 0x7e5ec;
+
+/** Whether the call in progress is an execve that told the other threads to die. */
+export const isDeThreading = (task: Ref<"task">): boolean => Task.restartWord.get(task) === DETHREADING;
 
 /** The old leader is a zombie by now: the caller takes over its pid, and it vanishes. */
 function takeLeadership(task: Ref<"task">, group: Ref<"group">): void {
