@@ -5,7 +5,7 @@
  * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -36,6 +36,8 @@ await build({
   logLevel: "warning",
 });
 chmodSync("dist/sternix.js", 0o755);
+// The guest that `sternix bench syscalls` runs.
+copyFileSync("test/guest/bin/syscalls", "dist/bench-syscalls-guest");
 
 const types = spawnSync(
   process.execPath,

@@ -41,15 +41,12 @@ const OPERATIONS: readonly (readonly [name: string, label: string])[] = [
 const NOT_IN_PROGRAMS = new Set(["epoll", "switch", "exec"]);
 
 const QEMU = "qemu-riscv64-static";
-const project = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "../.." : "..", import.meta.url));
-const guestProgram = join(project, "test/guest/bin/syscalls");
-const guestSource = join(project, "test/guest/src/syscalls.c");
-const typeScriptProgram = fileURLToPath(
-  new URL(
-    import.meta.url.endsWith(".ts") ? "./syscall-program.ts" : "./bench-syscall-program.js",
-    import.meta.url,
-  ),
-);
+const fromSources = import.meta.url.endsWith(".ts");
+const beside = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const guestProgram = beside(fromSources ? "../../test/guest/bin/syscalls" : "./bench-syscalls-guest");
+const typeScriptProgram = beside(fromSources ? "./syscall-program.ts" : "./bench-syscall-program.js");
+/** Not in the published package. */
+const guestSource = beside("../../test/guest/src/syscalls.c");
 
 /** Runs an operation `n` times after `warmup` times; the nanoseconds that the n took. */
 interface Contender {
@@ -134,7 +131,7 @@ function contendersOf(
       knows: all,
       run: (operation, n, warmup) => inGuest(machine, words(operation, n, warmup, "/tmp")),
     });
-  else results.skip("riscv64 guests: no test/guest/bin/syscalls here");
+  else results.skip("riscv64 guests: the benchmark's guest program is not here");
   found.push({
     name: "sternix program",
     knows: (operation) => !NOT_IN_PROGRAMS.has(operation),
@@ -146,14 +143,14 @@ function contendersOf(
       knows: all,
       run: async (operation, n, warmup) => process_(host, words(operation, n, warmup, dir)),
     });
-  if (hasQemu() && existsSync(guestProgram))
+  if (!hasQemu()) results.skip(`${QEMU}: not on the PATH`);
+  else if (existsSync(guestProgram))
     found.push({
       name: "qemu-riscv64",
       knows: all,
       run: async (operation, n, warmup) =>
         process_(QEMU, [guestProgram, ...words(operation, n, warmup, dir)]),
     });
-  else results.skip(`${QEMU}: not on the PATH`);
   const memfs = loadMemfs();
   if (memfs === null) results.skip("memfs: not installed (npm install --no-save memfs)");
   for (const [name, fs, folder] of [
