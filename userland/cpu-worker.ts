@@ -13,9 +13,10 @@ import type { Syscall } from "../syscalls/syscall.ts";
 import { syscalls } from "../syscalls/table.ts";
 import { createProgramMode } from "./programs/engine.ts";
 import { createRiscvEngine } from "./riscv64/engine.ts";
-import { loadSubsystems } from "./subsystem-modules.ts";
+import { loadSubsystems, registerSelf } from "./subsystem-modules.ts";
 
 export default async function cpuWorker(boot: CpuBoot): Promise<CpuReport> {
+  registerSelf();
   const subsystems = boot.subsystems.length === 0 ? [] : await loadSubsystems(boot.subsystems);
   const tracer = boot.strace < 0 ? undefined : createStrace((text) => void writeSync(boot.strace, text));
   setTracer(tracer ?? null);

@@ -1,5 +1,17 @@
-/** The library: machines to run guests in, and what TypeScript programs import. */
-export { Machine, type MachineOptions, type MachineStats } from "../kernel/machine/machine.ts";
+/** The library: machines to run guests in, what TypeScript programs import, and what subsystems are made of. */
+
+export { MachineError } from "../kernel/machine/error.ts";
+export type { CpuStats, MachineStats } from "../kernel/machine/machine.ts";
+export { copyFromUser, copyToUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
+export { BLOCK } from "../kernel/sched/block.ts";
+export { nowNs } from "../kernel/sched/current.ts";
+export { waitOn, waitqueue, wakeUp } from "../kernel/sched/waitqueue.ts";
+export * from "../kernel/subsystem/index.ts";
+export * from "../kernel/uapi/errno.ts";
+export * from "../kernel/uapi/poll.ts";
+export * as args from "../syscalls/args.ts";
+export { type Syscall, syscall } from "../syscalls/syscall.ts";
+export { syscallName } from "../syscalls/table.ts";
 export {
   type BootedGuest,
   type BootOptions,
@@ -8,6 +20,21 @@ export {
   type GuestRun,
   runGuest,
 } from "./cli/guest.ts";
+export { Machine, type MachineOptions } from "./machine/machine.ts";
+export { GuestProcess, type ProcessExit, type ProcessOutput } from "./machine/process.ts";
+export { type Input, type Output, SpawnError, type SpawnOptions } from "./machine/spawn-options.ts";
 export { MemoryFault, type TaskMemory } from "./programs/memory.ts";
-export { type Main, type Program, program, type Steps } from "./programs/program.ts";
-export type { Body, SignalHandler, Sys } from "./programs/sys.ts";
+export { type Entries, type Main, type Program, program, type Steps } from "./programs/program.ts";
+export {
+  type Body,
+  type DirEntry,
+  type EpollEvent,
+  type PollFd,
+  type SignalHandler,
+  type Stat,
+  type Sys,
+  SysError,
+  type Waited,
+} from "./programs/sys.ts";
+export * as uapi from "./programs/uapi.ts";
+export type { SubsystemSpec } from "./subsystem-modules.ts";

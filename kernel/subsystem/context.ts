@@ -138,7 +138,7 @@ export function createContext(
   }
   const opened: Record<string, unknown> = {};
   for (const [index, [key, spec]] of specs.entries()) {
-    opened[key] = isStruct(spec) ? spec : (spec as TableSpec).create();
+    opened[key] = isStruct(spec) ? spec : (spec as TableSpec).create(options);
     if (!isStruct(spec)) arraySet(tables, index, (spec as TableSpec).refOf(opened[key]));
   }
   return new SubsystemContext(subsystem, options, opened, record);

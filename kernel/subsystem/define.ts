@@ -12,15 +12,19 @@
  * they are given.
  */
 import type { SubsystemContext } from "./context.ts";
-import type { Opened, Tables } from "./table.ts";
+import type { Opened, Options, Tables } from "./table.ts";
 import type { CallView, MountView, OpenFile, TaskView } from "./view.ts";
 
-/** Options with their defaults; what `?name=value` may set. The default's type is the option's. */
-export type Options = Readonly<Record<string, string | number | boolean>>;
 /** The literal types of defaults, widened: 100 may become any number. */
 export type Given<O extends Options> = {
   readonly [K in keyof O]: O[K] extends number ? number : O[K] extends boolean ? boolean : string;
 };
+
+/** The context of a subsystem with these tables and options, for functions outside of its literal. */
+export type ContextOf<
+  T extends Tables = Record<never, never>,
+  O extends Options = Record<never, never>,
+> = SubsystemContext<Opened<T>, Given<O>>;
 
 /** A system call as syscalls/syscall.ts makes them with `syscall({ ... })`. */
 export interface CallLiteral {
@@ -80,10 +84,13 @@ export interface Hooks<C> {
   safePoint?(context: C): void;
 }
 
+export type { Options };
+
 export interface SubsystemLiteral<T extends Tables, O extends Options> {
   /** Letters, digits, "-" and "_": the name in /proc, /sys/kernel and the kernel log. */
   readonly name: string;
   readonly tables?: T;
+  /** With their defaults; what `?name=value` may set. The default's type is the option's. */
   readonly options?: O;
   /** On the booting thread, before any CPU runs. Throwing refuses the boot. */
   init?(context: SubsystemContext<Opened<T>, Given<O>>, options: Given<O>): void;

@@ -2,6 +2,7 @@
 export { SubsystemError, type SubsystemUse } from "./boot.ts";
 export { SubsystemContext } from "./context.ts";
 export {
+  type ContextOf,
   type Device,
   defineSubsystem,
   type Hooks,

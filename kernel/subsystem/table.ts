@@ -24,8 +24,8 @@ import {
 
 /** How a table is made, found again, and given back. */
 export interface TableSpec<T = unknown> {
-  /** On the booting thread. Throws HeapFullError. */
-  create(): T;
+  /** On the booting thread, with the subsystem's options. Throws HeapFullError. */
+  create(options: Options): T;
   /** On every CPU: `ref` is the reference of what `create` returned. */
   open(ref: number): T;
   refOf(table: T): number;
@@ -47,12 +47,24 @@ interface Collection {
   readonly ref: number;
   destroy(): void;
 }
-const collection = <T extends Collection>(create: () => T, open: (at: number) => T): TableSpec<T> => ({
+const collection = <T extends Collection>(
+  create: (options: Options) => T,
+  open: (at: number) => T,
+): TableSpec<T> => ({
   create,
   open,
   refOf: (table) => table.ref,
   destroy: (table) => table.destroy(),
 });
+
+/** Options with their defaults, as the subsystem declares them. */
+export type Options = Readonly<Record<string, string | number | boolean>>;
+
+function numberOf(value: number | string, options: Options): number {
+  const number = typeof value === "number" ? value : options[value];
+  if (typeof number !== "number") throw new TypeError(`there is no option ${value} that is a number`);
+  return number;
+}
 
 const Counter = struct("subsystem_counter", { value: atomic() });
 
@@ -98,12 +110,17 @@ export const table = {
       () => new RcuMap<K, V>(options),
       (at) => new RcuMap<K, V>({ keys: options.keys, values: options.values, at }),
     ),
-  /** A map of at most `capacity` integers that forgets the oldest. */
-  cache: (options: { capacity: number }): TableSpec<RcuCache> =>
-    collection(
-      () => new RcuCache(options),
-      (at) => new RcuCache({ at }),
-    ),
+  /**
+   * A map of at most `capacity` integers that forgets the oldest. `capacity` may be the name of a number among the
+   * options. `drop` gets each value that leaves it: free what it refers to, through RCU.
+   */
+  cache: (options: { capacity: number | string; drop?: (value: number) => void }): TableSpec<RcuCache> => {
+    const drop = options.drop === undefined ? {} : { drop: options.drop };
+    return collection(
+      (given) => new RcuCache({ ...drop, capacity: numberOf(options.capacity, given) }),
+      (at) => new RcuCache({ ...drop, at }),
+    );
+  },
   /** A counted object that is replaced whole, or nothing. Put one in with `update(arcNew(Type, object))`. */
   arc: <N extends string>(_type: StructType<N>, init: Arc<N> | 0 = 0): TableSpec<RcuOptionArc<N>> =>
     collection(

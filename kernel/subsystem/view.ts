@@ -7,6 +7,7 @@ import { dentryInode } from "../fs/dcache.ts";
 import { pathFrom } from "../fs/dpath.ts";
 import { File } from "../fs/file.ts";
 import { inodeType } from "../fs/inode.ts";
+import { Mount, rootMount } from "../fs/mount.ts";
 import {
   followLast,
   LAST_NORM,
@@ -99,10 +100,11 @@ export class CallView {
   }
 }
 
-/** From the machine's root, not the task's: chroot(2) changes no rule. */
+/** From the machine's root, not the task's: chroot(2) changes no rule. What was unmounted under a process's feet has none. */
 function absolute(mount: Ref<"mount">, dentry: Ref<"dentry">): string {
-  const path = pathFrom(mount, dentry, 0 as Ref<"mount">, 0 as Ref<"dentry">);
-  return path === null ? "/" : decoder.decode(path);
+  const root = rootMount();
+  const path = pathFrom(mount, dentry, root, Mount.root.get(root));
+  return path === null ? "(unreachable)" : decoder.decode(path);
 }
 
 function resolve(dirfd: number, path: Uint8Array, found: string[]): void {
