@@ -7,7 +7,7 @@ import { setCurrent } from "../../../kernel/sched/current.ts";
 import { AT_FDCWD, RENAME_EXCHANGE } from "../../../kernel/uapi/fcntl.ts";
 import "../../../kernel/fs/tmpfs.ts";
 import "../../../kernel/fs/vfs.ts";
-import { atomicLoad, Heap, type Ref } from "../../../rcu/index.ts";
+import { atomicAdd, atomicLoad, Heap, type Ref } from "../../../rcu/index.ts";
 import { close, mkdir, open, put, rmdir, unlink } from "./calls.ts";
 import { newTask, safePoint, settle } from "./machine.ts";
 
@@ -49,6 +49,7 @@ let rounds = 0;
 parentPort!.postMessage("ready");
 while (atomicLoad(stop, 0) === 0) {
   steps[mode]!(rounds++);
+  atomicAdd(stop, 1, 1);
   safePoint(task);
 }
 settle(task);

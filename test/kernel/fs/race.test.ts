@@ -4,24 +4,26 @@ import { Worker } from "node:worker_threads";
 import test from "ava";
 import { EEXIST, ENOENT, ENOTEMPTY } from "../../../kernel/uapi/errno.ts";
 import { O_CREAT, O_EXCL, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
-import { rcuIdleEnter, rcuIdleExit } from "../../../rcu/index.ts";
+import { atomicLoad, rcuIdleEnter, rcuIdleExit } from "../../../rcu/index.ts";
 import { close, get, lookup, mkdir, open, put, rmdir, unlink } from "./calls.ts";
 import { bootMachine, safePoint, settle } from "./machine.ts";
 
 const ROUNDS = 4000;
+/** Changes that the other thread must have made at least, however little it is let run. */
+const CHANGES = 20;
 const machine = bootMachine(64 << 20);
 const { task } = machine;
 mkdir("/race");
 
 /** Runs `look` here while the worker changes things; how many changes it made. */
 async function race(mode: string, look: (n: number) => void): Promise<number> {
-  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const stop = new Int32Array(new SharedArrayBuffer(8));
   const worker = new Worker(new URL("./race-worker.ts", import.meta.url), {
     workerData: { heap: machine.heap.handle(), memory: machine.memory, globals: machine.globals, stop, mode },
   });
   await message(worker);
   try {
-    for (let n = 0; n < ROUNDS; n++) {
+    for (let n = 0; n < ROUNDS || atomicLoad(stop, 1) < CHANGES; n++) {
       look(n);
       safePoint(task);
     }
@@ -49,7 +51,7 @@ test.serial("a name that rename replaces is never missing, nor half written", as
     seen.set(text, (seen.get(text) ?? 0) + 1);
   });
   t.deepEqual([...seen.keys()], ["whole"]);
-  t.true(rounds > 10);
+  t.true(rounds >= CHANGES);
 });
 
 test.serial("exchanged names are each always one of the two files", async (t) => {
