@@ -70,6 +70,24 @@ prints("threads", ["counter 150 guarded 150", "shared 6 private 5", "timeout -11
 
 prints("events", ["idle []", 'woken [{"events":1,"data":4242}]', "both 2", "poll [1,4,32]", "slept true"]);
 
+test.serial(
+  "entries run on the CPU they are asked for, with their parent's descriptors and shared memory",
+  async (t) => {
+    const { stdout, stderr, status } = await run("cpus", ["x"], { GREETING: "hi" });
+    t.is(stderr, "");
+    const lines = stdout.trimEnd().split("\n");
+    t.deepEqual(lines.slice(0, 5), [
+      "cpu 0 true x hi 7",
+      "cpu 1 true x hi 7",
+      "2 of 2 statuses, sum 3",
+      "no such cpu -22",
+      "killed by 10",
+    ]);
+    t.deepEqual(lines.slice(5).sort(), ["a", "b"]);
+    t.is(status, 2);
+  },
+);
+
 prints("spawn", ["child said: hello from riscv64", "missing 127"], 21);
 
 test.serial("an exception that nobody catches is printed with its stack and ends with 1", async (t) => {

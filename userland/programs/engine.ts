@@ -248,7 +248,7 @@ export function createProgramMode(host: UserModeHost): UserMode {
         if (pc >= HANDLER && pc < HANDLER + 4 * SIGNALS) {
           const handler = record.handlers.get((pc - HANDLER) / 4);
           if (handler === undefined) return EXIT.ILLEGAL;
-          const steps = guarded(record.sys, () => handler((pc - HANDLER) / 4));
+          const steps = guarded(record.sys, () => handler((pc - HANDLER) / 4) ?? undefined);
           record.frames.push({ steps, end: "rt_sigreturn", started: false });
           resume(record, regs);
           continue;
@@ -273,7 +273,7 @@ export function createProgramMode(host: UserModeHost): UserMode {
 }
 
 /** An exception that a program does not catch ends it as it ends Node: the stack on standard error, status 1. */
-function* guarded(sys: Sys, run: () => Steps<unknown> | void): Steps<number> {
+function* guarded(sys: Sys, run: () => Steps<unknown> | undefined): Steps<number> {
   try {
     const steps = run();
     const status = steps === undefined ? 0 : yield* steps;

@@ -152,6 +152,8 @@ export interface Outcome {
   readonly cpus: number;
   /** What more there is to know; checked counts among it. */
   readonly details?: Readonly<Record<string, number | string>>;
+  /** What only the JSON line has. */
+  readonly data?: unknown;
 }
 
 /** Version of the JSON line. */

@@ -21,7 +21,7 @@ export default program(
     yield* sys.print(`${right} of ${cpus.length} statuses, sum ${sys.memory.load(page)}\n`);
     yield* sys.print(`no such cpu ${yield* sys.forkOn(99, "child")}\n`);
     // The child's handlers are the default ones again, so this kills it.
-    const [pid] = [yield* sys.ok(sys.forkOn(cpus.at(-1)!, "sleeper", [to]))];
+    const pid = yield* sys.ok(sys.forkOn(cpus.at(-1)!, "sleeper"));
     yield* sys.sleep(5);
     yield* sys.kill(pid, 10);
     yield* sys.print(`killed by ${(yield* sys.ok(sys.waitpid(pid))).status}\n`);
@@ -40,7 +40,7 @@ export default program(
       sys.memory.add(page, cpu + 1);
       const word = yield* sys.mapShared(4096);
       yield* sys.fork(function* (child) {
-        child.memory.store(word, 7);
+        child.memory.store(word, (yield* child.ok(child.dup(to))) > to ? 7 : 0);
       });
       yield* sys.waitpid();
       const here = yield* sys.mmap(0, 4096, 3, 0x22, -1, 0);
