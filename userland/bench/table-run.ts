@@ -11,8 +11,12 @@ import { buildPeer, PEERS, packageVersion } from "./tables/peers.ts";
 import type { TableBench } from "./tables/table.ts";
 import { createWorld } from "./world.ts";
 
-/** Warm-up of a fresh loop, in measurements' lengths. */
-const WARM_UPS = 2;
+/** Warm-up goes on, in lengths of a measurement, until one is not faster than the one before by this much... */
+const STILL_WARMING = 0.93;
+/** ...but not for longer than this. */
+const WARM_UPS_MAX = 8;
+/** Before that, the code of writes is warmed by this share of them: one per cent would take too long. */
+const WARM_UP_WRITES = 50;
 /** More entries than this and sharedmap takes minutes to fill. */
 const SHAREDMAP_MAX = 65536;
 
@@ -80,22 +84,31 @@ export async function measureTables(
           contender: entrant.contender,
           key: String(n),
         });
+      const prepare = async ({ threads: count, writes: percent }: Conditions): Promise<void> => {
+        const { seed } = options;
+        for (const each of new Set(entrants.map(crewOf)))
+          await each.tell(count, { command: "sequence", seed, entries, writes: percent, threads: count });
+      };
+      const measure = (n: number, count: number): Promise<Sample> =>
+        sample(crewOf(entrants[n]!), count, String(n), options);
+      if (writes.some((percent) => percent > 0)) {
+        await prepare({ threads: most, writes: WARM_UP_WRITES });
+        for (const n of entrants.keys()) for (let warm = 0; warm < 2; warm++) await measure(n, most);
+      }
       for (const conditions of cells) {
         progress.at(++done, total, `${table.name}, ${entries} entries`);
-        for (const each of new Set(entrants.map(crewOf)))
-          await each.tell(conditions.threads, {
-            command: "sequence",
-            seed: options.seed,
-            entries,
-            writes: conditions.writes,
-            threads: conditions.threads,
-          });
-        const measure = (n: number): Promise<Sample> =>
-          sample(crewOf(entrants[n]!), conditions.threads, String(n), options);
-        for (const n of entrants.keys()) for (let warm = 0; warm < WARM_UPS; warm++) await measure(n);
+        await prepare(conditions);
+        for (const n of entrants.keys()) {
+          let last = Number.POSITIVE_INFINITY;
+          for (let warm = 0; warm < WARM_UPS_MAX; warm++) {
+            const { ns } = await measure(n, conditions.threads);
+            if (ns > last * STILL_WARMING) break;
+            last = ns;
+          }
+        }
         const samples: Sample[][] = entrants.map(() => []);
         for (let round = 0; round < options.rounds; round++)
-          for (const n of entrants.keys()) samples[n]!.push(await measure(n));
+          for (const n of entrants.keys()) samples[n]!.push(await measure(n, conditions.threads));
         for (const [n, entrant] of entrants.entries())
           results.cells.push(cellOf(table, entries, conditions, entrant, samples[n]!));
         const free = entrants.findIndex((entrant) => entrant.name === "rcu");
