@@ -27,6 +27,11 @@ export class SysError extends Error {
   /** The call as the kernel names it: "openat". */
   readonly syscall: string;
 
+  /** By name: a program may import another copy of this package than the one that runs it. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && value.name === "SysError";
+  }
+
   constructor(syscall: string, errno: number) {
     const known = ERRNO.get(errno);
     super(`${syscall}: ${known?.text ?? "unknown error"} (${known?.name ?? errno})`);
@@ -80,10 +85,10 @@ export abstract class Calls {
     return this.#scratch.base;
   }
 
-  /** Any system call, by name, with arguments as the kernel takes them. */
-  *call(name: string, ...args: readonly number[]): Steps<number> {
+  /** Any system call, by name (a subsystem's: by number), with arguments as the kernel takes them. */
+  *call(name: string | number, ...args: readonly number[]): Steps<number> {
     const call = this.#call;
-    const nr = syscallNumber(name);
+    const nr = typeof name === "number" ? name : syscallNumber(name);
     call.nr = nr;
     for (let i = 0; i < 6; i++) call.args[i] = args[i] ?? 0;
     const result = yield call;
