@@ -1,9 +1,10 @@
 /** Tables of the file system: descriptors, names, mounts. */
-import { Dentry, dLookup } from "../../../kernel/fs/dcache.ts";
+import { Dentry, dAdd, dDrop, dentryInode, dgetLive, dLookup, dput } from "../../../kernel/fs/dcache.ts";
 import { makeDirectory, makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
 import { DName, nameHash } from "../../../kernel/fs/dname.ts";
 import { allocFd, fget, filesCreate, replaceFd } from "../../../kernel/fs/fdtable.ts";
 import { allocFile, File, FMODE_READ } from "../../../kernel/fs/file.ts";
+import { igrab, inodeLock, inodeUnlock } from "../../../kernel/fs/inode.ts";
 import {
   attachMount,
   cloneMount,
@@ -87,24 +88,44 @@ function recreate(path: Uint8Array): number {
 /** The dentry cache by itself: one name in one directory, hashed and looked up. */
 export const dentryTable: TableBench = {
   name: "dentry",
-  what: "name hash and dLookup; a write is unlink and create",
+  what: "name hash and dLookup; a write drops the dentry and adds it again",
   sizes: [64, 4096, 65536],
   deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
   build(entries) {
     makeDirectory(AT_FDCWD, `/dentry${entries}`, 0o755);
     makeFiles(Array.from({ length: entries }, (_, n) => `/dentry${entries}/f${n}`));
     if (pathLookup(AT_FDCWD, `/dentry${entries}`) < 0) throw new Error("no directory for the dentries");
-    return [nd.dentry];
+    return [nd.dentry, nd.inode];
   },
-  open([parent], entries) {
-    const names = Array.from({ length: entries }, (_, n) => encoder.encode(`f${n}`));
-    const files = names.map((_, n) => encoder.encode(`/dentry${entries}/f${n}`));
+  open(built, entries) {
+    const [parent, dir] = built as [Ref<"dentry">, Ref<"inode">];
+    // All names in one buffer, as a walk has its path in one.
+    const names = Array.from({ length: entries }, (_, n) => `f${n}`);
+    const text = encoder.encode(names.join(""));
+    const ends = new Int32Array(entries + 1);
+    for (let n = 0; n < entries; n++) ends[n + 1] = ends[n]! + names[n]!.length;
     return {
       read: (n) => {
-        const name = names[n]!;
-        return dLookup(parent as Ref<"dentry">, nameHash(name, 0, name.length), name, 0, name.length);
+        const start = ends[n]!;
+        const end = ends[n + 1]!;
+        return dLookup(parent, nameHash(text, start, end), text, start, end);
       },
-      write: (n) => recreate(files[n]!),
+      write: (n) => {
+        const start = ends[n]!;
+        const end = ends[n + 1]!;
+        const hash = nameHash(text, start, end);
+        const held = inodeLock(dir);
+        const old = dLookup(parent, hash, text, start, end);
+        if (old !== 0 && dgetLive(old)) {
+          const inode = dentryInode(old) as Ref<"inode">;
+          igrab(inode);
+          dDrop(held, old);
+          dput(old);
+          dput(need(dAdd(held, parent, inode, hash, text, start, end)));
+        }
+        inodeUnlock(dir);
+        return 0;
+      },
     };
   },
 };
