@@ -1,8 +1,9 @@
 /**
  * Argument types of system calls: how a register becomes a number, and how strace prints it.
  */
-import { ERRNO } from "../kernel/uapi/errno.ts";
+
 import { copyFromUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
+import { ERRNO } from "../kernel/uapi/errno.ts";
 
 /** How the 64 bits of a register become a JavaScript number. */
 export const DECODE = {
@@ -118,7 +119,8 @@ export const inBuffer = (lengthArg: number): Arg => ({
 export const outBuffer: Arg = {
   decode: DECODE.ULONG,
   out: true,
-  format: (value, call) => (value === 0 ? "NULL" : call.result < 0 ? hex(value) : quoteUser(value, call.result)),
+  format: (value, call) =>
+    value === 0 ? "NULL" : call.result < 0 ? hex(value) : quoteUser(value, call.result),
 };
 
 /** A set of bits: names to masks. A name whose mask is 0 is printed when no bit is set. Leftover bits in hexadecimal. */
@@ -133,7 +135,7 @@ export function flagSet(names: Readonly<Record<string, number>>, decode: number 
       let rest = value >>> 0;
       const found: string[] = [];
       for (const [name, mask] of masks) {
-        if (((rest & mask) >>> 0) !== mask >>> 0) continue;
+        if ((rest & mask) >>> 0 !== mask >>> 0) continue;
         found.push(name);
         rest = (rest & ~mask) >>> 0;
       }

@@ -1,8 +1,9 @@
 /** Every system call that Sternix has: the areas' lists, one after the other. */
+
+import { calls as exec } from "./exec.ts";
 import { calls as fs } from "./fs/index.ts";
 import { calls as ipc } from "./ipc/index.ts";
 import { calls as mm } from "./mm/index.ts";
-import { calls as exec } from "./exec.ts";
 import { calls as signal } from "./signal/index.ts";
 import type { Syscall } from "./syscall.ts";
 import { calls as task } from "./task/index.ts";
