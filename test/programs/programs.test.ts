@@ -88,6 +88,23 @@ test.serial(
   },
 );
 
+test.serial("sockets, links, queued signals; ok() throws an error that knows its call", async (t) => {
+  const { stdout, stderr, status } = await run("sockets");
+  t.deepEqual(stdout.trimEnd().split("\n"), [
+    "received ping",
+    "nobody -11",
+    "from a path",
+    "closed -9",
+    "links 2 true",
+    "access 0 -2",
+    "queued 0 delivered 5",
+    "newfstatat ENOENT 2 newfstatat: No such file or directory (ENOENT)",
+    "nanosleep EINTR",
+  ]);
+  t.regex(stderr, /^SysError: unlinkat: No such file or directory \(ENOENT\)\n\s+at /);
+  t.is(status, 1);
+});
+
 prints("spawn", ["child said: hello from riscv64", "missing 127"], 21);
 
 test.serial("an exception that nobody catches is printed with its stack and ends with 1", async (t) => {
