@@ -9,6 +9,10 @@ const USAGE = `usage: sternix torture [--seconds N] [--cpus N] [--readers N] [--
 
 /** Runs with the given arguments; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
 export async function tortureMain(args: string[]): Promise<number> {
+  if (args.includes("--help") || args.includes("-h")) {
+    console.log(USAGE);
+    return 0;
+  }
   let values: ReturnType<typeof parse>["values"];
   try {
     ({ values } = parse(args));

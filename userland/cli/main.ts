@@ -46,6 +46,11 @@ const run = defineCommand<ArgsDef>({
       valueHint: "FILE",
       description: "print system calls to standard error, or to =FILE",
     },
+    subsystem: {
+      type: "string",
+      valueHint: "MODULE[?OPTION=VALUE]",
+      description: "plug in a subsystem: a module, or kvcache, sysstat, syscall-policy; may be repeated",
+    },
     stats: {
       type: "string",
       valueHint: "FILE.json",
@@ -59,11 +64,15 @@ const run = defineCommand<ArgsDef>({
   },
 });
 
+const torture = defineCommand<ArgsDef>({
+  meta: { name: "torture", description: "Torture the RCU subsystem; status 0 if it held (torture --help)" },
+});
+
 const benchCommand = async () => (await import("../bench/command.ts")).bench;
 
 const sternix = defineCommand<ArgsDef>({
   meta: { name: "sternix", version, description: "A Linux kernel for JavaScript" },
-  subCommands: { run, bench: benchCommand },
+  subCommands: { run, bench: benchCommand, torture },
 });
 
 async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
@@ -87,6 +96,8 @@ async function main(words: readonly string[]): Promise<number> {
         return 0;
       }
       return (await import("../bench/bench.ts")).runBench(rest);
+    case "torture":
+      return (await import("../../rcu/torture/cli.ts")).tortureMain(rest);
     case "--version":
     case "-v":
       process.stdout.write(`${version}\n`);
