@@ -33,9 +33,10 @@ export async function tortureMain(args: string[]): Promise<number> {
   const cpus = Number(values.cpus ?? 2);
   const seconds = Number(values.seconds ?? 10);
   const report = await torture({
+    ...(mutant === null ? {} : findMutant(mutant).options),
     seconds,
     readers: Number(values.readers ?? cpus),
-    updaters: Number(values.updaters ?? 1),
+    ...(values.updaters === undefined ? {} : { updaters: Number(values.updaters) }),
     flavour: (mutant === null ? undefined : findMutant(mutant).flavour) ?? (values.flavour as Flavour),
     strict: values.strict === true,
     crash: values.crash === true,

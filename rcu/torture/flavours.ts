@@ -41,19 +41,17 @@ function look(control: ControlRef): ElementRef | 0 {
 /** Tasks that are switched out in the middle of a scope, and go on wherever a thread picks them up. */
 export function preemptReaderThread(control: ControlRef, seed: number): void {
   const random = new Random(seed);
-  let reads = 0;
   const turn = (index: number, last: boolean): void => {
     const task = Control.tasks.load(control, index) as TaskRef | 0;
     if (task === 0 || !Control.tasks.cas(control, index, task, 0)) return;
     runTask(control, task, random, last);
-    reads++;
+    Control.reads.add(control, 1);
     Control.tasks.store(control, index, task);
     rcuQuiescent();
     rcuRunCallbacks();
   };
   while (!stopped(control)) turn(random.below(TASKS), false);
   for (let index = 0; index < TASKS; index++) turn(index, true);
-  Control.reads.add(control, reads);
 }
 
 function runTask(control: ControlRef, task: TaskRef, random: Random, last: boolean): void {
@@ -80,7 +78,6 @@ export function srcuReaderThread(control: ControlRef, seed: number): void {
   const random = new Random(seed);
   const srcu = new Srcu({ at: Control.srcu.get(control) });
   rcuIdleEnter(); // SRCU readers are nothing to the other grace periods.
-  let reads = 0;
   while (!stopped(control)) {
     const scope = srcu.readLock();
     const element = look(control);
@@ -88,17 +85,15 @@ export function srcuReaderThread(control: ControlRef, seed: number): void {
     else spin(random.below(2000));
     if (element !== 0) checkAge(control, element);
     srcu.readUnlock(scope);
-    reads++;
+    Control.reads.add(control, 1);
   }
   rcuIdleExit();
-  Control.reads.add(control, reads);
 }
 
 /** A reader whose scope is everything between two voluntary switches. */
 export function tasksReaderThread(control: ControlRef, seed: number): void {
   const random = new Random(seed);
   const member = rcuTasksRegister();
-  let reads = 0;
   while (!stopped(control)) {
     const element = look(control);
     for (let n = random.below(12); n >= 0; n--) {
@@ -106,7 +101,7 @@ export function tasksReaderThread(control: ControlRef, seed: number): void {
       spin(random.below(10_000));
     }
     if (element !== 0) checkAge(control, element);
-    reads++;
+    Control.reads.add(control, 1);
     if (random.chance(200)) {
       rcuTasksSleep(member);
       Control.stop.wait(control, 0, random.below(3));
@@ -114,7 +109,6 @@ export function tasksReaderThread(control: ControlRef, seed: number): void {
     } else if (random.chance(4)) rcuTasksQuiescent(member);
   }
   rcuTasksUnregister(member);
-  Control.reads.add(control, reads);
 }
 
 /** A thread that lives in its event loop. */
@@ -122,7 +116,6 @@ export async function domainReaderThread(control: ControlRef, seed: number, heap
   const random = new Random(seed);
   rcuIdleEnter(); // What this thread reads, it reads as the domain's slot.
   const domain = RcuDomain.attach(heap.handle());
-  let reads = 0;
   while (!stopped(control)) {
     for (let n = random.below(200); n >= 0; n--) {
       domain.run(() => {
@@ -131,11 +124,10 @@ export async function domainReaderThread(control: ControlRef, seed: number, heap
         domain.run(() => spin(10));
         if (element !== 0) checkAge(control, element);
       });
-      reads++;
+      Control.reads.add(control, 1);
     }
     await new Promise((resolve) => (random.chance(10) ? setTimeout(resolve, 1) : setImmediate(resolve)));
   }
-  Control.reads.add(control, reads);
   domain.unregisterThread();
   heap.use();
   rcuIdleExit();
@@ -146,7 +138,6 @@ export function waitingUpdaterThread(flavour: "srcu" | "tasks"): (control: Contr
   return (control, seed) => {
     const random = new Random(seed);
     const srcu = flavour === "srcu" ? new Srcu({ at: Control.srcu.get(control) }) : null;
-    let updates = 0;
     while (!stopped(control)) {
       const fresh = alloc(Element);
       if (fresh === 0) throw new Error("torture: the heap is full");
@@ -161,10 +152,9 @@ export function waitingUpdaterThread(flavour: "srcu" | "tasks"): (control: Contr
         }
         free(Element, old);
       }
-      updates++;
+      Control.updates.add(control, 1);
       rcuQuiescent();
       spin(random.below(20_000));
     }
-    Control.updates.add(control, updates);
   };
 }

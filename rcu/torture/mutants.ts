@@ -13,6 +13,8 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** A cast that shows it sooner than the usual one. */
+  readonly options?: { readonly updaters: number; readonly chores: readonly ["sleeper"] };
   /** The flavour whose readers it harms. Default: qsbr. */
   /** The window is a few instructions: the model checker finds it, torture on x86 need not. */
   readonly modelOnly?: true;
@@ -33,6 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "cblist.ts",
     find: "const stamp = gpStamp(); // [B]",
     replace: "const stamp = seqSnap(i32[slotBase(slot) + 44]!);\n//",
+    options: { updaters: 2, chores: ["sleeper"] },
   },
   {
     name: "nested-enter",

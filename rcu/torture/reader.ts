@@ -27,7 +27,7 @@ export function readerThread(control: ControlRef, seed: number): void {
     readOnce(control, scope, random, map);
     if (random.chance(4)) nested(control, random, map);
     rcuReadUnlock();
-    reads++;
+    if ((++reads & 63) === 0) Control.reads.add(control, 64);
     if (random.chance(4)) {
       rcuQuiescent();
       rcuRunCallbacks();
@@ -38,7 +38,6 @@ export function readerThread(control: ControlRef, seed: number): void {
       rcuIdleExit();
     }
   }
-  Control.reads.add(control, reads);
 }
 
 /** A reader that will be terminated at any moment: it reports quiescent states, but runs no callbacks. */
@@ -77,6 +76,8 @@ function readOnce(control: ControlRef, scope: RcuScope, random: Random, map: Rcu
   if (random.chance(20_000))
     Control.stop.wait(control, 0, 5); // A reader that lost its core.
   else if (random.chance(200)) spin(random.below(200_000));
+  else if (random.chance(8))
+    spin(random.below(50_000)); // As long as an updater takes from one update to the next.
   else spin(random.below(200));
   for (let n = 0; n < 4; n++)
     if (Element.payload.load(element, n) !== before) Control.failures.add(control, FAIL.CHANGED, 1);

@@ -45,6 +45,8 @@ export interface TortureOptions {
   mutant?: string | null;
   /** Terminates a reader now and then, without warning, and reaps its slot. */
   crash?: boolean;
+  /** Goes on, within reason, until the run means something: for tests on a busy machine. */
+  untilMeaningful?: boolean;
   /** Dereference by atomic load. */
   strict?: boolean;
   /** Ends the run at the first failure. Default: true. */
@@ -76,6 +78,8 @@ export interface TortureReport {
 const ALL_CHORES = ["barrier", "flood", "hotplug", "sleeper"] as const;
 /** A grace period that lasts longer than this has been lost; readers hold one up for milliseconds. */
 const LOST_MS = 8000;
+/** How much longer a run may take to mean something. */
+const PATIENCE_MS = 20_000;
 /** How long workers may take to leave after the stop. */
 const LEAVE_MS = 10_000;
 const FAILED_LEAVE_MS = 300;
@@ -140,7 +144,8 @@ export async function torture(options: TortureOptions = {}): Promise<TortureRepo
   };
   for (;;) {
     const now = performance.now();
-    if (now - start >= seconds * 1000) break;
+    if (now - start >= seconds * 1000 && (options.untilMeaningful !== true || !tooShort(control))) break;
+    if (now - start >= seconds * 1000 + PATIENCE_MS) break;
     if (options.stopEarly !== false && failed()) break;
     const { gracePeriods } = rcuStats();
     if (gracePeriods !== lastSeq) lastMove = now;
@@ -195,10 +200,17 @@ export async function torture(options: TortureOptions = {}): Promise<TortureRepo
     sleeps: Control.sleeps.load(control),
     hotplugs: Control.hotplugs.load(control),
     crashes,
-    tooShort: stats.gracePeriods < 50 || reads < 500 || updates < 25,
+    tooShort: tooShort(control),
   };
   heap.detach();
   return report;
+}
+
+/** Whether too little has happened so far for a success to mean anything. */
+function tooShort(control: Ref<"torture_control">): boolean {
+  return (
+    rcuStats().gracePeriods < 50 || Control.reads.load(control) < 500 || Control.updates.load(control) < 25
+  );
 }
 
 /** With all threads gone, everything queued can run here, and nothing may be left over. */

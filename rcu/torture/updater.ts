@@ -35,21 +35,19 @@ export function updaterThread(control: ControlRef, seed: number): void {
   const random = new Random(seed);
   const map = new RcuHashMap({ at: Control.map.get(control) });
   const polled: { element: ElementRef; cookie: GpCookie }[] = [];
-  let updates = 0;
   while (Control.stop.load(control) === 0) {
     replaceElement(control, random, polled);
     churn(map, random);
     for (let n = polled.length; n-- > 0; ) agePolled(polled, n);
-    updates++;
+    Control.updates.add(control, 1);
     rcuQuiescent();
     rcuRunCallbacks();
-    spin(random.below(5000));
+    spin(random.below(random.chance(2) ? 50_000 : 500));
   }
   for (const { element, cookie } of polled) {
     condSynchronizeRcu(cookie);
     free(Element, element);
   }
-  Control.updates.add(control, updates);
 }
 
 function replaceElement(

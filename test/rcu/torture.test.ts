@@ -14,7 +14,7 @@ for (const [name, options] of [
   ["readers in their event loops", { seconds: 2, flavour: "domain" }],
 ] as const) {
   test.serial(`torture finds nothing: ${name}`, async (t) => {
-    const report = await torture(options);
+    const report = await torture({ ...options, untilMeaningful: true });
     t.deepEqual(report.failures, []);
     t.false(report.tooShort, JSON.stringify(report));
     t.is(
@@ -28,7 +28,12 @@ for (const [name, options] of [
 for (const mutant of MUTANTS) {
   if (mutant.modelOnly === true) continue;
   test.serial(`torture catches ${mutant.name}: ${mutant.why}`, async (t) => {
-    const report = await torture({ seconds: 30, mutant: mutant.name, flavour: mutant.flavour ?? "qsbr" });
+    const report = await torture({
+      ...mutant.options,
+      seconds: 60,
+      mutant: mutant.name,
+      flavour: mutant.flavour ?? "qsbr",
+    });
     t.false(report.success);
     t.log(`${report.seconds.toFixed(2)} s: ${report.failures[0]}`);
   });
