@@ -185,8 +185,19 @@ function contendersOf(
   return found;
 }
 
-/** Rounds that a first look takes, and the least that are ever made. */
-const FIRST = 32;
+/** How often at first. */
+const FIRST = 64;
+/** Warm-up is this much of a measurement: code is translated and compiled while it runs. */
+const WARM_UP = 1;
+
+/** How often it must run to take `ns`: more and more often, until it takes about as long. */
+async function calibrate(run: (n: number) => Promise<number>, ns: number): Promise<number> {
+  for (let n = FIRST; ; ) {
+    const took = await run(n);
+    if (took >= ns * 0.6) return Math.max(FIRST, Math.round((n * ns) / took));
+    n = Math.ceil(n * Math.min(8, Math.max(1.5, ns / took)));
+  }
+}
 
 async function singleCalls(
   options: BenchOptions,
@@ -210,17 +221,13 @@ async function singleCalls(
     progress.at(done, operations.length, label);
     const able = contenders.filter((contender) => contender.knows(operation));
     const counts: number[] = [];
-    for (const contender of able) {
-      // Twice: the first includes compiling.
-      await contender.run(operation, FIRST, FIRST);
-      const each = (await contender.run(operation, FIRST * 4, FIRST * 4)) / (FIRST * 4);
-      counts.push(Math.max(FIRST, Math.round((options.ms * 1e6) / each)));
-    }
+    for (const contender of able)
+      counts.push(await calibrate((n) => contender.run(operation, n, n * WARM_UP), options.ms * 1e6));
     const samples: number[][] = able.map(() => []);
     for (let round = 0; round < options.rounds; round++)
       for (const [n, contender] of able.entries()) {
         const count = counts[n]!;
-        samples[n]!.push((await contender.run(operation, count, count)) / count);
+        samples[n]!.push((await contender.run(operation, count, count * WARM_UP)) / count);
       }
     for (const [n, contender] of able.entries())
       results.cells.push({
@@ -244,6 +251,9 @@ const SCALED: readonly (readonly [name: string, label: string])[] = [
   ["pipe1", "1-byte pipe round trips a second"],
   ["open", "opens and closes a second"],
 ];
+
+/** How much longer these are measured: starting and ending processes is part of them. */
+const SCALED_TIMES = 8;
 
 async function callsPerSecond(
   options: BenchOptions,
@@ -290,12 +300,8 @@ async function callsPerSecond(
           stop: nothing,
         });
       const counts: number[] = [];
-      for (const { run } of runs) {
-        await run(FIRST * 4);
-        // Starting and ending the processes is to be lost in it: ten times the usual length.
-        const each = (await run(FIRST * 64)) / (FIRST * 64);
-        counts.push(Math.max(FIRST * 64, Math.round((options.ms * 1e7) / each)));
-      }
+      // Starting and ending the processes is to be lost in it: longer than usual.
+      for (const { run } of runs) counts.push(await calibrate(run, options.ms * 1e6 * SCALED_TIMES));
       const samples: number[][] = runs.map(() => []);
       for (let round = 0; round < options.rounds; round++)
         for (const [n, { run }] of runs.entries())
