@@ -17,7 +17,7 @@ import { loadSubsystems, registerSelf } from "./subsystem-modules.ts";
 
 export default async function cpuWorker(boot: CpuBoot): Promise<CpuReport> {
   registerSelf();
-  const subsystems = boot.subsystems.length === 0 ? [] : await loadSubsystems(boot.subsystems);
+  const subsystems = await loadSubsystems(boot.subsystems);
   const tracer = boot.strace < 0 ? undefined : createStrace((text) => void writeSync(boot.strace, text));
   setTracer(tracer ?? null);
   return runCpu(boot, {

@@ -76,6 +76,7 @@ function moduleUrl(name: string): URL {
 
 /** Loads the modules on this thread. Throws SubsystemError for what is none. */
 export async function loadSubsystems(modules: readonly SubsystemModule[]): Promise<SubsystemUse[]> {
+  if (modules.length === 0) return [];
   registerSelf();
   const uses: SubsystemUse[] = [];
   for (const { url, options } of modules) {

@@ -161,17 +161,14 @@ export function parseOptions(
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(defaults, name)) {
       const known = Object.keys(defaults).join(", ");
-      throw new TypeError(
-        `subsystem ${subsystem.name} has no option ${name}${known === "" ? "" : `; it has ${known}`}`,
-      );
+      throw new TypeError(`there is no option ${name}${known === "" ? "" : `; there are ${known}`}`);
     }
-    result[name] = parseOption(subsystem.name, name, typeof defaults[name], value);
+    result[name] = parseOption(name, typeof defaults[name], value);
   }
   return result;
 }
 
 function parseOption(
-  subsystem: string,
   name: string,
   type: string,
   value: string | number | boolean,
@@ -180,5 +177,5 @@ function parseOption(
   if (type === "string") return text;
   if (type === "number" && text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
   if (type === "boolean" && /^(|1|0|true|false|yes|no)$/.test(text)) return !/^(0|false|no)$/.test(text);
-  throw new TypeError(`subsystem ${subsystem}: option ${name}=${text} is not a ${type}`);
+  throw new TypeError(`option ${name}=${text} is not a ${type}`);
 }

@@ -7,7 +7,14 @@
  *   the lock protects may be half-changed;
  * - it waits, or returns a promise: the wait is undone, and it counts as a throw.
  */
-import { locksHeld, type Ref, rcuNesting, rcuReadUnlock, releaseLocks } from "../../rcu/index.ts";
+import {
+  locksHeld,
+  type Ref,
+  rcuNesting,
+  rcuReadLock,
+  rcuReadUnlock,
+  releaseLocks,
+} from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
 import { notifyHost } from "../machine/state.ts";
 import { current } from "../sched/current.ts";
@@ -98,6 +105,7 @@ function describe(error: unknown): string {
 function unbalanced(instance: Instance, where: string, nesting: number, depth: number): void {
   const scopes = rcuNesting() - nesting;
   for (let scope = scopes; scope > 0; scope--) rcuReadUnlock();
+  for (let scope = scopes; scope < 0; scope++) rcuReadLock();
   const locks = releaseLocks(depth);
   const what: string[] = [];
   if (scopes > 0) what.push(`${scopes} read scope${scopes > 1 ? "s" : ""} open`);

@@ -21,6 +21,12 @@ import { MachineError } from "../../kernel/machine/boot.ts";
 import { type Exit, Machine } from "../../kernel/machine/machine.ts";
 import { EEXIST, ERRNO } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
+import {
+  checkCallNumbers,
+  loadSubsystems,
+  type SubsystemSpec,
+  subsystemModule,
+} from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { createReport, type Report } from "./report.ts";
@@ -34,6 +40,8 @@ export interface BootOptions {
   /** Host folder that is the guest's `/`; null: a fresh tmpfs. */
   readonly root?: string | null;
   readonly mounts?: readonly MountOption[];
+  /** Subsystems to plug in. */
+  readonly subsystems?: readonly SubsystemSpec[];
   /** Host descriptor for strace's lines. */
   readonly strace?: number | undefined;
   /** Gets each line of the kernel log. Default: standard error. */
@@ -109,7 +117,12 @@ export class BootedGuest {
     const { stdin, stdout, stderr } = process;
     shareCompileCache();
     try {
+      const modules = (this.#options.subsystems ?? []).map(subsystemModule);
+      const subsystems = await loadSubsystems(modules);
+      checkCallNumbers(subsystems);
       this.#machine = await Machine.boot({
+        subsystems,
+        subsystemModules: modules,
         cpus,
         memory: this.#options.memory ?? defaultMemory(cpus),
         root,
@@ -204,7 +217,8 @@ export class BootedGuest {
 
   /** What the machine did so far, without what only its engines know. */
   report(engine: Readonly<Record<string, number>> = {}): Report {
-    return createReport(this.#machine.stats(), engine, (performance.now() - this.#started) * 1e6);
+    const elapsed = (performance.now() - this.#started) * 1e6;
+    return createReport(this.#machine.stats(), engine, elapsed, this.#machine.reports());
   }
 
   /** Kills what runs and takes the machine down. Returns the final report. */

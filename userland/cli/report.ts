@@ -30,6 +30,8 @@ export interface Report {
   }[];
   /** Counters of the user-mode engines, summed over the CPUs. */
   readonly engine: Readonly<Record<string, number>>;
+  /** What subsystems report of themselves, by their names. */
+  readonly subsystems?: Readonly<Record<string, string>>;
 }
 
 const known = new Set(syscalls.map((call) => call.nr));
@@ -38,6 +40,7 @@ export function createReport(
   stats: MachineStats,
   engine: Readonly<Record<string, number>>,
   elapsedNs: number,
+  subsystems: Readonly<Record<string, string>> = {},
 ): Report {
   const named: Record<string, number> = {};
   const unknown: Record<string, number> = {};
@@ -63,6 +66,7 @@ export function createReport(
     },
     cpus: stats.cpus,
     engine,
+    subsystems,
   };
 }
 
@@ -122,5 +126,6 @@ export function formatReport(report: Report): string {
     ` (${count(report.rcu.callbacksPending)} pending), ${count(report.rcu.delayedReleases)} delayed releases\n`,
     ...Object.entries(report.engine).map(([name, n]) => `${name}: ${count(n)}\n`),
     `elapsed: ${milliseconds(report.elapsedNs)}\n`,
+    ...Object.entries(report.subsystems ?? {}).map(([name, text]) => `\n${name}:\n${text}`),
   ].join("");
 }

@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly memory: number | null;
   readonly strace: Output;
   readonly stats: Output;
+  /** Modules of subsystems, with their options behind a "?". */
+  readonly subsystems: readonly string[];
   readonly program: string;
   readonly args: readonly string[];
 }
@@ -47,6 +49,7 @@ export const defaultMemory = (cpus: number): number =>
 
 type Draft = { -readonly [K in keyof RunOptions]: RunOptions[K] } & {
   mounts: MountOption[];
+  subsystems: string[];
   env: Record<string, string>;
 };
 
@@ -70,6 +73,7 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   cwd: { value: "required", set: (draft, value) => (draft.cwd = guestPath("--cwd", value!)) },
   memory: { value: "required", set: (draft, value) => (draft.memory = parseMemory(value!)) },
   strace: { value: "optional", set: (draft, value) => (draft.strace = parseOutput("--strace", value)) },
+  subsystem: { value: "required", set: (draft, value) => draft.subsystems.push(value!) },
   stats: { value: "optional", set: (draft, value) => (draft.stats = parseOutput("--stats", value)) },
 };
 
@@ -84,6 +88,7 @@ export function parseRunOptions(argv: readonly string[]): RunOptions {
     memory: null,
     strace: null,
     stats: null,
+    subsystems: [],
     program: "",
     args: [],
   };

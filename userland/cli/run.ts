@@ -27,6 +27,7 @@ export async function runProgram(options: RunOptions): Promise<number> {
     memory: options.memory,
     root: options.root,
     mounts: options.mounts,
+    subsystems: options.subsystems,
     strace,
     stdio: "inherit",
   });
