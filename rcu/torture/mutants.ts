@@ -15,9 +15,9 @@ export interface Mutant {
   readonly replace: string;
   /** A cast that shows it sooner than the usual one. */
   readonly options?: { readonly updaters: number; readonly chores: readonly ["sleeper"] };
-  /** The flavour whose readers it harms. Default: qsbr. */
   /** The window is a few instructions: the model checker finds it, torture on x86 need not. */
   readonly modelOnly?: true;
+  /** The flavour whose readers it harms. Default: qsbr. */
   readonly flavour?: "preempt" | "srcu" | "tasks" | "domain";
 }
 
