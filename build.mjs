@@ -22,6 +22,7 @@ await build({
     kvcache: "userland/subsystems/kvcache/index.ts",
     sysstat: "userland/subsystems/sysstat/index.ts",
     "syscall-policy": "userland/subsystems/syscall-policy/index.ts",
+    "torture-worker": "rcu/torture/torture-worker.ts",
     "bench-table-worker": "userland/bench/table-worker.ts",
     "bench-grace-worker": "userland/bench/grace-worker.ts",
     "bench-central-worker": "userland/bench/central-worker.ts",

@@ -113,7 +113,6 @@ export class RcuOptionArc<N extends string> {
 
 /** A shared cell that always owns a count. */
 export class RcuArc<N extends string> extends RcuOptionArc<N> {
-  // biome-ignore lint/complexity/noUselessConstructor: narrows what may be passed.
   constructor(init: Arc<N> | { at: number }) {
     super(init);
   }

@@ -26,7 +26,8 @@ for (const [name, options] of [
 }
 
 for (const mutant of MUTANTS) {
-  if (mutant.modelOnly === true) continue;
+  // model.test.ts has these, and finds them every time.
+  if (mutant.modelOnly === true || mutant.rare === true) continue;
   test.serial(`torture catches ${mutant.name}: ${mutant.why}`, async (t) => {
     const report = await torture({
       ...mutant.options,
