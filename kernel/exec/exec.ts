@@ -19,10 +19,10 @@ import { sendSignal } from "../signal/send.ts";
 import { commitCred, credOf } from "../task/cred.ts";
 import { beginNewProgram, deThread, isDeThreading, leaveOldProgram } from "../task/exec.ts";
 import { rlimit } from "../task/rlimit.ts";
-import { Cred, KIND_RISCV64, Task } from "../task/task.ts";
+import { Cred, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MS_NOSUID } from "../uapi/mount.ts";
-import { RLIMIT_STACK } from "../uapi/resource.ts";
+import { RLIMIT_AS, RLIMIT_STACK } from "../uapi/resource.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 import { USER_REGS } from "../usermode.ts";
 import { BINPRM_BUF_SIZE, type Bprm, loadBinary, setExecReason } from "./binfmt.ts";
@@ -162,6 +162,7 @@ function newMm(
   const mm = mmCreate();
   if (mm === 0) return -ENOMEM;
   Mm.stackLimit.set(mm, stackLimit);
+  Mm.asLimit.set(mm, Math.floor(rlimit(task, RLIMIT_AS) / 4096));
   // A larger stack gets its room below; an unlimited one shares the space with mmap.
   const room = Math.min(stackLimit, MAX_STACK_ROOM);
   if (room > DEFAULT_STACK_LIMIT) Mm.mmapBase.set(mm, Mm.mmapBase.get(mm) - room);
@@ -243,7 +244,8 @@ function setUserIds(bprm: Bprm): void {
   const inode = File.inode.get(bprm.file);
   const mode = Inode.mode.peek(inode);
   const mount = File.mount.get(bprm.file);
-  const honoured = mount !== 0 && (Mount.flags.peek(mount) & MS_NOSUID) === 0;
+  const refused = (Task.flags.get(bprm.task) & TASK_NO_NEW_PRIVS) !== 0;
+  const honoured = mount !== 0 && (Mount.flags.peek(mount) & MS_NOSUID) === 0 && !refused;
   let euid = Cred.euid.get(cred);
   let egid = Cred.egid.get(cred);
   if (honoured && (mode & S_ISUID) !== 0) euid = Inode.uid.peek(inode);

@@ -26,6 +26,7 @@ const COPIED = [
   "brk",
   "mmapBase",
   "stackLimit",
+  "asLimit",
   "startStack",
   "startCode",
   "endCode",

@@ -56,6 +56,8 @@ export const Mm = struct("mm", {
   /** mmap looks for free addresses downwards from here. */
   mmapBase: wide(),
   stackLimit: wide(),
+  /** RLIMIT_AS in pages. Written by exec, fork and prlimit. */
+  asLimit: wide(),
   startStack: wide(),
   startCode: wide(),
   endCode: wide(),

@@ -71,6 +71,7 @@ export function mmCreate(): Ref<"mm"> | 0 {
   Mm.codeSpace.init(mm, RamState.nextSpace.add(ramRef, 1));
   Mm.mmapBase.set(mm, STACK_TOP - 2 * DEFAULT_STACK_LIMIT);
   Mm.stackLimit.set(mm, DEFAULT_STACK_LIMIT);
+  Mm.asLimit.set(mm, Number.POSITIVE_INFINITY);
   return mm;
 }
 

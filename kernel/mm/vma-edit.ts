@@ -119,6 +119,8 @@ function publish(
   const count = vmaCount(old);
   const total = count - (high - low) + pieces.length;
   if (total > MAX_MAP_COUNT && total > count) return -ENOMEM;
+  const growth = pieces.reduce((sum, piece) => sum + piece.end - piece.start, -sizeBefore);
+  if (growth > 0 && Mm.totalVm.get(held, mm) + growth > Mm.asLimit.get(mm)) return -ENOMEM;
   const array = total === 0 ? 0 : allocArray(total * 3);
   if (array === 0 && total !== 0) return -ENOMEM;
   const fresh: Ref<"vma">[] = [];

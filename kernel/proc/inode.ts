@@ -181,6 +181,11 @@ function textOf(file: Ref<"file">, pos: number): Uint8Array | number {
 }
 
 function read(file: Ref<"file">, io: UserIo, pos: number): number {
+  const { raw } = nodeOf(File.inode.get(file));
+  if (raw !== undefined) {
+    const at = atOf(File.inode.get(file));
+    return at === null ? 0 : raw.read(at, io, pos);
+  }
   const text = textOf(file, pos);
   if (typeof text === "number") return text;
   const count = Math.min(io.remaining, text.length - pos);
@@ -194,15 +199,16 @@ const WRITE_MAX = 4096;
 registerFileOps(FOPS.PROC, {
   seekable: true,
   read,
-  write(file, io) {
+  write(file, io, pos) {
     const node = nodeOf(File.inode.get(file));
-    if (node.write === undefined) return -EIO;
+    if (node.write === undefined && node.raw === undefined) return -EIO;
     const at = atOf(File.inode.get(file));
     if (at === null) return -ESRCH;
+    if (node.raw !== undefined) return node.raw.write(at, io, pos);
     if (node.writeMax !== undefined && io.remaining > node.writeMax) return -EFBIG;
     const bytes = new Uint8Array(Math.min(io.remaining, node.writeMax ?? WRITE_MAX));
     if (io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;
-    return node.write(at, decoder.decode(bytes));
+    return node.write!(at, decoder.decode(bytes));
   },
   poll(file) {
     const node = nodeOf(File.inode.get(file));

@@ -8,6 +8,7 @@
  * "PID" in a path stands for a process and for each thread below PID/task.
  */
 import { hashName, type Ref } from "../../rcu/index.ts";
+import type { UserIo } from "../mm/iov.ts";
 import { S_IFDIR, S_IFLNK, S_IFREG } from "../uapi/stat.ts";
 
 /** Which process and descriptor a node is looked at for: 0 for what belongs to no process. */
@@ -25,6 +26,11 @@ export interface ProcEntry {
   readonly fd: number;
 }
 
+export interface ProcRaw {
+  read(at: ProcAt, io: UserIo, pos: number): number;
+  write(at: ProcAt, io: UserIo, pos: number): number;
+}
+
 export interface ProcNode {
   readonly path: string;
   readonly id: number;
@@ -33,6 +39,8 @@ export interface ProcNode {
   readonly children: Map<string, ProcNode>;
   /** Content of a file, or -errno. */
   generate?: (at: ProcAt) => string | Uint8Array | number;
+  /** Content that is read and written in place, at a position: instead of `generate` and `write`. */
+  raw?: ProcRaw;
   /** A write to the file: bytes taken, or -errno. */
   write?: (at: ProcAt, text: string) => number;
   /** Most bytes of one write; default 4096. A longer one is refused (EFBIG) where the node says so, else cut. */
@@ -122,6 +130,11 @@ export function procFile(
   if (options.changes !== undefined) node.changes = options.changes;
   if (options.waitQueue !== undefined) node.waitQueue = options.waitQueue;
   return node;
+}
+
+/** A file that is memory, as /proc/PID/mem: read and written at the position asked for. */
+export function procRawFile(path: string, mode: number, raw: ProcRaw): void {
+  add(path, S_IFREG | mode).raw = raw;
 }
 
 /** A symbolic link; with `follow` a magic one, which leads to an object and not to a path. */

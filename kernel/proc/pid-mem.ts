@@ -3,9 +3,10 @@ import { type RcuScope, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/i
 import { File } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { Superblock } from "../fs/super.ts";
-import { Mm } from "../mm/mm.ts";
+import { Mm, mmGetNotZero, mmPut } from "../mm/mm.ts";
 import { PTE_ANON, PTE_WRITE, pteFrame, pteGet, pteWalk } from "../mm/pte.ts";
 import { PAGE_SIZE, ram } from "../mm/ram.ts";
+import { mmRead, mmWrite } from "../mm/remote.ts";
 import {
   forEachVma,
   VM_EXEC,
@@ -19,9 +20,9 @@ import {
   Vma,
 } from "../mm/vma.ts";
 import { Task } from "../task/task.ts";
-import { EACCES, ENOENT } from "../uapi/errno.ts";
+import { EACCES, EFAULT, EIO, ENOENT } from "../uapi/errno.ts";
 import { major, minor } from "../uapi/stat.ts";
-import { type ProcAt, procFile, procLink } from "./node.ts";
+import { type ProcAt, procFile, procLink, procRawFile } from "./node.ts";
 import { fileName } from "./path.ts";
 
 /** Address space of a task: it stays readable for the rest of the handler; 0 for kernel tasks and zombies. */
@@ -159,6 +160,33 @@ procFile(
   },
   { mode: 0o400 },
 );
+
+/** Bytes that /proc/PID/mem moves at once. */
+const MEM_CHUNK = 65536;
+
+/** Runs `move` on the task's address space, kept meanwhile; 0 when it is gone. */
+function withMm(task: Ref<"task">, move: (mm: Ref<"mm">) => number): number {
+  const mm = mmOf(task);
+  if (mm === 0 || !mmGetNotZero(mm)) return 0;
+  const result = move(mm);
+  mmPut(mm);
+  return result;
+}
+
+procRawFile("PID/mem", 0o600, {
+  read: ({ task }, io, pos) =>
+    withMm(task, (mm) => {
+      if (io.remaining === 0) return 0;
+      const bytes = mmRead(mm, pos, Math.min(io.remaining, MEM_CHUNK));
+      return bytes.length === 0 ? -EIO : io.copyTo(bytes, 0, bytes.length);
+    }),
+  write: ({ task }, io, pos) =>
+    withMm(task, (mm) => {
+      const bytes = new Uint8Array(Math.min(io.remaining, MEM_CHUNK));
+      if (io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;
+      return pos + bytes.length <= 2 ** 32 && mmWrite(mm, pos, bytes) ? bytes.length : -EIO;
+    }),
+});
 
 /** The open file that a process was loaded from; 0 when it has none. */
 function exeOf({ task }: ProcAt): Ref<"file"> | 0 {

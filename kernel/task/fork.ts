@@ -2,7 +2,7 @@
  * Making tasks: clone(2) and what the host spawns. A new task is complete before it is linked and published
  * under its pid, in one critical section of the task list lock.
  */
-import { alloc, free, listAddTail, type Ref } from "../../rcu/index.ts";
+import { alloc, free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
 import { mmFork } from "../mm/fork.ts";
@@ -32,7 +32,6 @@ import {
   CLONE_NEWUTS,
   CLONE_PARENT,
   CLONE_PARENT_SETTID,
-  CLONE_PIDFD,
   CLONE_SETTLS,
   CLONE_SIGHAND,
   CLONE_THREAD,
@@ -41,12 +40,14 @@ import {
 } from "../uapi/sched.ts";
 import { SS_DISABLE } from "../uapi/signal.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
-import { credGet, credOf, credPut } from "./cred.ts";
+import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable, credGet, credOf, credPut } from "./cred.ts";
 import {
   allGroups,
   allocPid,
   attachPid,
+  findTask,
   lockTaskList,
+  nextPid,
   nrTasks,
   PID_MAX,
   setFamily,
@@ -54,11 +55,13 @@ import {
 } from "./pid.ts";
 import { defaultLimits, rlimit } from "./rlimit.ts";
 import {
+  Cred,
   GROUP_EXEC,
   GROUP_EXITING,
   Group,
   TASK_FORKNOEXEC,
   TASK_NEW,
+  TASK_NO_NEW_PRIVS,
   TASK_VFORK,
   Task,
   WORK_CHILD_TID,
@@ -192,11 +195,28 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   const { flags } = args;
   if ((flags & CLONE_SIGHAND) !== 0 && (flags & CLONE_VM) === 0) return -EINVAL;
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
-  if ((flags & (NAMESPACES | CLONE_PIDFD)) !== 0) return -EINVAL;
-  if (nrTasks() >= Math.min(PID_MAX - 1, rlimit(parent, RLIMIT_NPROC))) return -EAGAIN;
+  if ((flags & NAMESPACES) !== 0) return -EINVAL;
+  if (nrTasks() >= PID_MAX - 1 || tooManyTasks(parent)) return -EAGAIN;
   const child = copyTask(parent, args);
   if (child < 0) return child;
   return start(parent, child as Ref<"task">, args);
+}
+
+/** RLIMIT_NPROC: tasks of the caller's real user. Those who may exceed it (root, CAP_SYS_RESOURCE, CAP_SYS_ADMIN) do. */
+function tooManyTasks(parent: Ref<"task">): boolean {
+  const limit = rlimit(parent, RLIMIT_NPROC);
+  if (nrTasks() <= limit) return false;
+  const uid = Cred.uid.get(credOf(parent));
+  if (uid === 0 || capable(parent, CAP_SYS_RESOURCE) || capable(parent, CAP_SYS_ADMIN)) return false;
+  const scope = rcuReadLock();
+  let count = 0;
+  for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
+    const task = findTask(scope, pid);
+    const cred = task === 0 ? 0 : Task.cred.access(task);
+    if (cred !== 0 && Cred.uid.get(cred) === uid) count++;
+  }
+  rcuReadUnlock();
+  return count >= limit;
 }
 
 function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
@@ -263,7 +283,7 @@ function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void
     Task.altStackSize.set(child, Task.altStackSize.get(parent));
     Task.altStackFlags.set(child, Task.altStackFlags.get(parent));
   }
-  let childFlags = TASK_FORKNOEXEC;
+  let childFlags = TASK_FORKNOEXEC | (Task.flags.get(parent) & TASK_NO_NEW_PRIVS);
   if ((flags & CLONE_VFORK) !== 0) {
     childFlags |= TASK_VFORK;
     Task.vforkParent.init(child, parent);

@@ -54,6 +54,8 @@ export const TASK_VFORK = 2;
 export const TASK_FORKNOEXEC = 4;
 /** Killed by a signal that dumps core. */
 export const TASK_SIGNALED = 8;
+/** prctl PR_SET_NO_NEW_PRIVS: set-user-ID programs give nothing, for this task and all it makes. */
+export const TASK_NO_NEW_PRIVS = 16;
 
 /** A thread: what the scheduler runs. */
 export const Task = struct("task", {

@@ -4,12 +4,14 @@
  */
 import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
 import { sendGroupSignal } from "../signal/send.ts";
+import { hardLimit, setLimit, softLimit } from "../task/rlimit.ts";
 import { GROUP_ZOMBIE, Group } from "../task/task.ts";
 import { groupUsage } from "../task/usage.ts";
 import { ENOMEM } from "../uapi/errno.ts";
-import { SIGALRM, SIGPROF, SIGVTALRM } from "../uapi/signal.ts";
+import { RLIM_INFINITY, RLIMIT_CPU } from "../uapi/resource.ts";
+import { SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU } from "../uapi/signal.ts";
 import { ITIMER_PROF, ITIMER_REAL } from "../uapi/time.ts";
-import { nowNs } from "./clock.ts";
+import { NSEC_PER_SEC, nowNs } from "./clock.ts";
 import { freePosixTimers } from "./posix-timer.ts";
 import { defineTimer, freeTimer, newTimer, TIMER_ITIMER_REAL, timerArm, timerCancel } from "./timer.ts";
 
@@ -102,6 +104,20 @@ export function checkCpuTimers(group: Ref<"group">): void {
     if (expires === 0 || now < expires) continue;
     advance(itimer, now);
     sendGroupSignal(group, which === ITIMER_PROF ? SIGPROF : SIGVTALRM);
+  }
+  checkCpuLimit(group);
+}
+
+/** RLIMIT_CPU: SIGXCPU at the soft limit and every second from there, SIGKILL at the hard one. */
+function checkCpuLimit(group: Ref<"group">): void {
+  const soft = softLimit(group, RLIMIT_CPU);
+  const hard = hardLimit(group, RLIMIT_CPU);
+  if (soft === RLIM_INFINITY && hard === RLIM_INFINITY) return;
+  const used = clockOf(group, ITIMER_PROF) / NSEC_PER_SEC;
+  if (used >= hard) sendGroupSignal(group, SIGKILL);
+  else if (used >= soft) {
+    setLimit(group, RLIMIT_CPU, Math.floor(used) + 1, hard);
+    sendGroupSignal(group, SIGXCPU);
   }
 }
 

@@ -1,8 +1,14 @@
 /** clone(2), clone3(2), unshare(2). */
-import { copyFromUser } from "../../kernel/mm/uaccess.ts";
-import { clone as doClone } from "../../kernel/task/fork.ts";
+import { allocFd, closeFd } from "../../kernel/fs/fdtable.ts";
+import { fput } from "../../kernel/fs/file.ts";
+import { pidfdOpen } from "../../kernel/ipc/pidfd.ts";
+import { copyFromUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
+import { isBlock } from "../../kernel/sched/block.ts";
+import { type CloneArgs, clone as doClone } from "../../kernel/task/fork.ts";
+import { Task } from "../../kernel/task/task.ts";
 import { unshareResources } from "../../kernel/task/unshare.ts";
 import { E2BIG, EFAULT, EINVAL, EPERM } from "../../kernel/uapi/errno.ts";
+import { O_CLOEXEC } from "../../kernel/uapi/fcntl.ts";
 import {
   CLONE_CHILD_CLEARTID,
   CLONE_CHILD_SETTID,
@@ -10,6 +16,7 @@ import {
   CLONE_FS,
   CLONE_PARENT,
   CLONE_PARENT_SETTID,
+  CLONE_PIDFD,
   CLONE_SETTLS,
   CLONE_SIGHAND,
   CLONE_SYSVSEM,
@@ -19,11 +26,14 @@ import {
   CSIGNAL,
 } from "../../kernel/uapi/sched.ts";
 import { signalName } from "../../kernel/uapi/signal.ts";
+import { ACCESS } from "../../kernel/usermode.ts";
+import type { Ref } from "../../rcu/index.ts";
 import { DECODE, flagSet, hexArg, pid, ptr, size } from "../args.ts";
 import { syscall } from "../syscall.ts";
 
 const FLAGS = {
   CLONE_VM,
+  CLONE_PIDFD,
   CLONE_FS,
   CLONE_FILES,
   CLONE_SIGHAND,
@@ -54,10 +64,43 @@ export const clone = syscall({
   args: [cloneFlags, ptr, ptr, hexArg, ptr],
   returns: pid,
   fullRegs: true,
-  partial: "namespaces and CLONE_PIDFD are refused with EINVAL",
-  handler: (task, flags, stack, parentTid, tls, childTid) =>
-    doClone(task, { flags: flags & ~CSIGNAL, exitSignal: flags & CSIGNAL, stack, parentTid, childTid, tls }),
+  partial: "namespaces are refused with EINVAL",
+  handler(task, flags, stack, parentTid, tls, childTid) {
+    const args = { flags: flags & ~CSIGNAL, exitSignal: flags & CSIGNAL, stack, parentTid, childTid, tls };
+    if ((flags & CLONE_PIDFD) === 0) return doClone(task, args);
+    // clone(2) has one argument for both.
+    return (flags & CLONE_PARENT_SETTID) !== 0 ? -EINVAL : cloneWithPidfd(task, args, parentTid);
+  },
 });
+
+/**
+ * CLONE_PIDFD: stores a descriptor of the child at `address`. Whether one can be had is tried before the child is made,
+ * since afterwards there is no error; the child itself does not get it.
+ */
+function cloneWithPidfd(task: Ref<"task">, args: CloneArgs, address: number): number {
+  if (Task.restartWord.get(task) !== 0) return doClone(task, args);
+  if ((args.flags & CLONE_THREAD) !== 0) return -EINVAL;
+  const files = Task.files.access(task);
+  if (files === 0 || faultIn(address, 4, ACCESS.WRITE) < 0) return -EFAULT;
+  const trial = openPidfd(files, Task.tgid.get(task));
+  if (trial < 0) return trial;
+  closeFd(files, trial);
+  const result = doClone(task, args);
+  const child = isBlock(result) ? Task.restartWord.get(task) : result;
+  if (child > 0) putUser32(address, openPidfd(files, child));
+  return result;
+}
+
+function openPidfd(files: Ref<"files">, child: number): number {
+  const file = pidfdOpen(child, 0);
+  if (file < 0) return file;
+  const fd = allocFd(files, file as Ref<"file">, O_CLOEXEC);
+  if (fd < 0) fput(file as Ref<"file">);
+  return fd;
+}
+
+/** What Linux can unshare besides: thread, signal handlers, address space, namespaces. */
+const UNSHARABLE = 0x7e030980;
 
 const CLONE_ARGS_VER0 = 64;
 const CLONE_ARGS_BYTES = 88;
@@ -68,7 +111,7 @@ export const clone3 = syscall({
   args: [ptr, size],
   returns: pid,
   fullRegs: true,
-  partial: "namespaces, CLONE_PIDFD, set_tid and cgroups are refused with EINVAL",
+  partial: "namespaces, set_tid and cgroups are refused with EINVAL",
   handler(task, address, bytes) {
     if (bytes < CLONE_ARGS_VER0) return -EINVAL;
     if (bytes > 4096) return -E2BIG;
@@ -81,14 +124,15 @@ export const clone3 = syscall({
     const [flags, exitSignal, stack, stackSize] = [field(0), field(4), field(5), field(6)];
     if (flags > 0xffffffff || (flags & CSIGNAL) !== 0 || exitSignal > 64 || field(8) !== 0) return -EINVAL;
     if ((stack === 0) !== (stackSize === 0)) return -EINVAL;
-    return doClone(task, {
+    const args = {
       flags: flags | 0,
       exitSignal,
       stack: stack === 0 ? 0 : stack + stackSize,
       childTid: field(2),
       parentTid: field(3),
       tls: field(7),
-    });
+    };
+    return (flags & CLONE_PIDFD) === 0 ? doClone(task, args) : cloneWithPidfd(task, args, field(1));
   },
 });
 
@@ -99,6 +143,7 @@ export const unshare = syscall({
   partial: "namespaces are refused with EPERM",
   handler(task, flags) {
     const known = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+    if ((flags & ~(known | UNSHARABLE)) !== 0) return -EINVAL;
     if ((flags & ~known) !== 0) return -EPERM;
     return unshareResources(task, flags);
   },

@@ -1,11 +1,15 @@
 /** exit(2), exit_group(2), wait4(2), waitid(2). */
+import { fget } from "../../kernel/fs/fdtable.ts";
+import { File } from "../../kernel/fs/file.ts";
+import { isPidfd, pidfdTask } from "../../kernel/ipc/pidfd.ts";
 import { copyToUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { EXIT_TASK } from "../../kernel/sched/block.ts";
 import { killGroup } from "../../kernel/signal/send.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { encodeUsage, type Usage } from "../../kernel/task/usage.ts";
 import { doWait, waited } from "../../kernel/task/wait.ts";
-import { ECHILD, EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
+import { EAGAIN, EBADF, ECHILD, EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
+import { O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import {
   CLD_CONTINUED,
   CLD_DUMPED,
@@ -119,11 +123,23 @@ export const waitid = syscall({
     waitFlags,
     { ...ptr, out: true },
   ],
-  partial: "P_PIDFD is refused with EINVAL",
   handler(task: Ref<"task">, idtype, id, info, options, usage) {
     const kinds = WEXITED | WUNTRACED | WCONTINUED;
     if ((options & ~(kinds | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE)) !== 0) return -EINVAL;
-    if ((options & kinds) === 0 || idtype < P_ALL || idtype > P_PGID) return -EINVAL;
+    if ((options & kinds) === 0 || idtype < P_ALL || idtype > P_PIDFD) return -EINVAL;
+    if (idtype === P_PIDFD) {
+      const file = fget(Task.files.access(task) as Ref<"files">, id);
+      if (file < 0) return file;
+      if (!isPidfd(file as Ref<"file">)) return -EBADF;
+      const named = pidfdTask(file as Ref<"file">);
+      if (named === 0) return -ECHILD;
+      [idtype, id] = [P_PID, Task.tgid.get(named)];
+      // A non-blocking pidfd does not wait: EAGAIN instead of nothing found.
+      if ((File.flags.load(file as Ref<"file">) & O_NONBLOCK) !== 0 && (options & WNOHANG) === 0) {
+        const found = doWait(task, idtype, id, options | WNOHANG | WNOWAIT);
+        if (found === 0) return -EAGAIN;
+      }
+    }
     if (idtype === P_PID && id <= 0) return -EINVAL;
     const own = Group.pgrp.load(Task.group.get(task));
     const found = doWait(task, idtype, idtype === P_PGID && id === 0 ? own : id, options);

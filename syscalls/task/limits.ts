@@ -1,8 +1,9 @@
 /** getrlimit(2), prlimit(2), getrusage(2). */
+import { Mm } from "../../kernel/mm/mm.ts";
 import { copyFromUser, copyToUser } from "../../kernel/mm/uaccess.ts";
 import { CAP_SYS_RESOURCE, capable } from "../../kernel/task/cred.ts";
 import { hardLimit, setLimit, softLimit } from "../../kernel/task/rlimit.ts";
-import { RLIM_NLIMITS, Task } from "../../kernel/task/task.ts";
+import { Group, RLIM_NLIMITS, Task } from "../../kernel/task/task.ts";
 import { childrenUsage, encodeUsage, groupUsage, taskUsage } from "../../kernel/task/usage.ts";
 import { EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import * as resource from "../../kernel/uapi/resource.ts";
@@ -49,6 +50,9 @@ function change(task: Ref<"task">, group: Ref<"group">, which: number, address: 
   if (which === resource.RLIMIT_NOFILE && hard > NR_OPEN) return -EPERM;
   if (hard > hardLimit(group, which) && !capable(task, CAP_SYS_RESOURCE)) return -EPERM;
   setLimit(group, which, soft, hard);
+  const mm = Task.mm.access(Group.leader.load(group));
+  if (mm !== 0 && which === resource.RLIMIT_AS) Mm.asLimit.set(mm, Math.floor(soft / 4096));
+  if (mm !== 0 && which === resource.RLIMIT_STACK) Mm.stackLimit.set(mm, soft);
   return 0;
 }
 

@@ -100,6 +100,7 @@ export const schedSetscheduler = syscall({
   handler(task, id, policy, address) {
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
+    if (id < 0) return -EINVAL;
     if (target(task, id) === 0) return -ESRCH;
     const priority = new DataView(raw.buffer, raw.byteOffset, 4).getInt32(0, true);
     const kind = policy & 0xffff;
@@ -124,6 +125,7 @@ export const schedSetparam = syscall({
   handler(task, id, address) {
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
+    if (id < 0) return -EINVAL;
     if (target(task, id) === 0) return -ESRCH;
     return raw.some((byte) => byte !== 0) ? -EINVAL : 0;
   },
@@ -134,6 +136,7 @@ export const schedGetparam = syscall({
   name: "sched_getparam",
   args: [pid, ptr],
   handler(task, id, address) {
+    if (id < 0) return -EINVAL;
     if (target(task, id) === 0) return -ESRCH;
     return copyToUser(address, new Uint8Array(4)) < 0 ? -EFAULT : 0;
   },

@@ -7,7 +7,7 @@ import { Cpu, cpuOf, nrCpus } from "../../kernel/sched/cpus.ts";
 import { CAP_SYS_ADMIN, capable } from "../../kernel/task/cred.ts";
 import { setComm } from "../../kernel/task/exec.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
-import { GROUP_SUBREAPER, Group, Task } from "../../kernel/task/task.ts";
+import { GROUP_SUBREAPER, Group, TASK_NO_NEW_PRIVS, Task } from "../../kernel/task/task.ts";
 import { setName, utsname } from "../../kernel/task/uts.ts";
 import { bootNs, NSEC_PER_SEC, nowNs } from "../../kernel/time/clock.ts";
 import { EFAULT, EINVAL, EPERM } from "../../kernel/uapi/errno.ts";
@@ -162,11 +162,13 @@ export const prctl = syscall({
       case PR.PR_GET_CHILD_SUBREAPER:
         return putInt(arg, (Group.flags.load(group) & GROUP_SUBREAPER) !== 0 ? 1 : 0);
       case PR.PR_SET_NO_NEW_PRIVS:
-        // Set-user-ID programs gain nothing here that a sandbox would have to be kept from.
-        return arg === 1 ? 0 : -EINVAL;
+        if (arg !== 1) return -EINVAL;
+        Task.flags.set(task, Task.flags.get(task) | TASK_NO_NEW_PRIVS);
+        return 0;
+      case PR.PR_GET_NO_NEW_PRIVS:
+        return (Task.flags.get(task) & TASK_NO_NEW_PRIVS) !== 0 ? 1 : 0;
       case PR.PR_GET_KEEPCAPS:
       case PR.PR_GET_TIMING:
-      case PR.PR_GET_NO_NEW_PRIVS:
       case PR.PR_GET_THP_DISABLE:
       case PR.PR_SET_VMA:
         return 0;
