@@ -125,6 +125,8 @@ test("options are read, and mistakes are named", (t) => {
     rounds: 3,
     writes: null,
   });
+  const files = parseBenchOptions(["rcu", "--json", "a", "--plot=b", "--quick", "--compare", "c"]);
+  t.deepEqual(files.command, ["bench", "rcu", "--quick"]);
   for (const [words, message] of [
     [[], /no benchmark given: tables, rcu, syscalls/],
     [["pids"], /unknown benchmark pids/],

@@ -51,6 +51,12 @@ export function usualThreads(): number[] {
 
 const MAX_THREADS = 32;
 
+/** The words that say what is measured: not those that name files of this machine. */
+function withoutFiles(argv: readonly string[]): string[] {
+  const named = /^--(?:json|plot|compare)(=|$)/;
+  return argv.filter((word, at) => !named.test(word) && named.exec(argv[at - 1] ?? "")?.[1] !== "");
+}
+
 /** Throws Failure for what the user got wrong. */
 export function parseBenchOptions(argv: readonly string[]): BenchOptions {
   const text = { type: "string" } as const;
@@ -110,6 +116,6 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     ms: one("ms", quick ? 12 : 25, 100_000),
     seed: one("seed", 1, 0x7fff_ffff),
     clock,
-    command: ["bench", ...argv],
+    command: ["bench", ...withoutFiles(argv)],
   };
 }

@@ -39,7 +39,7 @@ export function plot(results: Results): string {
   y = scaling(parts, y, results, marks);
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${n(y + 8)}" font-family="sans-serif" font-size="11" fill="${INK}">` +
-    `<rect width="100%" height="100%" fill="#fff"/>${parts.join("\n")}</svg>\n`
+    `<title>sternix ${results.command.join(" ")}</title><rect width="100%" height="100%" fill="#fff"/>${parts.join("\n")}</svg>\n`
   );
 }
 

@@ -58,8 +58,8 @@ export interface Results {
     /** Load average of the last minute when the benchmark began and when it ended: others used the machine too. */
     readonly load: readonly [number, number];
     /**
-     * Part of the time for which threads that never wait had a CPU; 1 on a free machine. With less than about 0.95 the
-     * times are too long, and ratios between contenders that wait and those that do not are off. Null: not known.
+     * Part of the time for which threads that could run had a CPU, median of all measurements; 1 on a free machine. With
+     * less than about 0.95, times are too long. Null: not known.
      */
     readonly cpuShare: number | null;
   };

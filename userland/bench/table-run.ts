@@ -15,6 +15,9 @@ import { createWorld } from "./world.ts";
 const STILL_WARMING = 0.93;
 /** ...but not for longer than this. */
 const WARM_UPS_MAX = 8;
+/** A measurement in which threads waited for a CPU for longer than this leaves is made again, so many times at most. */
+const UNDISTURBED = 0.97;
+const DISTURBED_TRIES = 6;
 /** Before that, the code of writes is warmed by this share of them: one per cent would take too long. */
 const WARM_UP_WRITES = 50;
 /** More entries than this and sharedmap takes minutes to fill. */
@@ -38,7 +41,7 @@ interface Sample {
   readonly gracePeriods: number;
   readonly callbacks: number;
   readonly peakPending: number;
-  /** Part of the time for which the threads had a CPU. */
+  /** Part of the time for which no thread waited for a CPU. */
   readonly share: number;
 }
 
@@ -108,11 +111,17 @@ export async function measureTables(
         }
         const samples: Sample[][] = entrants.map(() => []);
         for (let round = 0; round < options.rounds; round++)
-          for (const n of entrants.keys()) samples[n]!.push(await measure(n, conditions.threads));
+          for (const n of entrants.keys()) {
+            let best = await measure(n, conditions.threads);
+            for (let again = 0; again < DISTURBED_TRIES && best.share < UNDISTURBED; again++) {
+              const other = await measure(n, conditions.threads);
+              if (other.share > best.share) best = other;
+            }
+            samples[n]!.push(best);
+            shares.push(best.share);
+          }
         for (const [n, entrant] of entrants.entries())
           results.cells.push(cellOf(table, entries, conditions, entrant, samples[n]!));
-        const free = entrants.findIndex((entrant) => entrant.name === "rcu");
-        if (free >= 0) shares.push(...samples[free]!.map((each) => each.share));
       }
       for (const each of new Set([crew, strictCrew])) await each.tell(most, { command: "close" });
       for (const entrant of entrants) await entrant.close();
@@ -173,7 +182,7 @@ async function sample(crew: Crew, threads: number, key: string, options: BenchOp
   const operations = runs.reduce((sum, run) => sum + run.operations, 0);
   return {
     ns: runs.reduce((sum, run) => sum + (clock === "cpu" ? run.cpuNs : run.ns), 0) / operations,
-    share: runs.reduce((sum, run) => sum + run.cpuNs, 0) / runs.reduce((sum, run) => sum + run.ns, 0),
+    share: 1 - runs.reduce((sum, run) => sum + run.delayNs, 0) / runs.reduce((sum, run) => sum + run.ns, 0),
     gracePeriods: after.gracePeriods - before.gracePeriods,
     callbacks: after.callbacksRun - before.callbacksRun,
     peakPending: Math.max(...runs.map((run) => run.peakPending)),

@@ -1,4 +1,5 @@
 /** A thread of a table benchmark: opens contenders when told, and runs their loops together with its siblings. */
+import { readFileSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { safePoint } from "../../kernel/sched/safe-point.ts";
 import {
@@ -54,8 +55,19 @@ export type Command =
 /** What one thread did in one run. */
 export interface RunResult extends LoopResult {
   readonly ns: number;
-  /** How long the thread had a CPU: far less than ns when the machine is busy, or when it slept for a lock. */
+  /** How long the thread had a CPU: less than ns when it slept for a lock, or when others had the CPU. */
   readonly cpuNs: number;
+  /** How long it could have run but had no CPU: the machine was busy. 0 where the system does not tell. */
+  readonly delayNs: number;
+}
+
+/** Nanoseconds that this thread has waited for a CPU so far (Linux: the scheduler's statistics). */
+function runDelay(): number {
+  try {
+    return Number(readFileSync("/proc/thread-self/schedstat", "latin1").split(" ")[1]);
+  } catch {
+    return 0;
+  }
 }
 
 function serve(data: WorkerData): void {
@@ -97,11 +109,13 @@ function serve(data: WorkerData): void {
       case "run": {
         const loop = loops.get(command.key)!;
         meet(command.threads);
+        const delayed = runDelay();
         const start = process.hrtime.bigint();
         const used = process.threadCpuUsage();
         const result = loop(sequence);
         const { user, system } = process.threadCpuUsage(used);
-        return { ...result, ns: Number(process.hrtime.bigint() - start), cpuNs: (user + system) * 1000 };
+        const ns = Number(process.hrtime.bigint() - start);
+        return { ...result, ns, cpuNs: (user + system) * 1000, delayNs: runDelay() - delayed };
       }
       case "close":
         loops.clear();
