@@ -4,6 +4,9 @@
  */
 declare const struct: unique symbol;
 declare const token: unique symbol;
+// Of their own, or they would pass for a lock.
+declare const scope: unique symbol;
+declare const brand: unique symbol;
 
 /** A reference to an object of the struct type N in the shared heap: a word index, never 0. */
 export type Ref<N extends string> = number & { readonly [struct]: N };
@@ -12,7 +15,7 @@ export type Ref<N extends string> = number & { readonly [struct]: N };
 export type Ptr<N extends string> = Ref<N> | 0;
 
 /** Proof that a read scope is open on this thread: what rcuReadLock() returns. */
-export type RcuScope = number & { readonly [token]: "rcu read scope" };
+export type RcuScope = number & { readonly [scope]: true };
 
 /** Proof that the named lock is held: what acquiring it returns. */
 export type Held<L extends string = string> = number & { readonly [token]: L };
@@ -25,4 +28,4 @@ export function hashName(name: string): number {
 }
 
 /** An integer that only its own functions understand. */
-export type Brand<B extends string> = number & { readonly [token]: B };
+export type Brand<B extends string> = number & { readonly [brand]: B };

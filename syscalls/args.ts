@@ -99,6 +99,9 @@ export const path: Arg = {
   },
 };
 
+/** What a symbolic link says: printed like a path, but this call looks nothing up by it. */
+export const linkTarget: Arg = { ...path };
+
 /** NUL-terminated string other than a path. */
 export const str: Arg = {
   decode: DECODE.ULONG,

@@ -34,7 +34,7 @@ import {
 } from "../../kernel/uapi/mount.ts";
 import { decodeDev, S_IFDIR } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { dirfd, fd, mode, path, ptr, str, ulong } from "../args.ts";
+import { dirfd, fd, linkTarget, mode, path, ptr, str, ulong } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { atFlags, mountArg, renameFlags, umountArg, unlinkFlags } from "./flags.ts";
 import { checkFlags, fsOf, getname, userPathAt, withRawFile } from "./user.ts";
@@ -75,7 +75,7 @@ export const unlinkat = syscall({
 export const symlinkat = syscall({
   nr: 36,
   name: "symlinkat",
-  args: [path, dirfd, path],
+  args: [linkTarget, dirfd, path],
   handler: (_task, target, dir, name) =>
     named(target, (text) => named(name, (bytes) => makeSymlink(text, dir, bytes))),
 });

@@ -1,0 +1,100 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import { Machine } from "../../userland/index.ts";
+import { judge, parseRules, rulesFor } from "../../userland/subsystems/syscall-policy/rules.ts";
+
+const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url);
+const guest = (name: string) => new URL(`../guest/bin/${name}`, import.meta.url);
+const spec = (rules: string) => `syscall-policy?rules=${encodeURIComponent(rules)}`;
+
+test("the first rule that fits decides; a prefix ends at a slash", (t) => {
+  const rules = parseRules("allow * /home/me # mine\n\ndeny:ENOENT 7 /home\ndeny * /home openat,mkdirat\n");
+  const as = (uid: number, call: string, path: string) => judge(rulesFor(rules, uid, call), path);
+  t.is(as(7, "openat", "/home/me/x"), 0);
+  t.is(as(7, "openat", "/home"), -2);
+  t.is(as(8, "openat", "/home/you"), -13);
+  t.is(as(8, "newfstatat", "/home/you"), 0);
+  t.is(as(7, "openat", "/homes"), 0);
+  t.is(judge(rulesFor(parseRules("deny * /"), 1, "x"), "/any"), -13);
+});
+
+test("rules that are wrong are refused by line", (t) => {
+  for (const text of ["deny * etc", "allow:EPERM * /", "deny:EWHAT * /", "forbid * /", "deny x /"])
+    t.throws(() => parseRules(`# one\n${text}`), { message: /^line 2: / }, text);
+});
+
+test.serial(
+  "no way around: dots, working directory, links and links to links are seen through",
+  async (t) => {
+    const host = mkdtempSync(join(tmpdir(), "sternix-"));
+    mkdirSync(join(host, "inner"));
+    writeFileSync(join(host, "file"), "secret");
+    // So that nothing but the policy stands in the way.
+    chmodSync(host, 0o777);
+    chmodSync(join(host, "file"), 0o666);
+    const machine = await Machine.boot({
+      cpus: 2,
+      memory: 64 << 20,
+      mounts: [{ host, guest: "/secret", writable: true }],
+      subsystems: [spec("deny 1000 /secret")],
+    });
+    const mine = await machine.spawn(fixture("escape.ts"), { uid: 1000 }).output();
+    const root = await machine.spawn(fixture("cat.ts"), { argv: ["cat", "/secret/file"] }).output();
+    const reports = machine.reports();
+    await machine.shutdown();
+    rmSync(host, { recursive: true });
+    const tries = JSON.parse(mine.stdout);
+    t.deepEqual(
+      Object.fromEntries(Object.entries(tries).filter(([, result]) => result !== -13)),
+      {},
+      mine.stdout,
+    );
+    t.is(root.stdout, "secret", "the rule is about one user");
+    t.is(reports["syscall-policy"], "calls denied: 10\n");
+  },
+);
+
+for (const cpus of [1, 2]) {
+  test.serial(`rules are replaced while programs run, on ${cpus} CPU(s)`, async (t) => {
+    const machine = await Machine.boot({ cpus, memory: 64 << 20, subsystems: ["syscall-policy"] });
+    const write = async (text: string) => {
+      const argv = ["write", "/proc/syscall-policy", text];
+      return (await machine.spawn(fixture("write.ts"), { argv }).output()).code;
+    };
+    const running = [1, 2, 3].map(() =>
+      machine.spawn(fixture("policy-program.ts"), { argv: ["program", "/etc/passwd"], uid: 1000 }),
+    );
+    t.is(await write("deny:EPERM 1000 /etc\n"), 0);
+    t.is(await write("this is no rule"), 22, "a wrong rule changes nothing");
+    const text = await machine.spawn(fixture("cat.ts"), { argv: ["cat", "/proc/syscall-policy"] }).output();
+    t.is(text.stdout, "deny:EPERM 1000 /etc\n");
+    const other = machine.spawn(fixture("write.ts"), {
+      argv: ["write", "/proc/syscall-policy", ""],
+      uid: 1000,
+    });
+    t.is((await other.output()).code, 13, "only root writes rules");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.is(await write("allow * /\n"), 0);
+    for (const one of running) {
+      const { stdout } = await one.output();
+      t.is(stdout, "ready\nrefused -1\nallowed 0\n");
+    }
+    await machine.shutdown();
+  });
+}
+
+test.serial("unmodified riscv64 programs obey", async (t) => {
+  const log: string[] = [];
+  const machine = await Machine.boot({
+    cpus: 1,
+    memory: 64 << 20,
+    subsystems: [spec("deny:EROFS * /tmp mkdirat")],
+    log: (line) => log.push(line),
+  });
+  const { stdout } = await machine.spawn(guest("files")).output();
+  await machine.shutdown();
+  t.regex(stdout, /^mkdir -30\n/);
+  t.deepEqual(log, []);
+});
