@@ -6,7 +6,8 @@ import { type Cell, conditionsText, groups, type Results } from "./report.ts";
 import { line, type Mark, mark, markOf, n, polyline, scale, short, text, ticks } from "./svg.ts";
 
 const WIDTH = 860;
-const LEFT = 250;
+/** Of a character of the labels, about. */
+const CHARACTER = 6.1;
 const RIGHT = 20;
 const ROW = 20;
 const GREY = "#d8d8d8";
@@ -103,7 +104,12 @@ function dots(
     true,
   );
   const bottom = top + 26 + rows.length * ROW;
-  const x = scale([at[0]!, at.at(-1)!], [LEFT, WIDTH - RIGHT], true);
+  const labels = rows.map(([first]) => {
+    const own = Object.fromEntries(Object.entries(first!.conditions).filter(([name]) => !(name in common)));
+    return [first!.name, conditionsText({ conditions: own })].filter((part) => part !== "").join(", ");
+  });
+  const left = 24 + Math.max(...labels.map((label) => label.length)) * CHARACTER;
+  const x = scale([at[0]!, at.at(-1)!], [left, WIDTH - RIGHT], true);
   const where = conditionsText({ conditions: common });
   parts.push(
     text(
@@ -120,12 +126,9 @@ function dots(
   }
   rows.forEach((row, index) => {
     const y = top + 26 + (index + 0.5) * ROW;
-    const own = Object.fromEntries(Object.entries(row[0]!.conditions).filter(([name]) => !(name in common)));
-    const label = [row[0]!.name, conditionsText({ conditions: own })]
-      .filter((part) => part !== "")
-      .join(", ");
-    parts.push(text(LEFT - 10, y + 4, label, "end"), line(LEFT, y, WIDTH - RIGHT, y, "#eee"));
-    for (const cell of row) {
+    parts.push(text(left - 10, y + 4, labels[index]!, "end"), line(left, y, WIDTH - RIGHT, y, "#eee"));
+    // The first contender is what all is compared with: on top of the others.
+    for (const cell of [...row].reverse()) {
       const sign = marks.get(cell.contender)!;
       parts.push(line(x(cell.low), y, x(cell.high), y, sign.colour, 2), mark(x(cell.median), y, sign));
     }
@@ -153,7 +156,7 @@ function panels(
   yName: string,
   marks: ReadonlyMap<string, Mark>,
 ): number {
-  const perRow = Math.min(3, all.length);
+  const perRow = 3;
   const width = (WIDTH - 20) / perRow;
   const height = 190;
   all.forEach(({ title, series }, index) => {
