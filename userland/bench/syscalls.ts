@@ -254,6 +254,7 @@ const SCALED: readonly (readonly [name: string, label: string])[] = [
 
 /** How much longer these are measured: starting and ending processes is part of them. */
 const SCALED_TIMES = 8;
+const SCALED_TIMES_QUICK = 3;
 
 async function callsPerSecond(
   options: BenchOptions,
@@ -264,6 +265,7 @@ async function callsPerSecond(
 ): Promise<void> {
   const wanted = (name: string): boolean => options.contenders === null || options.contenders.includes(name);
   const cpus = options.threads ?? [1, 2];
+  const times = options.quick ? SCALED_TIMES_QUICK : SCALED_TIMES;
   const chosen = SCALED.filter(
     ([name]) => options.only.length === 0 || options.only.includes(name) || options.only.includes("scaling"),
   );
@@ -301,7 +303,7 @@ async function callsPerSecond(
         });
       const counts: number[] = [];
       // Starting and ending the processes is to be lost in it: longer than usual.
-      for (const { run } of runs) counts.push(await calibrate(run, options.ms * 1e6 * SCALED_TIMES));
+      for (const { run } of runs) counts.push(await calibrate(run, options.ms * 1e6 * times));
       const samples: number[][] = runs.map(() => []);
       for (let round = 0; round < options.rounds; round++)
         for (const [n, { run }] of runs.entries())
