@@ -4,6 +4,7 @@ import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { Cpu, cpuOf } from "./cpus.ts";
 import { thisCpu } from "./current.ts";
+import { learnHandover } from "./handoff.ts";
 
 /** The task starts to run on this CPU. */
 export function accountStart(cpu: Ref<"cpu">): void {
@@ -33,6 +34,7 @@ export function accountSystem(task: Ref<"task">, since: number): void {
 /** The task leaves this CPU, of its own will (it waits, stops) or not. Last access to the task before it may move. */
 export function accountSwitch(task: Ref<"task">, voluntary: boolean): void {
   accountTime(task);
+  learnHandover(task, Cpu.runStart.get(cpuOf(thisCpu())), voluntary);
   if (voluntary) Task.nvcsw.set(task, Task.nvcsw.get(task) + 1);
   else Task.nivcsw.set(task, Task.nivcsw.get(task) + 1);
 }

@@ -43,7 +43,7 @@ import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
 import { setCurrent } from "./current.ts";
 import { idle } from "./idle.ts";
 import { clearRestart } from "./restart.ts";
-import { cpuAllowed, pickTask, requeueTask } from "./runqueue.ts";
+import { cpuAllowed, pickTask, requeueTask, shareQueue } from "./runqueue.ts";
 import { safePoint } from "./safe-point.ts";
 import { leftResult, storeResult } from "./usermode-host.ts";
 import { finishWait, waitPrepared } from "./waitqueue.ts";
@@ -91,7 +91,7 @@ function runTask(
   syscalls: SyscallEntry,
 ): void {
   const regs = Task.regs.get(task);
-  const sliceEnd = nowNs() + SLICE_NS;
+  const sliceEnd = Cpu.runStart.get(cpu) + SLICE_NS;
   for (;;) {
     if (needResched(number)) {
       clearNeedResched(number);
@@ -99,6 +99,7 @@ function runTask(
       if (nextTimer() <= now) runTimers(now);
       checkCpuTimers(Task.group.get(task));
       safePoint(task);
+      if (Cpu.queued.load(cpu) !== 0) shareQueue(number);
       const waiting = Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0);
       // sched_setaffinity(2): a task that may no longer run here moves before it runs on.
       if (waiting || !cpuAllowed(task, number)) {

@@ -8,16 +8,22 @@ import { type Held, listAddTail, listDelInit, listFirst, listNext, type Ref } fr
 import { TASK_RUNNABLE, TASK_RUNNING, Task } from "../task/task.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, nrCpus, wakeCpu } from "./cpus.ts";
 import { thisCpu } from "./current.ts";
+import { handsOver } from "./handoff.ts";
 
 /** Whether the task may run on the CPU. */
 export function cpuAllowed(task: Ref<"task">, cpu: number): boolean {
   return ((Task.affinity.get(task, cpu >> 5) >>> (cpu & 31)) & 1) !== 0;
 }
 
-/** The CPU on which a task that becomes runnable should queue: its last one if idle, any idle one, the shortest queue. */
+/**
+ * The CPU on which a task that becomes runnable should queue: this one when its task is about to leave it; else its last
+ * one if idle, any idle one, the shortest queue.
+ */
 function selectCpu(task: Ref<"task">): number {
   const count = nrCpus();
   if (count === 1) return 0;
+  const here = thisCpu();
+  if (here >= 0 && handsOver() && Cpu.queued.peek(cpuOf(here)) === 0 && cpuAllowed(task, here)) return here;
   const last = Task.cpu.peek(task);
   if (isIdle(last) && cpuAllowed(task, last)) return last;
   let best = -1;
@@ -48,6 +54,11 @@ export function enqueueTask(task: Ref<"task">): void {
   const cpu = cpuOf(number);
   addTail(cpu, task);
   if (number !== thisCpu()) wakeCpu(cpu);
+}
+
+/** Tasks wait here while a CPU idles: it is woken and will steal. */
+export function shareQueue(here: number): void {
+  for (let number = 0; number < nrCpus(); number++) if (number !== here && wakeCpu(cpuOf(number))) return;
 }
 
 /** Puts the task that was preempted here back on this CPU's queue. */

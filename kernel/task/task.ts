@@ -105,6 +105,8 @@ export const Task = struct("task", {
   personality: owned(),
   /** Asked to give way to who waits (sched_yield). */
   yielding: owned(),
+  /** Times in a row that it waited soon after it woke another task (sched/handoff.ts). */
+  handovers: owned(),
   timerSlack: wide(),
 
   // Owner only: the system call in progress.

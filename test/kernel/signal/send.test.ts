@@ -56,6 +56,15 @@ test("a standard signal is pending once, with the first sender's siginfo; a real
   t.is(next(task), null);
 });
 
+test("a blocked signal to one thread stays pending, also when its default is to kill", (t) => {
+  const task = makeProcess();
+  as(task, () => setMask(task, sigBit(SIGUSR1), 0));
+  t.is(send(task, SIGUSR1, false, 7), 0);
+  t.is(Group.flags.load(groupOf(task)) & GROUP_EXITING, 0);
+  as(task, () => setMask(task, 0, 0));
+  t.deepEqual(next(task), [SIGUSR1, 7]);
+});
+
 test("faults come before other signals, a thread's own before its process's", (t) => {
   t.is(firstSignal(sigBit(1) | sigBit(SIGSEGV), 0), SIGSEGV);
   t.is(firstSignal(0, sigBit(33)), 33);
