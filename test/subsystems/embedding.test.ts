@@ -71,7 +71,7 @@ test.serial("arguments, environment, working directory, user", async (t) => {
 });
 
 test.serial("errors are typed: no program, not a program, a machine that is gone", async (t) => {
-  const machine = await Machine.boot(small);
+  await using machine = await Machine.boot(small);
   const none = t.throws(() => machine.spawn("nothing"), { instanceOf: SpawnError });
   t.is((none as SpawnError).code, "ENOENT");
   const text = await t.throwsAsync(machine.spawn("/etc/passwd").exited, { instanceOf: SpawnError });
@@ -92,12 +92,14 @@ test.serial("errors are typed: no program, not a program, a machine that is gone
 });
 
 test.serial("shutting down ends what runs, and its streams", async (t) => {
-  const machine = await Machine.boot(small);
+  await using machine = await Machine.boot(small);
   const waiting = machine.spawn(guest("echo"), { stdin: "pipe" });
-  const output = waiting.output();
+  const reader = waiting.stdout.getReader();
   await waiting.stdin.getWriter().write("read\n");
+  t.is(Buffer.from((await reader.read()).value!).toString(), "read\n");
   await machine.shutdown();
-  t.deepEqual(await output, { code: null, signal: "SIGKILL", stdout: "read\n", stderr: "" });
+  t.true((await reader.read()).done);
+  t.deepEqual(await waiting.exited, { code: null, signal: "SIGKILL" });
 });
 
 test.serial("many machines live in one process, and know nothing of each other", async (t) => {

@@ -20,7 +20,7 @@ async function meet(
   more = "",
 ): Promise<{ log: string[]; seen: Seen; again: Seen; hello: string }> {
   const log: string[] = [];
-  const machine = await Machine.boot({
+  await using machine = await Machine.boot({
     cpus: 1,
     memory: 64 << 20,
     subsystems: [`${fixture("faulty.ts").href}?bug=${bug}${more}`],

@@ -7,7 +7,7 @@ const guest = (name: string) => new URL(`../guest/bin/${name}`, import.meta.url)
 for (const cpus of [1, 2]) {
   test.serial(`processes share one bounded cache, on ${cpus} CPU(s)`, async (t) => {
     const log: string[] = [];
-    const machine = await Machine.boot({
+    await using machine = await Machine.boot({
       cpus,
       memory: 64 << 20,
       subsystems: ["kvcache?entries=3&valueMax=20"],
@@ -46,7 +46,7 @@ test.serial(
   "a value always belongs to its key while processes and evictions race, and nothing is left",
   async (t) => {
     const log: string[] = [];
-    const machine = await Machine.boot({
+    await using machine = await Machine.boot({
       cpus: 2,
       memory: 64 << 20,
       subsystems: ["kvcache?entries=8"],
@@ -62,7 +62,7 @@ test.serial(
 );
 
 test.serial("riscv64 guests find the device like any other", async (t) => {
-  const machine = await Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: ["kvcache"] });
+  await using machine = await Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: ["kvcache"] });
   const { code, stdout } = await machine.spawn(guest("hello")).output();
   await machine.shutdown();
   t.deepEqual([code, stdout], [0, "hello from riscv64\n"]);

@@ -16,7 +16,7 @@ const counters = (text: string) =>
 for (const cpus of [1, 2]) {
   test.serial(`every part of the interface works on ${cpus} CPU${cpus > 1 ? "s" : ""}`, async (t) => {
     const log: string[] = [];
-    const machine = await Machine.boot({
+    await using machine = await Machine.boot({
       cpus,
       memory: 64 << 20,
       subsystems: [`${fixture("probe.ts").href}?answer=34&loud`],
@@ -78,4 +78,12 @@ test("what cannot be used is refused with a SubsystemError that names it", async
     (await refused(`${fixture("faulty.ts").href}?bug=number`)).message,
     /numbers of subsystems are 448 to 510, not 64/,
   );
+});
+
+test("a file in /proc can be opened with O_TRUNC, as a shell's > does", async (t) => {
+  await using machine = await Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: [fixture("probe.ts")] });
+  const argv = ["write", "/sys/kernel/probe/text", "from a shell\n", "truncate"];
+  t.is((await machine.spawn(fixture("write.ts"), { argv }).output()).code, 0);
+  const text = await machine.spawn(fixture("cat.ts"), { argv: ["cat", argv[1]!] }).output();
+  t.is(text.stdout, "from a shell\n");
 });

@@ -26,7 +26,7 @@ function tables(text: string): Record<string, Record<string, { calls: number; to
 for (const cpus of [1, 2]) {
   test.serial(`latencies are counted by call, task and program, on ${cpus} CPU(s)`, async (t) => {
     const log: string[] = [];
-    const machine = await Machine.boot({
+    await using machine = await Machine.boot({
       cpus,
       memory: 64 << 20,
       subsystems: ["sysstat"],
