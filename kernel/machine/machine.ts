@@ -2,6 +2,7 @@
  * A machine, seen from the host: boots the kernel and its CPUs on piscina, starts programs, ticks, prints the kernel log,
  * replaces CPUs that die, and takes everything down again.
  */
+
 import { Piscina } from "piscina";
 import {
   atomicLoad,
@@ -30,6 +31,7 @@ import { sumSyscallCounts } from "../syscall-entry.ts";
 import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
+import { listUnknownCalls, type UnknownCall } from "../unknown-calls.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
@@ -82,6 +84,8 @@ export interface CpuStats {
 export interface MachineStats {
   /** Calls by number. */
   readonly syscalls: readonly number[];
+  /** Numbers that do not exist, with the arguments of the first try. */
+  readonly unknownCalls: readonly UnknownCall[];
   readonly cpus: readonly CpuStats[];
   readonly rcu: RcuStats;
   /** CPUs that died and were booted again. */
@@ -93,6 +97,8 @@ const TICK_MS = 4;
 /** Ticks without a busy CPU after which the tick stops. */
 const IDLE_TICKS = 8;
 const BOOT_TIMEOUT_MS = 60_000;
+/** A CPU that dies so often before it is up will not come up. */
+const BOOT_CRASHES = 3;
 
 export class Machine {
   readonly #options: MachineOptions;
@@ -105,6 +111,7 @@ export class Machine {
   #stopping = false;
   #crashes = 0;
   #closed = false;
+  #firstCrash = "";
   /** Depth of `#enter`. */
   #inside = 0;
 
@@ -179,7 +186,13 @@ export class Machine {
           idleNs: Cpu.idleNs.get(cpu),
         });
       }
-      return { syscalls: sumSyscallCounts(refs), cpus, rcu: rcuStats(), crashes: this.#crashes };
+      return {
+        syscalls: sumSyscallCounts(refs),
+        unknownCalls: listUnknownCalls(),
+        cpus,
+        rcu: rcuStats(),
+        crashes: this.#crashes,
+      };
     });
   }
 
@@ -258,6 +271,7 @@ export class Machine {
     this.#reports[cpu] = this.#pool.run(boot).catch((error: unknown) => {
       if (this.#stopping) return null;
       this.#crashes++;
+      this.#firstCrash ||= error instanceof Error ? error.message : String(error);
       this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
       this.#enter(() => buryCpu(this.#kernel.heap, cpu));
       this.#bootCpu(cpu);
@@ -270,6 +284,11 @@ export class Machine {
     for (;;) {
       const up = atomicLoad(ram.i32, CPUS_UP);
       if (up >= this.#options.cpus) return;
+      if (this.#crashes >= BOOT_CRASHES * this.#options.cpus) {
+        this.#stopping = true;
+        await this.#pool.destroy();
+        throw new MachineError(`CPUs die before they are up: ${this.#firstCrash}`);
+      }
       if (Date.now() > deadline) throw new MachineError(`only ${up} of ${this.#options.cpus} CPUs came up`);
       const wait = atomicWaitAsync(ram.i32, CPUS_UP, up, 100);
       if (wait.async) await wait.value;

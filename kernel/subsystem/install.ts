@@ -47,7 +47,14 @@ export function installSubsystems(instances: readonly Instance[]): SubsystemCall
   installTaskHooks(instances);
   installSafePoint(instances);
   const callHooks = createCallHooks(instances);
-  const literals = instances.flatMap(callsOf);
+  const literals = instances.flatMap((instance) => {
+    try {
+      return callsOf(instance);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new Error(`subsystem ${instance.subsystem.name}: ${message}`, { cause: error });
+    }
+  });
   return callHooks === undefined ? { literals } : { literals, hooks: callHooks };
 }
 

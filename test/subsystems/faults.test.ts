@@ -1,5 +1,5 @@
 import test from "ava";
-import { Machine } from "../../userland/index.ts";
+import { Machine, MachineError } from "../../userland/index.ts";
 
 const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url);
 const hello = new URL("../guest/bin/hello", import.meta.url);
@@ -116,4 +116,12 @@ test.serial("a subsystem that behaves leaves nothing in the log", async (t) => {
   t.deepEqual(log, []);
   t.is(seen.proc, "3\n");
   t.is(again.proc, "6\n");
+});
+
+test.serial("a subsystem that no CPU can start refuses the boot", async (t) => {
+  const log: string[] = [];
+  const subsystems = [`${fixture("faulty.ts").href}?bug=cpu`];
+  const boot = Machine.boot({ cpus: 1, memory: 64 << 20, subsystems, log: (line) => log.push(line) });
+  const error = await t.throwsAsync(boot, { instanceOf: MachineError });
+  t.regex(error!.message, /CPUs die before they are up: subsystem faulty: on a CPU that boots/);
 });
