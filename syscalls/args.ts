@@ -31,6 +31,8 @@ export interface Arg {
   format(value: number, call: CallView): string;
 }
 
+/** A signed 64-bit value as the register that held it, in hexadecimal. */
+export const hexWord = (value: number): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 const hex = (value: number): string => `0x${value.toString(16)}`;
 const decimal = (value: number): string => String(value);
 const plain = (decode: number, format: (value: number) => string = decimal): Arg => ({ decode, format });

@@ -12,6 +12,7 @@ import type { PathArgument } from "../kernel/subsystem/view.ts";
 import { NR_SYSCALLS, SyscallCounts, type SyscallEntry } from "../kernel/syscall-entry.ts";
 import { Task } from "../kernel/task/task.ts";
 import { ENOSYS } from "../kernel/uapi/errno.ts";
+import { noteUnknownCall } from "../kernel/unknown-calls.ts";
 import type { Ref } from "../rcu/index.ts";
 import { DECODE, dirfd, path } from "./args.ts";
 import type { Syscall } from "./syscall.ts";
@@ -136,14 +137,10 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   }
 
   function unknown(task: Ref<"task">, nr: number, regs: number): number {
-    if (tracer !== undefined) {
-      const word = regs / 4 + A0;
-      tracer.unknown(
-        task,
-        nr,
-        [0, 2, 4, 6, 8, 10].map((offset) => readArg(DECODE.ULONG, word + offset)),
-      );
-    }
+    const word = regs / 4 + A0;
+    const args = [0, 2, 4, 6, 8, 10].map((offset) => readArg(DECODE.LONG, word + offset));
+    noteUnknownCall(nr, args);
+    tracer?.unknown(task, nr, args);
     return -ENOSYS;
   }
 

@@ -9,7 +9,7 @@ import type { SyscallTracer } from "../kernel/syscall-entry.ts";
 import { Task } from "../kernel/task/task.ts";
 import { signalName } from "../kernel/uapi/signal.ts";
 import type { Ref } from "../rcu/index.ts";
-import { formatResult } from "./args.ts";
+import { formatResult, hexWord } from "./args.ts";
 import type { CallTracer } from "./entry.ts";
 import type { Syscall } from "./syscall.ts";
 
@@ -42,7 +42,7 @@ export function createStrace(write: (text: string) => void): CallTracer & Syscal
     unknown(task, nr, args) {
       const first = !reported.has(nr);
       reported.add(nr);
-      const shown = args.map((arg) => `0x${arg.toString(16)}`).join(", ");
+      const shown = args.map(hexWord).join(", ");
       const text = `syscall_0x${nr.toString(16)}(${shown})`;
       line(task, text, `-1 ENOSYS (Function not implemented)${first ? " /* not in Sternix */" : ""}`);
     },

@@ -1,4 +1,5 @@
 /** Bringing a machine up: every subsystem in order, one line each. Runs on the host thread, before any CPU. */
+
 import { Heap, HeapError, type HeapHandle } from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ptyInit } from "../drivers/pty.ts";
@@ -27,6 +28,7 @@ import { utsInit } from "../task/uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
+import { unknownCallsInit } from "../unknown-calls.ts";
 import { MachineError } from "./error.ts";
 import { initGroupInit } from "./init-group.ts";
 import "./modules.ts";
@@ -92,6 +94,7 @@ function makeKernel(options: KernelOptions): Kernel {
   setCurrent(0);
   const memory = createRam(options.memory, cpus); // page frames, register files
   klogInit(); // kernel log
+  unknownCallsInit(); // calls that do not exist
   clockInit(); // real and monotonic time
   timersInit(); // timer queue
   cpusInit(cpus, newSyscallCounts); // run queues

@@ -10,6 +10,7 @@ const report: Report = {
     ...Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`call${i}`, 1])),
   },
   unknownSyscalls: { "0x1f4": 2 },
+  unknownArguments: { "0x1f4": ["0x1", "0x0"] },
   contextSwitches: 1234,
   preemptions: 7,
   rcu: { gracePeriods: 3, callbacksRun: 44, callbacksPending: 1, delayedReleases: 9 },
@@ -37,7 +38,7 @@ test("the report names every figure, with the most frequent calls first and the 
   t.regex(lines[1]!, /write\s+15\s+25\.0 %/);
   t.regex(lines[2]!, /read\s+5\s+8\.3 %/);
   t.regex(text, /12 others\s+12/);
-  t.true(text.includes("0x1f4 (2 times)"));
+  t.true(text.includes("syscall_0x1f4(0x1, 0x0) 2 times"));
   t.regex(text, /0\s+45\s+75\.0 %\s+1,000\s+7\s+2\s+1\.0 ms\s+2\.0 ms/);
   t.true(text.includes("3 grace periods, 44 callbacks run (1 pending), 9 delayed releases"));
   t.true(text.includes("context switches: 1,234, of which preemptions: 7"));

@@ -1,5 +1,6 @@
 /** `--stats`: what the machine did, as a table for people and as JSON for programs. */
 import type { MachineStats } from "../../kernel/machine/machine.ts";
+import { hexWord } from "../../syscalls/args.ts";
 import { syscallName, syscalls } from "../../syscalls/table.ts";
 
 /** The JSON form. `version` changes when a field changes its meaning or goes away. */
@@ -9,8 +10,10 @@ export interface Report {
   readonly elapsedNs: number;
   /** System calls made, by name; a call that blocked and ran again counts each time. */
   readonly syscalls: Readonly<Record<string, number>>;
-  /** Numbers without a call in Sternix, as hexadecimal; each answered ENOSYS. */
+  /** Numbers without a call in Sternix, as hexadecimal, and how often each was tried; each answered ENOSYS. */
   readonly unknownSyscalls: Readonly<Record<string, number>>;
+  /** The arguments of the first try, for those numbers whose arguments were kept (64 of them). */
+  readonly unknownArguments: Readonly<Record<string, readonly string[]>>;
   readonly contextSwitches: number;
   readonly preemptions: number;
   readonly rcu: {
@@ -34,6 +37,7 @@ export interface Report {
   readonly subsystems?: Readonly<Record<string, string>>;
 }
 
+const hex = (value: number): string => `0x${value.toString(16)}`;
 const known = new Set(syscalls.map((call) => call.nr));
 
 export function createReport(
@@ -47,7 +51,13 @@ export function createReport(
   for (const [nr, calls] of stats.syscalls.entries()) {
     if (calls === 0) continue;
     if (known.has(nr)) named[syscallName(nr)] = calls;
-    else unknown[`0x${nr.toString(16)}`] = calls;
+    // The last counter is shared by all higher numbers: those are counted where their arguments are.
+    else if (nr < stats.syscalls.length - 1) unknown[hex(nr)] = calls;
+  }
+  const unknownArguments: Record<string, readonly string[]> = {};
+  for (const { nr, tries, args } of stats.unknownCalls) {
+    unknownArguments[hex(nr)] = args.map(hexWord);
+    unknown[hex(nr)] = tries;
   }
   const sum = (pick: (cpu: MachineStats["cpus"][number]) => number) =>
     stats.cpus.reduce((total, cpu) => total + pick(cpu), 0);
@@ -56,6 +66,7 @@ export function createReport(
     elapsedNs,
     syscalls: named,
     unknownSyscalls: unknown,
+    unknownArguments,
     contextSwitches: sum((cpu) => cpu.contextSwitches),
     preemptions: sum((cpu) => cpu.preemptions),
     rcu: {
@@ -102,7 +113,9 @@ export function formatReport(report: Report): string {
     const others = rest.reduce((sum, [, n]) => sum + n, 0);
     rows.push([`${rest.length} others`, count(others), percent(others, total)]);
   }
-  const unknown = Object.entries(report.unknownSyscalls).map(([nr, n]) => `${nr} (${count(n)} times)`);
+  const unknown = Object.entries(report.unknownSyscalls).map(
+    ([nr, n]) => `syscall_${nr}(${report.unknownArguments[nr]?.join(", ") ?? ""}) ${count(n)} times`,
+  );
   return [
     `system calls: ${count(total)}\n`,
     table(rows),
