@@ -134,7 +134,6 @@ function createCallHooks(instances: readonly Instance[]): CallHooks | undefined 
     view.args = args;
     view.pathArguments = call.pathArguments;
   };
-  /** The call that each CPU's task was blocked in is not known when a signal ends it: its number is in the task's a7. */
   return {
     enter(task, call, args) {
       for (const { instance, callback } of entering) {
