@@ -38,17 +38,23 @@ export interface Job {
   arg: number;
 }
 
+/** The end of every worker that was started: asked for at its start, since it may end before somebody waits. */
+const ends = new WeakMap<Worker, Promise<void>>();
+
 /** Starts a worker on a job of worker.ts. */
 export function start(heap: Heap, board: BoardRef, job: string, arg = 0): Worker {
   const workerData: Job = { buffer: heap.buffer, board, job, arg };
-  return new Worker(new URL("./worker.ts", import.meta.url), { workerData });
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  worker.once("error", reject);
+  worker.once("exit", () => resolve());
+  promise.catch(() => {}); // Whoever waits gets the error; a test that waits for nobody must not die of it.
+  ends.set(worker, promise);
+  return worker;
 }
 
-export const exited = (worker: Worker): Promise<void> =>
-  new Promise((resolve, reject) => {
-    worker.once("error", reject);
-    worker.once("exit", () => resolve());
-  });
+/** Resolves when the worker has ended, rejects with its uncaught error. */
+export const exited = (worker: Worker): Promise<void> => ends.get(worker)!;
 
 /** Waits, without blocking the event loop, until the board's stage is at least `stage`. */
 export async function reached(board: BoardRef, stage: number): Promise<void> {
