@@ -74,7 +74,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "torture/updater.ts",
     find: "const old = Control.current.exchange(control, fresh);\n    const cookie = startPollSynchronizeRcu();",
     replace:
-      "const cookie = startPollSynchronizeRcu();\n    spin(3000);\n    const old = Control.current.exchange(control, fresh);",
+      "const cookie = startPollSynchronizeRcu();\n    spin(200_000);\n    const old = Control.current.exchange(control, fresh);",
   },
   {
     name: "update-by-reinsert",
