@@ -247,6 +247,8 @@ export class Machine {
     for (const report of await Promise.all(this.#reports))
       for (const [name, count] of Object.entries(report?.engine ?? {}))
         engine[name] = (engine[name] ?? 0) + count;
+    // A group leaves the task count before its spawner is told: now that the CPUs are done, all are.
+    this.#enter(() => this.#reapProcesses());
     if (this.#tick !== null) clearInterval(this.#tick);
     this.#tick = null;
     await this.#pool.destroy();
