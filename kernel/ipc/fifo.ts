@@ -67,7 +67,8 @@ const otherOpens = (held: Held<"lock">, pipe: Ref<"pipe">, mode: number): number
   mode === FMODE_READ ? Pipe.writerOpens.get(held, pipe) : Pipe.readerOpens.get(held, pipe);
 
 function startOpen(held: Held<"lock">, pipe: Ref<"pipe">, mode: number, nonBlocking: boolean): number {
-  const complete = mode === (FMODE_READ | FMODE_WRITE) || others(held, pipe, mode) !== 0;
+  const complete =
+    mode === (FMODE_READ | FMODE_WRITE) || Pipe.anonymous.get(pipe) !== 0 || others(held, pipe, mode) !== 0;
   if (complete || (nonBlocking && mode === FMODE_READ)) {
     openEnds(held, pipe, mode);
     return 0;

@@ -28,6 +28,8 @@ export const PIPE_MAX_BYTES = 1048576;
 
 export const Pipe = struct("pipe", {
   ring: fixed<Ref<"ring">>(),
+  /** Made by pipe2(2), not a FIFO: opening it again by /proc/self/fd never waits. */
+  anonymous: fixed(),
   lock: spinlock(),
   /** Open ends. */
   readers: locked("lock"),

@@ -153,7 +153,8 @@ export function pipeFiles(flags: number): number {
     iput(inode);
     return -ENOMEM;
   }
-  // Opened again through /proc/self/fd it is a FIFO like any other.
+  Pipe.anonymous.init(pipe, 1);
+  // Opened again through /proc/self/fd it is a FIFO, but for waiting.
   Inode.fops.init(inode, FOPS.FIFO);
   Inode.pipe.init(inode, pipe);
   const reader = allocFile(inode, FOPS.PIPE, FMODE_READ, O_RDONLY | flags);

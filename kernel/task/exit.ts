@@ -138,10 +138,11 @@ function leaveGroup(task: Ref<"task">, group: Ref<"group">): void {
     Group.exitCode.store(group, Task.exitCode.get(task));
   let stopDone = false;
   if (!last) {
-    // Signals that this thread was to take.
-    forEachThread(held, group, (thread) => {
-      if (thread !== task && hasPending(thread)) notifyTask(thread, WORK_SIGNAL);
-    });
+    // Signals that this thread was to take. Threads that die all the same need not be told, by each of thousands.
+    if ((Group.flags.load(group) & GROUP_EXITING) === 0)
+      forEachThread(held, group, (thread) => {
+        if (thread !== task && hasPending(thread)) notifyTask(thread, WORK_SIGNAL);
+      });
     stopDone =
       (Group.flags.load(group) & GROUP_STOPPED) !== 0 &&
       Group.stopped.get(held, group) === Group.alive.load(group);

@@ -274,6 +274,8 @@ function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void
   Task.blocked.copy(parent, child);
   Task.cpu.init(child, Task.cpu.load(parent));
   Task.nice.init(child, Task.nice.load(parent));
+  Task.policy.init(child, Task.policy.load(parent));
+  Task.rtPriority.init(child, Task.rtPriority.load(parent));
   Task.dumpable.set(child, Task.dumpable.get(parent));
   Task.personality.set(child, Task.personality.get(parent));
   Task.timerSlack.set(child, Task.timerSlack.get(parent));

@@ -77,6 +77,9 @@ export const Task = struct("task", {
   /** CPUs on which it may run: one bit each. */
   affinity: words(2),
   nice: atomic(),
+  /** sched_setscheduler(2): remembered, and without effect on how it runs. */
+  policy: atomic(),
+  rtPriority: atomic(),
 
   // The lock of the run queue that holds it.
   runNode: listNode(),

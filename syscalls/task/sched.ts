@@ -101,12 +101,16 @@ export const schedSetscheduler = syscall({
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
     if (id < 0) return -EINVAL;
-    if (target(task, id) === 0) return -ESRCH;
+    const of = target(task, id);
+    if (of === 0) return -ESRCH;
     const priority = new DataView(raw.buffer, raw.byteOffset, 4).getInt32(0, true);
     const kind = policy & 0xffff;
     if (!isPolicy(kind) || isRealtime(kind) !== priority >= 1 || priority < 0 || priority > 99)
       return -EINVAL;
-    return isRealtime(kind) && !capable(task, CAP_SYS_NICE) ? -EPERM : 0;
+    if (isRealtime(kind) && !capable(task, CAP_SYS_NICE)) return -EPERM;
+    Task.policy.store(of, kind);
+    Task.rtPriority.store(of, priority);
+    return 0;
   },
 });
 
@@ -115,7 +119,11 @@ export const schedGetscheduler = syscall({
   name: "sched_getscheduler",
   args: [pid],
   returns: policies,
-  handler: (task, id) => (id < 0 ? -EINVAL : target(task, id) === 0 ? -ESRCH : SCHED_OTHER),
+  handler(task, id) {
+    if (id < 0) return -EINVAL;
+    const of = target(task, id);
+    return of === 0 ? -ESRCH : Task.policy.load(of);
+  },
 });
 
 export const schedSetparam = syscall({
@@ -126,8 +134,12 @@ export const schedSetparam = syscall({
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
     if (id < 0) return -EINVAL;
-    if (target(task, id) === 0) return -ESRCH;
-    return raw.some((byte) => byte !== 0) ? -EINVAL : 0;
+    const of = target(task, id);
+    if (of === 0) return -ESRCH;
+    const priority = new DataView(raw.buffer, raw.byteOffset, 4).getInt32(0, true);
+    if (isRealtime(Task.policy.load(of)) !== priority >= 1 || priority < 0 || priority > 99) return -EINVAL;
+    Task.rtPriority.store(of, priority);
+    return 0;
   },
 });
 
@@ -137,8 +149,10 @@ export const schedGetparam = syscall({
   args: [pid, ptr],
   handler(task, id, address) {
     if (id < 0) return -EINVAL;
-    if (target(task, id) === 0) return -ESRCH;
-    return copyToUser(address, new Uint8Array(4)) < 0 ? -EFAULT : 0;
+    const of = target(task, id);
+    if (of === 0) return -ESRCH;
+    const priority = new Uint8Array(Int32Array.of(Task.rtPriority.load(of)).buffer);
+    return copyToUser(address, priority) < 0 ? -EFAULT : 0;
   },
 });
 

@@ -185,6 +185,20 @@ test.serial("opening a FIFO waits for the other end", (t) => {
   close(both);
 });
 
+test.serial(
+  "opening a pipe's end again through /proc/self/fd does not wait, though no writer is left",
+  (t) => {
+    const [r, w] = pipe();
+    write(task, w, "left");
+    close(w);
+    const again = openFifo(task, `/proc/self/fd/${r}`, O_RDONLY);
+    t.true(again >= 0);
+    t.is(read(task, again), "left");
+    t.is(read(task, again), "");
+    close(r, again);
+  },
+);
+
 test.serial("an interrupted open of a FIFO leaves no reader behind", (t) => {
   t.is(openFifo(task, "/tmp/fifo", O_RDONLY), BLOCK);
   // A signal handler runs: the call is over.
