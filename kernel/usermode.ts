@@ -82,6 +82,9 @@ export interface UserModeHost {
   /** An access outside the 4 GiB that a process sees: recorded as a fault. `va` is the full 64-bit address. */
   badAddress(va: bigint, access: number): void;
 
+  /** An atomic instruction at an address that is not a multiple of its size: recorded as a fault (SIGBUS). */
+  misaligned(va: bigint): void;
+
   /** The `time` CSR: nanoseconds of a monotonic clock. */
   time(): bigint;
 

@@ -1,7 +1,7 @@
 /** The library: machines to run guests in, what TypeScript programs import, and what subsystems are made of. */
 
 export { MachineError } from "../kernel/machine/error.ts";
-export type { CpuStats, MachineStats } from "../kernel/machine/machine.ts";
+export type { CpuStats, MachineStats } from "../kernel/machine/machine-stats.ts";
 export { copyFromUser, copyToUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
 export { BLOCK } from "../kernel/sched/block.ts";
 export { nowNs } from "../kernel/sched/current.ts";

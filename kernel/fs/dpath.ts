@@ -2,13 +2,12 @@
 import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { dentryName, dentryParent, dentryUnhashed } from "./dcache.ts";
 import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
-import { Mount } from "./mount.ts";
+import { Mount, rootMount } from "./mount.ts";
 import { currentFs } from "./namei.ts";
 
 type M = Ref<"mount">;
 type D = Ref<"dentry">;
 const SLASH = 47;
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** Path of (mount, dentry) as seen from a root, bytes; null when it does not lie below that root. */
@@ -53,10 +52,11 @@ export function pathFrom(mount: M, dentry: D, rootMount: M, rootDentry: D): Uint
 export function pathOf(fs: Ref<"fsinfo">, mount: M, dentry: D): Uint8Array {
   const scope = rcuReadLock();
   const root = FsInfo.root.deref(scope, fs) as FsPath;
+  const machineRoot = rootMount();
   const path =
     pathFrom(mount, dentry, Path.mount.get(root), Path.dentry.get(root)) ??
-    pathFrom(mount, dentry, 0 as M, 0 as D) ??
-    encoder.encode("/");
+    pathFrom(mount, dentry, machineRoot, Mount.root.get(machineRoot)) ??
+    Uint8Array.of(SLASH); // A mount that was detached.
   rcuReadUnlock();
   return path;
 }

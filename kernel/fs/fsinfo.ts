@@ -61,48 +61,38 @@ function dropPath(path: Ref<"path"> | 0): void {
   callRcu(dropDentry, path);
 }
 
-/** For the first task: root and cwd are the root mount's root, umask 022. 0 when memory is short. */
-export function fsCreate(): Fs | 0 {
-  const mount = rootMount();
-  const dentry = Mount.root.get(mount);
+/** One with one user that takes over both paths; 0 when memory is, or was, short. */
+function fsWith(root: Ref<"path"> | 0, cwd: Ref<"path"> | 0, umask: number): Fs | 0 {
   const fs = alloc(FsInfo);
-  if (fs === 0) return 0;
-  const root = newPath(mount, dentry);
-  const cwd = newPath(mount, dentry);
-  if (root === 0 || cwd === 0) {
+  if (fs === 0 || root === 0 || cwd === 0) {
     dropPath(root);
     dropPath(cwd);
-    free(FsInfo, fs);
+    if (fs !== 0) free(FsInfo, fs);
     return 0;
   }
   FsInfo.users.init(fs, 1);
   FsInfo.root.init(fs, root);
   FsInfo.cwd.init(fs, cwd);
-  FsInfo.umask.init(fs, 0o022);
+  FsInfo.umask.init(fs, umask);
   return fs;
+}
+
+/** For the first task: root and cwd are the root mount's root, umask 022. 0 when memory is short. */
+export function fsCreate(): Fs | 0 {
+  const mount = rootMount();
+  const dentry = Mount.root.get(mount);
+  return fsWith(newPath(mount, dentry), newPath(mount, dentry), 0o022);
 }
 
 /** fork(2): a copy with one user. 0 when memory is short. */
 export function fsFork(from: Fs): Fs | 0 {
-  const fs = alloc(FsInfo);
-  if (fs === 0) return 0;
   const scope = rcuReadLock();
   const fromRoot = FsInfo.root.deref(scope, from) as Ref<"path">;
   const fromCwd = FsInfo.cwd.deref(scope, from) as Ref<"path">;
   const root = newPath(Path.mount.get(fromRoot), Path.dentry.get(fromRoot));
   const cwd = newPath(Path.mount.get(fromCwd), Path.dentry.get(fromCwd));
   rcuReadUnlock();
-  if (root === 0 || cwd === 0) {
-    dropPath(root);
-    dropPath(cwd);
-    free(FsInfo, fs);
-    return 0;
-  }
-  FsInfo.users.init(fs, 1);
-  FsInfo.root.init(fs, root);
-  FsInfo.cwd.init(fs, cwd);
-  FsInfo.umask.init(fs, FsInfo.umask.load(from));
-  return fs;
+  return fsWith(root, cwd, FsInfo.umask.load(from));
 }
 
 /** clone(CLONE_FS): one more user. */

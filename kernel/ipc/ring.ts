@@ -65,32 +65,44 @@ function putFrames(frames: Ref<"array">, from: number, to: number): void {
 
 export const ringRoom = (ring: Ref<"ring">): number => Ring.capacity.get(ring) - Ring.used.get(ring);
 
+/** Bytes that `span` found room for, or in, from there to the end of the frame. */
+let chunk = 0;
+
+/** Address in RAM of byte `at` of the ring, with `chunk` bytes, at most `limit`, behind it; 0 when no frame is to be had. */
+function span(ring: Ref<"ring">, at: number, limit: number): number {
+  const frames = Ring.frames.get(ring);
+  const index = at >>> 12;
+  let frame = arrayGet(frames, index);
+  if (frame === 0) {
+    const address = allocFrame();
+    if (address === 0) return 0;
+    frame = address / FRAME;
+    arraySet(frames, index, frame);
+  }
+  const within = at & (FRAME - 1);
+  chunk = Math.min(limit, FRAME - within);
+  return frame * FRAME + within;
+}
+
+/** Place of the byte `skip` behind the head. */
+function place(ring: Ref<"ring">, skip: number): number {
+  const at = Ring.head.get(ring) + skip;
+  const capacity = Ring.capacity.get(ring);
+  return at < capacity ? at : at - capacity;
+}
+
 /** Appends up to `length` bytes: as many as there is room and memory for; the number appended. */
 export function ringWrite(ring: Ref<"ring">, source: Uint8Array, offset: number, length: number): number {
-  const capacity = Ring.capacity.get(ring);
   const used = Ring.used.get(ring);
-  const wanted = Math.min(length, capacity - used);
-  const frames = Ring.frames.get(ring);
-  let tail = Ring.head.get(ring) + used;
-  if (tail >= capacity) tail -= capacity;
+  const wanted = Math.min(length, ringRoom(ring));
   let done = 0;
   while (done < wanted) {
-    const index = tail >>> 12;
-    let frame = arrayGet(frames, index);
-    if (frame === 0) {
-      const address = allocFrame();
-      if (address === 0) break;
-      frame = address / FRAME;
-      arraySet(frames, index, frame);
-    }
-    const within = tail & (FRAME - 1);
-    const chunk = Math.min(wanted - done, FRAME - within);
-    const to = frame * FRAME + within;
-    if (chunk < SMALL) for (let i = 0; i < chunk; i++) ram.u8[to + i] = source[offset + done + i]!;
-    else ram.u8.set(source.subarray(offset + done, offset + done + chunk), to);
+    const to = span(ring, place(ring, used + done), wanted - done);
+    if (to === 0) break;
+    const from = offset + done;
+    if (chunk < SMALL) for (let i = 0; i < chunk; i++) ram.u8[to + i] = source[from + i]!;
+    else ram.u8.set(source.subarray(from, from + chunk), to);
     done += chunk;
-    tail += chunk;
-    if (tail === capacity) tail = 0;
   }
   Ring.used.set(ring, used + done);
   return done;
@@ -104,23 +116,16 @@ export function ringPeek(
   offset: number,
   length: number,
 ): number {
-  const capacity = Ring.capacity.get(ring);
   const wanted = Math.min(length, Ring.used.get(ring) - skip);
-  const frames = Ring.frames.get(ring);
-  let at = Ring.head.get(ring) + skip;
-  if (at >= capacity) at -= capacity;
   let done = 0;
   while (done < wanted) {
-    const within = at & (FRAME - 1);
-    const chunk = Math.min(wanted - done, FRAME - within);
-    const from = arrayGet(frames, at >>> 12) * FRAME + within;
-    if (chunk < SMALL) for (let i = 0; i < chunk; i++) target[offset + done + i] = ram.u8[from + i]!;
-    else target.set(ram.u8.subarray(from, from + chunk), offset + done);
+    const from = span(ring, place(ring, skip + done), wanted - done);
+    const to = offset + done;
+    if (chunk < SMALL) for (let i = 0; i < chunk; i++) target[to + i] = ram.u8[from + i]!;
+    else target.set(ram.u8.subarray(from, from + chunk), to);
     done += chunk;
-    at += chunk;
-    if (at === capacity) at = 0;
   }
-  return Math.max(done, 0);
+  return done;
 }
 
 /** Drops the oldest `length` bytes. */
@@ -140,33 +145,17 @@ export function ringRead(ring: Ref<"ring">, target: Uint8Array, offset: number, 
 
 /** As ringWrite, from user memory: bytes appended, or -EFAULT when none could be fetched. */
 export function ringWriteFrom(ring: Ref<"ring">, io: UserIo, length: number): number {
-  const capacity = Ring.capacity.get(ring);
   const used = Ring.used.get(ring);
-  const wanted = Math.min(length, capacity - used);
-  const frames = Ring.frames.get(ring);
-  let tail = Ring.head.get(ring) + used;
-  if (tail >= capacity) tail -= capacity;
+  const wanted = Math.min(length, ringRoom(ring));
   let done = 0;
   while (done < wanted) {
-    const index = tail >>> 12;
-    let frame = arrayGet(frames, index);
-    if (frame === 0) {
-      const address = allocFrame();
-      if (address === 0) break;
-      frame = address / FRAME;
-      arraySet(frames, index, frame);
-    }
-    const within = tail & (FRAME - 1);
-    const chunk = Math.min(wanted - done, FRAME - within);
-    const moved = io.copyFrom(ram.u8, frame * FRAME + within, chunk);
-    if (moved < 0) {
-      if (done === 0) return moved;
-      break;
-    }
-    done += moved;
-    tail += moved;
-    if (tail === capacity) tail = 0;
-    if (moved < chunk) break;
+    const to = span(ring, place(ring, used + done), wanted - done);
+    if (to === 0) break;
+    const asked = chunk; // Copying may fault, and come by here again.
+    const moved = io.copyFrom(ram.u8, to, asked);
+    if (moved < 0 && done === 0) return moved;
+    if (moved > 0) done += moved;
+    if (moved < asked) break;
   }
   Ring.used.set(ring, used + done);
   return done;
@@ -181,23 +170,15 @@ export function ringReadTo(ring: Ref<"ring">, io: UserIo, length: number): numbe
 
 /** The same, leaving the bytes in the ring. */
 export function ringPeekTo(ring: Ref<"ring">, io: UserIo, length: number): number {
-  const capacity = Ring.capacity.get(ring);
   const wanted = Math.min(length, Ring.used.get(ring));
-  const frames = Ring.frames.get(ring);
-  let at = Ring.head.get(ring);
   let done = 0;
   while (done < wanted) {
-    const within = at & (FRAME - 1);
-    const chunk = Math.min(wanted - done, FRAME - within);
-    const moved = io.copyTo(ram.u8, arrayGet(frames, at >>> 12) * FRAME + within, chunk);
-    if (moved < 0) {
-      if (done === 0) return moved;
-      break;
-    }
-    done += moved;
-    at += moved;
-    if (at === capacity) at = 0;
-    if (moved < chunk) break;
+    const from = span(ring, place(ring, done), wanted - done);
+    const asked = chunk;
+    const moved = io.copyTo(ram.u8, from, asked);
+    if (moved < 0 && done === 0) return moved;
+    if (moved > 0) done += moved;
+    if (moved < asked) break;
   }
   return done;
 }

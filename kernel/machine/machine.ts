@@ -12,7 +12,6 @@ import {
   drainReleases,
   type Heap,
   liveObjects,
-  type RcuStats,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
@@ -27,15 +26,14 @@ import { bindRam, ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
 import { closeSubsystems, subsystemReports } from "../subsystem/boot.ts";
 import { bindSubsystems } from "../subsystem/guard.ts";
-import { sumSyscallCounts } from "../syscall-entry.ts";
 import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
-import { listUnknownCalls, type UnknownCall } from "../unknown-calls.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
 import { killEverybody, sendFromHost } from "./host-signal.ts";
+import { type MachineStats, machineStats } from "./machine-stats.ts";
 import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
 import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts";
 
@@ -69,27 +67,6 @@ export interface Exit {
 export interface Process {
   readonly pid: number;
   readonly exited: Promise<Exit>;
-}
-
-export interface CpuStats {
-  readonly cpu: number;
-  readonly syscalls: number;
-  readonly contextSwitches: number;
-  readonly preemptions: number;
-  readonly steals: number;
-  readonly busyNs: number;
-  readonly idleNs: number;
-}
-
-export interface MachineStats {
-  /** Calls by number. */
-  readonly syscalls: readonly number[];
-  /** Numbers that do not exist, with the arguments of the first try. */
-  readonly unknownCalls: readonly UnknownCall[];
-  readonly cpus: readonly CpuStats[];
-  readonly rcu: RcuStats;
-  /** CPUs that died and were booted again. */
-  readonly crashes: number;
 }
 
 /** Milliseconds between ticks while some CPU is busy. */
@@ -169,31 +146,7 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    return this.#enter(() => {
-      const refs = [];
-      const cpus: CpuStats[] = [];
-      for (let number = 0; number < nrCpus(); number++) {
-        const cpu = cpuOf(number);
-        const counts = Cpu.counts.get(cpu);
-        refs.push(counts);
-        cpus.push({
-          cpu: number,
-          syscalls: sumSyscallCounts([counts]).reduce((sum, n) => sum + n, 0),
-          contextSwitches: Cpu.switches.get(cpu),
-          preemptions: Cpu.preemptions.get(cpu),
-          steals: Cpu.steals.get(cpu),
-          busyNs: Cpu.busyNs.get(cpu),
-          idleNs: Cpu.idleNs.get(cpu),
-        });
-      }
-      return {
-        syscalls: sumSyscallCounts(refs),
-        unknownCalls: listUnknownCalls(),
-        cpus,
-        rcu: rcuStats(),
-        crashes: this.#crashes,
-      };
-    });
+    return this.#enter(() => machineStats(this.#crashes));
   }
 
   /** Live objects of every struct type, by name: equal before and after what does not leak. */

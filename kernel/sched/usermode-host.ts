@@ -9,7 +9,7 @@ import { cpuArea, ram } from "../mm/ram.ts";
 import { activeMm } from "../mm/tlb.ts";
 import { NR_SYSCALLS, type SyscallEntry } from "../syscall-entry.ts";
 import { Task } from "../task/task.ts";
-import { SEGV_MAPERR, SIGSEGV } from "../uapi/signal.ts";
+import { BUS_ADRALN, SEGV_MAPERR, SIGBUS, SIGSEGV } from "../uapi/signal.ts";
 import { CPU_NEED_RESCHED, EXIT, USER_REGS, type UserModeHost } from "../usermode.ts";
 import { BLOCK } from "./block.ts";
 import { current, nowNs, setFault } from "./current.ts";
@@ -65,6 +65,10 @@ export function createUserModeHost(cpu: number, syscalls: SyscallEntry): UserMod
 
     badAddress(va) {
       setFault(SIGSEGV, SEGV_MAPERR, Number(BigInt.asUintN(64, va)));
+    },
+
+    misaligned(va) {
+      setFault(SIGBUS, BUS_ADRALN, Number(BigInt.asUintN(64, va)));
     },
 
     time: () => BigInt(nowNs()),

@@ -105,15 +105,19 @@ export const renameat2 = syscall({
     named(oldName, (from) => named(newName, (to) => renamePath(oldDir, from, newDir, to, flags))),
 });
 
+/** Finds a directory that may be searched: 0 with `nd` set, or -errno. */
+function lookupSearchable(bytes: Uint8Array): number {
+  const error = pathLookup(AT_FDCWD, bytes, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
+  return error < 0 ? error : inodePermission(nd.inode, MAY_EXEC);
+}
+
 export const chdir = syscall({
   nr: 49,
   name: "chdir",
   args: [path],
   handler: (task, name) =>
     named(name, (bytes) => {
-      const error = pathLookup(AT_FDCWD, bytes, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
-      if (error < 0) return error;
-      const denied = inodePermission(nd.inode, MAY_EXEC);
+      const denied = lookupSearchable(bytes);
       return denied < 0 ? denied : setCwd(fsOf(task), nd.mount, nd.dentry);
     }),
 });
@@ -140,9 +144,7 @@ export const chroot = syscall({
   args: [path],
   handler: (task, name) =>
     named(name, (bytes) => {
-      const error = pathLookup(AT_FDCWD, bytes, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
-      if (error < 0) return error;
-      const denied = inodePermission(nd.inode, MAY_EXEC);
+      const denied = lookupSearchable(bytes);
       if (denied < 0) return denied;
       return capable(task, CAP_SYS_CHROOT) ? setRoot(fsOf(task), nd.mount, nd.dentry) : -EPERM;
     }),

@@ -42,7 +42,19 @@ export const cases: readonly GuestCase[] = [
   { argv: ["spin", "fork"] },
   { argv: ["spin", "thread"] },
   { argv: ["spin", "alarm"] },
-  ...["read", "write", "jump", "text", "illegal", "break", "high", "exec", "stack", "handled"].map(fault),
+  ...[
+    "read",
+    "write",
+    "jump",
+    "text",
+    "illegal",
+    "break",
+    "high",
+    "exec",
+    "stack",
+    "handled",
+    "unaligned",
+  ].map(fault),
 ];
 
 export const labelOf = (guest: GuestCase) => guest.argv.join(" ").trim();

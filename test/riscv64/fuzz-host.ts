@@ -113,6 +113,7 @@ export class FuzzHost implements UserModeHost {
   }
 
   badAddress(): void {}
+  misaligned(): void {}
 
   time(): bigint {
     return process.hrtime.bigint();

@@ -23,7 +23,8 @@ const MMAP_BASE = 0x5000_0000;
 /** What a fault was about. */
 export interface Fault {
   va: bigint;
-  access: number;
+  /** ACCESS, or "misaligned". */
+  access: number | "misaligned";
 }
 
 export class Harness implements UserModeHost {
@@ -203,6 +204,10 @@ export class Harness implements UserModeHost {
 
   badAddress(va: bigint, access: number): void {
     this.fault = { va, access };
+  }
+
+  misaligned(va: bigint): void {
+    this.fault = { va, access: "misaligned" };
   }
 
   time(): bigint {

@@ -1,5 +1,5 @@
 /** `--stats`: what the machine did, as a table for people and as JSON for programs. */
-import type { MachineStats } from "../../kernel/machine/machine.ts";
+import type { MachineStats } from "../../kernel/machine/machine-stats.ts";
 import { hexWord } from "../../syscalls/args.ts";
 import { syscallName, syscalls } from "../../syscalls/table.ts";
 

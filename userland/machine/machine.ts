@@ -12,7 +12,8 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { STREAM_PLAIN } from "../../kernel/drivers/console.ts";
 import { type KernelOptions, MachineError } from "../../kernel/machine/boot.ts";
-import { Machine as KernelMachine, type MachineStats } from "../../kernel/machine/machine.ts";
+import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
+import type { MachineStats } from "../../kernel/machine/machine-stats.ts";
 import { signalNumber } from "../../kernel/uapi/signal.ts";
 import { defaultMemory, MAX_CPUS } from "../cli/run-options.ts";
 import {

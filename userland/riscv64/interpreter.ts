@@ -1,32 +1,24 @@
 import { EXIT } from "../../kernel/usermode.ts";
-import { AREA, DEPTH, FIRST_FREE_LOCAL, PC, Q0, REGS, SCRATCH_LOCALS, T0, T1 } from "./emitter.ts";
+import { AREA, DEPTH, PC, REGS, SCRATCH_LOCALS, T0, T1 } from "./emitter.ts";
 import { InterpreterEmitter, RECORD_POINTER } from "./interpreter-emitter.ts";
+import {
+  COUNT,
+  emitFindPage,
+  emitHeat,
+  emitIndirectJump,
+  emitLink,
+  emitNear,
+  emitRecordPointer,
+  emitRelativeJump,
+  VPN,
+} from "./interpreter-jumps.ts";
 import { INSTRUCTIONS } from "./isa/decode.ts";
 import type { Instruction } from "./isa/instruction.ts";
-import { lookUp } from "./jump.ts";
-import {
-  OP_FIRST_INSTRUCTION,
-  OP_ILLEGAL,
-  OP_PAGE_END,
-  OP_UNDECODED,
-  PAGE_CACHE,
-  PAGE_CACHE_ENTRIES,
-  RECORD,
-  SPACE_TAG,
-  X0_SINK,
-} from "./layout.ts";
+import { OP_FIRST_INSTRUCTION, OP_ILLEGAL, OP_PAGE_END, OP_UNDECODED, RECORD } from "./layout.ts";
 import { STUBS, UNIT } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
 import { ModuleBuilder, type Signature } from "./wasm/module.ts";
-import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
-
-const PAGE = FIRST_FREE_LOCAL + 1;
-/** Virtual page number that PAGE is the predecoded form of; -1 none. */
-const VPN = FIRST_FREE_LOCAL + 2;
-/** Guest calls made and not yet returned from inside this activation. */
-const NEST = FIRST_FREE_LOCAL + 3;
-/** Whether the arrival in progress counts as heat. */
-const COUNT = FIRST_FREE_LOCAL + 4;
+import { CTL, I32, TYPE } from "./wasm/opcodes.ts";
 
 /** Opcodes of integer code without atomics: what `run` executes itself. */
 const COMMON = new Set([0x03, 0x13, 0x17, 0x1b, 0x23, 0x33, 0x37, 0x3b, 0x63, 0x67, 0x6f]);
@@ -102,13 +94,7 @@ function buildRun(module: ModuleBuilder, threshold: number, rare: number): Code 
   e.faultLabel = c.block();
   const arrive = c.loop();
   emitFindPage(e);
-  c.get(PAGE);
-  c.get(PC);
-  c.i32(4094);
-  c.op(I32.AND);
-  c.i32(3);
-  c.op(I32.SHL, I32.ADD);
-  c.set(RECORD_POINTER);
+  emitRecordPointer(c);
   c.get(AREA);
   c.memory(I32.LOAD, 0);
   c.unlikely();
@@ -213,224 +199,4 @@ function buildRun(module: ModuleBuilder, threshold: number, rare: number): Code 
   e.storePc();
   c.i32(EXIT.FAULT * 2 + 1);
   return c;
-}
-
-/** PAGE = the predecoded page of PC. */
-function emitFindPage(e: InterpreterEmitter): void {
-  const c = e.c;
-  c.get(PC);
-  c.i32(12);
-  c.op(I32.SHR_U);
-  c.tee(T0);
-  c.get(VPN);
-  c.op(I32.NE);
-  c.if();
-  c.get(T0);
-  c.set(VPN);
-  c.get(T0);
-  c.i32(PAGE_CACHE_ENTRIES - 1);
-  c.op(I32.AND);
-  c.i32(4);
-  c.op(I32.SHL);
-  c.get(AREA);
-  c.op(I32.ADD);
-  c.tee(T1);
-  c.memory(I64.LOAD, PAGE_CACHE);
-  c.get(AREA);
-  c.memory(I64.LOAD, SPACE_TAG);
-  c.get(T0);
-  c.op(I64.EXTEND_I32_U, I64.OR, I64.EQ);
-  c.if(TYPE.I32);
-  c.get(T1);
-  c.memory(I32.LOAD, PAGE_CACHE + 8);
-  c.else();
-  c.get(PC);
-  e.call("codePage");
-  c.tee(PAGE);
-  c.op(I32.EQZ);
-  c.brIf(e.faultLabel);
-  c.get(PAGE);
-  c.end();
-  c.set(PAGE);
-  c.end();
-}
-
-/** Counts an arrival; at the threshold goes on in translated code when there is some. */
-function emitHeat(e: InterpreterEmitter, threshold: number, unitType: number, arrive: number): void {
-  const c = e.c;
-  c.get(RECORD_POINTER);
-  c.get(RECORD_POINTER);
-  c.memory(I32.LOAD16_U, RECORD.HEAT);
-  c.i32(1);
-  c.op(I32.ADD);
-  c.tee(T1);
-  c.memory(I32.STORE16, RECORD.HEAT);
-  c.get(T1);
-  c.i32(threshold);
-  c.op(I32.GE_U);
-  c.unlikely();
-  c.if();
-  // Stay just below, so that the next arrival asks again (in another code space the unit may be missing).
-  c.get(RECORD_POINTER);
-  c.i32(Math.max(threshold - 1, 0));
-  c.memory(I32.STORE16, RECORD.HEAT);
-  lookUp(c, PC, e.stub("find"));
-  c.tee(T1);
-  c.op(I32.EQZ);
-  c.if();
-  c.get(AREA);
-  c.get(PC);
-  c.i32(1);
-  e.call("find");
-  c.set(T1);
-  c.end();
-  c.get(T1);
-  c.if();
-  c.get(NEST);
-  c.op(I32.EQZ);
-  c.if();
-  c.get(AREA);
-  c.get(REGS);
-  c.get(PC);
-  c.get(DEPTH);
-  c.get(T1);
-  c.callIndirect(CTL.RETURN_CALL_INDIRECT, unitType);
-  c.end();
-  c.get(DEPTH);
-  c.op(I32.EQZ);
-  c.if();
-  c.get(PC);
-  e.exit();
-  c.end();
-  c.get(AREA);
-  c.get(REGS);
-  c.get(PC);
-  c.get(DEPTH);
-  c.i32(1);
-  c.op(I32.SUB);
-  c.get(T1);
-  c.callIndirect(CTL.CALL_INDIRECT, unitType);
-  c.tee(PC);
-  c.i32(1);
-  c.op(I32.AND);
-  c.if();
-  c.get(PC);
-  e.exit();
-  c.end();
-  // The unit returned from the function that it was entered in.
-  c.get(NEST);
-  c.i32(1);
-  c.op(I32.SUB);
-  c.set(NEST);
-  c.i32(-1);
-  c.set(VPN);
-  c.i32(0);
-  c.set(COUNT);
-  c.br(arrive);
-  c.else();
-  c.get(RECORD_POINTER);
-  c.i32(0);
-  c.memory(I32.STORE16, RECORD.HEAT);
-  c.end();
-  c.end();
-}
-
-/** PC += imm; COUNT = the jump goes backwards. */
-function emitRelativeJump(c: Code): void {
-  c.get(RECORD_POINTER);
-  c.memory(I32.LOAD, RECORD.IMM);
-  c.tee(T0);
-  c.i32(0);
-  c.op(I32.LE_S);
-  c.set(COUNT);
-  c.get(PC);
-  c.get(T0);
-  c.op(I32.ADD);
-  c.set(PC);
-}
-
-/** After a relative jump: when it goes forwards inside the page there is nothing to look up, count or poll. */
-function emitNear(c: Code, next: number): void {
-  c.get(PC);
-  c.i32(12);
-  c.op(I32.SHR_U);
-  c.get(VPN);
-  c.op(I32.EQ);
-  c.get(COUNT);
-  c.op(I32.EQZ, I32.AND);
-  c.if();
-  c.get(PAGE);
-  c.get(PC);
-  c.i32(4094);
-  c.op(I32.AND);
-  c.i32(3);
-  c.op(I32.SHL, I32.ADD);
-  c.set(RECORD_POINTER);
-  c.br(next);
-  c.end();
-}
-
-/** Writes the link and pushes nothing; T1 = whether there is one, and then one more call is open. */
-function emitLink(e: InterpreterEmitter): void {
-  const c = e.c;
-  e.rd(() => e.nextPc());
-  c.get(RECORD_POINTER);
-  c.memory(I32.LOAD16_U, RECORD.RD);
-  c.i32(X0_SINK);
-  c.op(I32.NE);
-  c.tee(T1);
-  c.get(NEST);
-  c.op(I32.ADD);
-  c.set(NEST);
-}
-
-function emitIndirectJump(e: InterpreterEmitter, arrive: number): void {
-  const c = e.c;
-  e.effectiveAddress();
-  c.i64(-2);
-  c.op(I64.AND);
-  c.set(Q0);
-  emitLink(e);
-  c.get(Q0);
-  c.i64(32);
-  c.op(I64.SHR_U, I32.WRAP_I64);
-  c.if();
-  c.get(AREA);
-  c.get(REGS);
-  c.get(Q0);
-  e.call("badJump");
-  e.exit();
-  c.end();
-  c.get(Q0);
-  c.op(I32.WRAP_I64);
-  c.set(PC);
-  // A return is jalr x0 through ra or t0 (the calling convention's hint to return address stacks).
-  c.get(T1);
-  c.op(I32.EQZ);
-  c.get(RECORD_POINTER);
-  c.memory(I32.LOAD16_U, RECORD.RS1);
-  c.tee(T0);
-  c.i32(8 * 1);
-  c.op(I32.EQ);
-  c.get(T0);
-  c.i32(8 * 5);
-  c.op(I32.EQ, I32.OR, I32.AND);
-  c.if();
-  c.get(NEST);
-  c.op(I32.EQZ);
-  c.if();
-  c.get(PC);
-  e.exit();
-  c.end();
-  c.get(NEST);
-  c.i32(1);
-  c.op(I32.SUB);
-  c.set(NEST);
-  c.i32(0);
-  c.set(COUNT);
-  c.br(arrive);
-  c.end();
-  c.i32(1);
-  c.set(COUNT);
-  c.br(arrive);
 }

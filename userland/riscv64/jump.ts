@@ -1,7 +1,8 @@
-import { AREA, T0 } from "./emitter.ts";
+import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
+import { AREA, REGS, T0 } from "./emitter.ts";
 import { JUMP_CACHE, JUMP_CACHE_MASK, SPACE_TAG } from "./layout.ts";
 import type { Code } from "./wasm/code.ts";
-import { I32, I64, TYPE } from "./wasm/opcodes.ts";
+import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
 
 /**
  * Pushes the table index of the code for the pc in `local`: from the jump cache, else from the engine. Index 0 is the interpreter.
@@ -30,5 +31,20 @@ export function lookUp(c: Code, local: number, find: number): void {
   c.get(local);
   c.i32(0);
   c.call(find);
+  c.end();
+}
+
+/** Leaves when the kernel wants the CPU: everything is stored but the pc, which is in `local`. */
+export function leaveWhenWanted(c: Code, local: number): void {
+  c.get(AREA);
+  c.memory(I32.LOAD, 0);
+  c.unlikely();
+  c.if();
+  c.get(REGS);
+  c.get(local);
+  c.op(I64.EXTEND_I32_U);
+  c.memory(I64.STORE, USER_REGS.PC);
+  c.i32(EXIT.PREEMPTED * 2 + 1);
+  c.op(CTL.RETURN);
   c.end();
 }

@@ -1,7 +1,7 @@
-import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
+import { USER_REGS } from "../../kernel/usermode.ts";
 import { AREA, PC, REGS, SCRATCH_LOCALS } from "./emitter.ts";
 import { arithmeticStubs, importFastArithmetic } from "./float-stubs.ts";
-import { lookUp } from "./jump.ts";
+import { leaveWhenWanted, lookUp } from "./jump.ts";
 import {
   SCRATCH_A,
   SCRATCH_B,
@@ -69,16 +69,7 @@ function dispatcher(unitType: number, find: number): Code {
   c.memory(I32.LOAD, USER_REGS.PC);
   c.set(PC);
   const again = c.loop();
-  c.get(AREA);
-  c.memory(I32.LOAD, 0);
-  c.if();
-  c.get(REGS);
-  c.get(PC);
-  c.op(I64.EXTEND_I32_U);
-  c.memory(I64.STORE, USER_REGS.PC);
-  c.i32(EXIT.PREEMPTED * 2 + 1);
-  c.op(CTL.RETURN);
-  c.end();
+  leaveWhenWanted(c, PC);
   c.get(AREA);
   c.get(REGS);
   c.get(PC);

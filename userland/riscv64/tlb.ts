@@ -15,6 +15,10 @@ export class Tlb {
   /** Virtual page numbers that may have an entry. */
   private readonly touched = new Int32Array(TOUCHED_MAX);
   private touchedCount = 0;
+  /** Of an access that crosses a page: where its parts are, and the bytes of the first. */
+  private first = 0;
+  private second = 0;
+  private inFirst = 0;
   misses = 0;
   crossings = 0;
 
@@ -74,58 +78,56 @@ export class Tlb {
 
   /** Host address for a load of `size` bytes, perhaps of a copy; 0 when it is a fault. */
   load(low: number, high: number, size: number): number {
-    if (high !== 0) return this.bad(low, high, ACCESS.READ);
-    const va = low >>> 0;
-    const offset = va & 4095;
-    if (offset + size <= 4096) {
-      const frame = this.page(va, ACCESS.READ);
-      return frame < 0 ? 0 : (frame + offset) | 0;
-    }
-    this.crossings++;
-    const next = va - offset + 4096;
-    if (next > 0xffff_ffff) return this.bad(0, 1, ACCESS.READ);
-    const first = this.page(va, ACCESS.READ);
-    if (first < 0) return 0;
-    const second = this.page(next, ACCESS.READ);
-    if (second < 0) return 0;
-    const inFirst = 4096 - offset;
-    for (let i = 0; i < size; i++) {
-      this.bytes[this.scratch + i] = this.bytes[i < inFirst ? first + offset + i : second + i - inFirst]!;
-    }
+    const inPage = this.inPage(low, high, size, ACCESS.READ);
+    if (inPage >= 0) return inPage | 0;
+    const { first, second, inFirst } = this;
+    for (let i = 0; i < size; i++)
+      this.bytes[this.scratch + i] = this.bytes[i < inFirst ? first + i : second + i - inFirst]!;
     return this.scratch | 0;
   }
 
   /** The same for a store; one that crosses pages is done here, with the value in scratch, which is then also the result. */
   store(low: number, high: number, size: number): number {
-    if (high !== 0) return this.bad(low, high, ACCESS.WRITE);
+    const inPage = this.inPage(low, high, size, ACCESS.WRITE);
+    if (inPage >= 0) return inPage | 0;
+    const { first, second, inFirst } = this;
+    for (let i = 0; i < size; i++)
+      this.bytes[i < inFirst ? first + i : second + i - inFirst] = this.bytes[this.scratch + i]!;
+    return this.scratch | 0;
+  }
+
+  /** Host address of an access inside one page, 0 for a fault; -1 when it crosses, and `first` and the rest say where its parts are. */
+  private inPage(low: number, high: number, size: number, access: number): number {
+    if (high !== 0) return this.bad(low, high, access);
     const va = low >>> 0;
     const offset = va & 4095;
-    if (offset + size <= 4096) {
-      const frame = this.page(va, ACCESS.WRITE);
-      return frame < 0 ? 0 : (frame + offset) | 0;
-    }
+    const frame = this.page(va, access);
+    if (frame < 0) return 0;
+    if (offset + size <= 4096) return frame + offset;
     this.crossings++;
     const next = va - offset + 4096;
-    if (next > 0xffff_ffff) return this.bad(0, 1, ACCESS.WRITE);
-    const first = this.page(va, ACCESS.WRITE);
-    if (first < 0) return 0;
-    const second = this.page(next, ACCESS.WRITE);
-    if (second < 0) return 0;
-    const inFirst = 4096 - offset;
-    for (let i = 0; i < size; i++) {
-      this.bytes[i < inFirst ? first + offset + i : second + i - inFirst] = this.bytes[this.scratch + i]!;
-    }
-    return this.scratch | 0;
+    if (next > 0xffff_ffff) return this.bad(0, 1, access);
+    this.second = this.page(next, access);
+    if (this.second < 0) return 0;
+    this.first = frame + offset;
+    this.inFirst = 4096 - offset;
+    return -1;
   }
 
   /** Atomics must be aligned: Linux has no emulation for them, a misaligned one is a fault. */
   amo(low: number, high: number, size: number): number {
-    if ((low & (size - 1)) !== 0) return this.bad(low, high, ACCESS.WRITE);
-    return this.store(low, high, size);
+    if ((low & (size - 1)) === 0) return this.store(low, high, size);
+    this.host.misaligned(whole(low, high));
+    return 0;
   }
 
   private bad(low: number, high: number, access: number): number {
-    this.host.badAddress((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), access);
+    this.host.badAddress(whole(low, high), access);
     return 0;
   }
+}
+
+/** The address from its halves. */
+function whole(low: number, high: number): bigint {
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 }

@@ -31,5 +31,13 @@ int main(int argc, char **argv, char **envp) {
     print("resumed\n");
     return 3;
   }
+  if (!strcmp(kind, "unaligned")) {
+    static u64 words[2];
+    on_signal(SIGBUS, handler, SA_SIGINFO);
+    __asm__ volatile("la t0, 1f\n sd t0, %0\n mv t1, %1\n amoadd.w t2, t2, (t1)\n1:"
+                     : "=m"(next) : "r"((u8 *)words + 2) : "t0", "t1", "t2", "memory");
+    print("resumed\n");
+    return 3;
+  }
   return 0;
 }

@@ -1,8 +1,8 @@
 import test from "ava";
 import { makeNode } from "../../../kernel/fs/dir.ts";
-import { dPath } from "../../../kernel/fs/dpath.ts";
+import { dPath, pathOf, pathReachable } from "../../../kernel/fs/dpath.ts";
 import { File } from "../../../kernel/fs/file.ts";
-import { setCwd, setRoot } from "../../../kernel/fs/fsinfo.ts";
+import { fsFork, fsPut, setCwd, setRoot } from "../../../kernel/fs/fsinfo.ts";
 import { Inode } from "../../../kernel/fs/inode.ts";
 import {
   currentFs,
@@ -45,6 +45,7 @@ import {
 } from "../../../kernel/uapi/fcntl.ts";
 import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../../kernel/uapi/mount.ts";
 import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../../../kernel/uapi/stat.ts";
+import type { Ref } from "../../../rcu/index.ts";
 import {
   close,
   fileOf,
@@ -384,4 +385,17 @@ test.serial("getdents: every name once, in whatever pieces it is read", (t) => {
   t.deepEqual(list(d, 64), names);
   for (const name of names) unlink(`${d}/${name}`);
   t.deepEqual(list(d), []);
+});
+
+test.serial("a place outside a task's root is named from the machine's", (t) => {
+  const d = place();
+  mkdir(`${d}/jail`);
+  mkdir(`${d}/outside`);
+  const fs = fsFork(currentFs()) as Ref<"fsinfo">;
+  lookup(`${d}/jail`);
+  setRoot(fs, nd.mount, nd.dentry);
+  lookup(`${d}/outside`);
+  t.is(Buffer.from(pathOf(fs, nd.mount, nd.dentry)).toString(), `${d}/outside`);
+  t.false(pathReachable(fs, nd.mount, nd.dentry));
+  fsPut(fs);
 });

@@ -1,6 +1,7 @@
 import { EXIT } from "../../../kernel/usermode.ts";
-import { AREA, type Emitter, Q1, T0 } from "../emitter.ts";
+import { AREA, type Emitter, Q1, type Source, T0 } from "../emitter.ts";
 import { SCRATCH_RESULT } from "../layout.ts";
+import type { Code } from "../wasm/code.ts";
 import { I32, I64, TYPE } from "../wasm/opcodes.ts";
 import { type Instruction, instruction, MASK_FUNCT3, MASK_FUNCT7, MASK_OPCODE } from "./instruction.ts";
 
@@ -91,59 +92,47 @@ const binaryW =
     e.c.op(...opcodes);
   };
 
-/** Division never traps: x / 0 is all ones, the overflowing quotient is the dividend. */
-function divide(opcode: number, signed: boolean) {
-  return (e: Emitter) => {
-    const c = e.c;
-    e.x("rs2");
-    c.tee(Q1);
-    c.op(I64.EQZ);
-    c.unlikely();
-    c.if(TYPE.I64);
-    c.i64(-1);
-    c.else();
-    if (signed) {
-      c.get(Q1);
-      c.i64(-1);
-      c.op(I64.EQ);
-      c.unlikely();
-      c.if(TYPE.I64);
-      c.i64(0);
-      e.x("rs1");
-      c.op(I64.SUB);
-      c.else();
-    }
-    e.x("rs1");
-    c.get(Q1);
-    c.op(opcode);
-    if (signed) c.end();
-    c.end();
-  };
-}
+/** How operands of each width are pushed, kept, and worked on. */
+const LONG = {
+  ...I64,
+  local: Q1,
+  value: TYPE.I64,
+  push: (e: Emitter, from: Source) => e.x(from),
+  constant: (c: Code, n: number) => c.i64(n),
+};
+const WORD = {
+  ...I32,
+  local: T0,
+  value: TYPE.I32,
+  push: (e: Emitter, from: Source) => e.w(from),
+  constant: (c: Code, n: number) => c.i32(n),
+};
+type Size = typeof LONG | typeof WORD;
 
-function divideW(opcode: number, signed: boolean) {
+/** Division never traps: x / 0 is all ones, the overflowing quotient is the dividend. */
+function divide(size: Size, opcode: number, signed: boolean) {
   return (e: Emitter) => {
     const c = e.c;
-    e.w("rs2");
-    c.tee(T0);
-    c.op(I32.EQZ);
+    size.push(e, "rs2");
+    c.tee(size.local);
+    c.op(size.EQZ);
     c.unlikely();
-    c.if(TYPE.I32);
-    c.i32(-1);
+    c.if(size.value);
+    size.constant(c, -1);
     c.else();
     if (signed) {
-      c.get(T0);
-      c.i32(-1);
-      c.op(I32.EQ);
+      c.get(size.local);
+      size.constant(c, -1);
+      c.op(size.EQ);
       c.unlikely();
-      c.if(TYPE.I32);
-      c.i32(0);
-      e.w("rs1");
-      c.op(I32.SUB);
+      c.if(size.value);
+      size.constant(c, 0);
+      size.push(e, "rs1");
+      c.op(size.SUB);
       c.else();
     }
-    e.w("rs1");
-    c.get(T0);
+    size.push(e, "rs1");
+    c.get(size.local);
     c.op(opcode);
     if (signed) c.end();
     c.end();
@@ -151,35 +140,18 @@ function divideW(opcode: number, signed: boolean) {
 }
 
 /** x % 0 is x; the overflowing remainder is 0, as in wasm. */
-function remainder(opcode: number) {
+function remainder(size: Size, opcode: number) {
   return (e: Emitter) => {
     const c = e.c;
-    e.x("rs2");
-    c.tee(Q1);
-    c.op(I64.EQZ);
+    size.push(e, "rs2");
+    c.tee(size.local);
+    c.op(size.EQZ);
     c.unlikely();
-    c.if(TYPE.I64);
-    e.x("rs1");
+    c.if(size.value);
+    size.push(e, "rs1");
     c.else();
-    e.x("rs1");
-    c.get(Q1);
-    c.op(opcode);
-    c.end();
-  };
-}
-
-function remainderW(opcode: number) {
-  return (e: Emitter) => {
-    const c = e.c;
-    e.w("rs2");
-    c.tee(T0);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.if(TYPE.I32);
-    e.w("rs1");
-    c.else();
-    e.w("rs1");
-    c.get(T0);
+    size.push(e, "rs1");
+    c.get(size.local);
     c.op(opcode);
     c.end();
   };
@@ -307,15 +279,15 @@ export const INTEGER: readonly Instruction[] = [
   register("mulh", 1, 1, mulHigh(true, true)),
   register("mulhsu", 1, 2, mulHigh(true, false)),
   register("mulhu", 1, 3, mulHigh(false, false)),
-  register("div", 1, 4, divide(I64.DIV_S, true)),
-  register("divu", 1, 5, divide(I64.DIV_U, false)),
-  register("rem", 1, 6, remainder(I64.REM_S)),
-  register("remu", 1, 7, remainder(I64.REM_U)),
+  register("div", 1, 4, divide(LONG, I64.DIV_S, true)),
+  register("divu", 1, 5, divide(LONG, I64.DIV_U, false)),
+  register("rem", 1, 6, remainder(LONG, I64.REM_S)),
+  register("remu", 1, 7, remainder(LONG, I64.REM_U)),
   registerW("mulw", 1, 0, binaryW(I32.MUL)),
-  registerW("divw", 1, 4, divideW(I32.DIV_S, true)),
-  registerW("divuw", 1, 5, divideW(I32.DIV_U, false)),
-  registerW("remw", 1, 6, remainderW(I32.REM_S)),
-  registerW("remuw", 1, 7, remainderW(I32.REM_U)),
+  registerW("divw", 1, 4, divide(WORD, I32.DIV_S, true)),
+  registerW("divuw", 1, 5, divide(WORD, I32.DIV_U, false)),
+  registerW("remw", 1, 6, remainder(WORD, I32.REM_S)),
+  registerW("remuw", 1, 7, remainder(WORD, I32.REM_U)),
   instruction("fence", MASK_FUNCT3, 0x0f, "I", "", (e) => e.c.op(0xfe, 0x03, 0x00)),
   instruction("fence.i", MASK_FUNCT3, 0x100f, "none", "", (e) => e.call("instructionFence"), "fencei"),
   instruction(

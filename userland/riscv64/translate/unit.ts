@@ -1,7 +1,7 @@
 import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
 import { AREA, CODE, DEPTH, HOST, PC, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
 import { INSTRUCTIONS } from "../isa/decode.ts";
-import { lookUp } from "../jump.ts";
+import { leaveWhenWanted, lookUp } from "../jump.ts";
 import { UNIT } from "../stubs.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, I32, I64 } from "../wasm/opcodes.ts";
@@ -103,17 +103,7 @@ class UnitWriter {
     c.i32(JUMP);
     c.op(I32.EQ);
     c.if();
-    c.get(AREA);
-    c.memory(I32.LOAD, 0);
-    c.unlikely();
-    c.if();
-    c.get(REGS);
-    c.get(CODE);
-    c.op(I64.EXTEND_I32_U);
-    c.memory(I64.STORE, USER_REGS.PC);
-    c.i32(EXIT.PREEMPTED * 2 + 1);
-    c.op(CTL.RETURN);
-    c.end();
+    leaveWhenWanted(c, CODE);
     c.get(AREA);
     c.get(REGS);
     c.get(CODE);
