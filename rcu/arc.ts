@@ -5,8 +5,9 @@
  * When the last strong count goes, the object's memory is freed a grace period later, since readers in a scope may
  * look at it without a count.
  */
+
 import { callRcu, kfreeCellRcu, kfreeRcu } from "./callback.ts";
-import { HeapFullError } from "./hash-table.ts";
+import { HeapFullError } from "./error.ts";
 import { i32 } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";

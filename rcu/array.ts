@@ -2,7 +2,9 @@
  * Arrays and strings whose size is known only at run time: cells of a few sizes, larger ones as runs of pages.
  * An array starts with its length; elements are 32-bit words. A string is its length in bytes, its hash, then UTF-8.
  */
+
 import { allocPages, freePages } from "./buddy.ts";
+import { CorruptionError } from "./error.ts";
 import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
 import { i32, u8 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
@@ -41,7 +43,8 @@ function freeWords(words: number, ref: number): void {
     return;
   }
   const state = i32[ref + CELL_STATE]! & 0xff;
-  if (state !== CELL_LIVE && state !== CELL_DYING) throw new Error(`double free: array ${ref}`);
+  if (state !== CELL_LIVE && state !== CELL_DYING)
+    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `double free: array ${ref}`);
   i32[ref + CELL_STATE] = CELL_FREE;
   freePages(ref - 2);
 }

@@ -4,6 +4,7 @@
  * In a run that belongs to a slab every page's word is -((cache + 1) << 8 | order + 1): it tells the type of any cell.
  * Free runs of one order form a doubly linked list through the first two words of their first page.
  */
+import { CorruptionError } from "./error.ts";
 import { HEADER, MAX_ORDER, PAGE_MAP, PAGE_SHIFT } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32 } from "./memory.ts";
@@ -87,7 +88,7 @@ export function freePages(ref: number): void {
   let order = -i32[PAGE_MAP + page]! - 1;
   if (order < 0 || order > MAX_ORDER) {
     unlockWord(HEADER.PAGE_LOCK);
-    throw new Error(`freePages: ${ref} is not the start of a used run`);
+    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `freePages: ${ref} is not the start of a used run`);
   }
   i32[HEADER.PAGES_USED] = i32[HEADER.PAGES_USED]! - (1 << order);
   const pages = i32[HEADER.PAGES]!;

@@ -2,9 +2,10 @@
  * RcuCache: a map of at most `capacity` integer keys that forgets the oldest (FIFO) when it is full. Reading is
  * lock-free and does not count as use: that would be a store on the read path.
  */
+
 import { kfreeRcu } from "./callback.ts";
+import { HeapFullError, StaleReferenceError, WrongTypeError } from "./error.ts";
 import { listAddTail, listDelRcu, listFirst } from "./fields.ts";
-import { HeapFullError, StaleReferenceError } from "./hash-table.ts";
 import { FULL, INSERTED, RcuHashMap, UPDATED } from "./hashmap.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { cellIsAlive } from "./slab.ts";
@@ -44,7 +45,10 @@ export class RcuCache {
     }
     const { capacity } = options;
     if (!Number.isInteger(capacity) || capacity < 1)
-      throw new RangeError(`RcuCache: capacity ${capacity} is not a positive integer`);
+      throw new WrongTypeError(
+        `RcuCache: capacity ${capacity} is not a positive integer`,
+        "ERR_RCU_BAD_ARGUMENT",
+      );
     const ref = alloc(Cache);
     if (ref === 0) throw new HeapFullError("new RcuCache");
     this.ref = ref;

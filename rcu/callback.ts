@@ -6,8 +6,10 @@
  * Each thread has its list; nobody else touches it while the thread is attached. Threads that go idle or leave put
  * what they have on the orphan list (orphan.ts), which whoever is active runs at its safe points.
  */
+
 import { pageCache } from "./buddy.ts";
 import { accelerate, advance, announceRun, append, pop } from "./cblist.ts";
+import { WrongTypeError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
 import { CBLIST, CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
@@ -16,7 +18,7 @@ import { orphanSlot, runOrphans } from "./orphan.ts";
 import { invoke, markDying, RcuHead, type Reclaimer, recordless, runRecordless } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
-import { alloc, cacheOf, type StructType } from "./struct.ts";
+import { alloc, cacheOf, type StructType, TYPE } from "./struct.ts";
 
 /** Callbacks queued on one thread above which grace periods are forced and batches unlimited (Linux: qhimark). */
 const FLOOD = 10_000;
@@ -53,7 +55,10 @@ function flood(list: number): void {
 /** Frees an object after a grace period. It must be unreachable for new readers. */
 export function kfreeRcu<N extends string>(type: StructType<N>, ref: Ref<N>): void {
   if (pageCache(ref) !== cacheOf(type))
-    throw new Error(`kfreeRcu: ${ref} is not an object of the given type`);
+    throw new WrongTypeError(
+      `kfreeRcu: ${ref} is not an object of struct ${type[TYPE].name}`,
+      "ERR_RCU_WRONG_STRUCT",
+    );
   markDying(ref);
   enqueue(ref);
 }

@@ -10,8 +10,10 @@
  * The first `run` in a turn makes the thread active; it is idle again, an extended quiescent state, when the turn is
  * over (setImmediate). A thread that never returns to its event loop reports a quiescent state every 64 outermost `run`s.
  */
+
 import { getEnvironmentData, setEnvironmentData, type Worker } from "node:worker_threads";
 import { rcuRunCallbacks } from "./callback.ts";
+import { RcuError } from "./error.ts";
 import { gpSeq, gpStamp, rcuQuiescent, requestGp, seqDone } from "./grace-period.ts";
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
@@ -27,8 +29,13 @@ const QUIESCE_EVERY = 64;
 const GLOBAL = "sternix/rcu global domain";
 
 /** A call that the rules of the domain forbid; the message says what to do instead. */
-export class RcuDomainError extends Error {
-  override name = "RcuDomainError";
+export class RcuDomainError extends RcuError {
+  constructor(message: string) {
+    super("ERR_RCU_DOMAIN", message);
+  }
+  static {
+    RcuDomainError.prototype.name = "RcuDomainError";
+  }
 }
 
 export interface SynchronizeOptions {

@@ -5,6 +5,7 @@
  * Each accessor holds its offset; `ref + offset` is the word. Accessors are constant objects, so TurboFan folds the
  * offset into the access.
  */
+import { CorruptionError, RcuUsageError } from "./error.ts";
 import {
   locksHeld,
   lockWord,
@@ -106,7 +107,11 @@ export class Atomic<N extends string, T extends number> extends Field {
   /** Drops a count; true when it was the last one. */
   decAndTest(ref: Ref<N>): boolean {
     const old = Atomics.sub(i32, ref + this.offset, 1);
-    if (old <= 0) throw new Error(`reference count underflow at ${ref}+${this.offset} (was ${old})`);
+    if (old <= 0)
+      throw new CorruptionError(
+        "ERR_RCU_DOUBLE_FREE",
+        `reference count underflow at ${ref}+${this.offset} (was ${old})`,
+      );
     return old === 1;
   }
   /** Sleeps while the field holds `value`, at most `ms`; false on time-out. */
@@ -363,5 +368,6 @@ export function listUnlinked(node: number): boolean {
 
 /** Throws when a lock is held where the thread is about to sleep or switch tasks. */
 export function assertNoLocksHeld(where: string): void {
-  if (locksHeld !== 0) throw new Error(`${where} with ${locksHeld} lock(s) held`);
+  if (locksHeld !== 0)
+    throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${where} with ${locksHeld} lock(s) held`);
 }

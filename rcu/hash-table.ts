@@ -7,8 +7,10 @@
  * and readers of the old table find every node on the old chains. The links of the old table may be reused after a
  * grace period: until then the next resize is put off, which costs longer chains and nothing else.
  */
+
 import { allocArray, arrayLength, freeArray } from "./array.ts";
 import { kfreeArrayRcu } from "./callback.ts";
+import { CorruptionError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32 } from "./memory.ts";
@@ -41,19 +43,6 @@ const RELINK = HashTable.relinkAfter.offset;
 
 const MIN_BUCKETS = 4;
 const MAX_BUCKETS = 1 << 23;
-
-/** The heap has no room for what a collection was asked to hold. Nothing was changed. */
-export class HeapFullError extends Error {
-  override name = "HeapFullError";
-  constructor(what: string) {
-    super(`${what}: the shared heap is full; create it with more bytes, or remove something`);
-  }
-}
-
-/** A collection was opened at a reference that names none of its kind. */
-export class StaleReferenceError extends Error {
-  override name = "StaleReferenceError";
-}
 
 export abstract class HashCore {
   /** The map's address: another thread opens the same map with it. */
@@ -107,7 +96,11 @@ export abstract class HashCore {
     for (;;) {
       const next = i32[pointer]!;
       if (next === node) return pointer;
-      if (next === 0) throw new Error(`hash table ${this.ref}: node ${node} is not on its chain`);
+      if (next === 0)
+        throw new CorruptionError(
+          "ERR_RCU_CORRUPTION",
+          `hash table ${this.ref}: node ${node} is not on its chain`,
+        );
       pointer = next + (tagged & 1);
     }
   }

@@ -11,15 +11,8 @@
 
 import { pageCache } from "./buddy.ts";
 import { kfreeRcu } from "./callback.ts";
-import {
-  createHashTable,
-  GOLDEN,
-  HashCore,
-  HashTable,
-  type HashTableRef,
-  HeapFullError,
-  StaleReferenceError,
-} from "./hash-table.ts";
+import { HeapFullError, StaleReferenceError } from "./error.ts";
+import { createHashTable, GOLDEN, HashCore, HashTable, type HashTableRef } from "./hash-table.ts";
 import { HEADER } from "./layout.ts";
 import { i32 } from "./memory.ts";
 import { PROVE_RCU } from "./prove.ts";

@@ -4,8 +4,10 @@
  * A thread attaches once and gets a *slot*: its identity as a lock owner, its magazines, its RCU line. The buffer is
  * reserved at full size up front: untouched pages cost no memory, and a growable buffer would cost 50 ns an access.
  */
+
 import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
+import { HeapError, RcuUsageError } from "./error.ts";
 import { goActive } from "./grace-period.ts";
 import { leaveRcu, reapRcu } from "./hotplug.ts";
 import {
@@ -41,10 +43,6 @@ export interface HeapOptions {
 const MIN_BYTES = 4 << 20;
 const MAX_BYTES = 8 * 1024 ** 3;
 
-export class HeapError extends Error {
-  override name = "HeapError";
-}
-
 /** The heap that this thread's accessors work on. */
 let current: Heap | null = null;
 
@@ -76,7 +74,10 @@ export class Heap implements Views {
   static create(options: HeapOptions = {}): Heap {
     const bytes = options.bytes ?? 256 << 20;
     if (!(bytes >= MIN_BYTES && bytes <= MAX_BYTES))
-      throw new HeapError(`heap of ${bytes} bytes: give a size from ${MIN_BYTES} to ${MAX_BYTES}`);
+      throw new HeapError(
+        "ERR_RCU_HEAP_SIZE",
+        `heap of ${bytes} bytes: give a size from ${MIN_BYTES} to ${MAX_BYTES}`,
+      );
     const heap = new Heap(new SharedArrayBuffer(Math.floor(bytes / 4096) * 4096));
     const words = heap.i32.length;
     // Runs of every order start at a multiple of their size relative to the first page.
@@ -96,10 +97,16 @@ export class Heap implements Views {
   /** Attaches this thread to a heap that another thread made, and makes it this thread's current heap. */
   static attach(handle: HeapHandle): Heap {
     if (!(handle?.buffer instanceof SharedArrayBuffer))
-      throw new HeapError("not a heap handle: pass the value of heap.handle() through workerData");
+      throw new HeapError(
+        "ERR_RCU_BAD_HANDLE",
+        "not a heap handle: pass the value of heap.handle() through workerData",
+      );
     const heap = new Heap(handle.buffer);
     if (Atomics.load(heap.i32, HEADER.MAGIC) !== MAGIC || heap.i32[HEADER.VERSION] !== VERSION)
-      throw new HeapError("the buffer holds no heap of this version: create it with Heap.create()");
+      throw new HeapError(
+        "ERR_RCU_BAD_HANDLE",
+        "the buffer holds no heap of this version: create it with Heap.create()",
+      );
     heap.#attach();
     return heap;
   }
@@ -129,7 +136,10 @@ export class Heap implements Views {
     while (Atomics.compareExchange(this.i32, base + SLOT.STATE, SLOT_FREE, SLOT_ACTIVE) !== SLOT_FREE) {
       base += SLOT.WORDS;
       if (++slot === MAX_SLOTS)
-        throw new HeapError(`heap has ${MAX_SLOTS} threads attached: detach one first`);
+        throw new HeapError(
+          "ERR_RCU_TOO_MANY_THREADS",
+          `heap has ${MAX_SLOTS} threads attached: detach one first`,
+        );
     }
     // A new incarnation: locks that the slot's last owner left behind are a dead thread's.
     this.#owner = (((Atomics.add(this.i32, base + SLOT.INCARNATION, 1) + 1) & 0x3fffff) << 8) | (slot + 1);
@@ -176,7 +186,8 @@ export class Heap implements Views {
    * wait for it, its callbacks and magazines are taken over. Harmless for a slot that nobody has.
    */
   reap(slot: number): void {
-    if (slot === this.#slot) throw new HeapError("reap of one's own slot: use detach()");
+    if (slot === this.#slot)
+      throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "reap of one's own slot: use detach()");
     const state = SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE;
     if (Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE) return;
     this.use();

@@ -3,6 +3,7 @@
  * queued goes to the orphans. heap.ts calls these.
  */
 
+import { RcuUsageError } from "./error.ts";
 import { goIdle, gpSeq, slotBase, tryEndGp } from "./grace-period.ts";
 import { LINE_IDLE, SLOT_RCU } from "./layout.ts";
 import { dropReadLocks, locksHeld } from "./lock.ts";
@@ -13,8 +14,9 @@ import { rcuNesting } from "./scope.ts";
 
 /** This thread leaves the heap. */
 export function leaveRcu(): void {
-  if (rcuNesting() > 0) throw new Error(`detach inside a read scope (nesting ${rcuNesting()})`);
-  if (locksHeld !== 0) throw new Error(`detach with ${locksHeld} lock(s) held`);
+  if (rcuNesting() > 0)
+    throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", `detach inside a read scope (nesting ${rcuNesting()})`);
+  if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `detach with ${locksHeld} lock(s) held`);
   orphanSlot(slot, false);
   orphanReleases(slot);
   goIdle();

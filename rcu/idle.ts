@@ -2,6 +2,7 @@
 
 import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { accelerate } from "./cblist.ts";
+import { RcuUsageError } from "./error.ts";
 import { goActive, goIdle, gpSeq, othersActive, slotBase } from "./grace-period.ts";
 import { RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
@@ -17,11 +18,16 @@ import { checkNesting, IDLE_NESTING, rcuNesting } from "./scope.ts";
  */
 export function rcuIdleEnter(): void {
   if (rcuNesting() !== 0) {
-    if (rcuNesting() > 0) throw new Error(`rcuIdleEnter inside a read scope (nesting ${rcuNesting()})`);
+    if (rcuNesting() > 0)
+      throw new RcuUsageError(
+        "ERR_RCU_INSIDE_SCOPE",
+        `rcuIdleEnter inside a read scope (nesting ${rcuNesting()})`,
+      );
     i32[slotBase(slot) + SLOT_RCU.IDLE_DEPTH]!++;
     return;
   }
-  if (locksHeld !== 0) throw new Error(`rcuIdleEnter with ${locksHeld} lock(s) held`);
+  if (locksHeld !== 0)
+    throw new RcuUsageError("ERR_RCU_LOCK_HELD", `rcuIdleEnter with ${locksHeld} lock(s) held`);
   for (;;) {
     goIdle();
     if (inCallback()) return; // A reclaimer blocks in the host: its callbacks go on afterwards.
@@ -52,7 +58,7 @@ function drainAlone(): boolean {
 export function rcuIdleExit(): void {
   const base = slotBase(slot);
   const depth = i32[base + SLOT_RCU.IDLE_DEPTH]!;
-  if (depth === 0) throw new Error("rcuIdleExit without rcuIdleEnter");
+  if (depth === 0) throw new RcuUsageError("ERR_RCU_IDLE", "rcuIdleExit without rcuIdleEnter");
   if (rcuNesting() !== IDLE_NESTING) checkNesting();
   if (depth > 1) i32[base + SLOT_RCU.IDLE_DEPTH] = depth - 1;
   else goActive();

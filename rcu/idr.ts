@@ -2,8 +2,9 @@
  * Idr: small integers as names. Allocates the lowest free id, or the next one in a cycle; maps id to value
  * through a radix tree of 64-way nodes that readers walk without a lock.
  */
+
 import { kfreeRcu } from "./callback.ts";
-import { HeapFullError, StaleReferenceError } from "./hash-table.ts";
+import { HeapFullError, StaleReferenceError, WrongTypeError } from "./error.ts";
 import { i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { cellIsAlive } from "./slab.ts";
@@ -34,7 +35,11 @@ const SLOTS = Node.slots.offset;
 export const NO_ID = -1;
 
 function checkValue(value: number): void {
-  if (value === 0) throw new RangeError("Idr: 0 means that an id is free; allocate for another value");
+  if (value === 0)
+    throw new WrongTypeError(
+      "Idr: 0 means that an id is free; allocate for another value",
+      "ERR_RCU_BAD_ARGUMENT",
+    );
 }
 
 export class Idr {

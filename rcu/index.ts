@@ -12,10 +12,10 @@ export {
   rcuRunCallbacks,
 } from "./callback.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
+export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
-export { HeapFullError, StaleReferenceError } from "./hash-table.ts";
 export {
   FULL,
   INSERTED,

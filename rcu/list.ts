@@ -3,7 +3,9 @@
  * see every entry that was there throughout, once, in order. For structs that are list nodes themselves, use
  * listNode() fields (fields.ts).
  */
+
 import { kfreeRcu } from "./callback.ts";
+import { HeapFullError, StaleReferenceError } from "./error.ts";
 import {
   type ListNode,
   listAddHead,
@@ -13,7 +15,6 @@ import {
   listIsEmpty,
   listNext,
 } from "./fields.ts";
-import { HeapFullError, StaleReferenceError } from "./hash-table.ts";
 import { i32 } from "./memory.ts";
 import type { Brand, RcuScope, Ref } from "./ref.ts";
 import { cellIsAlive } from "./slab.ts";

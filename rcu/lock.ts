@@ -6,6 +6,7 @@
  * nothing hangs when threads outnumber cores. Sleepers wake every LOCK_CHECK_MS to see whether the owner's slot has
  * died; then they take the lock over: what it protects may be half-changed, which `brokenLocks` counts.
  */
+import { RcuUsageError } from "./error.ts";
 import { SLOT, SLOT_ACTIVE, SLOT_RCU } from "./layout.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 
@@ -71,7 +72,11 @@ export function tryTakeWord(word: number): boolean {
 }
 export function dropWord(word: number): void {
   const owner = i32[word]! & OWNER; // Our own store, if we are the owner.
-  if (owner !== ownerId) throw new Error(`unlock of word ${word}: held by ${owner}, not ${ownerId}`);
+  if (owner !== ownerId)
+    throw new RcuUsageError(
+      "ERR_RCU_LOCK_PAIRING",
+      `unlock of word ${word}: held by ${owner}, not ${ownerId}`,
+    );
   if (Atomics.exchange(i32, word, 0) < 0) Atomics.notify(i32, word, 1);
 }
 
@@ -121,7 +126,11 @@ function lockSlow(word: number): void {
       if (Atomics.compareExchange(i32, word, 0, ownerId | WAITERS) === 0) return;
       continue;
     }
-    if ((seen & OWNER) === ownerId) throw new Error(`deadlock: word ${word} is already held by this thread`);
+    if ((seen & OWNER) === ownerId)
+      throw new RcuUsageError(
+        "ERR_RCU_WAITS_FOR_ITSELF",
+        `deadlock: word ${word} is already held by this thread`,
+      );
     if (seen > 0 && Atomics.compareExchange(i32, word, seen, seen | WAITERS) !== seen) continue;
     if (sleepOn(word, seen | WAITERS) !== "timed-out") continue;
     const owner = seen & OWNER;
@@ -143,7 +152,8 @@ export function readLockWord(word: number): void {
   let note = heldSlot();
   const end = note + SLOT_RCU.READ_HELD_MAX;
   while (i32[note] !== 0)
-    if (++note === end) throw new Error(`${SLOT_RCU.READ_HELD_MAX} read locks held already`);
+    if (++note === end)
+      throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${SLOT_RCU.READ_HELD_MAX} read locks held already`);
   for (;;) {
     Atomics.add(i32, word + 1, 1);
     i32[note] = word;
@@ -161,7 +171,9 @@ export function readLockWord(word: number): void {
 export function readUnlockWord(word: number): void {
   let note = heldSlot();
   const end = note + SLOT_RCU.READ_HELD_MAX;
-  while (i32[note] !== word) if (++note === end) throw new Error(`read unlock of word ${word}: not held`);
+  while (i32[note] !== word)
+    if (++note === end)
+      throw new RcuUsageError("ERR_RCU_LOCK_PAIRING", `read unlock of word ${word}: not held`);
   if (heldWords[--locksHeld] !== ~word) forget(~word);
   i32[note] = 0;
   dropReader(word);

@@ -8,9 +8,11 @@
  *   names.get(scope, "pi");
  *   rcuReadUnlock();
  */
+
 import { allocString, freeString, hashBytes, stringBytes, stringEquals, stringText } from "./array.ts";
 import { kfreeRcu, kfreeStringRcu } from "./callback.ts";
-import { createHashTable, HashCore, HashTable, HeapFullError, NODE_KEY } from "./hash-table.ts";
+import { HeapFullError } from "./error.ts";
+import { createHashTable, HashCore, HashTable, NODE_KEY } from "./hash-table.ts";
 import { checkTable, FULL, INSERTED, UPDATED } from "./hashmap.ts";
 import { f64, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";

@@ -5,6 +5,7 @@
  *
  * A task's record is four words of its own struct (`words(PREEMPT_WORDS)`), so that switching out cannot fail.
  */
+import { RcuUsageError } from "./error.ts";
 import { RCU, SLOT, SLOT_RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
@@ -50,10 +51,18 @@ export function rcuSwitchOut(record: number): boolean {
 
 /** The task runs again, inside the scopes that it had open. */
 export function rcuSwitchIn(record: number): void {
-  if (rcuNesting() !== 0) throw new Error("rcuSwitchIn while another task's scope is open on this CPU");
+  if (rcuNesting() !== 0)
+    throw new RcuUsageError(
+      "ERR_RCU_INSIDE_SCOPE",
+      "rcuSwitchIn while another task's scope is open on this CPU",
+    );
   if (running !== 0) leaveBlocked();
   const depth = i32[record + NESTING]!;
-  if (depth === 0) throw new Error("rcuSwitchIn of a task that rcuSwitchOut did not put on the blocked list");
+  if (depth === 0)
+    throw new RcuUsageError(
+      "ERR_RCU_SCOPE_PAIRING",
+      "rcuSwitchIn of a task that rcuSwitchOut did not put on the blocked list",
+    );
   running = record;
   setNesting(depth);
 }

@@ -3,6 +3,7 @@
  * array. Each lives at a heap reference (`ref`), so another thread opens it with `{ at: ref }`. Reading takes a scope
  * and no lock; replacing is one atomic exchange, and what was replaced is freed after a grace period.
  */
+
 import {
   allocArray,
   allocString,
@@ -15,7 +16,7 @@ import {
   stringText,
 } from "./array.ts";
 import { kfreeArrayRcu, kfreeRcu, kfreeStringRcu } from "./callback.ts";
-import { HeapFullError, StaleReferenceError } from "./hash-table.ts";
+import { HeapFullError, StaleReferenceError } from "./error.ts";
 import { f64, i32 } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
 import { cellIsAlive } from "./slab.ts";

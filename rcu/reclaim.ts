@@ -1,7 +1,9 @@
 /**
  * What a callback does when its time has come: a reclaimer runs, or an object goes back to its slab.
  */
+
 import { freePages, pageCache } from "./buddy.ts";
+import { CorruptionError, DeclarationError } from "./error.ts";
 import { gpSeq, seqDone } from "./grace-period.ts";
 import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE } from "./layout.ts";
 import { i32 } from "./memory.ts";
@@ -25,7 +27,11 @@ const reclaimers = new Map<number, Reclaimer>();
 export function defineReclaimer(name: string, run: (arg: number) => void): Reclaimer {
   const hash = hashName(name);
   const other = reclaimers.get(hash);
-  if (other !== undefined) throw new Error(`reclaimer ${name}: ${other.name} is declared already`);
+  if (other !== undefined)
+    throw new DeclarationError(
+      "ERR_RCU_DECLARED_TWICE",
+      `reclaimer ${name}: ${other.name} is declared already`,
+    );
   const reclaimer = { name, hash, run };
   reclaimers.set(hash, reclaimer);
   return reclaimer;
@@ -48,7 +54,8 @@ export function invoke(cell: number, cache: number, headCache: number): void {
 /** Frees an array that fills a run of pages of its own. */
 export function freeRun(ref: number): void {
   const state = i32[ref + CELL_STATE]! & 0xff;
-  if (state !== CELL_LIVE && state !== CELL_DYING) throw new Error(`double free: array ${ref}`);
+  if (state !== CELL_LIVE && state !== CELL_DYING)
+    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `double free: array ${ref}`);
   i32[ref + CELL_STATE] = CELL_FREE;
   freePages(ref - 2);
 }
@@ -63,7 +70,7 @@ export function markDying(ref: number): void {
   const state = i32[ref + CELL_STATE]!;
   if ((state & 0xff) !== CELL_LIVE) {
     const what = (state & 0xff) === CELL_DYING ? "handed to RCU twice" : "freed already";
-    throw new Error(`kfreeRcu: object ${ref} was ${what}`);
+    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `kfreeRcu: object ${ref} was ${what}`);
   }
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_DYING;
 }

@@ -5,6 +5,7 @@
  */
 
 import { callRcu, rcuRunCallbacks } from "./callback.ts";
+import { DeclarationError, RcuUsageError } from "./error.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import { CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
@@ -33,7 +34,11 @@ let recordless: { heap: unknown; releaser: Releaser; arg: number }[] = [];
 export function defineReleaser(name: string, release: (arg: number, context: number) => void): Releaser {
   const hash = hashName(name);
   const other = releasers.get(hash);
-  if (other !== undefined) throw new Error(`releaser ${name}: ${other.name} is declared already`);
+  if (other !== undefined)
+    throw new DeclarationError(
+      "ERR_RCU_DECLARED_TWICE",
+      `releaser ${name}: ${other.name} is declared already`,
+    );
   const releaser = { name, hash, release };
   releasers.set(hash, releaser);
   return releaser;
@@ -86,7 +91,7 @@ export function releasesPending(): boolean {
  */
 export function drainReleases(context: number): number {
   if (backend === "list" && !releasesPending()) return 0;
-  if (rcuNesting() > 0) throw new Error("drainReleases inside a read scope");
+  if (rcuNesting() > 0) throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "drainReleases inside a read scope");
   let ran = 0;
   for (let pass = 1; ; pass++) {
     const done = releasePass(context);
@@ -95,7 +100,10 @@ export function drainReleases(context: number): number {
     if (pass === WARN_PASSES)
       process.emitWarning(`delayed releases: ${pass} passes, and more are queued`, "RcuRelease");
     if (pass > PANIC_PASSES)
-      throw new Error(`delayed releases: still not empty after ${PANIC_PASSES} passes`);
+      throw new RcuUsageError(
+        "ERR_RCU_RELEASE_LOOP",
+        `delayed releases: still not empty after ${PANIC_PASSES} passes`,
+      );
   }
   const counter = slotBase(slot) + SLOT_RCU.RELEASES;
   i32[counter] = (i32[counter]! + ran) | 0;
@@ -129,7 +137,10 @@ function releasePass(context: number): number {
     if (i32[list] === 0) i32[list + 1] = 0;
     const releaser = releasers.get(RcuHead.reclaimer.get(head));
     if (releaser === undefined)
-      throw new Error(`delayed release: this worker has not loaded the module of releaser ${head}`);
+      throw new DeclarationError(
+        "ERR_RCU_NOT_DECLARED",
+        `delayed release: this worker has not loaded the module of releaser ${head}`,
+      );
     const arg = RcuHead.arg.get(head);
     free(RcuHead, head);
     ran++;

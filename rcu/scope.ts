@@ -2,6 +2,7 @@
  * Read scopes: a nesting count in a variable that only this thread touches. Entering and leaving cost 0.7 ns and
  * no shared access; the quiescent states of the thread (grace-period.ts) tell the others that its scopes are over.
  */
+import { RcuUsageError } from "./error.ts";
 import { PROVE_RCU } from "./prove.ts";
 import type { RcuScope } from "./ref.ts";
 
@@ -46,16 +47,17 @@ export function checkNesting(): void {
   if (value === 0 || value === IDLE_NESTING) return;
   nest[0] = value < IDLE_NESTING >> 1 ? IDLE_NESTING : 0;
   if (value < IDLE_NESTING >> 1) idleScope();
-  throw new Error(
+  throw new RcuUsageError(
+    "ERR_RCU_SCOPE_PAIRING",
     value > 0 ? `a read scope is still open (nesting ${value})` : "rcuReadUnlock without rcuReadLock",
   );
 }
 
 /** PROVE_RCU: a dereference needs an open scope. */
 export function assertScope(): void {
-  if (nest[0]! <= 0) throw new Error("dereference outside of a read scope");
+  if (nest[0]! <= 0) throw new RcuUsageError("ERR_RCU_OUTSIDE_SCOPE", "dereference outside of a read scope");
 }
 
 function idleScope(): never {
-  throw new Error("RCU used while idle: rcuIdleExit must come before the read scope");
+  throw new RcuUsageError("ERR_RCU_IDLE", "RCU used while idle: rcuIdleExit must come before the read scope");
 }

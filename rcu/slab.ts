@@ -5,7 +5,9 @@
  * that doubles are aligned. Slab pages stay with their type for ever: a stale reader that raced with
  * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so.
  */
+
 import { allocPages, claimPages } from "./buddy.ts";
+import { CorruptionError, DeclarationError } from "./error.ts";
 import {
   CACHE,
   CELL_DYING,
@@ -47,7 +49,10 @@ export function findCache(nameHash: number, name: string, words: number): number
   }
   if (count === MAX_CACHES) {
     unlockWord(HEADER.CACHE_LOCK);
-    throw new Error(`struct ${name}: the heap has ${MAX_CACHES} struct types already`);
+    throw new DeclarationError(
+      "ERR_RCU_TOO_MANY_STRUCTS",
+      `struct ${name}: the heap has ${MAX_CACHES} struct types already`,
+    );
   }
   i32[cacheBase(count) + CACHE.NAME_HASH] = nameHash;
   i32[cacheBase(count) + CACHE.CELL_WORDS] = cellWords;
@@ -70,7 +75,10 @@ export function allocCell(id: number): number {
   const state = i32[ref + CELL_STATE]!;
   const end = ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER;
   if ((state & 0xff) !== CELL_FREE)
-    throw new Error(`heap corruption: cell ${ref} on a free list is not free`);
+    throw new CorruptionError(
+      "ERR_RCU_CORRUPTION",
+      `heap corruption: cell ${ref} on a free list is not free`,
+    );
   if (i32[HEADER.DEBUG] !== 0) checkPoison(ref, end);
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_LIVE;
   i32[ref + CELL_LINK] = 0;
@@ -83,7 +91,10 @@ export function allocCell(id: number): number {
 export function freeCell(id: number, ref: number): void {
   const state = i32[ref + CELL_STATE]!;
   if ((state & 0xff) !== CELL_LIVE && (state & 0xff) !== CELL_DYING)
-    throw new Error(`double free: cell ${ref} (state ${(state & 0xff).toString(16)})`);
+    throw new CorruptionError(
+      "ERR_RCU_DOUBLE_FREE",
+      `double free: cell ${ref} (state ${(state & 0xff).toString(16)})`,
+    );
   i32[ref + CELL_STATE] = (((state >>> 8) + 1) << 8) | CELL_FREE;
   if (i32[HEADER.DEBUG] !== 0)
     i32.fill(POISON, ref, ref + i32[cacheBase(id) + CACHE.CELL_WORDS]! - CELL_HEADER);
@@ -99,7 +110,10 @@ export function freeCell(id: number, ref: number): void {
 function checkPoison(ref: number, end: number): void {
   for (let word = ref; word < end; word++)
     if (i32[word] !== POISON)
-      throw new Error(`use after free: word ${word - ref} of cell ${ref} was written after it was freed`);
+      throw new CorruptionError(
+        "ERR_RCU_CORRUPTION",
+        `use after free: word ${word - ref} of cell ${ref} was written after it was freed`,
+      );
 }
 
 /** Moves up to BATCH cells from the depot to the magazine, growing the depot by a slab when it is empty. */

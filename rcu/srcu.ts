@@ -6,8 +6,9 @@
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
  * current one, and waits until the other is empty. Readers that come after the switch are not waited for.
  */
+
 import { allocArray, freeArray } from "./array.ts";
-import { HeapFullError, StaleReferenceError } from "./hash-table.ts";
+import { HeapFullError, StaleReferenceError } from "./error.ts";
 import { MAX_SLOTS } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { mutexTryLock, mutexUnlock } from "./mutex.ts";

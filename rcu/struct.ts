@@ -13,6 +13,7 @@
  * Offsets are computed here: doubles, locks and arrays get the alignment they need. Type numbers are kept in the
  * heap by name, so threads may load declarations in any order.
  */
+import { DeclarationError } from "./error.ts";
 import {
   Atomic,
   Bytes,
@@ -129,7 +130,8 @@ export function struct<const N extends string, const F extends Record<string, Sp
   name: N,
   fields: F,
 ): Struct<N, F> {
-  if (declaredStructs.has(name)) throw new Error(`struct ${name} is declared twice`);
+  if (declaredStructs.has(name))
+    throw new DeclarationError("ERR_RCU_DECLARED_TWICE", `struct ${name} is declared twice`);
   const result: Record<string | symbol, unknown> = {};
   let offset = 0;
   for (const [key, field] of Object.entries(fields)) {

@@ -3,7 +3,9 @@
  * state and sleeps on gpSeq, so nothing hangs when threads outnumber cores; all callers that wait for the same
  * grace period share it.
  */
+
 import { inCallback, pendingOwn, runSome } from "./callback.ts";
+import { RcuUsageError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
 import {
   goActive,
@@ -33,9 +35,14 @@ const CHECK_MS = 100;
 export type GpCookie = Brand<"grace period cookie">;
 
 function assertMayWait(what: string): void {
-  if (rcuNesting() > 0) throw new Error(`${what} inside a read scope would wait for itself`);
-  if (inCallback()) throw new Error(`${what} inside an RCU callback would wait for itself`);
-  if (locksHeld !== 0) throw new Error(`${what} with ${locksHeld} lock(s) held`);
+  if (rcuNesting() > 0)
+    throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", `${what} inside a read scope would wait for itself`);
+  if (inCallback())
+    throw new RcuUsageError(
+      "ERR_RCU_WAITS_FOR_ITSELF",
+      `${what} inside an RCU callback would wait for itself`,
+    );
+  if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${what} with ${locksHeld} lock(s) held`);
 }
 
 const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());

@@ -2,8 +2,8 @@
  * Tasks RCU: waits until every task has switched out of its own accord, sleeps, or is gone. For what readers use without a
  * read scope, such as code that a task may be executing: the task itself is the scope.
  */
+import { HeapFullError } from "./error.ts";
 import { goActive, goIdle } from "./grace-period.ts";
-import { HeapFullError } from "./hash-table.ts";
 import { RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32 } from "./memory.ts";

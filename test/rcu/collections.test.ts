@@ -40,6 +40,7 @@ import {
   UPDATED,
   weakDrop,
   weakUpgrade,
+  WrongTypeError,
 } from "../../rcu/index.ts";
 
 const Thing = struct("collections test thing", { x: fixed() });
@@ -294,7 +295,7 @@ test.serial("RcuCache forgets the oldest key when it is full, and says what an i
       ),
       { numRuns: 60 },
     );
-    t.throws(() => new RcuCache({ capacity: 0 }), { instanceOf: RangeError });
+    t.throws(() => new RcuCache({ capacity: 0 }), { instanceOf: WrongTypeError, code: "ERR_RCU_BAD_ARGUMENT" });
     rcuBarrier();
   });
 });
@@ -367,7 +368,7 @@ test.serial("Idr respects its range, fills nodes to the brim, and cycles round",
     t.is(idr.allocCyclic(5, 10, 13), 11);
     t.is(idr.get(rcuReadLock(), -1), 0);
     rcuReadUnlock();
-    t.throws(() => idr.alloc(0), { instanceOf: RangeError });
+    t.throws(() => idr.alloc(0), { instanceOf: WrongTypeError, code: "ERR_RCU_BAD_ARGUMENT" });
     idr.destroy();
     rcuBarrier();
   });
