@@ -11,8 +11,8 @@ const CAPACITY = 256;
 const PAIR = 2;
 
 let table: Ref<"array"> | 0 = 0;
-/** Counts bindings: says when the word numbers that globals remember are stale. */
-let binding = 0;
+/** Counts bindings: says when what this thread remembers of its globals is stale. */
+export let globalsBound = 0;
 
 /** Makes the table: once per machine, by the booting thread. 0 when the heap is full. */
 export function createGlobals(): Ref<"array"> | 0 {
@@ -22,7 +22,7 @@ export function createGlobals(): Ref<"array"> | 0 {
 /** Makes this the table that globals of this thread refer to. */
 export function bindGlobals(ref: Ref<"array">): void {
   table = ref;
-  binding++;
+  globalsBound++;
 }
 
 export interface Global<T extends number = number> {
@@ -40,9 +40,9 @@ export function kernelGlobal<T extends number = number>(name: string): Global<T>
   let element = 0;
   const resolve = (): Ref<"array"> => {
     if (table === 0) throw new Error(`kernel global "${name}" before bindGlobals()`);
-    if (bound !== binding) {
+    if (bound !== globalsBound) {
       element = claim(table, hash) * PAIR + 1;
-      bound = binding;
+      bound = globalsBound;
     }
     return table;
   };

@@ -34,18 +34,22 @@ import {
   wide,
 } from "../../rcu/index.ts";
 import {
-  bucketOf,
   Dcache,
   DName,
   dcache,
   freeName,
   hashName,
-  nameBytes,
+  nameChain,
+  nameQstr,
   newName,
-  sameName,
+  sameWords,
+  USE_NONE,
+  USE_PINNED,
+  USE_RECENT,
   unhash,
 } from "./dname.ts";
 import { iput } from "./inode.ts";
+import { Qstr, qstrBytes, qstrOf, wordsOf } from "./qstr.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
 const DEAD = -0x4000_0000;
@@ -54,8 +58,6 @@ const DEAD = -0x4000_0000;
 export const D_MOUNTED = 1;
 /** Not in the hash: removed, or never had a name. */
 export const D_UNHASHED = 2;
-/** Looked up since the eviction hand passed. */
-const D_REFERENCED = 4;
 /** Counted once for being linked (SB_DCACHE). */
 export const D_PINNED = 8;
 
@@ -83,24 +85,26 @@ export const Dentry = struct("dentry", {
 type D = Ref<"dentry">;
 
 /** Finds a name, without locks. The result has no count: it is good for the caller's scope. */
-export function dLookup(parent: D, hash: number, buf: Uint8Array, start: number, end: number): Ptr<"dentry"> {
-  const cache = dcache.get();
+export function dLookup(parent: D, text: Qstr): Ptr<"dentry"> {
+  const { hash, length, words } = text;
+  const count = wordsOf(length);
   const scope = rcuReadLock();
-  let name = arrayGet(Dcache.buckets.get(cache), bucketOf(cache, parent, hash)) as Ptr<"dname">;
+  let name = nameChain(parent, hash);
   let found: Ptr<"dentry"> = 0;
   while (name !== 0) {
     if (
       DName.hash.get(name) === hash &&
       DName.parent.get(name) === parent &&
-      sameName(name, buf, start, end)
+      DName.length.get(name) === length &&
+      sameWords(name, words, count)
     ) {
-      found = DName.dentry.get(name);
-      if (Dentry.refcount.peek(found) >= 0) {
-        const flags = Dentry.flags.peek(found);
-        if ((flags & (D_REFERENCED | D_PINNED)) === 0) Dentry.flags.or(found, D_REFERENCED);
+      const dentry = DName.dentry.get(name);
+      const use = DName.use.get(name);
+      if (use === USE_PINNED || Dentry.refcount.peek(dentry) >= 0) {
+        if (use === USE_NONE) DName.use.set(name, USE_RECENT);
+        found = dentry;
         break;
       }
-      found = 0;
     }
     name = DName.next.deref(scope, name);
   }
@@ -111,11 +115,11 @@ export function dLookup(parent: D, hash: number, buf: Uint8Array, start: number,
 /** Text of a dentry's name, as a private copy. */
 export function dentryName(dentry: D): Uint8Array {
   const scope = rcuReadLock();
-  const name = Dentry.name.deref(scope, dentry) as Ref<"dname">;
-  const text = nameBytes(name);
+  const text = qstrBytes(nameQstr(Dentry.name.deref(scope, dentry) as Ref<"dname">, own));
   rcuReadUnlock();
   return text;
 }
+const own = new Qstr();
 
 /** The directory that the dentry is in, itself for a root. Good for the caller's scope. */
 export function dentryParent(dentry: D): D {
@@ -166,18 +170,16 @@ export function kill(dentry: D): Ptr<"dentry"> {
   return parent === dentry ? 0 : parent;
 }
 
-const empty = new Uint8Array(0);
-
 /** The root dentry of a file system, one count. Takes over the caller's count of the inode, 0 when memory is short. */
 export function dAllocRoot(sb: Ref<"superblock">, inode: Ref<"inode">): Ptr<"dentry"> {
-  return dAllocDetached(sb, inode, empty);
+  return dAllocDetached(sb, inode, new Uint8Array(0));
 }
 
 /** A dentry that is in no directory and in no hash (roots, memfd, O_TMPFILE), one count. Takes over the inode's count. */
 export function dAllocDetached(sb: Ref<"superblock">, inode: Ref<"inode">, text: Uint8Array): Ptr<"dentry"> {
   const dentry = alloc(Dentry);
   if (dentry === 0) return 0;
-  const name = newName(dentry, dentry, 0, text, 0, text.length);
+  const name = newName(dentry, dentry, qstrOf(text), USE_PINNED);
   if (name === 0) {
     free(Dentry, dentry);
     return 0;
@@ -198,41 +200,33 @@ export function dAllocDetached(sb: Ref<"superblock">, inode: Ref<"inode">, text:
  * caller holds the directory's inode lock and has seen that the name is not cached. 0 when memory is short
  * or the parent is dead: the inode's count is still the caller's then.
  */
-export function dAdd(
-  held: Held,
-  parent: D,
-  inode: Ptr<"inode">,
-  hash: number,
-  buf: Uint8Array,
-  start: number,
-  end: number,
-): Ptr<"dentry"> {
+export function dAdd(held: Held, parent: D, inode: Ptr<"inode">, text: Qstr): Ptr<"dentry"> {
   if (!dgetLive(parent)) return 0;
   const dentry = alloc(Dentry);
-  const name = dentry === 0 ? 0 : newName(parent, dentry, hash, buf, start, end);
+  const sb = Dentry.sb.get(parent);
+  const pinned = (Superblock.flags.get(sb) & SB_DCACHE) !== 0;
+  const name = dentry === 0 ? 0 : newName(parent, dentry, text, pinned ? USE_PINNED : USE_RECENT);
   if (dentry === 0 || name === 0) {
     if (dentry !== 0) free(Dentry, dentry);
     dput(parent);
     return 0;
   }
-  const sb = Dentry.sb.get(parent);
   Dentry.sb.init(dentry, sb);
   Dentry.name.init(dentry, name);
   Dentry.inode.init(dentry, inode);
   Dentry.children.init(dentry);
   Dentry.sibling.init(dentry);
   Dentry.lastCookie.set(dentry, 2);
-  const cache = dcache.get();
-  if ((Superblock.flags.get(sb) & SB_DCACHE) !== 0) {
+  if (pinned) {
     Dentry.refcount.init(dentry, 2);
     Dentry.flags.init(dentry, D_PINNED);
     linkChild(held, parent, dentry);
   } else {
     Dentry.refcount.init(dentry, 1);
-    Dentry.flags.init(dentry, D_REFERENCED);
+    const cache = dcache.get();
     if (Dcache.count.add(cache, 1) >= Dcache.limit.get(cache)) dcacheShrink(32);
   }
-  hashName(cache, name);
+  hashName(name);
   return dentry;
 }
 
@@ -288,9 +282,13 @@ export function dcacheShrink(wanted: number): number {
     let name = arrayGet(table, bucket) as Ptr<"dname">;
     while (name !== 0) {
       const dentry = DName.dentry.get(name);
+      const looked = name;
       name = DName.next.deref(scope, name);
-      if (Dentry.refcount.peek(dentry) !== 0) continue;
-      if ((Dentry.flags.and(dentry, ~D_REFERENCED) & D_REFERENCED) !== 0) continue;
+      if (Dentry.refcount.peek(dentry) !== 0 || DName.use.get(looked) === USE_PINNED) continue;
+      if (DName.use.get(looked) === USE_RECENT) {
+        DName.use.set(looked, USE_NONE);
+        continue;
+      }
       const parent = kill(dentry);
       if ((Dentry.flags.peek(dentry) & D_UNHASHED) !== 0) dropped++;
       if (parent !== 0) dput(parent);

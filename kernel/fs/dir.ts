@@ -19,7 +19,6 @@ import {
 } from "../uapi/errno.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../uapi/stat.ts";
 import { D_MOUNTED, Dentry, dAdd, dDrop, dentryEmpty, dentryInode, dInstantiate, dput } from "./dcache.ts";
-import { nameHash } from "./dname.ts";
 import { FsInfo } from "./fsinfo.ts";
 import {
   CTIME,
@@ -42,12 +41,12 @@ import {
   LAST_NORM,
   LAST_ROOT,
   lastName,
-  lastNameHash,
   lookupParent,
   nd,
 } from "./namei.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { fsCapable, mayChangeDir, maySticky } from "./permission.ts";
+import { Qstr, qstrSet } from "./qstr.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
 type I = Ref<"inode">;
@@ -73,9 +72,12 @@ export function makeEntry(parent: D, dir: I, name: Uint8Array, maker: Maker): nu
   return result;
 }
 
+/** The name that is being made or removed. */
+const entry = new Qstr();
+
 function makeLocked(held: Held, parent: D, dir: I, name: Uint8Array, maker: Maker): number {
-  const hash = nameHash(name, 0, name.length);
-  const old = lookupLocked(held, parent, dir, hash, name, 0, name.length);
+  const text = qstrSet(entry, name);
+  const old = lookupLocked(held, parent, dir, text);
   if (old < 0) return old;
   if (old !== 0 && dentryInode(old as D) !== 0) {
     dput(old as D);
@@ -90,7 +92,7 @@ function makeLocked(held: Held, parent: D, dir: I, name: Uint8Array, maker: Make
     dInstantiate(held, old as D, inode as I);
     madeDentry = old as D;
   } else {
-    const dentry = dAdd(held, parent, inode as I, hash, name, 0, name.length);
+    const dentry = dAdd(held, parent, inode as I, text);
     if (dentry === 0) {
       undoMake(dir, name, inode as I);
       return -ENOMEM;
@@ -130,7 +132,7 @@ function make(dirfd: number, path: string | Uint8Array, directory: boolean, make
   if (error < 0) {
     // What exists is EEXIST, whatever else is wrong (mkdir -p on read-only file systems).
     const held = inodeLock(dir);
-    const old = lookupLocked(held, dentry, dir, lastNameHash(), name, 0, name.length);
+    const old = lookupLocked(held, dentry, dir, qstrSet(entry, name));
     inodeUnlock(dir);
     if (old > 0) {
       const exists = dentryInode(old as D) !== 0;
@@ -266,11 +268,10 @@ function remove(remover: Remover): number {
   const { dentry: parent, inode: dir, mount } = nd;
   if (inodeType(dir) !== S_IFDIR) return -ENOTDIR;
   const name = lastName();
-  const hash = lastNameHash();
   const denied = mayChangeDir(mount, dir);
   if (denied < 0 && denied !== -EROFS) return denied;
   const held = inodeLock(dir);
-  const found = lookupLocked(held, parent, dir, hash, name, 0, name.length);
+  const found = lookupLocked(held, parent, dir, qstrSet(entry, name));
   let result = found;
   let gone: Ptr<"inode"> = 0;
   if (found > 0) {

@@ -1,9 +1,13 @@
 /** Giving a dentry another name: what rename does to the dentry cache. */
 import type { Held, Ref } from "../../rcu/index.ts";
 import { D_PINNED, D_UNHASHED, Dentry, dget, dput, linkChild, unlinkChild } from "./dcache.ts";
-import { DName, dcache, freeName, hashName, nameBytes, nameHash, newName, unhash } from "./dname.ts";
+import { DName, freeName, hashName, nameQstr, newName, USE_PINNED, USE_RECENT, unhash } from "./dname.ts";
+import { Qstr } from "./qstr.ts";
 
 type D = Ref<"dentry">;
+
+const text = new Qstr();
+const useOf = (dentry: D): number => ((Dentry.flags.peek(dentry) & D_PINNED) !== 0 ? USE_PINNED : USE_RECENT);
 
 /**
  * Gives `dentry` the name of `target` in `target`'s directory, and removes `target`; with `exchange`, target gets
@@ -15,12 +19,10 @@ export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): 
   const to = Dentry.name.access(target) as Ref<"dname">;
   const fromParent = DName.parent.get(from);
   const toParent = DName.parent.get(to);
-  const text = nameBytes(to);
-  const moved = newName(toParent, dentry, DName.hash.get(to), text, 0, text.length);
+  const moved = newName(toParent, dentry, nameQstr(to, text), useOf(dentry));
   if (moved === 0) return -1;
   if (exchange) {
-    const old = nameBytes(from);
-    const swapped = newName(fromParent, target, DName.hash.get(from), old, 0, old.length);
+    const swapped = newName(fromParent, target, nameQstr(from, text), useOf(target));
     if (swapped === 0) {
       freeName(moved);
       return -1;
@@ -50,13 +52,13 @@ export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): 
 }
 
 /** Gives `dentry` a name that is not cached in `parent`. Locks and result as dMoveOver. */
-export function dMoveNew(held: Held, dentry: D, parent: D, text: Uint8Array): number {
+export function dMoveNew(held: Held, dentry: D, parent: D, to: Qstr): number {
   const from = Dentry.name.access(dentry) as Ref<"dname">;
   const fromParent = DName.parent.get(from);
-  const moved = newName(parent, dentry, nameHash(text, 0, text.length), text, 0, text.length);
+  const moved = newName(parent, dentry, to, useOf(dentry));
   if (moved === 0) return -1;
   dget(parent);
-  hashName(dcache.get(), moved);
+  hashName(moved);
   Dentry.name.assign(held, dentry, moved);
   unhash(from);
   relink(held, fromParent, parent, dentry);

@@ -1,43 +1,53 @@
 /**
  * Names of dentries in the hash: immutable records (parent, name) -> dentry, found without locks (dcache.ts has the
  * idea). Chains are changed under one of a few stripe locks, which are innermost.
+ *
+ * A record with its cell header is one cache line of 64 bytes, and holds all that a lookup in a tmpfs reads.
  */
 import {
   alloc,
   allocArray,
-  allocString,
   arrayGet,
   arraySet,
   arrayStore,
   atomic,
-  bytes,
   fixed,
   free,
+  kfreeArrayRcu,
   kfreeRcu,
-  kfreeStringRcu,
+  owned,
   type Ptr,
   type Ref,
   rcu,
   spinlock,
-  stringBytes,
   struct,
+  words,
 } from "../../rcu/index.ts";
-import { kernelGlobal } from "../global.ts";
+import { globalsBound, kernelGlobal } from "../global.ts";
+import { type Qstr, wordsOf } from "./qstr.ts";
 
-/** Names up to this length live in the record itself. */
-const SHORT = 36;
+/** Names of up to so many words live in the record itself. */
+const SHORT_WORDS = 8;
 
 export const DName = struct("dname", {
-  parent: fixed<Ref<"dentry">>(),
-  dentry: fixed<Ref<"dentry">>(),
   hash: fixed(),
+  parent: fixed<Ref<"dentry">>(),
+  /** In bytes. */
   length: fixed(),
-  /** Names longer than SHORT. */
-  long: fixed<Ptr<"string">>(),
   /** Next in the hash chain: the stripe's lock for writers. */
   next: rcu("dname"),
-  text: bytes(SHORT),
+  dentry: fixed<Ref<"dentry">>(),
+  /** USE_ below: a hint for the eviction hand, written by whoever looks the name up. */
+  use: owned(),
+  /** As Qstr.words; of longer names the first word is the array that holds them. */
+  text: words(SHORT_WORDS),
 });
+
+/** Not looked up since the eviction hand passed. */
+export const USE_NONE = 0;
+export const USE_RECENT = 1;
+/** Never evicted: while it is hashed its dentry is alive. */
+export const USE_PINNED = 2;
 
 type D = Ref<"dentry">;
 
@@ -75,93 +85,96 @@ export function dcacheInit(bits = 15, limit = 32768): boolean {
   return true;
 }
 
-/** Hash of a name: FNV-1a over its bytes. */
-export function nameHash(name: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ name[i]!, 0x01000193);
-  return hash | 0;
+/** What lookups need of the dentry cache that this thread is bound to: asked for once. */
+let bound = -1;
+let buckets = 0 as Ref<"array">;
+let shift = 0;
+function bind(): void {
+  const cache = dcache.get();
+  buckets = Dcache.buckets.get(cache);
+  shift = Dcache.shift.get(cache);
+  bound = globalsBound;
 }
 
 /** Chain of a name. */
-export const bucketOf = (cache: Ref<"dcache">, parent: D, hash: number): number =>
-  Math.imul(hash ^ Math.imul(parent, 0x9e3779b1), 0x85ebca6b) >>> Dcache.shift.get(cache);
-const stripeOf = (cache: Ref<"dcache">, bucket: number): Ref<"dcache_stripe"> =>
-  arrayGet(Dcache.stripes.get(cache), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
+const bucketOf = (parent: D, hash: number): number =>
+  Math.imul(hash ^ Math.imul(parent, 0x9e3779b1), 0x85ebca6b) >>> shift;
+const stripeOf = (bucket: number): Ref<"dcache_stripe"> =>
+  arrayGet(Dcache.stripes.get(dcache.get()), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
 
-/** Whether the record has the name buf[start..end). */
-export function sameName(name: Ref<"dname">, buf: Uint8Array, start: number, end: number): boolean {
-  const length = end - start;
-  if (DName.length.get(name) !== length) return false;
-  if (length > SHORT) {
-    const text = stringBytes(DName.long.get(name) as Ref<"string">);
-    for (let i = 0; i < length; i++) if (text[i] !== buf[start + i]) return false;
+/** First record of the chain that the name is in, if it is cached. */
+export function nameChain(parent: D, hash: number): Ptr<"dname"> {
+  if (bound !== globalsBound) bind();
+  return arrayGet(buckets, bucketOf(parent, hash)) as Ptr<"dname">;
+}
+
+/** Whether the record has these words; its length is theirs. */
+export function sameWords(name: Ref<"dname">, text: Int32Array, count: number): boolean {
+  if (count > SHORT_WORDS) {
+    const long = DName.text.get(name, 0) as Ref<"array">;
+    for (let n = 0; n < count; n++) if (arrayGet(long, n) !== text[n]) return false;
     return true;
   }
-  for (let i = 0; i < length; i++) if (DName.text.get(name, i) !== buf[start + i]) return false;
+  for (let n = 0; n < count; n++) if (DName.text.get(name, n) !== text[n]) return false;
   return true;
 }
 
-/** The name as a private copy. */
-export function nameBytes(name: Ref<"dname">): Uint8Array {
-  const length = DName.length.get(name);
-  if (length > SHORT) return stringBytes(DName.long.get(name) as Ref<"string">);
-  const text = new Uint8Array(length);
-  for (let i = 0; i < length; i++) text[i] = DName.text.get(name, i);
-  return text;
+/** Copies the record's name. */
+export function nameQstr(name: Ref<"dname">, to: Qstr): Qstr {
+  to.length = DName.length.get(name);
+  to.hash = DName.hash.get(name);
+  const count = wordsOf(to.length);
+  const long = DName.text.get(name, 0) as Ref<"array">;
+  for (let n = 0; n < count; n++)
+    to.words[n] = count > SHORT_WORDS ? arrayGet(long, n) : DName.text.get(name, n);
+  return to;
 }
 
-/** A record that is in no chain yet; 0 when memory is short. */
-export function newName(
-  parent: D,
-  dentry: D,
-  hash: number,
-  buf: Uint8Array,
-  start: number,
-  end: number,
-): Ptr<"dname"> {
+/** A record that is in no chain yet; 0 when memory is short. `use`: USE_RECENT or USE_PINNED. */
+export function newName(parent: D, dentry: D, text: Qstr, use: number): Ptr<"dname"> {
   const name = alloc(DName);
   if (name === 0) return 0;
-  const length = end - start;
   DName.parent.init(name, parent);
   DName.dentry.init(name, dentry);
-  DName.hash.init(name, hash);
-  DName.length.init(name, length);
-  if (length <= SHORT) for (let i = 0; i < length; i++) DName.text.set(name, i, buf[start + i]!);
+  DName.hash.init(name, text.hash);
+  DName.length.init(name, text.length);
+  DName.use.set(name, use);
+  const count = wordsOf(text.length);
+  if (count <= SHORT_WORDS) for (let n = 0; n < count; n++) DName.text.set(name, n, text.words[n]!);
   else {
-    const long = allocString(buf.subarray(start, end));
+    const long = allocArray(count);
     if (long === 0) {
       free(DName, name);
       return 0;
     }
-    DName.long.init(name, long);
+    for (let n = 0; n < count; n++) arraySet(long, n, text.words[n]!);
+    DName.text.set(name, 0, long);
   }
   return name;
 }
 
 /** Frees a record that is in no chain any more, after a grace period. */
 export function freeName(name: Ref<"dname">): void {
-  const long = DName.long.get(name);
-  if (long !== 0) kfreeStringRcu(long);
+  if (wordsOf(DName.length.get(name)) > SHORT_WORDS) kfreeArrayRcu(DName.text.get(name, 0) as Ref<"array">);
   kfreeRcu(DName, name);
 }
 
 /** Publishes the record. */
-export function hashName(cache: Ref<"dcache">, name: Ref<"dname">): void {
-  const table = Dcache.buckets.get(cache);
-  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
-  const stripe = stripeOf(cache, bucket);
+export function hashName(name: Ref<"dname">): void {
+  if (bound !== globalsBound) bind();
+  const bucket = bucketOf(DName.parent.get(name), DName.hash.get(name));
+  const stripe = stripeOf(bucket);
   DcacheStripe.lock.lock(stripe);
-  DName.next.init(name, arrayGet(table, bucket) as Ptr<"dname">);
-  arrayStore(table, bucket, name);
+  DName.next.init(name, arrayGet(buckets, bucket) as Ptr<"dname">);
+  arrayStore(buckets, bucket, name);
   DcacheStripe.lock.unlock(stripe);
 }
 
 /** Takes the record out of its chain, putting `by` (0: nothing; same key) in its place. */
 export function unhash(name: Ref<"dname">, by: Ptr<"dname"> = 0): void {
-  const cache = dcache.get();
-  const table = Dcache.buckets.get(cache);
-  const bucket = bucketOf(cache, DName.parent.get(name), DName.hash.get(name));
-  const stripe = stripeOf(cache, bucket);
+  if (bound !== globalsBound) bind();
+  const bucket = bucketOf(DName.parent.get(name), DName.hash.get(name));
+  const stripe = stripeOf(bucket);
   const held = DcacheStripe.lock.lock(stripe);
   const next = DName.next.peek(held, name);
   let follower = next;
@@ -169,8 +182,8 @@ export function unhash(name: Ref<"dname">, by: Ptr<"dname"> = 0): void {
     DName.next.init(by, next);
     follower = by;
   }
-  let at = arrayGet(table, bucket) as Ptr<"dname">;
-  if (at === name) arrayStore(table, bucket, follower);
+  let at = arrayGet(buckets, bucket) as Ptr<"dname">;
+  if (at === name) arrayStore(buckets, bucket, follower);
   else {
     while (at !== 0 && DName.next.peek(held, at) !== name) at = DName.next.peek(held, at);
     if (at !== 0) DName.next.assign(held, at, follower);

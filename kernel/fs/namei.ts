@@ -4,12 +4,13 @@
  * The whole handler is one read section (safe points are outside handlers), so what a walk found stays readable until
  * the call ends; whoever keeps it longer takes counts (dgetLive, mntGetLive) and looks again when that fails.
  *
- * The rest of the path is kept right-aligned in one buffer: following a symbolic link writes its target in front
- * of what is left.
+ * The rest of the path is buf[pos..limit), with a slash behind it that ends the last component: following a symbolic
+ * link writes its target in front of what is left.
  */
 
 import { type Ptr, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { move } from "../mm/uaccess.ts";
 import { current } from "../sched/current.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
@@ -35,6 +36,7 @@ import { lookupSlow } from "./lookup.ts";
 import { lookupMount, Mount } from "./mount.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { maySearch } from "./permission.ts";
+import { Qstr, qstrBytes, qstrScan } from "./qstr.ts";
 import { SB_DCACHE, SB_REVALIDATE, Superblock } from "./super.ts";
 
 type D = Ref<"dentry">;
@@ -67,12 +69,16 @@ export const LAST_ROOT = 3;
 
 const SLASH = 47;
 const DOT = 46;
-const SIZE = (MAXSYMLINKS + 2) * PATH_MAX;
-const buf = new Uint8Array(SIZE);
-let pos = SIZE;
+/** Where a path is put: link targets come in front. */
+const FIRST = (MAXSYMLINKS + 1) * PATH_MAX;
+const buf = new Uint8Array(FIRST + PATH_MAX + 4);
+const bufView = new DataView(buf.buffer);
+let pos = FIRST;
+let limit = FIRST;
+/** The component that the walk is at, and where it stands. */
+const last = new Qstr();
 let lastStart = 0;
 let lastEnd = 0;
-let lastHash = 0;
 let links = 0;
 /** When this walk first needed to know the time (monotonic ns); 0 before. */
 let walkTime = 0;
@@ -96,21 +102,19 @@ export function currentFs(): Ref<"fsinfo"> {
 function setPath(path: string | Uint8Array): number {
   if (typeof path === "string") {
     let ascii = path.length < PATH_MAX;
-    const start = SIZE - path.length;
     for (let i = 0; ascii && i < path.length; i++) {
       const code = path.charCodeAt(i);
       if (code >= 0x80) ascii = false;
-      else buf[start + i] = code;
+      else buf[FIRST + i] = code;
     }
-    if (ascii) {
-      pos = start;
-      return 0;
-    }
-    return setPath(encoder.encode(path));
+    if (!ascii) return setPath(encoder.encode(path));
+  } else {
+    if (path.length >= PATH_MAX) return -ENAMETOOLONG;
+    move(path, 0, buf, FIRST, path.length);
   }
-  if (path.length >= PATH_MAX) return -ENAMETOOLONG;
-  pos = SIZE - path.length;
-  buf.set(path, pos);
+  pos = FIRST;
+  limit = FIRST + path.length;
+  buf[limit] = SLASH;
   return 0;
 }
 
@@ -123,7 +127,7 @@ function start(dirfd: number, flags: number): number {
   rootMount = Path.mount.get(root);
   rootDentry = Path.dentry.get(root);
   let result = 0;
-  const absolute = pos < SIZE && buf[pos] === SLASH;
+  const absolute = pos < limit && buf[pos] === SLASH;
   if (absolute && (resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) === 0) {
     nd.mount = rootMount;
     nd.dentry = rootDentry;
@@ -140,13 +144,13 @@ function start(dirfd: number, flags: number): number {
       nd.mount = File.mount.get(file as Ref<"file">) as Ref<"mount">;
       nd.dentry = dentry as D;
       nd.inode = File.inode.get(file as Ref<"file">);
-      if (dentry === 0 && pos < SIZE) result = -ENOTDIR;
+      if (dentry === 0 && pos < limit) result = -ENOTDIR;
     }
   }
   rcuReadUnlock();
   if (result < 0) return result;
   if (nd.dentry !== 0) nd.inode = dentryInode(nd.dentry) as I;
-  if (pos === SIZE && (flags & LOOKUP_EMPTY) === 0) return -ENOENT;
+  if (pos === limit && (flags & LOOKUP_EMPTY) === 0) return -ENOENT;
   if ((resolve & RESOLVE_BENEATH) !== 0 && absolute) return -EXDEV;
   if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) !== 0) {
     rootMount = nd.mount;
@@ -166,7 +170,7 @@ export function pathLookup(dirfd: number, path: string | Uint8Array, flags = LOO
   if (error < 0) return error;
   links = 0;
   error = start(dirfd, flags);
-  if (error < 0 || pos === SIZE) return error < 0 ? error : checkDirectory(flags, false);
+  if (error < 0 || pos === limit) return error < 0 ? error : checkDirectory(flags, false);
   return walk(flags, false);
 }
 
@@ -184,11 +188,9 @@ export function lookupParent(dirfd: number, path: string | Uint8Array): number {
 
 /** A private copy of the last component's bytes. */
 export const lastName = (): Uint8Array => buf.slice(lastStart, lastEnd);
-export const lastNameHash = (): number => lastHash;
 
 /** Looks the last component up in nd.dentry: dentry (perhaps negative), 0 for nothing, or -errno. Crosses no mounts. */
-export const lookupLast = (): Ptr<"dentry"> | number =>
-  lookupIn(nd.dentry, nd.inode, lastHash, lastStart, lastEnd);
+export const lookupLast = (): Ptr<"dentry"> | number => lookupIn(nd.dentry, nd.inode);
 
 /** The last component is this symbolic link, and is to be followed: goes on to the parent of where it leads. */
 export function followLast(dentry: D): number {
@@ -213,11 +215,11 @@ export function stepInto(dentry: D): void {
 function walk(flags: number, parentOnly: boolean): number {
   for (;;) {
     let slash = false;
-    while (pos < SIZE && buf[pos] === SLASH) {
+    while (pos < limit && buf[pos] === SLASH) {
       pos++;
       slash = true;
     }
-    if (pos === SIZE) {
+    if (pos === limit) {
       if (!parentOnly) return checkDirectory(flags, slash);
       nd.lastType = LAST_ROOT;
       nd.trailing = slash;
@@ -229,14 +231,7 @@ function walk(flags: number, parentOnly: boolean): number {
     const denied = maySearch(dir);
     if (denied < 0) return denied;
     const from = pos;
-    let hash = 0x811c9dc5;
-    let end = pos;
-    for (; end < SIZE; end++) {
-      const byte = buf[end]!;
-      if (byte === SLASH) break;
-      hash = Math.imul(hash ^ byte, 0x01000193);
-    }
-    hash |= 0;
+    const end = qstrScan(last, bufView, from);
     if (end - from > NAME_MAX) return -ENAMETOOLONG;
     pos = end;
     const type =
@@ -248,14 +243,13 @@ function walk(flags: number, parentOnly: boolean): number {
             ? LAST_DOTDOT
             : LAST_NORM;
     let after = end;
-    while (after < SIZE && buf[after] === SLASH) after++;
-    const last = after === SIZE;
-    if (last && parentOnly) {
+    while (after < limit && buf[after] === SLASH) after++;
+    const isLast = after === limit;
+    if (isLast && parentOnly) {
       nd.lastType = type;
       nd.trailing = after > end;
       lastStart = from;
       lastEnd = end;
-      lastHash = hash;
       return 0;
     }
     if (type === LAST_DOT) continue;
@@ -264,14 +258,14 @@ function walk(flags: number, parentOnly: boolean): number {
       if (error < 0) return error;
       continue;
     }
-    const child = lookupIn(nd.dentry, dir, hash, from, end);
+    const child = lookupIn(nd.dentry, dir);
     if (child < 0) return child;
     if (child === 0) return -ENOENT;
     const inode = dentryInode(child as D);
     if (inode === 0) return -ENOENT;
     if (
       (Inode.mode.peek(inode) & S_IFMT) === S_IFLNK &&
-      (!last || after > end || (flags & LOOKUP_FOLLOW) !== 0)
+      (!isLast || after > end || (flags & LOOKUP_FOLLOW) !== 0)
     ) {
       const error = followLink(inode);
       if (error < 0) return error;
@@ -341,30 +335,29 @@ function followLink(inode: I): number {
   return 0;
 }
 
-/** A child by name: the dentry (perhaps negative), 0 for nothing, or -errno. */
-function lookupIn(parent: D, dir: I, hash: number, from: number, end: number): Ptr<"dentry"> | number {
-  const child = dLookup(parent, hash, buf, from, end);
+/** The child that `last` names: the dentry (perhaps negative), 0 for nothing, or -errno. */
+function lookupIn(parent: D, dir: I): Ptr<"dentry"> | number {
+  const child = dLookup(parent, last);
   const sb = Inode.sb.get(dir);
   const flags = Superblock.flags.get(sb);
   if (child !== 0) {
-    if ((flags & SB_REVALIDATE) === 0 || stillValid(sb, dir, child, from, end)) return child;
+    if ((flags & SB_REVALIDATE) === 0 || stillValid(sb, dir, child)) return child;
     inodeLock(dir);
     dInvalidate(parent, child);
     inodeUnlock(dir);
   }
   if ((flags & SB_DCACHE) !== 0) return 0;
-  return lookupSlow(parent, dir, hash, buf, from, end);
+  return lookupSlow(parent, dir, last);
 }
 
-function stillValid(sb: Ref<"superblock">, dir: I, child: D, from: number, end: number): boolean {
+function stillValid(sb: Ref<"superblock">, dir: I, child: D): boolean {
   if ((Dentry.flags.peek(child) & D_MOUNTED) !== 0) return true;
   const validity = Superblock.validity.get(sb);
   if (walkTime === 0) walkTime = nowNs();
   const now = walkTime;
   if (now - Dentry.checked.get(child) < validity * 1000) return true;
   const ops = inodeOpsOf(Inode.iops.get(dir));
-  if (ops.revalidate !== undefined && !ops.revalidate(dir, buf.subarray(from, end), dentryInode(child)))
-    return false;
+  if (ops.revalidate !== undefined && !ops.revalidate(dir, qstrBytes(last), dentryInode(child))) return false;
   Dentry.checked.set(child, now);
   return true;
 }

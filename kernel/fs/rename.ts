@@ -21,7 +21,6 @@ import { S_IFDIR } from "../uapi/stat.ts";
 import { D_MOUNTED, Dentry, dentryInode, dentryParent, dInvalidate, dput } from "./dcache.ts";
 import { dropLink, mayBeEmpty } from "./dir.ts";
 import { dMoveNew, dMoveOver } from "./dmove.ts";
-import { nameHash } from "./dname.ts";
 import {
   CTIME,
   I_DEAD,
@@ -38,6 +37,7 @@ import { lookupLocked } from "./lookup.ts";
 import { LAST_NORM, lastName, lookupParent, nd } from "./namei.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { inodePermission, MAY_WRITE, mayChangeDir, maySticky } from "./permission.ts";
+import { type Qstr, qstrOf } from "./qstr.ts";
 
 type I = Ref<"inode">;
 type D = Ref<"dentry">;
@@ -67,7 +67,7 @@ interface Side {
   dentry: D;
   dir: I;
   name: Uint8Array;
-  hash: number;
+  text: Qstr;
   trailing: boolean;
 }
 
@@ -121,7 +121,7 @@ const side = (): Side => {
     dentry: nd.dentry,
     dir: nd.inode,
     name,
-    hash: nameHash(name, 0, name.length),
+    text: qstrOf(name),
     trailing: nd.trailing,
   };
 };
@@ -136,9 +136,9 @@ function finish(result: number): number {
 }
 
 function renameLocked(held: Held, from: Side, to: Side, flags: number): number {
-  const old = lookupLocked(held, from.dentry, from.dir, from.hash, from.name, 0, from.name.length);
+  const old = lookupLocked(held, from.dentry, from.dir, from.text);
   if (old <= 0) return old === 0 ? -ENOENT : old;
-  const target = lookupLocked(held, to.dentry, to.dir, to.hash, to.name, 0, to.name.length);
+  const target = lookupLocked(held, to.dentry, to.dir, to.text);
   const result = target < 0 ? target : renameFound(held, from, to, old as D, target as D, flags);
   if (target > 0) dput(target as D);
   dput(old as D);
@@ -197,7 +197,7 @@ function commit(
   const result = ops.rename(from.dir, from.name, to.dir, to.name, inode, victim, flags);
   if (result < 0) return result;
   const moved =
-    target !== 0 ? dMoveOver(held, old, target, exchange) : dMoveNew(held, old, to.dentry, to.name);
+    target !== 0 ? dMoveOver(held, old, target, exchange) : dMoveNew(held, old, to.dentry, to.text);
   if (moved < 0) {
     // The file system did it, the cache could not follow: forget the names, they are looked up again.
     if (ops.lookup === undefined) return -ENOMEM;

@@ -7,7 +7,7 @@ import { MNT_FLAGS, MS_BIND, MS_MOVE, MS_RDONLY, MS_REMOUNT, UMOUNT_NOFOLLOW } f
 import { makedev, S_IFCHR, S_IFDIR } from "../uapi/stat.ts";
 import { dAdd, dentryInode, dgetLive, dput, linkChild } from "./dcache.ts";
 import { makeDirectory, makeNode, makeSymlink } from "./dir.ts";
-import { dcacheInit, nameHash } from "./dname.ts";
+import { dcacheInit } from "./dname.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
 import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
@@ -34,6 +34,7 @@ import {
 } from "./namei.ts";
 import { vfsOpen } from "./open.ts";
 import { IOPS } from "./ops.ts";
+import { qstrOf } from "./qstr.ts";
 import { kernelWrite } from "./read-write.ts";
 import { renameInit } from "./rename.ts";
 import { superInit } from "./super.ts";
@@ -137,15 +138,7 @@ export function ensureMountpoint(path: string, directory = true): number {
   const inode = tmpfsInode(Inode.sb.get(nd.inode), 0, directory ? S_IFDIR | 0o755 : 0o100644);
   if (inode < 0) return inode;
   const held = inodeLock(nd.inode);
-  const dentry = dAdd(
-    held,
-    nd.dentry,
-    inode as Ref<"inode">,
-    nameHash(name, 0, name.length),
-    name,
-    0,
-    name.length,
-  );
+  const dentry = dAdd(held, nd.dentry, inode as Ref<"inode">, qstrOf(name));
   // On the directory's list, so that it is seen there; tmpfs keeps that list itself.
   if (dentry !== 0 && Inode.iops.get(nd.inode) !== IOPS.TMPFS) linkChild(held, nd.dentry, dentry);
   inodeUnlock(nd.inode);

@@ -23,10 +23,10 @@ import { EACCES, ENOMEM, ESTALE } from "../../uapi/errno.ts";
 import { S_IFREG } from "../../uapi/stat.ts";
 import { dropSetId, writeLimit } from "../attr.ts";
 import { dentryChildFrom, dentryInode, dentryName, dentryNextChild } from "../dcache.ts";
-import { nameHash } from "../dname.ts";
 import { File, FMODE_WRITE } from "../file.ts";
 import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "../inode.ts";
 import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
+import { Qstr, qstrSet } from "../qstr.ts";
 import { emitDots, seekDirectory } from "../readdir.ts";
 import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
 import { readDescriptor, refreshHost, writeDescriptor } from "./descriptor.ts";
@@ -246,6 +246,8 @@ function dropListing(file: F): void {
   if (listing !== 0) freeString(listing);
 }
 
+const entry = new Qstr();
+
 /** Called with the file's posLock held. */
 function iterateHost(file: F, pos: number, emit: DirEmit): number {
   if (!emitDots(file, pos, emit)) return 0;
@@ -262,7 +264,7 @@ function iterateHost(file: F, pos: number, emit: DirEmit): number {
     const end = at + 2 + bytes[at + 1]!;
     const name = bytes.subarray(at + 2, end);
     // The host says no inode number here; any but 0 does (readdir(3) skips 0).
-    if (!emit(name, (nameHash(name, 0, name.length) >>> 0) + 1, bytes[at]!, 2 + end)) break;
+    if (!emit(name, (qstrSet(entry, name).hash >>> 0) + 1, bytes[at]!, 2 + end)) break;
     at = end;
   }
   return 0;

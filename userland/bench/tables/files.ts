@@ -1,7 +1,7 @@
 /** Tables of the file system: descriptors, names, mounts. */
 import { Dentry, dAdd, dDrop, dentryInode, dgetLive, dLookup, dput } from "../../../kernel/fs/dcache.ts";
 import { makeDirectory, makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
-import { DName, nameHash } from "../../../kernel/fs/dname.ts";
+import { DName } from "../../../kernel/fs/dname.ts";
 import { allocFd, fget, filesCreate, replaceFd } from "../../../kernel/fs/fdtable.ts";
 import { allocFile, File, FMODE_READ } from "../../../kernel/fs/file.ts";
 import { igrab, inodeLock, inodeUnlock } from "../../../kernel/fs/inode.ts";
@@ -15,6 +15,7 @@ import {
 } from "../../../kernel/fs/mount.ts";
 import { nd, pathLookup } from "../../../kernel/fs/namei.ts";
 import { FOPS } from "../../../kernel/fs/ops.ts";
+import { Qstr, qstrScan } from "../../../kernel/fs/qstr.ts";
 import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFREG } from "../../../kernel/uapi/stat.ts";
 import { allocArray, arrayGet, arraySet, type Ref } from "../../../rcu/index.ts";
@@ -99,29 +100,27 @@ export const dentryTable: TableBench = {
   },
   open(built, entries) {
     const [parent, dir] = built as [Ref<"dentry">, Ref<"inode">];
-    // All names in one buffer, as a walk has its path in one.
-    const names = Array.from({ length: entries }, (_, n) => `f${n}`);
-    const text = encoder.encode(names.join(""));
-    const ends = new Int32Array(entries + 1);
-    for (let n = 0; n < entries; n++) ends[n + 1] = ends[n]! + names[n]!.length;
+    // All names in one buffer, as a walk has the components of its path.
+    const names = Array.from({ length: entries }, (_, n) => `f${n}/`);
+    const text = new DataView(encoder.encode(`${names.join("")}   `).buffer);
+    const starts = new Int32Array(entries);
+    for (let n = 1; n < entries; n++) starts[n] = starts[n - 1]! + names[n - 1]!.length;
+    const name = new Qstr();
     return {
       read: (n) => {
-        const start = ends[n]!;
-        const end = ends[n + 1]!;
-        return dLookup(parent, nameHash(text, start, end), text, start, end);
+        qstrScan(name, text, starts[n]!);
+        return dLookup(parent, name);
       },
       write: (n) => {
-        const start = ends[n]!;
-        const end = ends[n + 1]!;
-        const hash = nameHash(text, start, end);
+        qstrScan(name, text, starts[n]!);
         const held = inodeLock(dir);
-        const old = dLookup(parent, hash, text, start, end);
+        const old = dLookup(parent, name);
         if (old !== 0 && dgetLive(old)) {
           const inode = dentryInode(old) as Ref<"inode">;
           igrab(inode);
           dDrop(held, old);
           dput(old);
-          dput(need(dAdd(held, parent, inode, hash, text, start, end)));
+          dput(need(dAdd(held, parent, inode, name)));
         }
         inodeUnlock(dir);
         return 0;
