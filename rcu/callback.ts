@@ -54,7 +54,10 @@ function flood(list: number): void {
 
 /** Frees an object after a grace period. It must be unreachable for new readers. */
 export function kfreeRcu<N extends string>(type: StructType<N>, ref: Ref<N>): void {
-  if (pageCache(ref) !== cacheOf(type))
+  kfreeCellOf(cacheOf(type), ref, type); // Small enough to be inlined, where the type is a constant.
+}
+function kfreeCellOf(cache: number, ref: number, type: StructType): void {
+  if (pageCache(ref) !== cache)
     throw new WrongTypeError(
       `kfreeRcu: ${ref} is not an object of struct ${type[TYPE].name}`,
       "ERR_RCU_WRONG_STRUCT",

@@ -213,24 +213,83 @@ const typeTable: FileSystemType[] = [];
 /** Character device drivers: major -> minor (or -1 for every minor) -> FOPS number. */
 const charDevices = new Map<number, number>();
 
-const nothing: FileOps = {};
-const noInodeOps: InodeOps = {};
+// What is registered is copied into an object that has every property, in one order: V8 then knows where an operation
+// is without looking, whatever kind of file it finds.
+
+/** The same, with the properties that are absent there. */
+type Whole<T> = { [K in keyof Required<T>]: T[K] | undefined };
+
+const wholeFileOps = (ops: FileOps): FileOps => {
+  const whole: Whole<FileOps> = {
+    open: ops.open,
+    read: ops.read,
+    write: ops.write,
+    poll: ops.poll,
+    waitQueues: ops.waitQueues,
+    ioctl: ops.ioctl,
+    lseek: ops.lseek,
+    seekable: ops.seekable,
+    iterate: ops.iterate,
+    mmap: ops.mmap,
+    flush: ops.flush,
+    release: ops.release,
+    fsync: ops.fsync,
+    available: ops.available,
+    fdinfo: ops.fdinfo,
+  };
+  return whole as FileOps;
+};
+const wholeInodeOps = (ops: InodeOps): InodeOps => {
+  const whole: Whole<InodeOps> = {
+    lookup: ops.lookup,
+    revalidate: ops.revalidate,
+    create: ops.create,
+    mkdir: ops.mkdir,
+    mknod: ops.mknod,
+    symlink: ops.symlink,
+    tmpfile: ops.tmpfile,
+    link: ops.link,
+    unlink: ops.unlink,
+    rmdir: ops.rmdir,
+    rename: ops.rename,
+    readlink: ops.readlink,
+    followLink: ops.followLink,
+    getattr: ops.getattr,
+    setattr: ops.setattr,
+    permission: ops.permission,
+  };
+  return whole as InodeOps;
+};
+const wholeSuperOps = (ops: SuperOps): SuperOps => {
+  const whole: Whole<SuperOps> = {
+    name: ops.name,
+    statfs: ops.statfs,
+    evict: ops.evict,
+    sync: ops.sync,
+    options: ops.options,
+    kill: ops.kill,
+  };
+  return whole as SuperOps;
+};
+
+/** What was registered as what: by number. */
+const registered = new Map<number, FileOps>();
 for (let id = 0; id < 64; id++) {
-  fileOpsTable.push(nothing);
-  inodeOpsTable.push(noInodeOps);
-  superOpsTable.push({ name: "none" });
+  fileOpsTable.push(wholeFileOps({}));
+  inodeOpsTable.push(wholeInodeOps({}));
+  superOpsTable.push(wholeSuperOps({ name: "none" }));
 }
 
 export function registerFileOps(id: number, ops: FileOps): void {
-  if (fileOpsTable[id] !== nothing && fileOpsTable[id] !== ops)
-    throw new Error(`file operations ${id} registered twice`);
-  fileOpsTable[id] = ops;
+  if ((registered.get(id) ?? ops) !== ops) throw new Error(`file operations ${id} registered twice`);
+  registered.set(id, ops);
+  fileOpsTable[id] = wholeFileOps(ops);
 }
 export function registerInodeOps(id: number, ops: InodeOps): void {
-  inodeOpsTable[id] = ops;
+  inodeOpsTable[id] = wholeInodeOps(ops);
 }
 export function registerSuperOps(id: number, ops: SuperOps): void {
-  superOpsTable[id] = ops;
+  superOpsTable[id] = wholeSuperOps(ops);
 }
 export const fileOpsOf = (id: number): FileOps => fileOpsTable[id]!;
 export const inodeOpsOf = (id: number): InodeOps => inodeOpsTable[id]!;
