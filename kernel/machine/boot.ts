@@ -27,6 +27,7 @@ import { pidsInit } from "../task/pid.ts";
 import { utsInit } from "../task/uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
+import { errnoText } from "../uapi/errno.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
 import { unknownCallsInit } from "../unknown-calls.ts";
 import { MachineError } from "./error.ts";
@@ -134,5 +135,5 @@ function mountAll(options: KernelOptions): void {
 }
 
 function check(result: number, what: string): void {
-  if (result < 0) throw new MachineError(`cannot ${what}: errno ${-result}`);
+  if (result < 0) throw new MachineError(`cannot ${what}: ${errnoText(-result)}`);
 }

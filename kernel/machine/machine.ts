@@ -29,6 +29,7 @@ import { bindSubsystems } from "../subsystem/guard.ts";
 import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
+import { errnoText } from "../uapi/errno.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
@@ -128,7 +129,7 @@ export class Machine {
     if (this.#stopping) throw new MachineError("the machine is shutting down");
     const started = this.#enter(() => startProcess(request));
     if (typeof started === "number")
-      throw new MachineError(`cannot start ${request.path}: errno ${-started}`);
+      throw new MachineError(`cannot start ${request.path}: ${errnoText(-started)}`);
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.#processes.set(started.pid, { spawn: started.spawn, resolve });
     this.#startTick();

@@ -264,3 +264,9 @@ export const ERRNO: ReadonlyMap<number, { readonly name: string; readonly text: 
   [131, { name: "ENOTRECOVERABLE", text: "State not recoverable" }],
   [132, { name: "ERFKILL", text: "Operation not possible due to RF-kill" }],
 ]);
+
+/** For messages of ours: `No such file or directory (ENOENT)`. */
+export function errnoText(errno: number): string {
+  const known = ERRNO.get(errno);
+  return known === undefined ? `errno ${errno}` : `${known.text} (${known.name})`;
+}

@@ -60,6 +60,21 @@ test.serial("a mount is read-only unless it is writable, and cannot be left", (t
   t.is(readFileSync(join(inside, "new"), "utf8"), "made inside");
 });
 
+test.serial("a single file can be mounted, and nothing around it is seen", (t) => {
+  const one = join(folder, "one.txt");
+  writeFileSync(one, "contents\n");
+  const file = (mode: string, ...args: string[]) =>
+    sternix(["--mount", `${one}:/m/one${mode}`, fixture("file"), ...args]).stdout;
+  t.is(file("", "read", "/m/one"), "contents\n");
+  t.is(file("", "write", "/m/one", "changed"), "-30\n");
+  t.is(file("", "read", "/m/secret"), "-2\n");
+  t.is(file(":rw", "write", "/m/one", "changed"), "7\n");
+  t.is(readFileSync(one, "utf8"), "changed");
+  const onFolder = sternix(["--mount", `${one}:/tmp`, fixture("hello")]);
+  t.is(onFolder.status, 125);
+  t.is(onFolder.stderr, `sternix: cannot mount ${one} on /tmp: Not a directory (ENOTDIR)\n`);
+});
+
 test.serial("with --root the program is a guest path, or a name in the guest's PATH", (t) => {
   const root = join(folder, "root");
   for (const name of ["bin", "dev", "proc", "tmp", "etc"]) mkdirSync(join(root, name), { recursive: true });

@@ -38,9 +38,9 @@ import {
   struct,
   synchronizeRcu,
   UPDATED,
+  WrongTypeError,
   weakDrop,
   weakUpgrade,
-  WrongTypeError,
 } from "../../rcu/index.ts";
 
 const Thing = struct("collections test thing", { x: fixed() });
@@ -295,7 +295,10 @@ test.serial("RcuCache forgets the oldest key when it is full, and says what an i
       ),
       { numRuns: 60 },
     );
-    t.throws(() => new RcuCache({ capacity: 0 }), { instanceOf: WrongTypeError, code: "ERR_RCU_BAD_ARGUMENT" });
+    t.throws(() => new RcuCache({ capacity: 0 }), {
+      instanceOf: WrongTypeError,
+      code: "ERR_RCU_BAD_ARGUMENT",
+    });
     rcuBarrier();
   });
 });

@@ -144,7 +144,7 @@ function parseMount(text: string): MountOption {
     throw new Failure(`--mount ${text}: give HOST:GUEST or HOST:GUEST:rw, GUEST an absolute path`);
   const [, host, guest, access] = match;
   return {
-    host: hostFolder(`--mount ${text}`, host!),
+    host: hostPath(`--mount ${text}`, host!),
     guest: guestPath("--mount", guest!),
     writable: access === "rw",
   };
@@ -167,10 +167,18 @@ function guestPath(option: string, path: string): string {
   return path;
 }
 
-function hostFolder(option: string, path: string): string {
+/** A folder or a single file of this machine. */
+function hostPath(option: string, path: string): string {
   const full = resolve(path);
   const stat = statSync(full, { throwIfNoEntry: false });
-  if (stat === undefined) throw new Failure(`${option}: there is no folder ${path} on this machine`);
-  if (!stat.isDirectory()) throw new Failure(`${option}: ${path} is not a folder`);
+  if (stat === undefined) throw new Failure(`${option}: there is no file or folder ${path} on this machine`);
+  if (!stat.isDirectory() && !stat.isFile())
+    throw new Failure(`${option}: ${path} is neither a folder nor a file`);
+  return full;
+}
+
+function hostFolder(option: string, path: string): string {
+  const full = hostPath(option, path);
+  if (!statSync(full).isDirectory()) throw new Failure(`${option}: ${path} is not a folder`);
   return full;
 }
