@@ -54,6 +54,7 @@ export function allocPages(order: number): number {
   let have = order;
   while (have <= MAX_ORDER && i32[HEADER.FREE_AREA + have] === 0) have++;
   if (have > MAX_ORDER) {
+    i32[HEADER.PRESSURE] = (i32[HEADER.PRESSURE]! + 1) | 0;
     unlockWord(HEADER.PAGE_LOCK);
     return 0;
   }

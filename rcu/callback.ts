@@ -12,36 +12,60 @@ import { accelerate, advance, announceRun, append, pop } from "./cblist.ts";
 import { WrongTypeError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
-import { CBLIST, CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
+import { CBLIST, CELL_LINK, HEADER, RCU, SLOT_RCU } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, runOrphans } from "./orphan.ts";
-import { invoke, markDying, RcuHead, type Reclaimer, recordless, runRecordless } from "./reclaim.ts";
+import {
+  anyClosures,
+  invoke,
+  keepClosure,
+  markDying,
+  RcuHead,
+  type Reclaimer,
+  runClosures,
+} from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, cacheOf, type StructType, TYPE } from "./struct.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
 
 /** Callbacks queued on one thread above which grace periods are forced and batches unlimited (Linux: qhimark). */
 const FLOOD = 10_000;
 /** Callbacks run at one safe point when there is no flood: this many, or a sixteenth of what is queued. */
 const BATCH = 64;
 
+const CALLBACK = rcuEvent("rcu_callback");
+const KVFREE_CALLBACK = rcuEvent("rcu_kvfree_callback");
+const CORE_START = rcuEvent("rcu_utilization", "Start RCU core");
+const CORE_END = rcuEvent("rcu_utilization", "End RCU core");
+const BATCH_START = rcuEvent("rcu_batch_start");
+const BATCH_END = rcuEvent("rcu_batch_end");
+
 /** Batches are unlimited, from a flood until it is drained. */
 let flooded = false;
+/** HEADER.PRESSURE when this thread last looked. */
+let pressureSeen = 0;
 let running = false;
 /** Whether this thread is running callbacks now. */
 export const inCallback = (): boolean => running;
 
 /** Puts a record on this thread's list. */
-function enqueue(cell: number): void {
+function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
   const list = slotBase(slot) + SLOT_RCU.LIST;
   i32[cell + CELL_LINK] = 0;
   append(list, CBLIST.NEXT, cell, cell);
   const queued = (i32[list + CBLIST.QUEUED]! + 1) | 0;
   i32[list + CBLIST.QUEUED] = queued;
+  traceRcu(event, cell, (queued - i32[list + CBLIST.RUN]!) | 0);
   if (rcuNesting() < 0 && !running)
     orphanSlot(slot, false); // Queued while idle: somebody active must run it.
   else if (i32[list + CBLIST.WAIT] === 0) accelerate(list);
   else if (((queued - i32[list + CBLIST.RUN]!) | 0) % FLOOD === 0) flood(list);
+}
+
+/** Puts a record of makeHead on this thread's list. */
+export function enqueueHead(head: number): void {
+  enqueue(head, CALLBACK);
 }
 
 function flood(list: number): void {
@@ -52,48 +76,92 @@ function flood(list: number): void {
   forceQuiescentStates(rcuLaggards());
 }
 
-/** Frees an object after a grace period. It must be unreachable for new readers. */
+/**
+ * Frees an object after a grace period. It must be unreachable for new readers. Needs no memory and never fails: the
+ * object is its own record, and all that wait for one grace period are freed as one batch; while the heap is full, at the
+ * first safe point after it. Throws CorruptionError for an object that was handed over or freed already, WrongTypeError for
+ * one of another type. (Linux: kfree_rcu.)
+ */
 export function kfreeRcu<N extends string>(type: StructType<N>, ref: Ref<N>): void {
   kfreeCellOf(cacheOf(type), ref, type); // Small enough to be inlined, where the type is a constant.
 }
 function kfreeCellOf(cache: number, ref: number, type: StructType): void {
-  if (pageCache(ref) !== cache)
-    throw new WrongTypeError(
-      `kfreeRcu: ${ref} is not an object of struct ${type[TYPE].name}`,
-      "ERR_RCU_WRONG_STRUCT",
-    );
+  if (pageCache(ref) !== cache) wrongType("kfreeRcu", type, ref);
   markDying(ref);
   enqueue(ref);
 }
+/** kfreeRcu for an array of allocArray. */
 export function kfreeArrayRcu(ref: Ref<"array">): void {
   markDying(ref);
   enqueue(ref);
 }
+/** kfreeRcu for a string of allocString. */
 export function kfreeStringRcu(ref: Ref<"string">): void {
   markDying(ref);
   enqueue(ref);
 }
 
-/** The same for a live cell of whatever type, when the caller does not know it. */
+/** kfreeRcu for a live cell of whatever type, when the caller does not know it. */
 export function kfreeCellRcu(ref: number): void {
   markDying(ref);
   enqueue(ref);
 }
 
-/** Runs `reclaimer` with `arg` after a grace period, at a safe point of some thread. Never fails. */
-export function callRcu(reclaimer: Reclaimer, arg: number): void {
-  const head = alloc(RcuHead);
-  if (head === 0) {
-    const stamp = gpStamp();
-    recordless.push({ reclaimer, arg, stamp, heap: i32 });
-    const list = slotBase(slot) + SLOT_RCU.LIST;
-    i32[list + CBLIST.QUEUED] = (i32[list + CBLIST.QUEUED]! + 1) | 0;
-    requestGp(stamp);
+function wrongType(what: string, type: StructType, ref: number): never {
+  throw new WrongTypeError(
+    `${what}: ${ref} is not an object of struct ${type[TYPE].name}`,
+    "ERR_RCU_WRONG_STRUCT",
+  );
+}
+
+/**
+ * Runs `reclaimer` with `arg` after a grace period, at a safe point of some thread. Never fails for lack of memory. When the
+ * reclaimer was declared with a struct type, `arg` is an object that is handed over: throws CorruptionError if it was
+ * handed to RCU before. (Linux: call_rcu.)
+ */
+export function callRcu<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
+  if (reclaimer.type !== null) {
+    if (pageCache(arg) !== cacheOf(reclaimer.type)) wrongType("callRcu", reclaimer.type, arg);
+    markDying(arg, "callRcu");
+  }
+  const head = makeHead(reclaimer, arg);
+  if (head !== 0) {
+    enqueue(head, CALLBACK);
     return;
   }
+  const stamp = gpStamp();
+  keepClosure(() => reclaimer.run(arg), stamp, true);
+  const list = slotBase(slot) + SLOT_RCU.LIST;
+  i32[list + CBLIST.QUEUED] = (i32[list + CBLIST.QUEUED]! + 1) | 0;
+  requestGp(stamp);
+}
+
+/** A record that names a reclaimer and its argument; 0 when the heap is full. */
+export function makeHead<T extends number>(reclaimer: Reclaimer<T>, arg: T): Ref<"rcu_head"> | 0 {
+  const head = alloc(RcuHead);
+  if (head === 0) return 0;
   RcuHead.reclaimer.init(head, reclaimer.hash);
   RcuHead.arg.init(head, arg);
-  enqueue(head);
+  return head;
+}
+
+/**
+ * Runs a closure after a grace period, at a safe point of this thread: closures do not cross threads. Barriers of other
+ * threads do not wait for it. A thread that detaches runs its closures first.
+ */
+export function callRcuHere(run: () => void): void {
+  const stamp = gpStamp();
+  keepClosure(run, stamp, false);
+  requestGp(stamp);
+}
+
+/**
+ * Disposes of `value` after a grace period, on this thread: a collection, an RcuBox, or whatever has destroy() or
+ * [Symbol.dispose](). It must be unreachable for new readers. (Starnix: rcu_drop.)
+ */
+export function rcuDrop(value: { destroy(): void } | Disposable): void {
+  if ("destroy" in value) callRcuHere(() => value.destroy());
+  else callRcuHere(() => value[Symbol.dispose]());
 }
 
 /** Runs up to `limit` callbacks of this thread's own list. */
@@ -103,17 +171,24 @@ function runOwn(limit: number): number {
   accelerate(list);
   const headCache = cacheOf(RcuHead);
   let ran = 0;
+  let closures = 0;
+  traceRcu(BATCH_START, pendingOwn(), limit);
   try {
     while (ran < limit && i32[list + CBLIST.DONE] !== 0) {
       const cell = pop(list);
       ran++; // Counted even if the reclaimer throws: it will not run again.
       invoke(cell, pageCache(cell), headCache);
     }
-    if (recordless.length > 0) ran += runRecordless();
+    if (anyClosures())
+      closures = runClosures(() => {
+        ran++;
+        closures--; // Counted already.
+      });
   } finally {
     if (ran > 0) countRun(list, ran);
+    traceRcu(BATCH_END, ran, 0);
   }
-  return ran;
+  return ran + closures;
 }
 
 function countRun(list: number, ran: number): void {
@@ -130,26 +205,39 @@ export function pendingOwn(): number {
 }
 
 /**
- * Safe point: runs callbacks whose grace period is over, a bounded number unless they flood, and orphans. Returns
- * how many ran. Not inside a read scope, not with a lock held.
+ * Safe point: runs callbacks whose grace period is over, and orphans: a bounded number, unless they flood or the heap is
+ * full. Returns how many ran. Not inside a read scope, not with a lock held.
  */
 export function rcuRunCallbacks(): number {
   const own = pendingOwn();
-  if (own === 0 && i32[RCU.ORPHANS] === 0) return 0;
-  if (own >= FLOOD) flooded = true;
+  if (own === 0 && i32[RCU.ORPHANS] === 0 && !anyClosures()) return 0;
+  if (own >= FLOOD || i32[HEADER.PRESSURE] !== pressureSeen) hurry();
   else if (own < BATCH) flooded = false;
   return runSome(flooded ? Infinity : Math.max(BATCH, own >> 4));
+}
+
+/** More waits than should: all of it is run as soon as it may be, and those who hold it up are asked to hurry. */
+function hurry(): void {
+  flooded = true;
+  if (i32[HEADER.PRESSURE] === pressureSeen) return;
+  pressureSeen = i32[HEADER.PRESSURE]!;
+  const list = slotBase(slot) + SLOT_RCU.LIST;
+  advance(list);
+  accelerate(list);
+  forceQuiescentStates(rcuLaggards());
 }
 
 /** Runs up to `limit` callbacks: own ones, then orphans. */
 export function runSome(limit: number): number {
   if (running || rcuNesting() > 0) return 0; // A reclaimer reached a safe point: the outer call goes on.
   running = true;
+  traceRcu(CORE_START, 0, 0);
   try {
-    let ran = pendingOwn() === 0 ? 0 : runOwn(limit);
+    let ran = pendingOwn() === 0 && !anyClosures() ? 0 : runOwn(limit);
     if (i32[RCU.ORPHANS] !== 0) ran += runOrphans(limit);
     return ran;
   } finally {
     running = false;
+    traceRcu(CORE_END, 0, 0);
   }
 }

@@ -18,10 +18,10 @@ import { gpSeq, gpStamp, rcuQuiescent, requestGp, seqDone } from "./grace-period
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import { RCU } from "./layout.ts";
+import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { rcuReadLock, rcuReadUnlock } from "./scope.ts";
-import { checkStall, stallTimeout } from "./stall.ts";
-import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import { checkMs, nudge, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
 
 /** Outermost scopes between two quiescent states within one turn. */
@@ -38,9 +38,14 @@ export class RcuDomainError extends RcuError {
   }
 }
 
+/** How RcuDomain.synchronize waits. */
 export interface SynchronizeOptions {
-  /** Called again and again until the grace period is over; each time that it has waited in vain, a stall is looked for. */
-  sleep?: () => Promise<unknown>;
+  /**
+   * Called again and again until the grace period is over, with the milliseconds after which a look is due; each time that it
+   * has waited in vain, lagging threads are asked to hurry and a stall is looked for. Default: until the grace period ends,
+   * at most 100 ms at a time.
+   */
+  sleep?: (ms: number) => Promise<unknown>;
 }
 
 export class RcuDomain {
@@ -147,7 +152,18 @@ export class RcuDomain {
     this.#online = false;
     this.heap.use();
     rcuIdleEnter();
+    if (closuresHere() > 0) setTimeout(this.#again, 1).unref();
   }
+
+  /** Closures wait for this thread, and it may have nothing else to do. */
+  readonly #again = (): void => {
+    if (this.#online || this.heap.slot < 0) return;
+    const outer = currentHeap();
+    this.heap.use();
+    this.#goOnline();
+    this.#endTurn();
+    if (outer !== null && outer !== this.heap) outer.use();
+  };
 
   /** This thread is quiescent from here until its next read: no grace period waits for it. */
   quiesce(): void {
@@ -169,10 +185,10 @@ export class RcuDomain {
     const stamp = gpStamp();
     requestGp(stamp);
     while (!seqDone(Atomics.load(heap.i32, RCU.GP_SEQ), stamp)) {
-      if (options.sleep !== undefined) await options.sleep();
+      if (options.sleep !== undefined) await options.sleep(checkMs());
       else await this.#nextGp(stamp);
       heap.use();
-      if (!seqDone(gpSeq(), stamp)) checkStall();
+      if (!seqDone(gpSeq(), stamp)) nudge(gpSeq());
     }
   }
 
@@ -183,7 +199,7 @@ export class RcuDomain {
     if (seqDone(seq, stamp)) return;
     Atomics.add(words, RCU.GP_WAITERS, 1);
     try {
-      await waitAsync(words, RCU.GP_SEQ, seq, Math.min(100, stallTimeout()));
+      await waitAsync(words, RCU.GP_SEQ, seq, checkMs());
     } finally {
       Atomics.sub(words, RCU.GP_WAITERS, 1);
     }

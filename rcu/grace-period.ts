@@ -10,6 +10,14 @@ import { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
+
+const NEWREQ = rcuEvent("rcu_grace_period", "newreq");
+const START = rcuEvent("rcu_grace_period", "start");
+const END = rcuEvent("rcu_grace_period", "end");
+const CPUQS = rcuEvent("rcu_grace_period", "cpuqs");
+const WATCHING = rcuEvent("rcu_watching", "End");
+const NOT_WATCHING = rcuEvent("rcu_watching", "Start");
 
 const STATE_MASK = 3;
 
@@ -27,6 +35,7 @@ export function gpStamp(): number {
   return seqSnap(Atomics.load(i32, RCU.GP_SEQ));
 }
 
+/** The sequence now, by an atomic load. */
 export function gpSeq(): number {
   return Atomics.load(i32, RCU.GP_SEQ);
 }
@@ -36,7 +45,10 @@ export function requestGp(stamp: number): void {
   for (;;) {
     const needed = Atomics.load(i32, RCU.GP_NEEDED);
     if (((needed - stamp) | 0) >= 0) break;
-    if (Atomics.compareExchange(i32, RCU.GP_NEEDED, needed, stamp) === needed) break;
+    if (Atomics.compareExchange(i32, RCU.GP_NEEDED, needed, stamp) === needed) {
+      traceRcu(NEWREQ, stamp, 0);
+      break;
+    }
   }
   const seq = Atomics.load(i32, RCU.GP_SEQ);
   if (!inProgress(seq)) startGps(seq);
@@ -51,6 +63,7 @@ function startGps(seq: number): void {
     if (Atomics.compareExchange(i32, RCU.GP_SEQ, idle, idle + 1) !== idle) return;
     i32[RCU.GP_STARTED] = Date.now() & 0x7fff_ffff;
     if (slot >= 0) bump(SLOT_RCU.GP_STARTS);
+    traceRcu(START, idle + 1, 0);
     if (!endGp(idle + 1)) return;
     idle = (idle + 4) | 0;
   }
@@ -68,6 +81,7 @@ function endGp(seq: number): boolean {
   const after = (seq + STATE_MASK) | 0;
   if (Atomics.compareExchange(i32, RCU.GP_SEQ, seq, after) !== seq) return false;
   if (slot >= 0) bump(SLOT_RCU.GP_ENDS);
+  traceRcu(END, seq, 0);
   if (Atomics.load(i32, RCU.GP_WAITERS) > 0) {
     Atomics.add(i32, RCU.WAKEUPS, 1);
     Atomics.notify(i32, RCU.GP_SEQ);
@@ -115,6 +129,7 @@ function report(base: number, seq: number): void {
   if (!inProgress(seq) || i32[base + SLOT_RCU.LINE] === seq) return;
   Atomics.store(i32, base + SLOT_RCU.LINE, seq); // [E]
   i32[base + SLOT_RCU.REPORTS] = i32[base + SLOT_RCU.REPORTS]! + 1;
+  traceRcu(CPUQS, seq, 0);
   tryEndGp(seq);
 }
 
@@ -127,6 +142,7 @@ function leavePreempted(): void {
 /** Enters the extended quiescent state: [H] one store, after the last read. */
 export function goIdle(): void {
   if (mustLeaveBlocked()) leaveBlocked();
+  traceRcu(NOT_WATCHING, 0, 0);
   const base = slotBase(slot);
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1;
   setNesting(IDLE_NESTING);
@@ -140,6 +156,7 @@ export function goActive(): void {
   i32[base + SLOT_RCU.IDLE_DEPTH] = 0;
   setNesting(0);
   Atomics.store(i32, base + SLOT_RCU.LINE, LINE_ACTIVE); // [G] store, then load
+  traceRcu(WATCHING, 0, 0);
   report(base, Atomics.load(i32, RCU.GP_SEQ));
 }
 
@@ -151,7 +168,7 @@ export function othersActive(): boolean {
   return false;
 }
 
-/** The slots that the grace period in progress still waits for. */
+/** The slots (threads, CPUs) that the grace period in progress still waits for; none when there is none in progress. */
 export function rcuLaggards(): number[] {
   const seq = Atomics.load(i32, RCU.GP_SEQ);
   const late: number[] = [];

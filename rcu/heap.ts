@@ -8,8 +8,7 @@
 import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
-import { goActive } from "./grace-period.ts";
-import { leaveRcu, reapRcu } from "./hotplug.ts";
+import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import {
   HEADER,
   MAGIC,
@@ -88,6 +87,7 @@ export class Heap implements Views {
     heap.i32[HEADER.FIRST_PAGE] = first;
     heap.i32[HEADER.DEBUG] = options.debug === true ? 1 : 0;
     for (let order = 0; order <= MAX_ORDER; order++) heap.i32[HEADER.FREE_AREA + order] = 0;
+    initRcu(heap.i32);
     heap.#attach();
     initPages((words - first) >> PAGE_SHIFT);
     Atomics.store(heap.i32, HEADER.MAGIC, MAGIC);
@@ -150,7 +150,7 @@ export class Heap implements Views {
       if (high > slot || Atomics.compareExchange(this.i32, RCU.SLOT_HIGH, high, slot + 1) === high) break;
     }
     this.use();
-    goActive();
+    joinRcu();
   }
 
   /** Leaves the heap: callbacks and magazines are handed on, the slot may be taken by another thread. */

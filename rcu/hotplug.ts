@@ -3,23 +3,64 @@
  * queued goes to the orphans. heap.ts calls these.
  */
 
+import { runSome } from "./callback.ts";
 import { RcuUsageError } from "./error.ts";
-import { goIdle, gpSeq, slotBase, tryEndGp } from "./grace-period.ts";
-import { LINE_IDLE, SLOT_RCU } from "./layout.ts";
+import { goActive, goIdle, gpSeq, slotBase, tryEndGp } from "./grace-period.ts";
+import { CBLIST, GP_SEQ_START, LINE_IDLE, MAX_SLOTS, RCU, SEQ_START, SLOT_RCU } from "./layout.ts";
 import { dropReadLocks, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot } from "./orphan.ts";
-import { orphanReleases } from "./release.ts";
+import { dropPreempted } from "./preempt.ts";
+import { closuresHere } from "./reclaim.ts";
+import { assertNoLocalReleases, orphanReleases } from "./release.ts";
 import { rcuNesting } from "./scope.ts";
+import { assertNoSrcuScopes, dropSrcuScopes } from "./srcu.ts";
+import { synchronizeRcu } from "./synchronize.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
+
+const ONLINE = rcuEvent("rcu_grace_period", "cpuonl");
+const OFFLINE = rcuEvent("rcu_grace_period", "cpuofl");
+
+/** Sets the counters of a new heap, before its first thread attaches. */
+export function initRcu(words: Int32Array): void {
+  words[RCU.GP_SEQ] = GP_SEQ_START;
+  words[RCU.GP_NEEDED] = GP_SEQ_START;
+  words[RCU.TASKS_SEQ] = SEQ_START;
+  const lists = Array.from({ length: MAX_SLOTS }, (_, of) => slotBase(of) + SLOT_RCU.LIST);
+  for (const list of [...lists, RCU.ORPHAN_LIST]) {
+    words[list + CBLIST.QUEUED] = SEQ_START;
+    words[list + CBLIST.RUN] = SEQ_START;
+  }
+}
+
+/** This thread has attached. */
+export function joinRcu(): void {
+  goActive();
+  traceRcu(ONLINE, gpSeq(), 0);
+}
 
 /** This thread leaves the heap. */
 export function leaveRcu(): void {
   if (rcuNesting() > 0)
     throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", `detach inside a read scope (nesting ${rcuNesting()})`);
   if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `detach with ${locksHeld} lock(s) held`);
+  assertNoSrcuScopes();
+  assertNoLocalReleases();
+  drainClosures();
+  traceRcu(OFFLINE, gpSeq(), 0);
   orphanSlot(slot, false);
   orphanReleases(slot);
   goIdle();
+}
+
+/** No other thread can run the closures of this one. */
+function drainClosures(): void {
+  if (closuresHere() === 0) return;
+  if (rcuNesting() < 0) goActive();
+  while (closuresHere() > 0) {
+    synchronizeRcu();
+    runSome(Infinity);
+  }
 }
 
 /** The owner of slot `of` is dead: it reads no more. */
@@ -27,6 +68,8 @@ export function reapRcu(of: number): void {
   Atomics.store(i32, slotBase(of) + SLOT_RCU.LINE, LINE_IDLE);
   i32[slotBase(of) + SLOT_RCU.IDLE_DEPTH] = 0;
   dropReadLocks(of);
+  dropPreempted(of);
+  dropSrcuScopes(of);
   orphanSlot(of, true);
   orphanReleases(of);
   tryEndGp(gpSeq());

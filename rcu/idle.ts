@@ -8,7 +8,7 @@ import { RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, orphansStuck } from "./orphan.ts";
-import { recordlessHere } from "./reclaim.ts";
+import { closuresHere, countedHere } from "./reclaim.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting } from "./scope.ts";
 
 /**
@@ -31,14 +31,14 @@ export function rcuIdleEnter(): void {
   for (;;) {
     goIdle();
     if (inCallback()) return; // A reclaimer blocks in the host: its callbacks go on afterwards.
-    if (pendingOwn() === 0 && Atomics.load(i32, RCU.ORPHANS) === 0) return;
+    if (pendingOwn() === 0 && Atomics.load(i32, RCU.ORPHANS) === 0 && closuresHere() === 0) return;
     if (othersActive()) {
-      if (pendingOwn() > recordlessHere()) orphanSlot(slot, false);
+      if (pendingOwn() > countedHere()) orphanSlot(slot, false);
       if (othersActive()) return;
     }
     goActive();
     if (drainAlone()) continue;
-    if (pendingOwn() > recordlessHere()) orphanSlot(slot, false);
+    if (pendingOwn() > countedHere()) orphanSlot(slot, false);
     goIdle();
     // Stays in the loop only when trying again can help: nobody else will, and nothing is in the way.
     if (othersActive() || (gpSeq() & 3) !== 0 || orphansStuck()) return;

@@ -5,10 +5,12 @@ export * from "./atomic.ts";
 export { EVICTED, RcuCache } from "./cache.ts";
 export {
   callRcu,
+  callRcuHere,
   kfreeArrayRcu,
   kfreeCellRcu,
   kfreeRcu,
   kfreeStringRcu,
+  rcuDrop,
   rcuRunCallbacks,
 } from "./callback.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
@@ -16,6 +18,7 @@ export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
+export { RcuReadGuard, RcuReadScope, type RcuScopeOwner, rcuRead } from "./guard.ts";
 export {
   FULL,
   INSERTED,
@@ -30,7 +33,7 @@ export { Idr, NO_ID } from "./idr.ts";
 export { type Cursor, RcuList } from "./list.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
 export { type KeyKind, RcuMap, type RcuMapOptions, type ValueKind } from "./map.ts";
-export { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "./preempt.ts";
+export { PREEMPT_WORDS, rcuBlockedTasks, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./preempt.ts";
 export { type At, RcuArray, RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
@@ -39,25 +42,38 @@ export {
   drainReleases,
   finalizeReleases,
   queueRelease,
+  type Releasable,
   type ReleaseBackend,
   type Releaser,
   releasesPending,
   setReleaseBackend,
 } from "./release.ts";
+export { ObjectReleaser } from "./releaser.ts";
 export { rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
-export { Srcu, type SrcuScope } from "./srcu.ts";
-export { checkStall, type RcuStall, setRcuStallHandler } from "./stall.ts";
+export { callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
+export {
+  checkStall,
+  type RcuStall,
+  type RcuTaskNamer,
+  setRcuStallHandler,
+  setRcuTaskNamer,
+} from "./stall.ts";
 export { type RcuStats, rcuStats } from "./stats.ts";
 export * from "./struct.ts";
 export {
   condSynchronizeRcu,
+  condSynchronizeRcuExpedited,
   drainCallRcu,
   type GpCookie,
+  getCompletedSynchronizeRcu,
   getStateSynchronizeRcu,
+  kfreeRcuBarrier,
   pollStateSynchronizeRcu,
   rcuBarrier,
+  sameStateSynchronizeRcu,
   startPollSynchronizeRcu,
+  startPollSynchronizeRcuExpedited,
   synchronizeRcu,
   synchronizeRcuExpedited,
 } from "./synchronize.ts";
@@ -70,3 +86,10 @@ export {
   synchronizeRcuTasks,
   type TasksMember,
 } from "./tasks.ts";
+export {
+  type RcuTraceEvent,
+  type RcuTraceName,
+  readRcuTrace,
+  startRcuTrace,
+  stopRcuTrace,
+} from "./trace.ts";

@@ -25,6 +25,8 @@ export const HEADER = {
   FIRST_PAGE: 9,
   /** Non-zero: freed cells are poisoned and checked at allocation. */
   DEBUG: 10,
+  /** Allocations that found the heap full, modulo 2^32: what waits for a grace period is then freed at once after it. */
+  PRESSURE: 11,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
   WORDS_RESERVED: 192,
@@ -65,7 +67,17 @@ export const RCU = {
   TASKS_SEQ: 98,
   TASKS_WAITERS: 99,
   TASKS_EVENT: 100,
+  /** The ring of trace events, an array that lives as long as the heap; 0 until tracing was first switched on. */
+  TRACE_RING: 104,
+  /** Every Srcu of the heap: lock and first. */
+  SRCU_LOCK: 112,
+  SRCU_HEAD: 113,
 } as const;
+
+/** Sequence counters begin shortly before they wrap, as Linux's do, so that a mistake there shows within seconds. */
+export const SEQ_START = -300;
+/** gpSeq of a new heap. */
+export const GP_SEQ_START = SEQ_START << 2;
 
 /** A segmented callback list: four singly linked segments (head, tail), two stamps, two counters. */
 export const CBLIST = {
@@ -96,6 +108,8 @@ export const SLOT_RCU = {
   RELEASES: 20,
   CALLBACKS: 21,
   FLOODS: 22,
+  /** Record of the running task while it is on the blocked list (preempt.ts): taken off when the thread dies. */
+  PREEMPTED: 23,
   /** Reader-writer locks that the slot holds for reading: their words, 0 where free. */
   READ_HELD: 24,
   READ_HELD_MAX: 8,
@@ -134,6 +148,8 @@ export const SLOT = {
   INCARNATION: 1,
   /** worker_threads.threadId of the owner. */
   THREAD: 2,
+  /** Non-zero: RCU events of the owner go to the trace ring. Others write it, the owner looks now and then. */
+  TRACE: 3,
   /** Words 16 to 47 belong to the RCU core: see SLOT_RCU. */
   RCU: 16,
   /** First word that the embedder may use (a wait word, counters). */

@@ -70,6 +70,12 @@ export function takeWord(word: number): void {
 export function tryTakeWord(word: number): boolean {
   return Atomics.compareExchange(i32, word, 0, ownerId) === 0;
 }
+/** Takes the word if it is free or its owner is dead: for words that nobody sleeps on. */
+export function takeOverWord(word: number): boolean {
+  const seen = Atomics.compareExchange(i32, word, 0, ownerId);
+  if (seen === 0) return true;
+  return ownerIsDead(seen) && Atomics.compareExchange(i32, word, seen, ownerId) === seen;
+}
 export function dropWord(word: number): void {
   const owner = i32[word]! & OWNER; // Our own store, if we are the owner.
   if (owner !== ownerId)

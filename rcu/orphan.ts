@@ -9,7 +9,7 @@ import { slotBase } from "./grace-period.ts";
 import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
-import { invoke, RcuHead, recordlessHere, runnable } from "./reclaim.ts";
+import { countedHere, invoke, RcuHead, runnable } from "./reclaim.ts";
 import { cacheOf } from "./struct.ts";
 
 /** Splices all segments of `from` onto the orphans. ORPHAN_LOCK is held. */
@@ -31,7 +31,7 @@ export function orphanSlot(of: number, lost: boolean): void {
   const list = base + SLOT_RCU.LIST;
   lockWord(RCU.ORPHAN_LOCK);
   let count = (i32[list + CBLIST.QUEUED]! - i32[list + CBLIST.RUN]!) | 0;
-  if (!lost) count -= recordlessHere();
+  if (!lost) count -= countedHere();
   else count = linkedCells(list);
   if (count > 0) adopt(list, count);
   if (lost) Atomics.store(i32, list + CBLIST.RUN, i32[list + CBLIST.QUEUED]!);

@@ -10,7 +10,12 @@ import { RCU, SLOT, SLOT_RCU } from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
 
+const PREEMPT = rcuEvent("rcu_preempt_task");
+const UNLOCK = rcuEvent("rcu_unlock_preempted_task");
+
+/** Words of a task's record: `words(PREEMPT_WORDS)` in the struct of the task. */
 export const PREEMPT_WORDS = 4;
 const NEXT = 0;
 const PREV = 1;
@@ -42,9 +47,10 @@ export function rcuSwitchOut(record: number): boolean {
     i32[RCU.PREEMPT_HEAD] = record;
     Atomics.add(i32, RCU.PREEMPT_COUNT, 1); // Before this CPU reports: the ender looks here after the lines.
     unlockWord(RCU.PREEMPT_LOCK);
+    traceRcu(PREEMPT, record, i32[record + BLOCKS]!);
   }
   i32[record + NESTING] = depth;
-  running = 0;
+  setRunning(0);
   setNesting(0);
   return true;
 }
@@ -63,8 +69,14 @@ export function rcuSwitchIn(record: number): void {
       "ERR_RCU_SCOPE_PAIRING",
       "rcuSwitchIn of a task that rcuSwitchOut did not put on the blocked list",
     );
-  running = record;
+  setRunning(record);
   setNesting(depth);
+}
+
+/** Noted in the slot as well: when this thread dies, the task that ran on it reads no more. */
+function setRunning(record: number): void {
+  running = record;
+  i32[SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.PREEMPTED] = record;
 }
 
 function firstBlocked(): number {
@@ -80,7 +92,39 @@ export const mustLeaveBlocked = (): boolean => running !== 0 && rcuNesting() ===
 /** Takes the running task off the list. The caller then tries to end the grace period. */
 export function leaveBlocked(): void {
   const record = running;
-  running = 0;
+  setRunning(0);
+  unlist(record);
+  traceRcu(UNLOCK, record, 0);
+}
+
+/** The thread of slot `of` is dead, and with it the scope of the task that it ran. */
+export function dropPreempted(of: number): void {
+  const word = SLOT.BASE + of * SLOT.WORDS + SLOT_RCU.PREEMPTED;
+  if (i32[word] !== 0) unlist(i32[word]!);
+  i32[word] = 0;
+}
+
+/**
+ * The task will not run again: it was killed while it was switched out inside a read scope. Its record leaves the list;
+ * harmless when it is on none. The caller passes a quiescent state afterwards, which ends the grace period.
+ */
+export function rcuTaskGone(record: number): void {
+  if (i32[record + NESTING] !== 0) unlist(record);
+}
+
+/** Records of the tasks that block the grace period in progress, switched out or not yet off the list. */
+export function rcuBlockedTasks(): number[] {
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  const records: number[] = [];
+  if ((seq & 3) === 0 || Atomics.load(i32, RCU.PREEMPT_COUNT) === 0) return records;
+  lockWord(RCU.PREEMPT_LOCK);
+  for (let record = i32[RCU.PREEMPT_HEAD]!; record !== 0; record = i32[record + NEXT]!)
+    if (((seq - i32[record + BLOCKS]!) | 0) >= 0) records.push(record);
+  unlockWord(RCU.PREEMPT_LOCK);
+  return records;
+}
+
+function unlist(record: number): void {
   lockWord(RCU.PREEMPT_LOCK);
   const next = i32[record + NEXT]!;
   const prev = i32[record + PREV]!;

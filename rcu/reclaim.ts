@@ -9,22 +9,44 @@ import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE } from "./layout.ts";
 import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { freeCell } from "./slab.ts";
-import { fixed, free, struct } from "./struct.ts";
+import { fixed, free, type StructType, struct } from "./struct.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
+
+const INVOKE = rcuEvent("rcu_invoke_callback");
+const INVOKE_KVFREE = rcuEvent("rcu_invoke_kvfree_callback");
 
 /** Runs what a callback or a delayed release names: `reclaimer` is the hash of its name. */
 export const RcuHead = struct("rcu_head", { reclaimer: fixed(), arg: fixed() });
 
 /** A function that may be run by another thread than the one that queued it, known by its name in all of them. */
-export interface Reclaimer {
+export interface Reclaimer<T extends number = number> {
   readonly name: string;
   readonly hash: number;
-  readonly run: (arg: number) => void;
+  run(arg: T): void;
+  /** What the argument refers to, when it is an object that is handed over: queued twice, it is caught. */
+  readonly type: StructType | null;
 }
 
 const reclaimers = new Map<number, Reclaimer>();
 
-/** Declares a reclaimer. Every worker that may run callbacks must load the module that declares it. */
-export function defineReclaimer(name: string, run: (arg: number) => void): Reclaimer {
+/**
+ * Declares a reclaimer: what callRcu(reclaimer, arg) runs after a grace period. Every worker that may run callbacks must
+ * load the module that declares it, since the callback runs on whichever thread comes by. Names are global.
+ *
+ * With a struct type the argument is a reference to such an object, which callRcu takes over: the reclaimer must free()
+ * it in the end, and handing it to RCU twice throws CorruptionError. Throws DeclarationError when the name is taken.
+ */
+export function defineReclaimer<T extends number = number>(name: string, run: (arg: T) => void): Reclaimer<T>;
+export function defineReclaimer<N extends string>(
+  name: string,
+  run: (ref: Ref<N>) => void,
+  type: StructType<N>,
+): Reclaimer<Ref<N>>;
+export function defineReclaimer(
+  name: string,
+  run: (arg: never) => void,
+  type: StructType | null = null,
+): Reclaimer<never> {
   const hash = hashName(name);
   const other = reclaimers.get(hash);
   if (other !== undefined)
@@ -32,13 +54,17 @@ export function defineReclaimer(name: string, run: (arg: number) => void): Recla
       "ERR_RCU_DECLARED_TWICE",
       `reclaimer ${name}: ${other.name} is declared already`,
     );
-  const reclaimer = { name, hash, run };
-  reclaimers.set(hash, reclaimer);
+  const reclaimer = { name, hash, run, type } as Reclaimer<never>;
+  reclaimers.set(hash, reclaimer as unknown as Reclaimer);
   return reclaimer;
 }
 
-/** Callbacks whose record could not be allocated: they wait here with their stamp. Lost only if the thread dies. */
-export const recordless: { reclaimer: Reclaimer; arg: number; stamp: number; heap: unknown }[] = [];
+/**
+ * Callbacks that only this thread can run: closures, and those whose record could not be allocated, which count as queued
+ * on the thread's list. Lost only if the thread dies.
+ */
+const closures: { run: () => void; stamp: number; heap: unknown; counted: boolean }[] = [];
+let counted = 0;
 
 /** Runs one callback. */
 export function invoke(cell: number, cache: number, headCache: number): void {
@@ -46,8 +72,12 @@ export function invoke(cell: number, cache: number, headCache: number): void {
     const reclaimer = reclaimers.get(RcuHead.reclaimer.get(cell as Ref<"rcu_head">))!;
     const arg = RcuHead.arg.get(cell as Ref<"rcu_head">);
     free(RcuHead, cell as Ref<"rcu_head">);
+    traceRcu(INVOKE, cell, reclaimer.hash);
     reclaimer.run(arg);
-  } else if (cache >= 0) freeCell(cache, cell);
+    return;
+  }
+  traceRcu(INVOKE_KVFREE, cell, 0);
+  if (cache >= 0) freeCell(cache, cell);
   else freeRun(cell);
 }
 
@@ -66,33 +96,55 @@ export function runnable(cell: number, headCache: number): boolean {
 }
 
 /** Marks a cell as handed to RCU; a second call for the same object is a bug that is caught here. */
-export function markDying(ref: number): void {
+export function markDying(ref: number, what = "kfreeRcu"): void {
   const state = i32[ref + CELL_STATE]!;
   if ((state & 0xff) !== CELL_LIVE) {
-    const what = (state & 0xff) === CELL_DYING ? "handed to RCU twice" : "freed already";
-    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `kfreeRcu: object ${ref} was ${what}`);
+    const state = (i32[ref + CELL_STATE]! & 0xff) === CELL_DYING ? "handed to RCU twice" : "freed already";
+    throw new CorruptionError("ERR_RCU_DOUBLE_FREE", `${what}: object ${ref} was ${state}`);
   }
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_DYING;
 }
 
-export function recordlessHere(): number {
+/** Keeps a closure until grace period `stamp` is over. */
+export function keepClosure(run: () => void, stamp: number, isCounted: boolean): void {
+  closures.push({ run, stamp, heap: i32, counted: isCounted });
+  if (isCounted) counted++;
+}
+
+/** Closures of this thread in the current heap. */
+export function closuresHere(): number {
   let count = 0;
-  for (const entry of recordless) if (entry.heap === i32) count++;
+  for (const entry of closures) if (entry.heap === i32) count++;
   return count;
 }
 
-export function runRecordless(): number {
-  let ran = 0;
+/** Of these, the ones that count as queued on its list. */
+export function countedHere(): number {
+  let count = 0;
+  if (counted > 0) for (const entry of closures) if (entry.heap === i32 && entry.counted) count++;
+  return count;
+}
+
+/** Runs the closures whose grace period is over. `ran` is called before each counted one, which may throw. */
+export function runClosures(ran: () => void): number {
   const seq = gpSeq();
-  for (let n = 0; n < recordless.length; ) {
-    const entry = recordless[n]!;
+  let done = 0;
+  for (let n = 0; n < closures.length; ) {
+    const entry = closures[n]!;
     if (entry.heap !== i32 || !seqDone(seq, entry.stamp)) {
       n++;
       continue;
     }
-    recordless.splice(n, 1);
-    ran++;
-    entry.reclaimer.run(entry.arg);
+    closures.splice(n, 1);
+    done++;
+    if (entry.counted) {
+      counted--;
+      ran();
+    }
+    entry.run();
   }
-  return ran;
+  return done;
 }
+
+/** Whether there are closures, in whatever heap: for fast paths. */
+export const anyClosures = (): boolean => closures.length > 0;

@@ -2,6 +2,8 @@
  * References and the tokens that the type system checks: forgetting a scope or a lock should not compile.
  * All of them are plain integers at run time.
  */
+import type { RcuReadScope } from "./guard.ts";
+
 declare const struct: unique symbol;
 declare const token: unique symbol;
 // Of their own, or they would pass for a lock.
@@ -14,8 +16,8 @@ export type Ref<N extends string> = number & { readonly [struct]: N };
 /** A reference that may be NULL. */
 export type Ptr<N extends string> = Ref<N> | 0;
 
-/** Proof that a read scope is open on this thread: what rcuReadLock() returns. */
-export type RcuScope = number & { readonly [scope]: true };
+/** Proof that a read scope is open on this thread: what rcuReadLock() returns, or an RcuReadScope. */
+export type RcuScope = (number & { readonly [scope]: true }) | RcuReadScope;
 
 /** Proof that the named lock is held: what acquiring it returns. */
 export type Held<L extends string = string> = number & { readonly [token]: L };

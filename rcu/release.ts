@@ -4,7 +4,7 @@
  * a release waits for no grace period.
  */
 
-import { callRcu, rcuRunCallbacks } from "./callback.ts";
+import { callRcu, callRcuHere, rcuRunCallbacks } from "./callback.ts";
 import { DeclarationError, RcuUsageError } from "./error.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import { CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
@@ -14,24 +14,38 @@ import { defineReclaimer, RcuHead } from "./reclaim.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, free } from "./struct.ts";
-import { rcuBarrier } from "./synchronize.ts";
+import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 
-/** A cleanup function, known by its name in every worker. */
-export interface Releaser {
+/** A cleanup function, known by its name in every worker. C is the context that drainReleases is given: the current task. */
+export interface Releaser<C = number> {
   readonly name: string;
   readonly hash: number;
-  readonly release: (arg: number, context: number) => void;
+  release(arg: number, context: C): void;
+}
+
+/** An object whose cleanup needs a context that only a safe point has. (Starnix: Releasable.) */
+export interface Releasable<C = number> {
+  /** Called once, at a safe point. It may wait, and queue more releases. */
+  release(context: C): void;
 }
 
 const WARN_PASSES = 100;
 const PANIC_PASSES = 10_000;
 
-const releasers = new Map<number, Releaser>();
-/** Releases whose record could not be allocated. */
-let recordless: { heap: unknown; releaser: Releaser; arg: number }[] = [];
+const releasers = new Map<number, Releaser<never>>();
+/** Releases of this thread's own objects, and those whose record could not be allocated. */
+let local: { heap: unknown; release: (context: never) => void }[] = [];
+/** Objects that wait for a grace period before they come here. */
+let behindGp = 0;
 
-/** Declares a releaser. `context` is what drainReleases was given: the current task. */
-export function defineReleaser(name: string, release: (arg: number, context: number) => void): Releaser {
+/**
+ * Declares a releaser: what queueRelease(releaser, arg) runs at a safe point. Every worker must load the module that
+ * declares it, since a release may outlive the worker that queued it. Throws DeclarationError when the name is taken.
+ */
+export function defineReleaser<C = number>(
+  name: string,
+  release: (arg: number, context: C) => void,
+): Releaser<C> {
   const hash = hashName(name);
   const other = releasers.get(hash);
   if (other !== undefined)
@@ -40,7 +54,7 @@ export function defineReleaser(name: string, release: (arg: number, context: num
       `releaser ${name}: ${other.name} is declared already`,
     );
   const releaser = { name, hash, release };
-  releasers.set(hash, releaser);
+  releasers.set(hash, releaser as unknown as Releaser<never>);
   return releaser;
 }
 
@@ -55,17 +69,44 @@ export function setReleaseBackend(choice: ReleaseBackend): void {
 
 const afterGp = defineReclaimer("rcu: delayed release", (head) => append(head as Ref<"rcu_head">));
 
-/** Queues a release for a safe point of this thread. Never fails. */
-export function queueRelease(releaser: Releaser, arg: number): void {
+/** Queues a release for a safe point of this thread; of another one, if this thread ends before. Never fails. */
+export function queueRelease<C = number>(releaser: Releaser<C>, arg: number): void {
   const head = alloc(RcuHead);
   if (head === 0) {
-    recordless.push({ heap: i32, releaser, arg });
+    queueObject({ release: (context: C) => releaser.release(arg, context) });
     return;
   }
   RcuHead.reclaimer.init(head, releaser.hash);
   RcuHead.arg.init(head, arg);
   if (backend === "rcu") callRcu(afterGp, head);
   else append(head);
+}
+
+/**
+ * Queues the release of an object of this thread: behind a grace period, if that is the backend. It must be drained
+ * before the thread detaches.
+ */
+export function queueObject<C>(object: Releasable<C>): void {
+  const entry = { heap: i32, release: (context: C) => object.release(context) };
+  if (backend === "list") {
+    local.push(entry);
+    return;
+  }
+  behindGp++;
+  callRcuHere(() => {
+    behindGp--;
+    local.push(entry);
+  });
+}
+
+/** This thread detaches: nobody else could release its objects. */
+export function assertNoLocalReleases(): void {
+  const waiting = local.filter((entry) => entry.heap === i32).length + behindGp;
+  if (waiting > 0)
+    throw new RcuUsageError(
+      "ERR_RCU_RELEASE_LOOP",
+      `detach with ${waiting} delayed release(s) of this thread's objects: call finalizeReleases(context) first`,
+    );
 }
 
 function append(head: Ref<"rcu_head">): void {
@@ -76,20 +117,18 @@ function append(head: Ref<"rcu_head">): void {
   i32[list + 1] = head;
 }
 
-/** Whether drainReleases has anything to do. */
+/** Whether drainReleases has anything to do now. */
 export function releasesPending(): boolean {
   return (
-    i32[slotBase(slot) + SLOT_RCU.RELEASE_LIST] !== 0 ||
-    recordless.length > 0 ||
-    i32[RCU.ORPHAN_RELEASES] !== 0
+    i32[slotBase(slot) + SLOT_RCU.RELEASE_LIST] !== 0 || local.length > 0 || i32[RCU.ORPHAN_RELEASES] !== 0
   );
 }
 
 /**
  * Safe point: runs releases until none is left, those included that releases queue. Returns how many ran. Not in a
- * read scope. Warns after 100 passes; more than 10 000 are a loop, which throws.
+ * read scope. Warns after 100 passes; more than 10 000 are a loop, which throws RcuUsageError.
  */
-export function drainReleases(context: number): number {
+export function drainReleases<C = number>(context: C): number {
   if (backend === "list" && !releasesPending()) return 0;
   if (rcuNesting() > 0) throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "drainReleases inside a read scope");
   let ran = 0;
@@ -110,18 +149,19 @@ export function drainReleases(context: number): number {
   return ran;
 }
 
-/** The end: waits for what is behind a grace period too, and runs everything. */
-export function finalizeReleases(context: number): number {
+/** The end: waits for what is behind a grace period too, and runs everything. Returns how many ran. */
+export function finalizeReleases<C = number>(context: C): number {
   let ran = 0;
   for (let more = 1; more > 0; ran += more) {
     if (backend === "rcu") rcuBarrier();
+    if (behindGp > 0) synchronizeRcu(); // Their closures run at the safe point that drainReleases passes.
     more = drainReleases(context);
   }
   return ran;
 }
 
 /** Runs what is queued now, not what that queues. */
-function releasePass(context: number): number {
+function releasePass(context: unknown): number {
   if (backend === "rcu") {
     rcuQuiescent();
     rcuRunCallbacks();
@@ -144,12 +184,12 @@ function releasePass(context: number): number {
     const arg = RcuHead.arg.get(head);
     free(RcuHead, head);
     ran++;
-    releaser.release(arg, context);
+    releaser.release(arg, context as never);
   }
-  if (recordless.length > 0) {
-    const mine = recordless.filter((entry) => entry.heap === i32);
-    recordless = recordless.filter((entry) => entry.heap !== i32);
-    for (const entry of mine) entry.releaser.release(entry.arg, context);
+  if (local.length > 0) {
+    const mine = local.filter((entry) => entry.heap === i32);
+    local = local.filter((entry) => entry.heap !== i32);
+    for (const entry of mine) entry.release(context as never);
     ran += mine.length;
   }
   return ran;

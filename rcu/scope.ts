@@ -36,7 +36,9 @@ export function rcuReadUnlock(): void {
   if (PROVE && nest[0]! < 0) checkNesting();
 }
 
-/** Whether this thread is inside a read scope. */
+/**
+ * Whether this thread is inside a read scope. (Linux: rcu_read_lock_held.)
+ */
 export function rcuReadLockHeld(): boolean {
   return nest[0]! > 0;
 }

@@ -5,73 +5,100 @@
  * Readers count themselves in one of two banks, per slot: how many entered, how many left. A grace period waits until
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
  * current one, and waits until the other is empty. Readers that come after the switch are not waited for.
+ *
+ * Nobody waits in the middle of it: the state (`seq`: count << 2 | step, like gpSeq) is moved on by whoever finds that it
+ * can be, under `gate`: who asks for a grace period, and every reader that leaves while one is wanted.
  */
-
 import { allocArray, freeArray } from "./array.ts";
-import { HeapFullError, StaleReferenceError } from "./error.ts";
-import { MAX_SLOTS } from "./layout.ts";
-import { i32, slot } from "./memory.ts";
-import { mutexTryLock, mutexUnlock } from "./mutex.ts";
+import { enqueueHead, makeHead } from "./callback.ts";
+import { append, move } from "./cblist.ts";
+import { HeapFullError, RcuUsageError, StaleReferenceError } from "./error.ts";
+import { seqDone, seqSnap } from "./grace-period.ts";
+import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+import { CBLIST, CELL_LINK, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } from "./layout.ts";
+import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
+import { i32, ownerId, slot } from "./memory.ts";
+import type { Reclaimer } from "./reclaim.ts";
 import type { Brand, Ref } from "./ref.ts";
+import { rcuNesting } from "./scope.ts";
 import { cellIsAlive } from "./slab.ts";
-import { alloc, atomic, fixed, free, mutex, struct } from "./struct.ts";
+import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
+import { rcuBarrier } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
 
 const Domain = struct("srcu", {
   counts: fixed<Ref<"array">>(),
   /** The bank that new readers use. */
   index: atomic(),
-  /** Grace periods completed: what cookies are compared with. */
-  completed: atomic(),
-  gate: mutex(),
-  sleepers: atomic(),
-  /** Moves when a reader leaves while somebody sleeps. */
+  /** Grace periods: 0 none in progress, 1 the other bank empties, 2 switched, the old bank empties. */
+  seq: atomic(),
+  /** The grace period that somebody waits for, at most. */
+  needed: atomic(),
+  /** Held by who moves `seq`; a word that is taken over when its holder dies. */
+  gate: atomic(),
+  /** Who waits, asleep or as a callback: readers look here when they leave. */
+  waiting: atomic(),
+  /** What they sleep on: moves when `seq` does. */
   event: atomic(),
+  /** How often somebody had a reason to look whether `seq` can move. */
+  looks: atomic(),
+  // Callbacks: a CBLIST without a done segment; under lock, but for the counters.
+  lock: spinlock(),
+  list: words(CBLIST.WORDS),
+  // All Srcus of the heap, under SRCU_LOCK.
+  next: locked("srcus"),
+  prev: locked("srcus"),
 });
+type SrcuRef = Ref<"srcu">;
 
-/** What srcuReadLock returned: the bank, to be given back to unlock. */
+/** What readLock returned: to be given back to readUnlock, on whatever thread. */
 export type SrcuScope = Brand<"srcu scope">;
+/** A point in time of one Srcu: done when a full grace period of it has followed. */
+export type SrcuCookie = Brand<"srcu cookie">;
 
 /** Words per slot: entered and left for each bank; a cache line, so that slots do not share one. */
 const STRIDE = 16;
 const LEFT = 2;
+const CHECK_MS = 100;
 
+const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + 1;
+const wordOf = (ref: SrcuRef, of: number): number => countsOf(ref) + of * STRIDE;
+
+/** A domain of sleepable read scopes. Another thread opens the same one with `new Srcu({ at: srcu.ref })`. */
 export class Srcu {
-  readonly ref: Ref<"srcu">;
+  /** Its address in the heap. */
+  readonly ref: SrcuRef;
   readonly #counts: number;
 
+  /** Throws HeapFullError; StaleReferenceError when `at` names nothing. */
   constructor(options: { at?: number } = {}) {
     if (options.at !== undefined) {
-      this.ref = options.at as Ref<"srcu">;
+      this.ref = options.at as SrcuRef;
       if (!cellIsAlive(this.ref))
         throw new StaleReferenceError(`Srcu: ${options.at} names no Srcu of this heap`);
-    } else {
-      const counts = allocArray(MAX_SLOTS * STRIDE);
-      const ref = counts === 0 ? 0 : alloc(Domain);
-      if (counts === 0 || ref === 0) {
-        if (counts !== 0) freeArray(counts);
-        throw new HeapFullError("new Srcu");
-      }
-      Domain.counts.init(ref, counts);
-      this.ref = ref;
-    }
-    this.#counts = Domain.counts.get(this.ref) + 1;
+    } else this.ref = create();
+    this.#counts = countsOf(this.ref);
   }
 
+  /** Enters a scope. It ends with its thread: when the worker that entered it dies, nobody waits for it any longer. */
   readLock(): SrcuScope {
+    if (slot < 0)
+      throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "Srcu.readLock: this thread is not attached");
     const bank = Domain.index.load(this.ref) & 1;
     Atomics.add(i32, this.#counts + slot * STRIDE + bank, 1);
-    return bank as SrcuScope;
+    return ((ownerId << 1) | bank) as SrcuScope;
   }
 
+  /** Leaves it: on any thread of the heap. */
   readUnlock(scope: SrcuScope): void {
-    Atomics.add(i32, this.#counts + slot * STRIDE + LEFT + scope, 1);
-    if (Domain.sleepers.load(this.ref) === 0) return;
-    Domain.event.add(this.ref, 1);
-    Domain.event.notify(this.ref);
+    const owner = scope >>> 1;
+    const word = this.#counts + ((owner & 0xff) - 1) * STRIDE + LEFT + (scope & 1);
+    if (owner === ownerId) Atomics.add(i32, word, 1);
+    else leaveForeign(owner, word);
+    if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
   }
 
-  /** Runs `fn` in a scope; it may be async. */
+  /** Runs `fn` in a scope, until its promise settles if it is async. */
   async run<T>(fn: (scope: SrcuScope) => T | Promise<T>): Promise<T> {
     const scope = this.readLock();
     try {
@@ -81,77 +108,267 @@ export class Srcu {
     }
   }
 
-  /** Whether no reader is in the bank: what left is counted before what entered, so equal means empty. */
-  #empty(bank: number): boolean {
-    let left = 0;
-    let entered = 0;
-    for (let of = 0; of < MAX_SLOTS; of++)
-      left += Atomics.load(i32, this.#counts + of * STRIDE + LEFT + bank);
-    for (let of = 0; of < MAX_SLOTS; of++) entered += Atomics.load(i32, this.#counts + of * STRIDE + bank);
-    return ((entered - left) | 0) === 0;
+  /** Remembers now; done when a full grace period has followed (get_state_synchronize_srcu). */
+  getState(): SrcuCookie {
+    return seqSnap(Domain.seq.load(this.ref)) as SrcuCookie;
   }
-
-  /** Remembers now; done when a full grace period has followed. */
-  getState(): number {
-    return (Domain.completed.load(this.ref) + 2) | 0;
+  /** Remembers now and begins a grace period, which pollState moves on (start_poll_synchronize_srcu). */
+  startPoll(): SrcuCookie {
+    const cookie = this.getState();
+    request(this.ref, cookie);
+    return cookie;
   }
-  pollState(cookie: number): boolean {
-    return ((Domain.completed.load(this.ref) - cookie) | 0) >= 0;
+  /** Whether a full grace period has followed the cookie (poll_state_synchronize_srcu). Moves things on if it can. */
+  pollState(cookie: SrcuCookie): boolean {
+    if (seqDone(Domain.seq.load(this.ref), cookie)) return true;
+    advance(this.ref);
+    return seqDone(Domain.seq.load(this.ref), cookie);
   }
 
   /** Waits until all scopes that are open now have closed. Not inside one of them. */
   async synchronize(): Promise<void> {
-    const steps = this.#steps();
-    Domain.sleepers.add(this.ref, 1);
+    const cookie = this.getState();
+    Domain.waiting.add(this.ref, 1);
     try {
-      for (;;) {
-        const event = Domain.event.load(this.ref);
-        if (steps.next().done === true) return;
-        await waitAsync(i32, this.ref + Domain.event.offset, event, 100);
-      }
+      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref))
+        await waitAsync(i32, this.ref + Domain.event.offset, event, CHECK_MS);
     } finally {
-      Domain.sleepers.add(this.ref, -1);
+      Domain.waiting.add(this.ref, -1);
     }
   }
 
   /** The same, blocking this thread: readers must not depend on its event loop. */
   synchronizeBlocking(): void {
-    const steps = this.#steps();
-    Domain.sleepers.add(this.ref, 1);
-    try {
-      for (;;) {
-        const event = Domain.event.load(this.ref);
-        if (steps.next().done === true) return;
-        Domain.event.wait(this.ref, event, 100);
-      }
-    } finally {
-      Domain.sleepers.add(this.ref, -1);
-    }
-  }
-
-  /** A grace period, yielding whenever it has to wait for something. */
-  *#steps(): Generator<void, void> {
-    const gate = this.ref + Domain.gate.offset;
     const cookie = this.getState();
-    while (!mutexTryLock(gate)) {
-      yield;
-      if (this.pollState(cookie)) return; // Others did it for us.
-    }
+    Domain.waiting.add(this.ref, 1);
     try {
-      const bank = Domain.index.load(this.ref) & 1;
-      while (!this.#empty(bank ^ 1)) yield;
-      Domain.index.store(this.ref, bank ^ 1);
-      while (!this.#empty(bank)) yield;
-      Domain.completed.add(this.ref, 1);
+      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref))
+        Domain.event.wait(this.ref, event, CHECK_MS);
     } finally {
-      mutexUnlock(gate);
-      Domain.event.add(this.ref, 1);
-      Domain.event.notify(this.ref);
+      Domain.waiting.add(this.ref, -1);
     }
   }
 
+  /** Asks for the grace period. Returns the event count from before, so that nothing that happens since is slept through. */
+  #begin(cookie: SrcuCookie): number {
+    const event = Domain.event.load(this.ref);
+    request(this.ref, cookie);
+    return event;
+  }
+
+  /**
+   * Runs `reclaimer` with `arg` when all scopes that are open now have closed, at a safe point of some thread. Throws
+   * HeapFullError, and has done nothing then. (Linux: call_srcu.)
+   */
+  call<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
+    const head = makeHead(reclaimer, arg);
+    if (head === 0) throw new HeapFullError("Srcu.call");
+    Domain.waiting.add(this.ref, 1);
+    Domain.lock.lock(this.ref);
+    i32[head + CELL_LINK] = 0;
+    const list = Domain.list.at(this.ref);
+    append(list, CBLIST.NEXT, head, head);
+    i32[list + CBLIST.QUEUED] = (i32[list + CBLIST.QUEUED]! + 1) | 0;
+    const stamp = accelerate(this.ref);
+    Domain.lock.unlock(this.ref);
+    request(this.ref, stamp);
+  }
+
+  /** Waits until all callbacks that were queued by call() before have run (srcu_barrier). Blocks this thread in the end. */
+  async barrier(): Promise<void> {
+    const goal = this.#queued();
+    while (!this.#handedOver(goal)) await this.synchronize();
+    rcuBarrier();
+  }
+  /** The same, blocking all the while: readers must not depend on this thread's event loop. */
+  barrierBlocking(): void {
+    const goal = this.#queued();
+    while (!this.#handedOver(goal)) this.synchronizeBlocking();
+    rcuBarrier();
+  }
+  #queued(): number {
+    return Domain.list.load(this.ref, CBLIST.QUEUED);
+  }
+  #handedOver(goal: number): boolean {
+    return seqDone(Domain.list.load(this.ref, CBLIST.RUN), goal);
+  }
+
+  /** Frees it. Throws RcuUsageError when scopes are open or callbacks wait: synchronize() and barrier() come first. */
   destroy(): void {
+    if (!empty(this.ref, 0) || !empty(this.ref, 1))
+      throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "Srcu.destroy: a read scope of it is open");
+    if (!this.#handedOver(this.#queued()))
+      throw new RcuUsageError(
+        "ERR_RCU_WAITS_FOR_ITSELF",
+        "Srcu.destroy: callbacks wait: await barrier() first",
+      );
+    lockWord(RCU.SRCU_LOCK);
+    const next = Domain.next.racy(this.ref) as SrcuRef | 0;
+    const prev = Domain.prev.racy(this.ref) as SrcuRef | 0;
+    if (next !== 0) Domain.prev.init(next, prev);
+    if (prev !== 0) Domain.next.init(prev, next);
+    else i32[RCU.SRCU_HEAD] = next;
+    unlockWord(RCU.SRCU_LOCK);
     freeArray(Domain.counts.get(this.ref));
     free(Domain, this.ref);
   }
+}
+
+function create(): SrcuRef {
+  const counts = allocArray(MAX_SLOTS * STRIDE);
+  const ref = counts === 0 ? 0 : alloc(Domain);
+  if (counts === 0 || ref === 0) {
+    if (counts !== 0) freeArray(counts);
+    throw new HeapFullError("new Srcu");
+  }
+  Domain.counts.init(ref, counts);
+  Domain.seq.init(ref, GP_SEQ_START);
+  Domain.needed.init(ref, GP_SEQ_START);
+  Domain.list.set(ref, CBLIST.QUEUED, SEQ_START);
+  Domain.list.set(ref, CBLIST.RUN, SEQ_START);
+  lockWord(RCU.SRCU_LOCK);
+  const head = i32[RCU.SRCU_HEAD]! as SrcuRef | 0;
+  Domain.next.init(ref, head);
+  if (head !== 0) Domain.prev.init(head, ref);
+  i32[RCU.SRCU_HEAD] = ref;
+  unlockWord(RCU.SRCU_LOCK);
+  return ref;
+}
+
+/** A scope that another thread entered. If that one has died, its scopes were ended for it. */
+function leaveForeign(owner: number, word: number): void {
+  lockWord(RCU.SRCU_LOCK);
+  if (!ownerIsDead(owner)) Atomics.add(i32, word, 1);
+  unlockWord(RCU.SRCU_LOCK);
+}
+
+/** Whether no reader is in the bank: what left is counted before what entered, so equal means empty. */
+function empty(ref: SrcuRef, bank: number): boolean {
+  const counts = countsOf(ref);
+  let left = 0;
+  let entered = 0;
+  for (let of = 0; of < MAX_SLOTS; of++) left += Atomics.load(i32, counts + of * STRIDE + LEFT + bank);
+  for (let of = 0; of < MAX_SLOTS; of++) entered += Atomics.load(i32, counts + of * STRIDE + bank);
+  return ((entered - left) | 0) === 0;
+}
+
+/** Asks for a grace period that ends at `stamp` or later, and does what can be done for it now. */
+function request(ref: SrcuRef, stamp: number): void {
+  want(ref, stamp);
+  advance(ref);
+}
+
+function want(ref: SrcuRef, stamp: number): void {
+  for (;;) {
+    const needed = Domain.needed.load(ref);
+    if (seqDone(needed, stamp) || Domain.needed.cas(ref, needed, stamp)) return;
+  }
+}
+
+/**
+ * Moves the grace period on as far as it goes without waiting, and hands callbacks over. Who finds the gate taken has said
+ * in `looks` that something changed; the holder looks again when it did.
+ */
+function advance(ref: SrcuRef): void {
+  const wait = Domain.list.at(ref) + CBLIST.WAIT;
+  for (let again = true; again; ) {
+    const look = (Domain.looks.add(ref, 1) + 1) | 0;
+    if (!takeOverWord(ref + Domain.gate.offset)) return;
+    const before = Domain.seq.load(ref);
+    try {
+      while (step(ref));
+    } finally {
+      dropWord(ref + Domain.gate.offset);
+    }
+    if (Domain.seq.load(ref) !== before) {
+      Domain.event.add(ref, 1);
+      Domain.event.notify(ref);
+    }
+    again = Domain.looks.load(ref) !== look;
+    if (i32[wait] !== 0) again = handOver(ref) || again;
+  }
+}
+
+/** One step, with the gate held; false when there is nothing to do or a reader is in the way. */
+function step(ref: SrcuRef): boolean {
+  const seq = Domain.seq.load(ref);
+  const bank = Domain.index.load(ref) & 1;
+  if ((seq & 3) === 0) {
+    if (seqDone(seq, Domain.needed.load(ref))) return false;
+  } else if (!empty(ref, bank ^ 1)) return false;
+  if ((seq & 3) === 1) Domain.index.store(ref, bank ^ 1);
+  Domain.seq.store(ref, ((seq & 3) === 2 ? seq + 2 : seq + 1) | 0);
+  return true;
+}
+
+/** Stamps callbacks that have none, if a segment is free for them. Returns the stamp that the list waits for. Locked. */
+function accelerate(ref: SrcuRef): number {
+  const list = Domain.list.at(ref);
+  const stamp = seqSnap(Domain.seq.load(ref));
+  if (i32[list + CBLIST.WAIT] === 0) i32[list + CBLIST.WAIT_STAMP] = stamp;
+  if (i32[list + CBLIST.WAIT_STAMP] === stamp) move(list, CBLIST.NEXT, CBLIST.WAIT);
+  return i32[list + CBLIST.WAIT_STAMP]!;
+}
+
+/**
+ * Gives the callbacks whose grace period is over to this thread's RCU list: they run at a safe point, as all do. An idle
+ * thread passes one now, since nobody else may come by. Returns whether there was something; then those left are stamped.
+ */
+function handOver(ref: SrcuRef): boolean {
+  const list = Domain.list.at(ref);
+  const idle = rcuNesting() < 0;
+  if (idle) rcuIdleExit();
+  Domain.lock.lock(ref);
+  let count = 0;
+  if (seqDone(Domain.seq.load(ref), i32[list + CBLIST.WAIT_STAMP]!))
+    for (let cell = i32[list + CBLIST.WAIT]!; cell !== 0; cell = i32[list + CBLIST.WAIT]!, count++) {
+      i32[list + CBLIST.WAIT] = i32[cell + CELL_LINK]!;
+      if (i32[list + CBLIST.WAIT] === 0) i32[list + CBLIST.WAIT + 1] = 0;
+      enqueueHead(cell);
+      Domain.list.add(ref, CBLIST.RUN, 1); // After it is on the other list: barriers look at both, in this order.
+    }
+  if (count > 0 && i32[list + CBLIST.NEXT] !== 0) want(ref, accelerate(ref));
+  Domain.lock.unlock(ref);
+  Domain.waiting.add(ref, -count);
+  if (idle) rcuIdleEnter();
+  return count > 0;
+}
+
+/** The thread of slot `of` is dead: the scopes that it entered and nobody left are over. */
+export function dropSrcuScopes(of: number): void {
+  const srcus: SrcuRef[] = [];
+  lockWord(RCU.SRCU_LOCK);
+  for (let ref = i32[RCU.SRCU_HEAD]! as SrcuRef | 0; ref !== 0; ref = Domain.next.racy(ref) as SrcuRef | 0) {
+    const word = wordOf(ref, of);
+    for (const bank of [0, 1]) Atomics.store(i32, word + LEFT + bank, Atomics.load(i32, word + bank));
+    srcus.push(ref);
+  }
+  unlockWord(RCU.SRCU_LOCK);
+  for (const ref of srcus) if (Domain.waiting.load(ref) !== 0) advance(ref);
+}
+
+/** A thread does not detach inside an SRCU scope: who would know when it ends? */
+export function assertNoSrcuScopes(): void {
+  let open = 0;
+  lockWord(RCU.SRCU_LOCK);
+  for (let ref = i32[RCU.SRCU_HEAD]! as SrcuRef | 0; ref !== 0; ref = Domain.next.racy(ref) as SrcuRef | 0) {
+    const word = wordOf(ref, slot);
+    for (const bank of [0, 1]) open += i32[word + bank]! - i32[word + LEFT + bank]!;
+  }
+  unlockWord(RCU.SRCU_LOCK);
+  if (open !== 0)
+    throw new RcuUsageError(
+      "ERR_RCU_INSIDE_SCOPE",
+      `detach inside ${open} SRCU scope(s) of this thread: leave them first`,
+    );
+}
+
+/** Queues a callback behind the readers of `srcu`: srcu.call(). (Linux: call_srcu.) */
+export function callSrcu<T extends number>(srcu: Srcu, reclaimer: Reclaimer<T>, arg: T): void {
+  srcu.call(reclaimer, arg);
+}
+
+/** Waits, blocking, until all callbacks queued behind the readers of `srcu` have run. (Linux: srcu_barrier.) */
+export function srcuBarrier(srcu: Srcu): void {
+  srcu.barrierBlocking();
 }

@@ -3,16 +3,20 @@ import { gpSeq, slotBase } from "./grace-period.ts";
 import { CBLIST, LINE_IDLE, RCU, SLOT_RCU } from "./layout.ts";
 import { brokenLocks } from "./lock.ts";
 import { i32 } from "./memory.ts";
+import { gpNumber } from "./trace.ts";
 
+/** Counters since the heap was created. Counts wrap at 2^32; those of running threads are racy looks. */
 export interface RcuStats {
   /** Grace periods completed. */
   readonly gracePeriods: number;
+  /** Whether one is in progress now. */
   readonly inProgress: boolean;
   /** Callbacks run, and queued but not run. */
   readonly callbacksRun: number;
   readonly callbacksPending: number;
   /** Of the pending ones, those that no attached thread owns. */
   readonly orphans: number;
+  /** Delayed releases run. */
   readonly releasesRun: number;
   /** Times that a thread had 10 000 more callbacks pending. */
   readonly floods: number;
@@ -32,6 +36,7 @@ export interface RcuStats {
   }[];
 }
 
+/** The counters of the current heap, gathered from all slots: for monitoring, not for synchronizing. */
 export function rcuStats(): RcuStats {
   const seq = gpSeq();
   const slots = [];
@@ -58,7 +63,7 @@ export function rcuStats(): RcuStats {
     });
   }
   return {
-    gracePeriods: seq >>> 2,
+    gracePeriods: gpNumber(seq),
     inProgress: (seq & 3) !== 0,
     callbacksRun,
     callbacksPending: pendingAll,

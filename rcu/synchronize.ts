@@ -25,6 +25,14 @@ import { orphansStuck } from "./orphan.ts";
 import type { Brand } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
+import { rcuEvent, traceRcu } from "./trace.ts";
+
+const REQWAIT = rcuEvent("rcu_grace_period", "reqwait");
+const EXPEDITED_START = rcuEvent("rcu_exp_grace_period", "startwait");
+const EXPEDITED_END = rcuEvent("rcu_exp_grace_period", "endwait");
+const BARRIER_BEGIN = rcuEvent("rcu_barrier", "Begin");
+const BARRIER_ORPHANS = rcuEvent("rcu_barrier", "Inc1");
+const BARRIER_END = rcuEvent("rcu_barrier", "Inc2");
 
 /** Loads of gpSeq before the first sleep: about 2 us, the time in which a quick grace period ends. */
 const SPINS = 200;
@@ -45,11 +53,13 @@ function assertMayWait(what: string): void {
   if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${what} with ${locksHeld} lock(s) held`);
 }
 
-const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
+/** How long to sleep between two looks. */
+export const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
 
-/** After a sleep without news: the last slot that the grace period waited for may have been reaped. */
-function nudge(seq: number): void {
+/** After a sleep without news: the last slot that the grace period waited for may have been reaped; others are asked. */
+export function nudge(seq: number): void {
   tryEndGp(seq);
+  forceQuiescentStates(rcuLaggards());
   checkStall();
 }
 
@@ -75,13 +85,19 @@ function waitIdle(stamp: number, expedited: boolean): void {
   try {
     requestGp(stamp);
     if (expedited) forceQuiescentStates(rcuLaggards());
+    traceRcu(expedited ? EXPEDITED_START : REQWAIT, stamp, 0);
     waitForGp(stamp);
+    if (expedited) traceRcu(EXPEDITED_END, stamp, 0);
   } finally {
     if (active) goActive();
   }
 }
 
-/** Waits until every read scope that was open on any thread at the call has closed. */
+/**
+ * Waits until every read scope that was open on any thread at the call has closed. All callers that wait at a time share
+ * grace periods. Blocks this thread, which counts as quiescent meanwhile. Throws RcuUsageError inside a read scope, in a
+ * callback, or with a lock held: it would wait for itself. (Linux: synchronize_rcu.)
+ */
 export function synchronizeRcu(): void {
   assertMayWait("synchronizeRcu");
   waitIdle(gpStamp(), false);
@@ -93,32 +109,62 @@ export function synchronizeRcuExpedited(): void {
   waitIdle(gpStamp(), true);
 }
 
-/** Remembers now, without starting anything (get_state_synchronize_rcu). */
+/**
+ * Remembers now, without starting anything (get_state_synchronize_rcu). Cookies cover normal and expedited grace periods,
+ * which share one sequence: Linux's _full variants are these same functions.
+ */
 export function getStateSynchronizeRcu(): GpCookie {
   return gpStamp() as GpCookie;
 }
-/** Remembers now and makes sure that a grace period will follow (start_poll_synchronize_rcu). */
+/** A cookie whose grace period is over already (get_completed_synchronize_rcu). */
+export function getCompletedSynchronizeRcu(): GpCookie {
+  return gpSeq() as GpCookie;
+}
+/** Whether two cookies stand for the same grace period, so that one will do (same_state_synchronize_rcu). */
+export function sameStateSynchronizeRcu(one: GpCookie, other: GpCookie): boolean {
+  return one === other;
+}
+/** Remembers now and makes sure that a grace period will follow (start_poll_synchronize_rcu). Does not wait. */
 export function startPollSynchronizeRcu(): GpCookie {
   const stamp = gpStamp();
   requestGp(stamp);
   return stamp as GpCookie;
 }
-/** Whether a full grace period has followed the cookie. */
+/** The same, asking lagging threads to hurry (start_poll_synchronize_rcu_expedited). */
+export function startPollSynchronizeRcuExpedited(): GpCookie {
+  const cookie = startPollSynchronizeRcu();
+  forceQuiescentStates(rcuLaggards());
+  return cookie;
+}
+/**
+ * Whether a full grace period has followed the cookie (poll_state_synchronize_rcu). Right for 2^29 grace periods; a cookie
+ * kept longer may read as not done again.
+ */
 export function pollStateSynchronizeRcu(cookie: GpCookie): boolean {
   return seqDone(gpSeq(), cookie);
 }
-/** Waits unless a grace period has followed the cookie already. */
+/** Waits unless a grace period has followed the cookie already (cond_synchronize_rcu). Throws as synchronizeRcu does. */
 export function condSynchronizeRcu(cookie: GpCookie): void {
   if (pollStateSynchronizeRcu(cookie)) return;
   assertMayWait("condSynchronizeRcu");
   waitIdle(cookie, false);
+}
+/** The same, expedited (cond_synchronize_rcu_expedited). */
+export function condSynchronizeRcuExpedited(cookie: GpCookie): void {
+  if (pollStateSynchronizeRcu(cookie)) return;
+  assertMayWait("condSynchronizeRcuExpedited");
+  waitIdle(cookie, true);
 }
 
 const queuedOf = (list: number): number => Atomics.load(i32, list + CBLIST.QUEUED);
 const ranUpTo = (list: number, count: number): boolean =>
   ((Atomics.load(i32, list + CBLIST.RUN) - count) | 0) >= 0;
 
-/** Waits until every callback that was queued on any thread at the call has run. */
+/**
+ * Waits until every callback that was queued on any thread at the call has run: before a module that declares reclaimers
+ * is unloaded, before counting what is left. Does not wait for closures of other threads (callRcuHere). Throws as
+ * synchronizeRcu does, and what a callback throws that it runs itself. (Linux: rcu_barrier.)
+ */
 export function rcuBarrier(): void {
   assertMayWait("rcuBarrier");
   const high = Atomics.load(i32, RCU.SLOT_HIGH);
@@ -131,9 +177,12 @@ export function rcuBarrier(): void {
     lists.push(list);
     counts.push(count);
   }
+  traceRcu(BARRIER_BEGIN, lists.length, 0);
   awaitRun(lists, counts);
+  traceRcu(BARRIER_ORPHANS, i32[RCU.ORPHANS]!, 0);
   // What idle threads had was moved to the orphans before their own counter said so.
   awaitRun([RCU.ORPHAN_LIST], [queuedOf(RCU.ORPHAN_LIST)]);
+  traceRcu(BARRIER_END, 0, 0);
 }
 
 /**
@@ -147,6 +196,15 @@ export function drainCallRcu(lock?: { unlock(): void; lock(): void }): void {
   } finally {
     lock?.lock();
   }
+}
+
+/**
+ * The heap is full and much of it may be waiting for a grace period: waits, asking everybody to hurry, until all that was
+ * handed to kfreeRcu is free. Then an allocation that failed may be tried again. (Linux: kvfree_rcu_barrier.)
+ */
+export function kfreeRcuBarrier(): void {
+  synchronizeRcuExpedited();
+  rcuBarrier();
 }
 
 function awaitRun(lists: number[], counts: number[]): void {
