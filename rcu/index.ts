@@ -56,6 +56,7 @@ export {
   checkStall,
   type RcuStall,
   type RcuTaskNamer,
+  rcuStallText,
   setRcuStallHandler,
   setRcuTaskNamer,
 } from "./stall.ts";

@@ -24,8 +24,11 @@ const BLOCKS = 2;
 /** Nesting when it was switched out; 0 while it is not on the list. */
 const NESTING = 3;
 
-/** Record of the running task, if it was once switched out in the scope that may still be open. */
-let running = 0;
+/**
+ * Record of the running task, if it was once switched out in the scope that may still be open: in the slot, so that it is
+ * found when this thread dies.
+ */
+const running = (): number => i32[SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.PREEMPTED]!;
 
 /**
  * The running task is switched out: called at every switch, in a scope or not. Returns whether it is inside a read scope; then `record` is on the blocked list, and
@@ -34,7 +37,7 @@ let running = 0;
 export function rcuSwitchOut(record: number): boolean {
   const depth = rcuNesting();
   if (depth <= 0) {
-    if (running !== 0) leaveBlocked();
+    if (running() !== 0) leaveBlocked();
     return false;
   }
   if (i32[record + NESTING] === 0) {
@@ -62,7 +65,7 @@ export function rcuSwitchIn(record: number): void {
       "ERR_RCU_INSIDE_SCOPE",
       "rcuSwitchIn while another task's scope is open on this CPU",
     );
-  if (running !== 0) leaveBlocked();
+  if (running() !== 0) leaveBlocked();
   const depth = i32[record + NESTING]!;
   if (depth === 0)
     throw new RcuUsageError(
@@ -73,9 +76,7 @@ export function rcuSwitchIn(record: number): void {
   setNesting(depth);
 }
 
-/** Noted in the slot as well: when this thread dies, the task that ran on it reads no more. */
 function setRunning(record: number): void {
-  running = record;
   i32[SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.PREEMPTED] = record;
 }
 
@@ -87,11 +88,11 @@ function firstBlocked(): number {
 }
 
 /** Whether the running task must leave the list: it has left its outermost scope. */
-export const mustLeaveBlocked = (): boolean => running !== 0 && rcuNesting() === 0;
+export const mustLeaveBlocked = (): boolean => running() !== 0 && rcuNesting() === 0;
 
 /** Takes the running task off the list. The caller then tries to end the grace period. */
 export function leaveBlocked(): void {
-  const record = running;
+  const record = running();
   setRunning(0);
   unlist(record);
   traceRcu(UNLOCK, record, 0);

@@ -33,11 +33,12 @@ export type RcuTaskNamer = (slot: number, record: number) => string;
 
 let timeoutMs = 10_000;
 let namer: RcuTaskNamer = () => "";
-let report: (stall: RcuStall) => void = (stall) => process.emitWarning(describe(stall), "RcuStall");
+let report: (stall: RcuStall) => void = (stall) => process.emitWarning(rcuStallText(stall), "RcuStall");
 let reportedSeq = 0;
 let reportedMs = 0;
 
-function describe(stall: RcuStall): string {
+/** A stall in one line, as the default handler prints it. */
+export function rcuStallText(stall: RcuStall): string {
   const named = (task: string): string => (task === "" ? "" : ` running ${task}`);
   const who = stall.laggards.map(
     (late) => `slot ${late.slot} (thread ${late.thread}${named(late.task)}, ${late.behind} behind)`,

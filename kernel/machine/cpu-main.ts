@@ -20,6 +20,7 @@ import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts"
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { CPU_AREA_BYTES, type UserMode, type UserModeHost } from "../usermode.ts";
 import "./modules.ts";
+import { reportRcuStalls } from "./rcu-stall.ts";
 import { CPUS_UP, notifyHost } from "./state.ts";
 
 /** The boot message. Everything in it can be posted to a worker. */
@@ -70,6 +71,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   // A dead predecessor left TLB entries and jump targets that mean nothing to a new engine.
   if (Cpu.boots.add(cpu, 1) > 0) ram.u8.fill(0, cpuArea(boot.cpu), cpuArea(boot.cpu) + CPU_AREA_BYTES);
   setForceNotifier(kickSlot);
+  reportRcuStalls();
   const subsystems = installSubsystems(openSubsystems(parts.subsystems ?? []));
   const syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
   const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));

@@ -8,6 +8,7 @@ import {
   atomicLoad,
   atomicStore,
   atomicWaitAsync,
+  checkStall,
   declaredStructs,
   drainReleases,
   type Heap,
@@ -35,6 +36,7 @@ import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
 import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { type MachineStats, machineStats } from "./machine-stats.ts";
+import { reportRcuStalls } from "./rcu-stall.ts";
 import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
 import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts";
 
@@ -112,6 +114,7 @@ export class Machine {
   static async boot(options: MachineOptions): Promise<Machine> {
     const kernel = bootKernel(options);
     const machine = new Machine(options, kernel);
+    reportRcuStalls();
     rcuIdleEnter();
     for (let cpu = 0; cpu < options.cpus; cpu++) machine.#bootCpu(cpu);
     await machine.#cpusUp();
@@ -324,6 +327,7 @@ export class Machine {
   /** Asks busy CPUs to pass a safe point: preemption, due timers, grace periods. */
   #onTick(): void {
     this.#bind();
+    checkStall();
     const now = nowNs();
     const due = nextTimer() <= now;
     let busy = 0;
