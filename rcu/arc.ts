@@ -7,8 +7,9 @@
  */
 
 import { callRcu, kfreeCellRcu, kfreeRcu } from "./callback.ts";
+import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
-import { i32 } from "./memory.ts";
+import { derefWord } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, type StructType, struct } from "./struct.ts";
@@ -74,26 +75,20 @@ export type ArcUpdate =
   | "now";
 
 /** A shared cell that owns a count, or is empty. */
-export class RcuOptionArc<N extends string> {
-  readonly ref: Ref<"rcu_arc_slot">;
-  /** Takes over the caller's count. */
-  constructor(init: Arc<N> | 0 | { at: number } = 0) {
-    if (typeof init === "object") {
-      this.ref = init.at as Ref<"rcu_arc_slot">;
-      return;
-    }
-    const ref = alloc(Slot);
-    if (ref === 0) throw new HeapFullError("new RcuArc");
-    Slot.arc.init(ref, init);
-    this.ref = ref;
+export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
+  /** Takes over the caller's count. Throws HeapFullError: the count is still the caller's then. */
+  constructor(init: Arc<N> | 0 | At = 0) {
+    super(Slot, isAt(init) ? checkObject(Slot, init.at, "RcuArc") : makeSlot(init as Arc<N> | 0));
   }
   /** The object, good in the scope; 0 when empty. */
   get(_scope: RcuScope): Ref<N> | 0 {
-    const arc = i32[this.ref]! as Arc<N> | 0;
+    if (this.checked) this.assertReadable();
+    const arc = derefWord(this.ref) as Arc<N> | 0;
     return arc === 0 ? 0 : arcGet(arc);
   }
   /** A count that outlives the scope; 0 when empty. */
   clone(_scope: RcuScope): Arc<N> | 0 {
+    if (this.checked) this.assertReadable();
     for (;;) {
       const arc = Slot.arc.load(this.ref) as Arc<N> | 0;
       if (arc === 0 || Counts.strong.incNotZero(arc)) return arc;
@@ -101,6 +96,7 @@ export class RcuOptionArc<N extends string> {
   }
   /** Puts an Arc in (its count goes to the cell), or nothing. */
   update(fresh: Arc<N> | 0, when: ArcUpdate = "later"): void {
+    this.assertHeap();
     const old = Slot.arc.exchange(this.ref, fresh) as Arc<N> | 0; // [A]
     if (old === 0) return;
     if (when === "now") arcDrop(old);
@@ -112,9 +108,17 @@ export class RcuOptionArc<N extends string> {
   }
 }
 
+function makeSlot<N extends string>(init: Arc<N> | 0): Ref<"rcu_arc_slot"> {
+  if (init !== 0) checkObject(Counts, init, "RcuArc");
+  const ref = alloc(Slot);
+  if (ref === 0) throw new HeapFullError("new RcuArc");
+  Slot.arc.init(ref, init);
+  return ref;
+}
+
 /** A shared cell that always owns a count. */
 export class RcuArc<N extends string> extends RcuOptionArc<N> {
-  constructor(init: Arc<N> | { at: number }) {
+  constructor(init: Arc<N> | At) {
     super(init);
   }
   override get(scope: RcuScope): Ref<N> {

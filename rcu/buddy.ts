@@ -82,6 +82,13 @@ export function pageCache(ref: number): number {
   return (-i32[PAGE_MAP + pageOf(ref)]! >> 8) - 1;
 }
 
+/** Where the slab begins that this reference points into. Runs start at a multiple of their size. */
+export function pageRunStart(ref: number): number {
+  const page = pageOf(ref);
+  const order = (-i32[PAGE_MAP + page]! & 0xff) - 1;
+  return pageRef(page & -(1 << order));
+}
+
 /** Returns a run that `allocPages` gave, merging it with its free buddies. */
 export function freePages(ref: number): void {
   lockWord(HEADER.PAGE_LOCK);

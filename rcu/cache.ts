@@ -1,131 +1,87 @@
 /**
- * RcuCache: a map of at most `capacity` integer keys that forgets the oldest (FIFO) when it is full. Reading is
- * lock-free and does not count as use: that would be a store on the read path.
+ * RcuCache: a map of at most `capacity` keys that forgets the oldest (FIFO) when it is full. Reading is lock-free and
+ * does not count as use: that would be a store on the read path.
+ *
+ *   const names = new RcuCache<string, number>({ capacity: 1000, key: text() });
+ *   if (names.insert("etc", 7) === EVICTED) ...
  */
-
-import { kfreeRcu } from "./callback.ts";
-import { HeapFullError, StaleReferenceError, WrongTypeError } from "./error.ts";
+import { WrongTypeError } from "./error.ts";
 import { listAddTail, listDelRcu, listFirst } from "./fields.ts";
-import { FULL, INSERTED, RcuHashMap, UPDATED } from "./hashmap.ts";
-import type { RcuScope, Ref } from "./ref.ts";
-import { cellIsAlive } from "./slab.ts";
-import { alloc, atomic, fixed, free, listNode, locked, spinlock, struct } from "./struct.ts";
+import { HashTable } from "./hash-table.ts";
+import { CacheNode, EVICTED, INSERTED, KeyedTable, type TableOptions } from "./keyed-table.ts";
+import type { NeedsKey, NeedsValue, Value } from "./kind.ts";
+import type { Held, Ref } from "./ref.ts";
 
-const Cache = struct("rcu_cache", {
-  map: fixed(),
-  capacity: fixed(),
-  lock: spinlock(),
-  count: locked("lock"),
-  /** Entries, oldest first. */
-  order: listNode(),
-});
-const Entry = struct("rcu_cache_entry", { key: fixed(), value: atomic(), order: listNode() });
-type EntryRef = Ref<"rcu_cache_entry">;
+type NodeRef = Ref<"rcu_cache_node">;
+/** The table's lock is held: what the list functions ask for. */
+const HELD = 1 as Held;
 
-/** The insertion made room by dropping the oldest entry. */
-export const EVICTED = 3;
-
-export class RcuCache {
-  readonly ref: Ref<"rcu_cache">;
-  readonly #map: RcuHashMap<EntryRef>;
-  readonly #drop: ((value: number) => void) | undefined;
-
+export type RcuCacheOptions<K extends Value = number, V extends Value = number> = Omit<
+  TableOptions<K, V>,
+  "buckets"
+> & {
+  /** Entries at most, a positive integer; of a new cache. */
+  readonly capacity?: number;
   /**
-   * `drop` is called for each value that leaves the cache (evicted, replaced, removed, destroyed), on the thread that made it
-   * leave: for values that are references. Readers may still hold it: free it through RCU.
+   * Called for each value that left the cache (evicted, replaced, removed, destroyed), on the thread that made it leave, after
+   * the lock was dropped: for values that are references. Readers may still hold it: free it through RCU.
    */
-  constructor(options: ({ capacity: number } | { at: number }) & { drop?: (value: number) => void }) {
-    this.#drop = options.drop;
-    if ("at" in options) {
-      if (!cellIsAlive(options.at))
-        throw new StaleReferenceError(`RcuCache: ${options.at} names no cache of this heap`);
-      this.ref = options.at as Ref<"rcu_cache">;
-      this.#map = new RcuHashMap<EntryRef>({ at: Cache.map.get(this.ref) });
-      return;
-    }
-    const { capacity } = options;
-    if (!Number.isInteger(capacity) || capacity < 1)
+  readonly drop?: (value: V) => void;
+} & NeedsKey<K> &
+  NeedsValue<V>;
+
+export class RcuCache<K extends Value = number, V extends Value = number> extends KeyedTable<K, V> {
+  readonly #drop: ((value: V) => void) | undefined;
+  /** Words that left the cache since the lock was taken. */
+  #left: number[] = [];
+
+  /** Throws HeapFullError, WrongTypeError (capacity). */
+  constructor(options: RcuCacheOptions<K, V>) {
+    const { at, capacity = 0 } = options;
+    if (at === undefined && !(Number.isInteger(capacity) && capacity > 0 && capacity < 2 ** 31))
       throw new WrongTypeError(
         `RcuCache: capacity ${capacity} is not a positive integer`,
         "ERR_RCU_BAD_ARGUMENT",
       );
-    const ref = alloc(Cache);
-    if (ref === 0) throw new HeapFullError("new RcuCache");
-    this.ref = ref;
-    this.#map = new RcuHashMap<EntryRef>({ buckets: Math.min(capacity, 1 << 16) });
-    Cache.map.init(ref, this.#map.ref);
-    Cache.capacity.init(ref, capacity);
-    Cache.order.init(ref);
+    super("RcuCache", { ...options, buckets: Math.min(capacity, 1 << 16) }, CacheNode);
+    this.#drop = options.drop;
+    if (at === undefined) HashTable.capacity.init(this.ref, capacity);
   }
 
-  get size(): number {
-    return Cache.count.racy(this.ref);
+  get capacity(): number {
+    return HashTable.capacity.get(this.ref);
   }
 
-  get(scope: RcuScope, key: number): number | undefined {
-    const entry = this.#map.lookup(scope, key);
-    return entry === 0 ? undefined : Entry.value.peek(entry);
+  /** INSERTED, UPDATED (which does not make the entry younger) or EVICTED. Throws HeapFullError, WrongTypeError. */
+  insert(key: K, value: V): number {
+    return this.inserted(key, this.tryInsert(key, value));
   }
 
-  /** INSERTED, UPDATED (which does not make it younger), EVICTED, or FULL when the heap is. */
-  tryInsert(key: number, value: number): number {
-    const held = Cache.lock.lock(this.ref);
-    try {
-      const found = this.#map.getLocked(key);
-      if (found !== undefined) {
-        const old = Entry.value.exchange(found, value);
-        if (old !== value) this.#drop?.(old);
-        return UPDATED;
-      }
-      const entry = alloc(Entry);
-      if (entry === 0) return FULL;
-      Entry.key.init(entry, key | 0);
-      Entry.value.init(entry, value);
-      if (this.#map.tryInsert(key, entry) === FULL) {
-        free(Entry, entry);
-        return FULL;
-      }
-      listAddTail(held, Cache.order.at(this.ref), Entry.order.at(entry));
-      const count = Cache.count.get(held, this.ref) + 1;
-      Cache.count.set(held, this.ref, count);
-      if (count <= Cache.capacity.get(this.ref)) return INSERTED;
-      this.#dropLocked(held, Entry.order.owner(listFirst(Cache.order.at(this.ref))));
-      return EVICTED;
-    } finally {
-      Cache.lock.unlock(this.ref);
-    }
+  protected override added(node: number): number {
+    const order = HashTable.order.at(this.ref);
+    listAddTail(HELD, order, CacheNode.order.at(node as NodeRef));
+    if (this.size <= this.capacity) return INSERTED;
+    this.takeNode(CacheNode.order.owner(listFirst(order)));
+    return EVICTED;
   }
 
-  /** The same; throws HeapFullError instead of FULL. */
-  insert(key: number, value: number): number {
-    const done = this.tryInsert(key, value);
-    if (done === FULL) throw new HeapFullError(`RcuCache.insert(${key})`);
-    return done;
+  protected override takeNode(node: number): void {
+    listDelRcu(HELD, CacheNode.order.at(node as NodeRef));
+    super.takeNode(node);
   }
 
-  /** Says whether the key was there. */
-  remove(key: number): boolean {
-    const held = Cache.lock.lock(this.ref);
-    const entry = this.#map.getLocked(key);
-    if (entry !== undefined) this.#dropLocked(held, entry);
-    Cache.lock.unlock(this.ref);
-    return entry !== undefined;
+  protected override valueLeft(word: number): void {
+    if (this.#drop === undefined) super.valueLeft(word);
+    else this.#left.push(word);
   }
 
-  #dropLocked(held: Parameters<typeof Cache.count.get>[0], entry: EntryRef): void {
-    this.#map.remove(Entry.key.get(entry));
-    listDelRcu(held, Entry.order.at(entry));
-    Cache.count.set(held, this.ref, Cache.count.get(held, this.ref) - 1);
-    this.#drop?.(Entry.value.peek(entry));
-    kfreeRcu(Entry, entry);
-  }
-
-  /** Frees the cache and its entries. No thread may use it any more. */
-  destroy(): void {
-    const head = Cache.order.at(this.ref);
-    for (let at = listFirst(head); at !== 0; at = listFirst(head))
-      this.remove(Entry.key.get(Entry.order.owner(at)));
-    this.#map.destroy();
-    free(Cache, this.ref);
+  protected override release(): void {
+    const left = this.#left;
+    super.release();
+    if (left.length === 0) return;
+    this.#left = [];
+    const values = left.map((word) => this.value.decode(word));
+    if (this.value.owns) for (const word of left) this.value.retire(word);
+    for (const value of values) this.#drop?.(value);
   }
 }

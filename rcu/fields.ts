@@ -16,14 +16,13 @@ import {
   writeLockWord,
   writeUnlockWord,
 } from "./lock.ts";
-import { f64, i32, u8 } from "./memory.ts";
+import { derefWord, f64, i32, u8 } from "./memory.ts";
 import { mutexLock, mutexTryLock, mutexUnlock } from "./mutex.ts";
-import { PROVE_RCU, STRICT_RCU } from "./prove.ts";
+import { PROVE_RCU } from "./prove.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
 
 const PROVE = PROVE_RCU;
-const STRICT = STRICT_RCU;
 
 abstract class Field {
   readonly offset: number;
@@ -128,8 +127,7 @@ export class RcuField<N extends string, T extends string> extends Field {
   /** rcu_dereference: a plain load, ordered by the address dependency (rcu/design.md). */
   deref(_scope: RcuScope, ref: Ref<N>): Ptr<T> {
     if (PROVE) assertScope();
-    if (STRICT) return Atomics.load(i32, ref + this.offset) as Ptr<T>;
-    return i32[ref + this.offset] as Ptr<T>;
+    return derefWord(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_check: for code that runs inside a read scope or with the updater's lock held, whichever it is. */
   check(_proof: RcuScope | Held, ref: Ref<N>): Ptr<T> {
@@ -337,12 +335,12 @@ export function listIsEmpty(head: number): boolean {
 }
 /** First node, or 0. */
 export function listFirst(head: number): number {
-  const next = i32[head]!;
+  const next = derefWord(head);
   return next === head ? 0 : next;
 }
 /** Node after `node`, or 0 at the end. */
 export function listNext(head: number, node: number): number {
-  const next = i32[node]!;
+  const next = derefWord(node);
   return next === head ? 0 : next;
 }
 function insertBetween(node: number, prev: number, next: number): void {

@@ -1,5 +1,5 @@
 /**
- * The chained hash table under RcuHashMap and RcuMap: buckets, growth, and the updater's side.
+ * The chained hash table under RcuHashMap and RcuCache: buckets, growth, and the updater's side.
  *
  * Readers take no lock: they load the table pointer once, then follow one chain with plain loads. Every node has two
  * link words. A table uses one of them (the low bit of the pointer says which); a resize threads all nodes through
@@ -10,29 +10,33 @@
 
 import { allocArray, arrayLength, freeArray } from "./array.ts";
 import { kfreeArrayRcu } from "./callback.ts";
-import { CorruptionError } from "./error.ts";
+import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
+import { CorruptionError, HeapFullError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
 import { lockWord, unlockWord } from "./lock.ts";
-import { i32 } from "./memory.ts";
+import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
-import { alloc, atomic, free, locked, spinlock, struct } from "./struct.ts";
+import { alloc, atomic, fixed, free, listNode, locked, spinlock, struct } from "./struct.ts";
 
 /** What all threads share of a map; its address is the map's name. */
 export const HashTable = struct("rcu_hash_table", {
   /** Buckets, an array whose length is a power of two, plus 0 or 1: the link word that its chains use. */
   table: atomic(),
-  /** Tells whether the opener declares the same kinds of keys and values. */
-  kind: atomic(),
+  /** Kinds of the keys and values, which openers must declare too (collection.ts). */
+  kind: fixed(),
   lock: spinlock(),
   count: locked("lock"),
   /** Buckets that a shrinking table keeps. */
   floor: locked("lock"),
   /** Grace period after which the unused link words may be rewritten; -1 means at once. */
   relinkAfter: locked("lock"),
+  /** RcuCache: entries that it keeps, and their order, oldest first (under the lock). 0 in a map. */
+  capacity: fixed(),
+  order: listNode(),
 });
 export type HashTableRef = Ref<"rcu_hash_table">;
 
-/** Words of a node: two links, the key (or its hash), then what the map keeps. */
+/** Words of a node: two links, the key (or its hash), then what the table keeps. */
 export const NODE_KEY = 2;
 
 const TABLE = HashTable.table.offset;
@@ -44,13 +48,12 @@ const RELINK = HashTable.relinkAfter.offset;
 const MIN_BUCKETS = 4;
 const MAX_BUCKETS = 1 << 23;
 
-export abstract class HashCore {
-  /** The map's address: another thread opens the same map with it. */
-  readonly ref: HashTableRef;
+export abstract class HashCore extends Collection<"rcu_hash_table"> {
   readonly #hasher: ((key: number) => number) | null;
 
+  /** `hasher` spreads the key words of nodes; null where they are hashes or spread well enough. */
   constructor(ref: HashTableRef, hasher: ((key: number) => number) | null) {
-    this.ref = ref;
+    super(HashTable, ref);
     this.#hasher = hasher;
   }
 
@@ -70,6 +73,7 @@ export abstract class HashCore {
   }
 
   protected acquire(): void {
+    this.assertHeap();
     lockWord(this.ref + LOCK);
   }
   protected release(): void {
@@ -149,13 +153,13 @@ export abstract class HashCore {
 
   /** Calls `visit` for the nodes of the table as it is now. In a read scope, or with the lock held. */
   protected eachNode(visit: (node: number) => void): void {
-    const tagged = i32[this.ref + TABLE]!;
+    const tagged = derefWord(this.ref + TABLE);
     const table = tagged & ~1;
     const link = tagged & 1;
     const length = i32[table]!;
     for (let n = 1; n <= length; n++)
-      for (let node = i32[table + n]!; node !== 0; ) {
-        const next = i32[node + link]!; // Read first: with the lock held, `visit` may remove the node.
+      for (let node = derefWord(table + n); node !== 0; ) {
+        const next = derefWord(node + link); // Read first: with the lock held, `visit` may remove the node.
         visit(node);
         node = next;
       }
@@ -191,7 +195,7 @@ export abstract class HashCore {
 export const GOLDEN = 0x9e3779b1 | 0;
 
 /** Allocates an empty table; 0 when the heap is full. */
-export function createHashTable(kind: number, buckets: number): HashTableRef | 0 {
+export function createHashTable(signature: string, buckets: number): HashTableRef | 0 {
   let size = MIN_BUCKETS;
   while (size < buckets && size < MAX_BUCKETS) size *= 2;
   const table = allocArray(size);
@@ -202,8 +206,25 @@ export function createHashTable(kind: number, buckets: number): HashTableRef | 0
     return 0;
   }
   HashTable.table.init(ref, table);
-  HashTable.kind.init(ref, kind);
+  HashTable.kind.init(ref, kindWord(signature));
   HashTable.floor.init(ref, size);
   HashTable.relinkAfter.init(ref, -1);
+  HashTable.order.init(ref);
+  return ref;
+}
+
+/** Opens the table at `at`, or makes a new one. Throws HeapFullError, StaleReferenceError, WrongTypeError. */
+export function openHashTable(
+  at: number | Handle | undefined,
+  signature: string,
+  buckets: number,
+): HashTableRef {
+  if (at === undefined) {
+    const ref = createHashTable(signature, buckets);
+    if (ref === 0) throw new HeapFullError(`new ${signature}`);
+    return ref;
+  }
+  const ref = checkObject(HashTable, at, signature);
+  checkKind(HashTable.kind.get(ref), signature, ref);
   return ref;
 }

@@ -23,7 +23,7 @@ import {
   SLOT_FREE,
   VERSION,
 } from "./layout.ts";
-import { bindViews, i32, slot, type Views } from "./memory.ts";
+import { bindHeap, bindViews, i32, slot, type Views } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
@@ -126,6 +126,7 @@ export class Heap implements Views {
     if (current !== null) current.#nesting = rcuNesting();
     current = this;
     bindViews(this, this.#slot, this.#owner);
+    bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0);
     setNesting(this.#nesting);
     return this;
   }

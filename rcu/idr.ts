@@ -1,13 +1,16 @@
 /**
  * Idr: small integers as names. Allocates the lowest free id, or the next one in a cycle; maps id to value
  * through a radix tree of 64-way nodes that readers walk without a lock.
+ *
+ *   const pids = new Idr<Ref<"task">>({ value: ref(Task) });
+ *   const pid = pids.allocCyclic(task, 1, 32768);
  */
-
 import { kfreeRcu } from "./callback.ts";
-import { HeapFullError, StaleReferenceError, WrongTypeError } from "./error.ts";
-import { i32 } from "./memory.ts";
+import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
+import { HeapFullError, WrongTypeError } from "./error.ts";
+import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
+import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
-import { cellIsAlive } from "./slab.ts";
 import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
 
 const BITS = 6;
@@ -15,7 +18,13 @@ const FANOUT = 1 << BITS;
 /** Ids are below 2^30: five levels. */
 const MAX_SHIFT = 24;
 
-const Tree = struct("idr", { root: atomic(), lock: spinlock(), next: locked("lock"), count: locked("lock") });
+const Tree = struct("idr", {
+  root: atomic(),
+  lock: spinlock(),
+  next: locked("lock"),
+  count: locked("lock"),
+  kind: fixed(),
+});
 const Node = struct("idr_node", {
   /** Bits of the id below this node's six. 0 in a leaf. */
   shift: fixed(),
@@ -31,72 +40,109 @@ type NodeRef = Ref<"idr_node">;
 const SHIFT = Node.shift.offset;
 const SLOTS = Node.slots.offset;
 
-/** No id: the range has none free, or the heap is full. */
+/** No id: the range has none free. */
 export const NO_ID = -1;
+/** What allocation found inside: the heap is full. */
+const NO_ROOM = -2;
 
-function checkValue(value: number): void {
-  if (value === 0)
-    throw new WrongTypeError(
-      "Idr: 0 means that an id is free; allocate for another value",
-      "ERR_RCU_BAD_ARGUMENT",
-    );
+export interface TreeOptions<V> {
+  /** How values are kept. Default: 32-bit integers other than 0. */
+  readonly value?: Kind<V>;
+  /** Opens the Idr that another thread made. */
+  readonly at?: number | Handle;
 }
+export type IdrOptions<V extends Value = number> = TreeOptions<V> & NeedsValue<V>;
 
-export class Idr {
-  readonly ref: Ref<"idr">;
+export class Idr<V extends Value = number> extends Collection<"idr"> {
+  readonly #value: Kind<V>;
+  /** Words are the values. */
+  readonly #direct: boolean;
 
-  constructor(options: { at?: number } = {}) {
-    if (options.at !== undefined) {
-      if (!cellIsAlive(options.at))
-        throw new StaleReferenceError(`Idr: ${options.at} names no Idr of this heap`);
-      this.ref = options.at as Ref<"idr">;
-      return;
-    }
-    const root = alloc(Node);
-    const ref = root === 0 ? 0 : alloc(Tree);
-    if (root === 0 || ref === 0) {
-      if (root !== 0) free(Node, root);
-      throw new HeapFullError("new Idr");
-    }
-    Tree.root.init(ref, root);
-    this.ref = ref;
+  /** Throws HeapFullError. */
+  constructor(...none: NoOptions<V>);
+  constructor(options: IdrOptions<V>);
+  constructor(options: TreeOptions<V> = {}) {
+    const value = kindOr(options.value);
+    super(Tree, openTree(options.at, `Idr<${value.name}>`));
+    this.#value = value;
+    this.#direct = value.direct;
   }
 
   get size(): number {
     return Tree.count.racy(this.ref);
   }
 
-  /** The value of an id, 0 when it is not allocated. Lock-free. */
-  get(_scope: RcuScope, id: number): number {
-    let node = i32[this.ref]!;
-    let shift = i32[node + SHIFT]!;
-    if (id < 0 || id >>> shift >= FANOUT) return 0;
-    for (; shift > 0; shift -= BITS) {
-      node = i32[node + SLOTS + ((id >>> shift) & (FANOUT - 1))]!;
-      if (node === 0) return 0;
-    }
-    return i32[node + SLOTS + (id & (FANOUT - 1))]!;
+  /** The value of an id, undefined when it is not allocated. Lock-free. */
+  get(scope: RcuScope, id: number): V | undefined {
+    const word = this.#find(scope, id);
+    if (word === 0) return undefined;
+    return this.#direct ? (word as V) : this.#value.decode(word);
+  }
+  /** The value of an id, 0 when it is not allocated: for references and integers. Lock-free. */
+  lookup(scope: RcuScope, id: number): V | 0 {
+    const word = this.#find(scope, id);
+    return this.#direct ? (word as V | 0) : word === 0 ? 0 : this.#value.decode(word);
   }
 
-  /** Allocates the lowest free id from `start` to below `end` for a value that is not 0; NO_ID when there is none. */
-  alloc(value: number, start = 0, end = 1 << 30): number {
-    checkValue(value);
-    Tree.lock.lock(this.ref);
-    const id = this.#allocLocked(value, start, end);
-    Tree.lock.unlock(this.ref);
-    return id;
+  #find(_scope: RcuScope, id: number): number {
+    if (this.checked) this.assertReadable();
+    let node = derefWord(this.ref);
+    let shift = i32[node + SHIFT]!;
+    if (id >>> 0 !== id || id >>> shift >= FANOUT) return 0;
+    for (; shift > 0; shift -= BITS) {
+      node = derefWord(node + SLOTS + ((id >>> shift) & (FANOUT - 1)));
+      if (node === 0) return 0;
+    }
+    return derefWord(node + SLOTS + (id & (FANOUT - 1)));
+  }
+
+  /**
+   * Allocates the lowest free id from `start` to below `end` for a value (an integer other than 0); NO_ID when there is none.
+   * Throws HeapFullError, WrongTypeError.
+   */
+  alloc(value: V, start = 0, end = 1 << 30): number {
+    return this.#thrown(this.#allocate(value, start, end, false));
+  }
+  /** The same; a full heap is NO_ID too. */
+  tryAlloc(value: V, start = 0, end = 1 << 30): number {
+    return Math.max(this.#allocate(value, start, end, false), NO_ID);
   }
 
   /** Allocates the next free id after the last one given out this way, starting over at `start`. */
-  allocCyclic(value: number, start = 0, end = 1 << 30): number {
-    checkValue(value);
-    const held = Tree.lock.lock(this.ref);
-    const from = Math.max(Tree.next.get(held, this.ref), start);
-    let id = from < end ? this.#allocLocked(value, from, end) : NO_ID;
-    if (id === NO_ID) id = this.#allocLocked(value, start, Math.min(from, end));
-    if (id !== NO_ID) Tree.next.set(held, this.ref, id + 1);
-    Tree.lock.unlock(this.ref);
+  allocCyclic(value: V, start = 0, end = 1 << 30): number {
+    return this.#thrown(this.#allocate(value, start, end, true));
+  }
+
+  #thrown(id: number): number {
+    if (id === NO_ROOM) throw new HeapFullError(`Idr<${this.#value.name}>.alloc`);
     return id;
+  }
+
+  #allocate(value: V, start: number, end: number, cyclic: boolean): number {
+    if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && end <= 1 << 30))
+      throw new WrongTypeError(`Idr: ids from ${start} to ${end} are not within 0 to 2^30`, BAD);
+    this.assertHeap();
+    const word = this.#encode(value);
+    if (word === 0) return NO_ROOM;
+    const held = Tree.lock.lock(this.ref);
+    let id: number;
+    if (cyclic) {
+      const from = Math.max(Tree.next.get(held, this.ref), start);
+      id = from < end ? this.#allocLocked(word, from, end) : NO_ID;
+      if (id === NO_ID) id = this.#allocLocked(word, start, Math.min(from, end));
+      if (id >= 0) Tree.next.set(held, this.ref, id + 1);
+    } else id = this.#allocLocked(word, start, end);
+    Tree.lock.unlock(this.ref);
+    if (id < 0) this.#value.drop(word);
+    return id;
+  }
+
+  /** 0 when the heap is full. */
+  #encode(value: V): number {
+    const word = this.#value.encode(value);
+    if (word === 0 && !this.#value.owns)
+      throw new WrongTypeError("Idr: 0 means that an id is free; allocate for another value", BAD);
+    return word;
   }
 
   #allocLocked(value: number, start: number, end: number): number {
@@ -104,8 +150,9 @@ export class Idr {
       const root = Tree.root.load(this.ref) as NodeRef;
       const id = this.#lowest(root, start);
       if (id >= end) return NO_ID;
-      if (id >>> Node.shift.get(root) < FANOUT) return this.#place(root, id, value) ? id : NO_ID;
-      if (!this.#grow(root)) return NO_ID;
+      if (id >>> Node.shift.get(root) < FANOUT) return this.#place(root, id, value) ? id : NO_ROOM;
+      if (Node.shift.get(root) === MAX_SHIFT) return NO_ID;
+      if (!this.#grow(root)) return NO_ROOM;
     }
   }
 
@@ -124,16 +171,17 @@ export class Idr {
     return Math.max(start, FANOUT * 2 ** shift);
   }
 
-  /** Stores the value, making nodes on the way; false when the heap is full. */
+  /** Stores the value, making nodes on the way; false when the heap is full, and nothing was changed then. */
   #place(root: NodeRef, id: number, value: number): boolean {
     const path: NodeRef[] = [root];
+    const spare = makeSpare(root, id);
+    if (spare === null) return false;
     for (let shift = Node.shift.get(root); shift > 0; shift -= BITS) {
       const node = path.at(-1)!;
       const slot = (id >>> shift) & (FANOUT - 1);
       let child = Node.slots.get(node, slot) as NodeRef | 0;
       if (child === 0) {
-        child = alloc(Node);
-        if (child === 0) return false;
+        child = spare.pop()!;
         Node.shift.init(child, shift - BITS);
         Node.slots.store(node, slot, child); // [A]
         Node.used.init(node, Node.used.racy(node) + 1);
@@ -156,7 +204,6 @@ export class Idr {
 
   #grow(root: NodeRef): boolean {
     const shift = Node.shift.get(root) + BITS;
-    if (shift > MAX_SHIFT) return false;
     const top = alloc(Node);
     if (top === 0) return false;
     Node.shift.init(top, shift);
@@ -167,14 +214,21 @@ export class Idr {
     return true;
   }
 
-  /** Replaces the value of an allocated id; false when it is not allocated. */
-  replace(id: number, value: number): boolean {
-    checkValue(value);
-    return this.#withLeaf(id, (leaf, slot) => {
+  /** Replaces the value of an allocated id; false when it is not allocated. Throws HeapFullError, WrongTypeError. */
+  replace(id: number, value: V): boolean {
+    this.assertHeap();
+    const word = this.#encode(value);
+    this.#thrown(word === 0 ? NO_ROOM : 0);
+    let old = 0;
+    const done = this.#withLeaf(id, (leaf, slot) => {
       if (Node.slots.get(leaf, slot) === 0) return false;
-      Node.slots.store(leaf, slot, value); // [A]
+      old = Node.slots.get(leaf, slot);
+      Node.slots.store(leaf, slot, word); // [A]
       return true;
     });
+    if (!done) this.#value.drop(word);
+    else if (old !== word) this.#value.retire(old);
+    return done;
   }
 
   #withLeaf(id: number, change: (leaf: NodeRef, slot: number, path: NodeRef[]) => boolean): boolean {
@@ -182,7 +236,7 @@ export class Idr {
     try {
       const path: NodeRef[] = [];
       let node = Tree.root.load(this.ref) as NodeRef | 0;
-      if (id < 0 || id >>> Node.shift.get(node as NodeRef) >= FANOUT) return false;
+      if (id >>> 0 !== id || id >>> Node.shift.get(node as NodeRef) >= FANOUT) return false;
       for (let shift = Node.shift.get(node as NodeRef); shift > 0; shift -= BITS) {
         path.push(node as NodeRef);
         node = Node.slots.get(node as NodeRef, (id >>> shift) & (FANOUT - 1)) as NodeRef | 0;
@@ -195,8 +249,9 @@ export class Idr {
     }
   }
 
-  /** Frees an id; returns its value, 0 when it was not allocated. Nodes that become empty are freed by RCU. */
-  remove(id: number): number {
+  /** Frees an id; returns its value, undefined when it was not allocated. Nodes that become empty are freed by RCU. */
+  remove(id: number): V | undefined {
+    this.assertHeap();
     let value = 0;
     this.#withLeaf(id, (leaf, leafSlot, path) => {
       value = Node.slots.get(leaf, leafSlot);
@@ -216,25 +271,30 @@ export class Idr {
       }
       return true;
     });
-    return value;
+    if (value === 0) return undefined;
+    const last = this.#value.decode(value);
+    this.#value.retire(value);
+    return last;
   }
 
   /** Visits ids in ascending order. */
-  forEach(_scope: RcuScope, visit: (id: number, value: number) => void): void {
-    this.#walk(i32[this.ref]! as NodeRef, 0, visit);
+  forEach(_scope: RcuScope, visit: (id: number, value: V) => void): void {
+    if (this.checked) this.assertReadable();
+    this.#walk(derefWord(this.ref) as NodeRef, 0, visit);
   }
-  #walk(node: NodeRef, base: number, visit: (id: number, value: number) => void): void {
-    const shift = Node.shift.get(node);
+  #walk(node: NodeRef, base: number, visit: (id: number, value: V) => void): void {
+    const shift = i32[node + SHIFT]!;
     for (let slot = 0; slot < FANOUT; slot++) {
-      const value = Node.slots.get(node, slot);
-      if (value === 0) continue;
-      if (shift === 0) visit(base + slot, value);
-      else this.#walk(value as NodeRef, base + slot * 2 ** shift, visit);
+      const word = derefWord(node + SLOTS + slot);
+      if (word === 0) continue;
+      if (shift === 0) visit(base + slot, this.#value.decode(word));
+      else this.#walk(word as NodeRef, base + slot * 2 ** shift, visit);
     }
   }
 
-  /** Frees the tree. No thread may use it any more; the values are the caller's. */
+  /** Frees the tree and what it owns. No thread may use it any more; values that are references stay the caller's. */
   destroy(): void {
+    this.assertHeap();
     const nodes: NodeRef[] = [Tree.root.load(this.ref) as NodeRef];
     for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
       if (Node.shift.get(node) > 0)
@@ -242,8 +302,49 @@ export class Idr {
           const child = Node.slots.get(node, slot);
           if (child !== 0) nodes.push(child as NodeRef);
         }
+      else if (this.#value.owns)
+        for (let slot = 0; slot < FANOUT; slot++) {
+          const word = Node.slots.get(node, slot);
+          if (word !== 0) this.#value.retire(word);
+        }
       free(Node, node);
     }
     free(Tree, this.ref);
   }
+}
+
+const BAD = "ERR_RCU_BAD_ARGUMENT";
+
+/** The nodes that the way to an id lacks, unlinked; null when the heap is full. */
+function makeSpare(root: NodeRef, id: number): NodeRef[] | null {
+  const spare: NodeRef[] = [];
+  let node: number = root;
+  for (let shift = Node.shift.get(root); shift > 0; shift -= BITS) {
+    if (node !== 0) node = Node.slots.get(node as NodeRef, (id >>> shift) & (FANOUT - 1));
+    if (node !== 0) continue;
+    const made = alloc(Node);
+    if (made === 0) {
+      for (const each of spare) free(Node, each);
+      return null;
+    }
+    spare.push(made);
+  }
+  return spare;
+}
+
+function openTree(at: number | Handle | undefined, signature: string): Ref<"idr"> {
+  if (at !== undefined) {
+    const tree = checkObject(Tree, at, signature);
+    checkKind(Tree.kind.get(tree), signature, tree);
+    return tree;
+  }
+  const root = alloc(Node);
+  const tree = root === 0 ? 0 : alloc(Tree);
+  if (root === 0 || tree === 0) {
+    if (root !== 0) free(Node, root);
+    throw new HeapFullError(`new ${signature}`);
+  }
+  Tree.root.init(tree, root);
+  Tree.kind.init(tree, kindWord(signature));
+  return tree;
 }

@@ -2,7 +2,7 @@
 export * from "./arc.ts";
 export * from "./array.ts";
 export * from "./atomic.ts";
-export { EVICTED, RcuCache } from "./cache.ts";
+export { RcuCache, type RcuCacheOptions } from "./cache.ts";
 export {
   callRcu,
   callRcuHere,
@@ -13,28 +13,25 @@ export {
   rcuDrop,
   rcuRunCallbacks,
 } from "./callback.ts";
+export type { At, Handle } from "./collection.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
 export { RcuReadGuard, RcuReadScope, type RcuScopeOwner, rcuRead } from "./guard.ts";
-export {
-  FULL,
-  INSERTED,
-  RcuHashMap,
-  RcuHashMapGuard,
-  type RcuHashMapOptions,
-  UPDATED,
-} from "./hashmap.ts";
+export { RcuHashMap, RcuHashMapGuard, type RcuHashMapOptions } from "./hashmap.ts";
 export * from "./heap.ts";
 export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-export { Idr, NO_ID } from "./idr.ts";
-export { type Cursor, RcuList } from "./list.ts";
+export { Idr, type IdrOptions, NO_ID } from "./idr.ts";
+export { RcuIntrusiveList } from "./intrusive-list.ts";
+export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-table.ts";
+export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
+export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
-export { type KeyKind, RcuMap, type RcuMapOptions, type ValueKind } from "./map.ts";
 export { PREEMPT_WORDS, rcuBlockedTasks, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./preempt.ts";
-export { type At, RcuArray, RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
+export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
+export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export {

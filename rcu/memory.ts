@@ -6,6 +6,10 @@
  * it is about to use with `useHeap` (heap.ts) before each synchronous piece of work.
  * Only rcu/ may import this module.
  */
+import { STRICT_RCU } from "./prove.ts";
+
+const STRICT = STRICT_RCU;
+
 export let i32: Int32Array<SharedArrayBuffer>;
 export let u32: Uint32Array<SharedArrayBuffer>;
 export let u8: Uint8Array<SharedArrayBuffer>;
@@ -14,6 +18,10 @@ export let f64: Float64Array<SharedArrayBuffer>;
 export let slot = -1;
 /** What this thread writes into a lock it owns: incarnation << 8 | slot + 1. Never 0, never negative. */
 export let ownerId = 0;
+/** HEADER.IDENTITY of the heap, so that a collection can tell that it belongs to another one. */
+export let heapIdentity = 0;
+/** Whether the heap is a debug heap: HEADER.DEBUG, which never changes. */
+export let heapDebug = false;
 
 export interface Views {
   readonly i32: Int32Array<SharedArrayBuffer>;
@@ -30,4 +38,14 @@ export function bindViews(views: Views, threadSlot: number, owner: number): void
   f64 = views.f64;
   slot = threadSlot;
   ownerId = owner;
+}
+
+export function bindHeap(identity: number, debug: boolean): void {
+  heapIdentity = identity;
+  heapDebug = debug;
+}
+
+/** rcu_dereference of a word: a plain load, an Atomics.load under STERNIX_RCU_STRICT=1 (rcu/design.md). */
+export function derefWord(word: number): number {
+  return STRICT ? Atomics.load(i32, word) : i32[word]!;
 }

@@ -1,119 +1,159 @@
 /**
- * Single cells that readers look through: a pointer (RcuPtr), an owned object (RcuBox, RcuOptionBox), a string, a number, an
- * array. Each lives at a heap reference (`ref`), so another thread opens it with `{ at: ref }`. Reading takes a scope
- * and no lock; replacing is one atomic exchange, and what was replaced is freed after a grace period.
+ * Single cells that readers look through: a pointer (RcuPtr), an owned object (RcuBox, RcuOptionBox), a string, a number.
+ * Each lives at a heap reference (`ref`), so another thread opens it with `{ at: ref }` or `{ at: handle }`. Reading takes a
+ * scope and no lock; replacing is one atomic exchange, and what was replaced is freed after a grace period.
  */
-
-import {
-  allocArray,
-  allocString,
-  arrayCopy,
-  arrayLength,
-  arraySet,
-  freeArray,
-  freeString,
-  stringBytes,
-  stringText,
-} from "./array.ts";
-import { kfreeArrayRcu, kfreeRcu, kfreeStringRcu } from "./callback.ts";
+import { stringBytes, stringText } from "./array.ts";
+import { kfreeRcu, kfreeStringRcu } from "./callback.ts";
+import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./collection.ts";
 import { HeapFullError, StaleReferenceError } from "./error.ts";
-import { f64, i32 } from "./memory.ts";
+import { blob, double, type Kind, own, text } from "./kind.ts";
+import { derefWord } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
-import { cellIsAlive } from "./slab.ts";
-import { alloc, atomic, free, type StructType, spinlock, struct, wide } from "./struct.ts";
+import { alloc, atomic, fixed, free, type StructType, spinlock, struct, TYPE } from "./struct.ts";
 
-const Cell = struct("rcu_cell", { value: atomic(), lock: spinlock() });
-type CellRef = Ref<"rcu_cell">;
+export const Cell = struct("rcu_cell", { value: atomic(), lock: spinlock(), kind: fixed() });
+export type CellRef = Ref<"rcu_cell">;
 
 /** What a poisoned pointer holds: odd, so never a reference. */
 const POISONED = 1;
 
-/** Opens the cell that another thread made. */
-export interface At {
-  at: number;
-}
-const isAt = (init: unknown): init is At => typeof init === "object" && init !== null && "at" in init;
-
-function openCell(init: number | At, what: string): CellRef {
-  if (isAt(init)) {
-    if (!cellIsAlive(init.at))
-      throw new StaleReferenceError(`${what}: ${init.at} names no cell of this heap`);
-    return init.at as CellRef;
-  }
-  const cell = alloc(Cell);
-  if (cell === 0) throw new HeapFullError(`new ${what}`);
-  Cell.value.init(cell, init);
+/** Opens a cell of that kind; null when the options ask for a new one. */
+export function openCell(init: unknown, signature: string): CellRef | null {
+  if (!isAt(init)) return null;
+  const cell = checkObject(Cell, init.at, signature);
+  checkKind(Cell.kind.get(cell), signature, cell);
   return cell;
+}
+/** A new cell that holds the word. Throws HeapFullError. */
+export function makeCell(word: number, signature: string): CellRef {
+  const cell = alloc(Cell);
+  if (cell === 0) throw new HeapFullError(`new ${signature}`);
+  Cell.value.init(cell, word);
+  Cell.kind.init(cell, kindWord(signature));
+  return cell;
+}
+/** A new cell that holds a value. Throws HeapFullError, WrongTypeError, and keeps nothing then. */
+function makeCellOf<V>(kind: Kind<V>, value: V, signature: string): CellRef {
+  const word = encode(kind, value, `new ${signature}`);
+  try {
+    return makeCell(word, signature);
+  } catch (error) {
+    kind.drop(word);
+    throw error;
+  }
+}
+/** The word for a value. Throws HeapFullError, WrongTypeError. */
+export function encode<V>(kind: Kind<V>, value: V, what: string): number {
+  const word = kind.encode(value);
+  if (word === 0 && kind.owns) throw new HeapFullError(what);
+  return word;
 }
 
 /** A shared pointer that owns nothing: who replaces it decides what becomes of the old object. */
-export class RcuPtr<N extends string> {
-  readonly ref: CellRef;
+export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
   constructor(init: Ptr<N> | At = 0) {
-    this.ref = openCell(init, "RcuPtr");
+    super(Cell, openCell(init, "RcuPtr") ?? makeCell(init as Ptr<N>, "RcuPtr"));
   }
-  /** rcu_dereference. */
+  /** rcu_dereference. Throws StaleReferenceError after poison(). */
   get(_scope: RcuScope): Ptr<N> {
-    const value = i32[this.ref]!;
-    if (value === POISONED) throw new StaleReferenceError("RcuPtr: read after poison()");
+    if (this.checked) this.assertReadable();
+    const value = derefWord(this.ref);
+    if (value === POISONED)
+      throw new StaleReferenceError(
+        "RcuPtr: read after poison(): whoever did it took the object away",
+        "ERR_RCU_POISONED",
+      );
     return value as Ptr<N>;
   }
   /** Publishes; the old object is forgotten. */
   assign(value: Ptr<N>): void {
+    this.assertHeap();
     Cell.value.store(this.ref, value); // [A]
   }
-  /** Publishes and returns the old object, which readers may hold for a grace period. */
+  /** Publishes and returns the old object, which readers may hold for a grace period; 0 when it was poisoned. */
   replace(value: Ptr<N>): Ptr<N> {
-    return Cell.value.exchange(this.ref, value) as Ptr<N>; // [A]
+    this.assertHeap();
+    return unpoisoned(Cell.value.exchange(this.ref, value)); // [A]
   }
-  /** Exchanges two pointers. A reader may find the same object in both for a moment, never neither. */
+  /**
+   * Exchanges two pointers. A reader may find the same object in both for a moment, never neither. Both locks are taken, lower
+   * address first, so that swaps of the same pointers at once lose none; assign and replace do not wait for them.
+   */
   swap(other: RcuPtr<N>): void {
-    other.assign(this.replace(Cell.value.load(other.ref) as Ptr<N>));
+    if (other.ref === this.ref) return;
+    this.assertHeap();
+    const [first, second] = this.ref < other.ref ? [this.ref, other.ref] : [other.ref, this.ref];
+    Cell.lock.lock(first);
+    Cell.lock.lock(second);
+    const theirs = Cell.value.load(other.ref);
+    Cell.value.store(other.ref, Cell.value.exchange(this.ref, theirs)); // [A]
+    Cell.lock.unlock(second);
+    Cell.lock.unlock(first);
   }
   /** From here on, reading throws. Returns the last object. */
   poison(): Ptr<N> {
-    return Cell.value.exchange(this.ref, POISONED) as Ptr<N>;
+    this.assertHeap();
+    return unpoisoned(Cell.value.exchange(this.ref, POISONED));
   }
   destroy(): void {
+    this.assertHeap();
     free(Cell, this.ref);
   }
 }
+const unpoisoned = <N extends string>(value: number): Ptr<N> => (value === POISONED ? 0 : value) as Ptr<N>;
 
 /** Owns an object of a struct type: replacing it frees the old one after a grace period. Never NULL. */
-export class RcuBox<N extends string> {
+export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
   readonly type: StructType<N>;
-  readonly ref: CellRef;
+  readonly #kind: Kind<Ref<N>>;
   constructor(type: StructType<N>, init: Ref<N> | At) {
+    const signature = `RcuBox<${type[TYPE].name}>`;
+    const kind = own(type);
+    super(Cell, openCell(init, signature) ?? makeCellOf(kind, init as Ref<N>, signature));
     this.type = type;
-    this.ref = openCell(init, "RcuBox");
+    this.#kind = kind;
   }
   get(_scope: RcuScope): Ref<N> {
-    return i32[this.ref] as Ref<N>;
+    if (this.checked) this.assertReadable();
+    return derefWord(this.ref) as Ref<N>;
   }
+  /** Throws WrongTypeError or StaleReferenceError when `fresh` is no live object of the type. */
   update(fresh: Ref<N>): void {
-    kfreeRcu(this.type, Cell.value.exchange(this.ref, fresh) as Ref<N>); // [A], then [B] inside
+    this.assertHeap();
+    kfreeRcu(this.type, Cell.value.exchange(this.ref, this.#kind.encode(fresh)) as Ref<N>); // [A], then [B] inside
   }
   /** Frees the object and the box, both after a grace period. */
   destroy(): void {
+    this.assertHeap();
     kfreeRcu(this.type, Cell.value.load(this.ref) as Ref<N>);
     kfreeRcu(Cell, this.ref);
   }
 }
 
 /** RcuBox that may be empty. */
-export class RcuOptionBox<N extends string> {
+export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
   readonly type: StructType<N>;
-  readonly ref: CellRef;
+  readonly #kind: Kind<Ref<N>>;
   constructor(type: StructType<N>, init: Ptr<N> | At = 0) {
+    const signature = `RcuOptionBox<${type[TYPE].name}>`;
+    const kind = own(type);
+    super(
+      Cell,
+      openCell(init, signature) ?? makeCell(init === 0 ? 0 : kind.encode(init as Ref<N>), signature),
+    );
     this.type = type;
-    this.ref = openCell(init, "RcuOptionBox");
+    this.#kind = kind;
   }
   get(_scope: RcuScope): Ptr<N> {
-    return i32[this.ref] as Ptr<N>;
+    if (this.checked) this.assertReadable();
+    return derefWord(this.ref) as Ptr<N>;
   }
-  /** Puts an object in, or nothing; says whether there was one before. */
+  /** Puts an object in, or nothing; says whether there was one before. Throws like RcuBox.update. */
   update(fresh: Ptr<N>): boolean {
-    const old = Cell.value.exchange(this.ref, fresh) as Ptr<N>;
+    this.assertHeap();
+    const word = fresh === 0 ? 0 : this.#kind.encode(fresh);
+    const old = Cell.value.exchange(this.ref, word) as Ptr<N>; // [A]
     if (old !== 0) kfreeRcu(this.type, old);
     return old !== 0;
   }
@@ -124,24 +164,14 @@ export class RcuOptionBox<N extends string> {
 }
 
 /** A string (or bytes) that is replaced whole. */
-export class RcuString {
-  readonly ref: CellRef;
+export class RcuString extends Collection<"rcu_cell"> {
   constructor(init: string | Uint8Array | At) {
-    if (isAt(init)) this.ref = openCell(init, "RcuString");
-    else {
-      const text = allocString(init);
-      if (text === 0) throw new HeapFullError("new RcuString");
-      try {
-        this.ref = openCell(text, "RcuString");
-      } catch (error) {
-        freeString(text);
-        throw error;
-      }
-    }
+    super(Cell, openCell(init, "RcuString") ?? makeCellOf(STRING, init as string | Uint8Array, "RcuString"));
   }
   /** The string's reference: good in the scope, for comparing without decoding. */
   peek(_scope: RcuScope): Ref<"string"> {
-    return i32[this.ref] as Ref<"string">;
+    if (this.checked) this.assertReadable();
+    return derefWord(this.ref) as Ref<"string">;
   }
   get(scope: RcuScope): string {
     return stringText(this.peek(scope));
@@ -151,35 +181,40 @@ export class RcuString {
   }
   /** Throws HeapFullError, and changes nothing then. */
   set(text: string | Uint8Array): void {
-    const fresh = allocString(text);
-    if (fresh === 0) throw new HeapFullError("RcuString.set");
-    kfreeStringRcu(Cell.value.exchange(this.ref, fresh) as Ref<"string">);
+    this.assertHeap();
+    kfreeStringRcu(Cell.value.exchange(this.ref, encode(STRING, text, "RcuString.set")) as Ref<"string">); // [A]
   }
   destroy(): void {
+    this.assertHeap();
     kfreeStringRcu(Cell.value.load(this.ref) as Ref<"string">);
     kfreeRcu(Cell, this.ref);
   }
 }
-
-const Double = struct("rcu_double", { value: wide() });
+const STRING: Kind<string | Uint8Array> = {
+  ...(text() as unknown as Kind<string | Uint8Array>),
+  encode: (value) => (typeof value === "string" ? text().encode(value) : blob().encode(value)),
+};
 
 /** A double (or any number) that readers see whole: two words are never from different updates. */
-export class RcuAtomic {
-  readonly ref: CellRef;
+export class RcuAtomic extends Collection<"rcu_cell"> {
   constructor(init: number | At) {
-    this.ref = openCell(isAt(init) ? init : makeDouble(init), "RcuAtomic");
+    super(Cell, openCell(init, "RcuAtomic") ?? makeCellOf(double(), init as number, "RcuAtomic"));
   }
   get(_scope: RcuScope): number {
-    return f64[i32[this.ref]! >> 1]!;
+    if (this.checked) this.assertReadable();
+    return double().decode(derefWord(this.ref));
   }
+  /** Throws HeapFullError, and changes nothing then. */
   set(value: number): void {
-    kfreeRcu(Double, Cell.value.exchange(this.ref, makeDouble(value)) as Ref<"rcu_double">);
+    this.assertHeap();
+    double().retire(Cell.value.exchange(this.ref, encode(double(), value, "RcuAtomic.set"))); // [A]
   }
   /** Replaces the value by fn(value); concurrent updates are not lost. Returns the new value. */
   update(fn: (value: number) => number): number {
+    this.assertHeap();
     Cell.lock.lock(this.ref);
     try {
-      const value = fn(f64[i32[this.ref]! >> 1]!);
+      const value = fn(double().decode(Cell.value.load(this.ref)));
       this.set(value);
       return value;
     } finally {
@@ -187,73 +222,8 @@ export class RcuAtomic {
     }
   }
   destroy(): void {
-    kfreeRcu(Double, Cell.value.load(this.ref) as Ref<"rcu_double">);
-    kfreeRcu(Cell, this.ref);
-  }
-}
-
-function makeDouble(value: number): Ref<"rcu_double"> {
-  const cell = alloc(Double);
-  if (cell === 0) throw new HeapFullError("RcuAtomic");
-  Double.value.set(cell, value);
-  return cell;
-}
-
-/**
- * A growable array of integers. Length and elements are published together, since the length is part of what the pointer
- * points to: a reader that takes `view` once never sees a length that its elements do not have.
- */
-export class RcuArray {
-  readonly ref: CellRef;
-  constructor(init: number | At) {
-    if (isAt(init)) this.ref = openCell(init, "RcuArray");
-    else {
-      const array = allocArray(init);
-      if (array === 0) throw new HeapFullError("new RcuArray");
-      try {
-        this.ref = openCell(array, "RcuArray");
-      } catch (error) {
-        freeArray(array);
-        throw error;
-      }
-    }
-  }
-  /** The array as it is now, for arrayGet and arrayLength: good in the scope. */
-  view(_scope: RcuScope): Ref<"array"> {
-    return i32[this.ref] as Ref<"array">;
-  }
-  length(scope: RcuScope): number {
-    return arrayLength(this.view(scope));
-  }
-  /** An element; undefined beyond the end. */
-  get(scope: RcuScope, index: number): number | undefined {
-    const array = this.view(scope);
-    return index >= 0 && index < arrayLength(array) ? i32[array + 1 + index] : undefined;
-  }
-  /** Changes one element in place; false beyond the end. */
-  set(index: number, value: number): boolean {
-    Cell.lock.lock(this.ref); // Against a resize that has copied this element already.
-    const array = i32[this.ref] as Ref<"array">;
-    const inside = index >= 0 && index < arrayLength(array);
-    if (inside) Atomics.store(i32, array + 1 + index, value);
-    Cell.lock.unlock(this.ref);
-    return inside;
-  }
-  /** Changes the length; new elements are `fill`. Throws HeapFullError. */
-  resize(length: number, fill = 0): void {
-    const fresh = allocArray(length);
-    if (fresh === 0) throw new HeapFullError("RcuArray.resize");
-    Cell.lock.lock(this.ref);
-    const old = i32[this.ref] as Ref<"array">;
-    const kept = Math.min(length, arrayLength(old));
-    arrayCopy(old, fresh, kept);
-    for (let n = kept; n < length; n++) arraySet(fresh, n, fill);
-    Cell.value.store(this.ref, fresh); // [A]
-    Cell.lock.unlock(this.ref);
-    kfreeArrayRcu(old);
-  }
-  destroy(): void {
-    kfreeArrayRcu(Cell.value.load(this.ref) as Ref<"array">);
+    this.assertHeap();
+    double().retire(Cell.value.load(this.ref));
     kfreeRcu(Cell, this.ref);
   }
 }

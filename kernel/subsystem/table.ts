@@ -6,12 +6,12 @@ import {
   type Arc,
   alloc,
   atomic,
-  type KeyKind,
   kfreeRcu,
   RcuArray,
   RcuCache,
+  type RcuCacheOptions,
   RcuHashMap,
-  RcuMap,
+  type RcuHashMapOptions,
   RcuOptionArc,
   RcuOptionBox,
   RcuString,
@@ -19,7 +19,7 @@ import {
   type StructType,
   struct,
   TYPE,
-  type ValueKind,
+  type Value,
 } from "../../rcu/index.ts";
 
 /** How a table is made, found again, and given back. */
@@ -92,35 +92,36 @@ function makeCounter(): SharedCounter {
   return new SharedCounter(ref);
 }
 
+/** Keys to values with lock-free reads: integers, or what `key` and `value` say (text(), double(), ref(Struct), ...). */
+function hashMap<V extends number = number>(options?: { buckets?: number }): TableSpec<RcuHashMap<number, V>>;
+function hashMap<K extends Value = number, V extends Value = number>(
+  options: RcuHashMapOptions<K, V>,
+): TableSpec<RcuHashMap<K, V>>;
+function hashMap(options: RcuHashMapOptions = {}): TableSpec<RcuHashMap> {
+  return collection(
+    () => new RcuHashMap(options),
+    (at) => new RcuHashMap({ ...options, at }),
+  );
+}
+
+/**
+ * A map of at most `capacity` entries that forgets the oldest. `capacity` may be the name of a number among the options.
+ * `drop` gets each value that leaves it: free what it refers to, through RCU.
+ */
+function cache<K extends Value = number, V extends Value = number>(
+  options: Omit<RcuCacheOptions<K, V>, "capacity" | "at"> & { capacity: number | string },
+): TableSpec<RcuCache<K, V>> {
+  const kinds = options as RcuCacheOptions<K, V>;
+  return collection(
+    (given) => new RcuCache<K, V>({ ...kinds, capacity: numberOf(options.capacity, given) }),
+    (at) => new RcuCache<K, V>({ ...kinds, at }),
+  );
+}
+
 /** Tables for `tables: { ... }` of defineSubsystem. */
 export const table = {
-  /** Integers to integers (or references): lock-free reads. */
-  hashMap: <V extends number = number>(options: { buckets?: number } = {}): TableSpec<RcuHashMap<V>> =>
-    collection(
-      () => new RcuHashMap<V>(options),
-      (at) => new RcuHashMap<V>({ at }),
-    ),
-  /** Integers, strings or bytes to integers, doubles, strings or bytes. */
-  map: <K extends KeyKind, V extends ValueKind>(options: {
-    keys: K;
-    values: V;
-    buckets?: number;
-  }): TableSpec<RcuMap<K, V>> =>
-    collection(
-      () => new RcuMap<K, V>(options),
-      (at) => new RcuMap<K, V>({ keys: options.keys, values: options.values, at }),
-    ),
-  /**
-   * A map of at most `capacity` integers that forgets the oldest. `capacity` may be the name of a number among the
-   * options. `drop` gets each value that leaves it: free what it refers to, through RCU.
-   */
-  cache: (options: { capacity: number | string; drop?: (value: number) => void }): TableSpec<RcuCache> => {
-    const drop = options.drop === undefined ? {} : { drop: options.drop };
-    return collection(
-      (given) => new RcuCache({ ...drop, capacity: numberOf(options.capacity, given) }),
-      (at) => new RcuCache({ ...drop, at }),
-    );
-  },
+  hashMap,
+  cache,
   /** A counted object that is replaced whole, or nothing. Put one in with `update(arcNew(Type, object))`. */
   arc: <N extends string>(_type: StructType<N>, init: Arc<N> | 0 = 0): TableSpec<RcuOptionArc<N>> =>
     collection(

@@ -79,9 +79,11 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "update-by-reinsert",
     why: "a reader misses a key while it is being updated",
-    file: "hashmap.ts",
-    find: "      Node.value.store(found, value); // [A]\n      return UPDATED;",
-    replace: "      this.removeLocked(key);",
+    file: "keyed-table.ts",
+    find:
+      "      const old = Atomics.exchange(i32, found + NODE_VALUE, word); // [A]\n" +
+      "      if (old !== word) this.valueLeft(old);\n      return UPDATED;",
+    replace: "      this.takeNode(found);",
   },
   {
     name: "last-slot-forgotten",

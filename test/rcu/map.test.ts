@@ -2,13 +2,17 @@ import test from "ava";
 import fc from "fast-check";
 import {
   alloc,
+  blob,
+  double,
   FULL,
   fixed,
   Heap,
   HeapFullError,
   INSERTED,
+  int,
+  type KeyKind,
+  type Kind,
   RcuHashMap,
-  RcuMap,
   type Ref,
   rcuBarrier,
   rcuQuiescent,
@@ -18,7 +22,10 @@ import {
   rcuStats,
   StaleReferenceError,
   struct,
+  text,
   UPDATED,
+  type Value,
+  WrongTypeError,
 } from "../../rcu/index.ts";
 
 const Other = struct("map test other", { x: fixed() });
@@ -149,32 +156,40 @@ test.serial("a custom hasher spreads keys that the default would not", (t) => {
   });
 });
 
-for (const keys of ["int", "string", "bytes"] as const) {
-  for (const values of ["int", "double", "string", "bytes"] as const) {
-    test.serial(`RcuMap with ${keys} keys and ${values} values behaves like a Map`, (t) => {
+const KEYS = {
+  int: { kind: int(), arbitrary: fc.integer() },
+  text: { kind: text(), arbitrary: fc.string({ unit: "grapheme" }) },
+  blob: { kind: blob(), arbitrary: fc.uint8Array() },
+} as const;
+const VALUES = {
+  ...KEYS,
+  double: { kind: double(), arbitrary: fc.double() },
+  blob: { kind: blob(), arbitrary: fc.uint8Array({ maxLength: 300 }) },
+} as const;
+
+for (const [keys, { kind: key, arbitrary: someKey }] of Object.entries(KEYS)) {
+  for (const [values, { kind: value, arbitrary: someValue }] of Object.entries(VALUES)) {
+    test.serial(`RcuHashMap with ${keys} keys and ${values} values behaves like a Map`, (t) => {
       inHeap(() => {
-        const key = { int: fc.integer(), string: fc.string({ unit: "grapheme" }), bytes: fc.uint8Array() }[
-          keys
-        ];
-        const value = {
-          int: fc.integer(),
-          double: fc.double(),
-          string: fc.string({ unit: "grapheme" }),
-          bytes: fc.uint8Array({ maxLength: 300 }),
-        }[values];
-        const entries = fc.array(fc.tuple(key, value, fc.boolean()), { maxLength: 60 });
+        const steps = fc.array(fc.tuple<Value[]>(someKey, someValue), { maxLength: 60 });
+        const removals = fc.array(fc.boolean(), { maxLength: 60 });
         fc.assert(
-          fc.property(entries as fc.Arbitrary<[never, never, boolean][]>, (steps) => {
-            const map = new RcuMap({ keys, values, buckets: 4 });
-            const model = new Map<string, [unknown, unknown]>();
-            for (const [k, v, gone] of steps) {
+          fc.property(steps, removals, (entries, removed) => {
+            const map = new RcuHashMap<Value, Value>({
+              key: key as unknown as KeyKind<Value>,
+              value: value as unknown as Kind<Value>,
+              buckets: 4,
+            });
+            const model = new Map<string, Value[]>();
+            for (const [n, [k, v]] of entries.entries()) {
+              if (k === undefined || v === undefined) continue;
               const name = String(k);
-              t.is(map.set(k, v), model.has(name) ? UPDATED : INSERTED);
+              t.is(map.insert(k, v), model.has(name) ? UPDATED : INSERTED);
               model.set(name, [k, v]);
               t.deepEqual(map.get(rcuReadLock(), k), v);
               rcuReadUnlock();
-              if (gone) {
-                t.true(map.delete(k));
+              if (removed[n] === true) {
+                t.deepEqual(map.remove(k), v);
                 t.false(map.delete(k));
                 model.delete(name);
                 t.is(map.get(rcuReadLock(), k), undefined);
@@ -182,13 +197,13 @@ for (const keys of ["int", "string", "bytes"] as const) {
               }
               pause();
             }
-            const seen: unknown[] = [];
+            let seen = 0;
             map.forEach(rcuReadLock(), (k, v) => {
-              seen.push([k, v]);
-              t.deepEqual([k, v], model.get(String(k)) as never);
+              seen++;
+              t.deepEqual([k, v], model.get(String(k)));
             });
             rcuReadUnlock();
-            t.is(seen.length, model.size);
+            t.is(seen, model.size);
             map.clear();
             t.is(map.size, 0);
             rcuBarrier();
@@ -212,7 +227,7 @@ test.serial("an insertion into a full heap fails and changes nothing", (t) => {
     for (let key = 0; key < n; key += 97) t.is(map.get(scope, key), key);
     t.is(map.get(scope, n), undefined);
     rcuReadUnlock();
-    t.throws(() => new RcuMap({ keys: "int", values: "int", buckets: 1 << 20 }), {
+    t.throws(() => new RcuHashMap<string, string>({ key: text(), value: text(), buckets: 1 << 20 }), {
       instanceOf: HeapFullError,
     });
     t.is(RcuHashMap.tryCreate({ buckets: 1 << 20 }), null);
@@ -226,11 +241,15 @@ test.serial("opening a map at a reference that names none is a typed error", (t)
   inHeap(() => {
     const map = new RcuHashMap();
     t.is(new RcuHashMap({ at: map.ref }).ref, map.ref);
-    for (const at of [0, -4, 1.5, Number.NaN, 1e12, map.ref + 2, alloc(Other) as Ref<"map test other">])
-      t.throws(() => new RcuHashMap({ at }), { instanceOf: StaleReferenceError });
-    t.throws(() => new RcuMap({ at: map.ref, keys: "int", values: "int" }), {
-      instanceOf: StaleReferenceError,
-      message: /another kind/,
+    for (const at of [0, -4, 1.5, Number.NaN, 1e12, map.ref + 2])
+      t.throws(() => new RcuHashMap({ at }), { instanceOf: StaleReferenceError, message: /rcu_hash_table/ });
+    t.throws(() => new RcuHashMap({ at: alloc(Other) as Ref<"map test other"> }), {
+      instanceOf: WrongTypeError,
+      code: "ERR_RCU_WRONG_STRUCT",
+    });
+    t.throws(() => new RcuHashMap({ at: map.ref, key: text() }), {
+      instanceOf: WrongTypeError,
+      message: /RcuHashMap<text, int>: what is at \d+ is RcuHashMap<int, int>/,
     });
     map.destroy();
     t.throws(() => new RcuHashMap({ at: map.ref }), { instanceOf: StaleReferenceError, message: /freed/ });

@@ -2,7 +2,7 @@
  * What must not compile: `npm run typecheck` reads this file, and complains where an error that is expected does not come.
  * It is not a test file; nothing runs it.
  */
-import { fixed, locked, rcu, rcuReadLock, rcuReadUnlock, spinlock, struct } from "../../rcu/index.ts";
+import { fixed, locked, rcu, rcuReadLock, rcuReadUnlock, spinlock, struct, text } from "../../rcu/index.ts";
 import { defineSubsystem, table } from "../../userland/index.ts";
 
 const Route = struct("rules_route", { metric: fixed() });
@@ -13,7 +13,7 @@ export default defineSubsystem({
   name: "rules",
   options: { limit: 10 },
   tables: {
-    names: table.map({ keys: "string", values: "int" }),
+    names: table.hashMap({ key: text() }),
     routes: table.one(Routes),
     other: table.one(Other),
   },

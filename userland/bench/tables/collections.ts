@@ -125,12 +125,12 @@ export const idr: TableBench = {
     const opened = new Idr({ at: at! });
     return {
       read: (id) => {
-        const value = opened.get(rcuReadLock(), id);
+        const value = opened.lookup(rcuReadLock(), id);
         rcuReadUnlock();
         return value;
       },
       write: (id) => {
-        if (opened.remove(id) !== 0) opened.alloc(id + 1, id, id + 1);
+        if (opened.remove(id) !== undefined) opened.alloc(id + 1, id, id + 1);
         return 0;
       },
     };

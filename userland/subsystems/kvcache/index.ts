@@ -87,7 +87,7 @@ function set(context: Context, key: Uint8Array, value: Uint8Array): number {
 
 /** Whether the key was there. */
 function del(context: Context, key: Uint8Array): boolean {
-  return get(context, key) !== null && context.tables.cache.remove(hashBytes(key));
+  return get(context, key) !== null && context.tables.cache.delete(hashBytes(key));
 }
 
 function run(context: Context, command: Command): Uint8Array | number {

@@ -61,7 +61,12 @@ function commOf(stat: StatRef): string {
 }
 
 /** The object of that key, made when it is not there; 0 without memory. */
-function findStat(map: RcuHashMap<StatRef>, scope: RcuScope, key: number, comm: () => string): StatRef | 0 {
+function findStat(
+  map: RcuHashMap<number, StatRef>,
+  scope: RcuScope,
+  key: number,
+  comm: () => string,
+): StatRef | 0 {
   const found = map.lookup(scope, key);
   if (found !== 0) return found;
   const fresh = alloc(Stat);
@@ -79,7 +84,7 @@ function findStat(map: RcuHashMap<StatRef>, scope: RcuScope, key: number, comm: 
   return map.lookup(scope, key);
 }
 
-function findCall(calls: RcuHashMap<Ref<"array">>, scope: RcuScope, nr: number): Ref<"array"> | 0 {
+function findCall(calls: RcuHashMap<number, Ref<"array">>, scope: RcuScope, nr: number): Ref<"array"> | 0 {
   const found = calls.lookup(scope, nr);
   if (found !== 0) return found;
   const fresh = newHistogram();

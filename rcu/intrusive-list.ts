@@ -1,0 +1,124 @@
+/**
+ * RcuIntrusiveList: a doubly linked list of structs through one of their own listNode fields, so that an object is put on it
+ * without allocating. Readers walk it forwards in a scope while it changes: they see every object that was there
+ * throughout, once, in order. The objects stay their owner's: one that was removed is freed through RCU.
+ *
+ *   const Job = struct("job", { link: listNode(), id: fixed() });
+ *   const jobs = new RcuIntrusiveList(Job, Job.link);
+ *   jobs.push(job);
+ */
+import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./collection.ts";
+import { HeapFullError } from "./error.ts";
+import {
+  type ListNode,
+  listAddHead,
+  listAddTail,
+  listDelRcu,
+  listFirst,
+  listIsEmpty,
+  listNext,
+} from "./fields.ts";
+import { i32 } from "./memory.ts";
+import type { Held, RcuScope, Ref } from "./ref.ts";
+import { alloc, fixed, free, listNode, type StructType, spinlock, struct, TYPE } from "./struct.ts";
+
+const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(), kind: fixed() });
+
+export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
+  readonly #node: ListNode<N>;
+  readonly #head: number;
+
+  /** `node` is the field that links the objects of `type`: an object is on one list by it at a time. Throws HeapFullError. */
+  constructor(type: StructType<N>, node: ListNode<N>, options?: At, signature?: string) {
+    super(Head, openHead(signature ?? `RcuIntrusiveList<${type[TYPE].name}>`, options));
+    this.#node = node;
+    this.#head = Head.entries.at(this.ref);
+  }
+
+  isEmpty(): boolean {
+    return listIsEmpty(this.#head);
+  }
+
+  /** The first object, 0 when there is none. */
+  first(_scope: RcuScope): Ref<N> | 0 {
+    if (this.checked) this.assertReadable();
+    return this.#owner(listFirst(this.#head));
+  }
+  /** The object after this one, 0 at the end. Works on an object that was removed meanwhile. */
+  next(_scope: RcuScope, at: Ref<N>): Ref<N> | 0 {
+    if (this.checked) this.assertReadable();
+    return this.#owner(listNext(this.#head, this.#node.at(at)));
+  }
+  #owner(address: number): Ref<N> | 0 {
+    return address === 0 ? 0 : this.#node.owner(address);
+  }
+
+  /** Visits the objects in order; `visit` may change the list. */
+  forEach(scope: RcuScope, visit: (object: Ref<N>) => void): void {
+    for (let at = this.first(scope); at !== 0; at = this.next(scope, at)) visit(at);
+  }
+
+  /** Takes the lock, for several changes and for looking without a scope. */
+  lock(): Held<"lock"> {
+    this.assertHeap();
+    return Head.lock.lock(this.ref);
+  }
+  unlock(): void {
+    Head.lock.unlock(this.ref);
+  }
+
+  /** Adds an object that is on no list at the end. */
+  push(object: Ref<N>): void {
+    listAddTail(this.lock(), this.#head, this.#node.at(object));
+    this.unlock();
+  }
+  /** Adds it at the front. */
+  unshift(object: Ref<N>): void {
+    listAddHead(this.lock(), this.#head, this.#node.at(object));
+    this.unlock();
+  }
+  /** Adds it behind `place`; false when that was removed. In the scope (or with the count) that keeps `place` allocated. */
+  insertAfter(place: Ref<N>, object: Ref<N>): boolean {
+    const held = this.lock();
+    const there = this.#linked(place);
+    if (there) listAddHead(held, this.#node.at(place), this.#node.at(object));
+    this.unlock();
+    return there;
+  }
+  /** Takes an object off; false when somebody else has. Readers may stand on it for a grace period. */
+  remove(object: Ref<N>): boolean {
+    const held = this.lock();
+    const there = this.#linked(object);
+    if (there) listDelRcu(held, this.#node.at(object));
+    this.unlock();
+    return there;
+  }
+  /** A removed node has no prev. */
+  #linked(object: Ref<N>): boolean {
+    return i32[this.#node.at(object) + 1] !== 0;
+  }
+
+  /** Frees the list; `visit` gets each object that is still on it. No thread may use it any more. */
+  destroy(visit?: (object: Ref<N>) => void): void {
+    this.assertHeap();
+    for (let at = listFirst(this.#head); at !== 0; ) {
+      const object = this.#node.owner(at);
+      at = listNext(this.#head, at);
+      visit?.(object);
+    }
+    free(Head, this.ref);
+  }
+}
+
+function openHead(signature: string, options: At | undefined): Ref<"rcu_list"> {
+  if (isAt(options)) {
+    const ref = checkObject(Head, options.at, signature);
+    checkKind(Head.kind.get(ref), signature, ref);
+    return ref;
+  }
+  const ref = alloc(Head);
+  if (ref === 0) throw new HeapFullError(`new ${signature}`);
+  Head.entries.init(ref);
+  Head.kind.init(ref, kindWord(signature));
+  return ref;
+}
