@@ -82,7 +82,7 @@ test.serial("a lock that an exception left held is given back", async (t) => {
 });
 
 for (const [bug, what] of [
-  ["synchronize", /hook syscallEnter threw Error: synchronizeRcu inside a read scope/],
+  ["synchronize", /hook syscallEnter threw RcuUsageError: synchronizeRcu inside a read scope/],
   ["promise", /hook syscallEnter returned a promise: a callback runs to its end, it cannot wait/],
   ["wait", /hook syscallEnter waited: a hook cannot block the task/],
   ["reclaimer", /reclaimer drop threw Error: in a reclaimer/],
