@@ -132,13 +132,11 @@ export class RcuField<N extends string, T extends string> extends Field {
   /** rcu_dereference_check: for code that runs inside a read scope or with the updater's lock held, whichever it is. */
   check(_proof: RcuScope | Held, ref: Ref<N>): Ptr<T> {
     if (PROVE && locksHeld === 0) assertScope();
-    if (STRICT) return Atomics.load(i32, ref + this.offset) as Ptr<T>;
-    return i32[ref + this.offset] as Ptr<T>;
+    return derefWord(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_raw: unchecked, for who knows better: a thread that passes no quiescent state, a dump of the heap. */
   raw(ref: Ref<N>): Ptr<T> {
-    if (STRICT) return Atomics.load(i32, ref + this.offset) as Ptr<T>;
-    return i32[ref + this.offset] as Ptr<T>;
+    return derefWord(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_protected: for the updater, who holds the lock. */
   peek(_held: Held, ref: Ref<N>): Ptr<T> {
