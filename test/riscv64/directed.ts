@@ -1,7 +1,8 @@
-/** A harness with a few instructions in it, and every directed case in both modes of the engine. */
+/** A harness with a few instructions in it, and every directed case in every mode of the engine. */
 
 import test from "ava";
 import { ACCESS } from "../../kernel/usermode.ts";
+import type { EngineOptions } from "../../userland/riscv64/engine.ts";
 import { i, r, s as store } from "./fuzz-encode.ts";
 import { Harness } from "./harness.ts";
 
@@ -28,10 +29,17 @@ export const RET = 0x8067;
 const MODES = [
   ["interpreter", Number.POSITIVE_INFINITY],
   ["translator", 0],
+  ["careful translator", -1],
 ] as const;
 
+/** What a mode of `both` means to the engine. */
+export const optionsOf = (threshold: number): EngineOptions => ({
+  threshold: Math.max(threshold, 0),
+  lean: threshold >= 0,
+});
+
 export function machine(threshold: number, words: number[], setup: (h: Harness) => void = () => {}): Harness {
-  const h = new Harness({ threshold }, 1 << 20);
+  const h = new Harness(optionsOf(threshold), 1 << 20);
   h.map(CODE, 4096, RX);
   h.map(DATA, 8192, RW);
   h.poke(CODE, new Uint8Array(new Int32Array(words).buffer));
@@ -40,7 +48,7 @@ export function machine(threshold: number, words: number[], setup: (h: Harness) 
   return h;
 }
 
-/** The test in both modes. */
+/** The test in every mode. */
 export function both(
   title: string,
   check: (t: import("ava").ExecutionContext, threshold: number) => void,

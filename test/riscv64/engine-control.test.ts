@@ -15,6 +15,7 @@ import {
   i,
   ld,
   machine,
+  optionsOf,
   RET,
   RW,
   RX,
@@ -74,7 +75,7 @@ both(
   (t, threshold) => {
     const half = addi(A0, 0, 42);
     for (const mapped of [true, false]) {
-      const h = new Harness({ threshold }, 1 << 20);
+      const h = new Harness(optionsOf(threshold), 1 << 20);
       h.map(CODE, mapped ? 8192 : 4096, RX);
       const code = new Uint8Array(new Int32Array([half, EBREAK]).buffer);
       h.poke(CODE + 4092, new Uint8Array([0x01, 0x00])); // c.nop

@@ -1,3 +1,4 @@
+import test from "ava";
 import { ACCESS, EXIT, USER_REGS } from "../../kernel/usermode.ts";
 import { disassemble } from "../../userland/riscv64/isa/disassemble.ts";
 import {
@@ -7,6 +8,7 @@ import {
   A3,
   addi,
   amo,
+  b,
   both,
   CODE,
   DATA,
@@ -232,4 +234,15 @@ both("memory that is unmapped between two visits faults at the second", (t, thre
   t.is(h.run(), EXIT.FAULT);
   t.is(h.pc, CODE);
   t.is(h.fault?.va, BigInt(DATA));
+});
+
+test("a loop whose accesses the TLB never serves is translated anew, and stays right", (t) => {
+  const words = [ld(A0, A1, 0), r(0x33, 0, 0, A2, A2, A0), addi(A3, A3, -1), b(1, A3, 0, -12), EBREAK];
+  const h = machine(0, words);
+  h.setX(A1, DATA + 3);
+  h.setX(A3, 20_000);
+  h.poke(DATA, Uint8Array.from([9, 9, 9, 5, 0, 0, 0, 0, 0, 0, 0, 9]));
+  t.is(h.run(), EXIT.BREAKPOINT);
+  t.is(h.x(A2), 100_000n);
+  t.true(h.engine.stats().careful! > 0);
 });

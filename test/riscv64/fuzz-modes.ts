@@ -6,6 +6,7 @@ import { FuzzHost, type Outcome } from "./fuzz-host.ts";
 const OPTIONS: Record<string, EngineOptions> = {
   interpreter: { threshold: Number.POSITIVE_INFINITY },
   translator: { threshold: 0 },
+  careful: { threshold: 0, lean: false },
   default: {},
 };
 

@@ -1,7 +1,7 @@
 /**
  * Runs random programs on the engine and under qemu-riscv64-static and compares all that they compute:
  *
- *   node test/riscv64/fuzz.ts [--from SEED] [--count N] [--mode interpreter|translator|default]... [--together N]
+ *   node test/riscv64/fuzz.ts [--from SEED] [--count N] [--mode interpreter|translator|careful|default]... [--together N]
  *                             [--shrink] [--keep FILE]
  *
  * --together runs so many programs at a time on one CPU. Stops at the first difference; --shrink then looks for a small

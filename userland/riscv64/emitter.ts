@@ -29,9 +29,9 @@ export const D2 = 14;
 export const S0 = 15;
 export const S1 = 16;
 export const S2 = 17;
-/** The TLB entries that accesses through sp, and others, are predicted to have: constant during a function. */
-const STACK_DELTA = 18;
-const DELTA = 19;
+/** The TLB entries that accesses through sp, and others, are predicted to have. */
+export const STACK_DELTA = 18;
+export const DELTA = 19;
 export const FIRST_FREE_LOCAL = 20;
 
 /** Declaration of the scratch locals above, to follow the four i32 parameters. */
@@ -89,8 +89,6 @@ export abstract class Emitter {
   abstract fastRounding(): void;
   /** Function index of an imported stub. */
   abstract stub(name: StubName): number;
-  /** The kernel is about to be asked about a page: host addresses found before are not to be used any more. */
-  abstract mappingsMayChange(): void;
   /** Whether rs1 is sp, as far as is known. */
   abstract throughStack(): boolean;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
@@ -259,7 +257,6 @@ export abstract class Emitter {
   /** HOST = what the stub for this access at VA returns; leaves when it is a fault. */
   protected slowAccess(access: Access, log2: number, value?: () => void): void {
     const c = this.c;
-    this.mappingsMayChange();
     c.get(AREA);
     c.get(VA);
     if (access === "store") value!();

@@ -15,7 +15,9 @@ import {
   SPACE_TAG,
 } from "./layout.ts";
 import { buildRuntime } from "./runtime.ts";
+import { FIND } from "./stubs.ts";
 import { Tlb } from "./tlb.ts";
+import { FIRST_PC } from "./translate/emitter.ts";
 import { translate } from "./translate/unit.ts";
 
 /** Arrivals at a target before it is translated. */
@@ -32,11 +34,14 @@ const MAX_PAGES = 65536;
 export interface EngineOptions {
   /** Arrivals before translation, up to 65535: 0 translates at once, Infinity never. */
   readonly threshold?: number;
+  /** Whether units are lean at first (default), or never. */
+  readonly lean?: boolean;
 }
 
 /** A translated unit and the code that it is a translation of. */
 interface Unit {
   readonly index: number;
+  readonly lean: boolean;
   readonly ranges: ReadonlyArray<readonly [number, number]>;
   /** The bytes of all ranges in a row. */
   readonly bytes: Uint8Array;
@@ -68,6 +73,7 @@ class RiscvEngine implements UserMode {
   private readonly hot: number;
   /** Translates at first sight: there is no telling then which code is reached. */
   private readonly eager: boolean;
+  private readonly lean: boolean;
 
   private readonly tlb: Tlb;
   private readonly code: CodePages;
@@ -87,6 +93,7 @@ class RiscvEngine implements UserMode {
     translated: 0,
     wasmBytes: 0,
     translatedInstructions: 0,
+    careful: 0,
     unitResets: 0,
     enters: 0,
     lookups: 0,
@@ -103,6 +110,7 @@ class RiscvEngine implements UserMode {
     const threshold = options.threshold ?? THRESHOLD;
     this.hot = threshold === Number.POSITIVE_INFINITY ? 0x2_0000 : threshold;
     this.eager = this.hot <= 1;
+    this.lean = options.lean ?? true;
     this.tlb = new Tlb(host);
     this.code = new CodePages(host, () => {
       for (const space of this.spaces.values()) space.pages.clear();
@@ -118,7 +126,8 @@ class RiscvEngine implements UserMode {
       load: (low: number, high: number, size: number) => tlb.load(low, high, size),
       store: (low: number, high: number, size: number) => tlb.store(low, high, size),
       amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
-      find: (_area: number, pc: number, hot: number) => this.find(pc >>> 0, hot !== 0),
+      find: (_area: number, pc: number, what: number) =>
+        what === FIND.CAREFUL ? this.makeCareful(pc >>> 0) : this.find(pc >>> 0, what === FIND.HOT),
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),
@@ -191,12 +200,35 @@ class RiscvEngine implements UserMode {
     this.counts.lookups++;
     let index = this.space.units.get(pc) ?? this.findKnown(pc);
     if (index === 0 && hot) index = this.translate(pc);
+    this.enterUnit(pc, index);
+    return index;
+  }
+
+  /** From now on `pc` means the unit at `index` in the current space. */
+  private enterUnit(pc: number, index: number): void {
     this.space.units.set(pc, index);
     const entry = (this.area + JUMP_CACHE + ((pc >>> 1) & (JUMP_CACHE_ENTRIES - 1)) * 16) / 4;
     this.words[entry + 2] = index;
     this.words[entry] = pc;
     this.words[entry + 1] = this.space.id;
-    return index;
+  }
+
+  /** Units of this space left too often for the instruction at `pc`: they get a form that serves its accesses itself. */
+  private makeCareful(pc: number): number {
+    for (const [entry, units] of this.unitsByPc) {
+      const at = units.findIndex(
+        (unit) =>
+          unit.lean &&
+          unit.index === this.space.units.get(entry) &&
+          unit.ranges.some(([start, end]) => pc >= start && pc < end),
+      );
+      if (at < 0) continue;
+      units.splice(at, 1); // Where its index is known it stays: the code is right.
+      this.counts.careful++;
+      const index = this.translate(entry, false);
+      this.enterUnit(entry, index);
+    }
+    return 0;
   }
 
   /** A unit made in another space is good here when the code is the same. */
@@ -222,13 +254,14 @@ class RiscvEngine implements UserMode {
     return true;
   }
 
-  private translate(pc: number): number {
+  private translate(pc: number, lean = this.lean): number {
     const started = performance.now();
     const translation = translate(
       pc,
-      (va) => this.code.fetch(this.space, va),
+      (va) => (va < FIRST_PC ? -1 : this.code.fetch(this.space, va)),
       this.eager ? () => true : (va) => this.code.reached(this.space, va),
       MAX_PAGES,
+      lean,
     );
     if (translation === undefined) return 0;
     if (this.tableNext >= MAX_UNITS) this.forgetUnits();
@@ -238,7 +271,7 @@ class RiscvEngine implements UserMode {
     if (this.tableNext === this.table.length) this.table.grow(this.table.length);
     const index = this.tableNext++;
     this.table.set(index, instance.exports.f as () => void);
-    const unit = { index, ranges: translation.ranges, bytes: this.bytesOf(translation.ranges) };
+    const unit = { index, lean, ranges: translation.ranges, bytes: this.bytesOf(translation.ranges) };
     const units = this.unitsByPc.get(pc);
     if (units === undefined) this.unitsByPc.set(pc, [unit]);
     else units.push(unit);

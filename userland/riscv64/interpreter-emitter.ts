@@ -123,8 +123,6 @@ export class InterpreterEmitter extends Emitter {
     return this.module.import(name, STUBS[name]);
   }
 
-  mappingsMayChange(): void {}
-
   /** No prediction: accesses of all instructions of this kind come by here. */
   protected override addEntry(write: boolean, slow: number): void {
     const c = this.c;

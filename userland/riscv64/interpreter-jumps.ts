@@ -3,7 +3,16 @@
 import { AREA, DEPTH, FIRST_FREE_LOCAL, PC, Q0, REGS, T0, T1 } from "./emitter.ts";
 import { type InterpreterEmitter, RECORD_POINTER } from "./interpreter-emitter.ts";
 import { lookUp } from "./jump.ts";
-import { PAGE_CACHE, PAGE_CACHE_ENTRIES, RECORD, SPACE_TAG, X0_SINK } from "./layout.ts";
+import {
+  PAGE_CACHE,
+  PAGE_CACHE_ENTRIES,
+  RECORD,
+  SIDE_EXITS,
+  SIDE_EXITS_MASK,
+  SPACE_TAG,
+  X0_SINK,
+} from "./layout.ts";
+import { FIND } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
 import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
 
@@ -12,8 +21,57 @@ const PAGE = FIRST_FREE_LOCAL + 1;
 export const VPN = FIRST_FREE_LOCAL + 2;
 /** Guest calls made and not yet returned from inside this activation. */
 const NEST = FIRST_FREE_LOCAL + 3;
+/** Times that units leave for an instruction before they are translated anew. */
+const SIDE_EXITS_MAX = 4096;
+
 /** Whether the arrival in progress counts as heat. */
 export const COUNT = FIRST_FREE_LOCAL + 4;
+
+/**
+ * An odd pc comes from a unit whose access the TLB did not serve: the instruction is executed here, even if it is hot. Code that
+ * comes often is translated anew, so that it need not.
+ */
+export function emitEntry(e: InterpreterEmitter): void {
+  const c = e.c;
+  c.get(PC);
+  c.i32(1);
+  c.op(I32.AND, I32.EQZ);
+  c.tee(COUNT);
+  c.op(I32.EQZ);
+  c.if();
+  c.get(PC);
+  c.i32(-2);
+  c.op(I32.AND);
+  c.tee(PC);
+  c.i32(1);
+  c.op(I32.SHL);
+  c.i32(SIDE_EXITS_MASK);
+  c.op(I32.AND);
+  c.get(AREA);
+  c.op(I32.ADD);
+  c.tee(T0);
+  c.get(T0);
+  c.memory(I32.LOAD, SIDE_EXITS);
+  c.i32(1);
+  c.op(I32.ADD);
+  c.tee(T1);
+  c.memory(I32.STORE, SIDE_EXITS);
+  c.get(T1);
+  c.i32(SIDE_EXITS_MAX);
+  c.op(I32.GE_U);
+  c.unlikely();
+  c.if();
+  c.get(T0);
+  c.i32(0);
+  c.memory(I32.STORE, SIDE_EXITS);
+  c.get(AREA);
+  c.get(PC);
+  c.i32(FIND.CAREFUL);
+  e.call("find");
+  c.op(CTL.DROP);
+  c.end();
+  c.end();
+}
 
 /** PAGE = the predecoded page of PC. */
 export function emitFindPage(e: InterpreterEmitter): void {
@@ -91,7 +149,7 @@ export function emitHeat(e: InterpreterEmitter, threshold: number, unitType: num
   c.if();
   c.get(AREA);
   c.get(PC);
-  c.i32(1);
+  c.i32(FIND.HOT);
   e.call("find");
   c.set(T1);
   c.end();

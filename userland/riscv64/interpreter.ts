@@ -3,6 +3,7 @@ import { AREA, DEPTH, PC, REGS, SCRATCH_LOCALS, T0, T1 } from "./emitter.ts";
 import { InterpreterEmitter, RECORD_POINTER } from "./interpreter-emitter.ts";
 import {
   COUNT,
+  emitEntry,
   emitFindPage,
   emitHeat,
   emitIndirectJump,
@@ -89,8 +90,7 @@ function buildRun(module: ModuleBuilder, threshold: number, rare: number): Code 
   const c = e.c;
   c.i32(-1);
   c.set(VPN);
-  c.i32(1);
-  c.set(COUNT);
+  emitEntry(e);
   e.faultLabel = c.block();
   const arrive = c.loop();
   emitFindPage(e);

@@ -1,6 +1,7 @@
 import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
 import { AREA, REGS, T0 } from "./emitter.ts";
 import { JUMP_CACHE, JUMP_CACHE_MASK, SPACE_TAG } from "./layout.ts";
+import { FIND } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
 import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
 
@@ -29,7 +30,7 @@ export function lookUp(c: Code, local: number, find: number): void {
   c.else();
   c.get(AREA);
   c.get(local);
-  c.i32(0);
+  c.i32(FIND.KNOWN);
   c.call(find);
   c.end();
 }

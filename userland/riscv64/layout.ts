@@ -31,6 +31,10 @@ export const JUMP_CACHE_MASK = (JUMP_CACHE_ENTRIES - 1) << 4;
 export const PAGE_CACHE = 0x6_0000;
 export const PAGE_CACHE_ENTRIES = 1024;
 
+/** How often units left to the interpreter for an instruction: one i32 for each hash of the pc. */
+export const SIDE_EXITS = 0x7_0000;
+export const SIDE_EXITS_MASK = 4095 << 2;
+
 /** Records of an instruction that straddles two pages: never cached, since the pages may change apart. */
 export const CROSS_RECORDS = 0x8_0000;
 

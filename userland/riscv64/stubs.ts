@@ -6,6 +6,16 @@ const { I32, I64, F32, F64 } = TYPE;
 /** Every piece of generated guest code: (area, regs, pc, depth) -> even next pc, or exit reason * 2 + 1. */
 export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
 
+/** What `find` is asked for. */
+export const FIND = {
+  /** What there is. */
+  KNOWN: 0,
+  /** A translation, made now if need be. */
+  HOT: 1,
+  /** Nothing: the units that hold the instruction at pc had better serve its accesses themselves. */
+  CAREFUL: 2,
+} as const;
+
 /** What generated code may call: wasm stubs and JavaScript functions of this CPU, by name. */
 export const STUBS = {
   /** (area, va, bytes) -> host address, 0 when the access is a fault. */
@@ -14,7 +24,7 @@ export const STUBS = {
   slowStore: { params: [I32, I64, I64, I32], results: [I32] },
   /** (area, va, bytes) -> host address, 0 when the access is a fault or misaligned. */
   slowAmo: { params: [I32, I64, I32], results: [I32] },
-  /** (area, pc, hot) -> index in the table of units; 0 is the interpreter. */
+  /** (area, pc, FIND) -> index in the table of units; 0 is the interpreter. */
   find: { params: [I32, I32, I32], results: [I32] },
   /** () -> 0, or what the function has to return. The register file holds a0..a7 and the pc. */
   syscall: { params: [], results: [I32] },

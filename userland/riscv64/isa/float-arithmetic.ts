@@ -107,11 +107,13 @@ export function multiplyAdd(
       }
       const { splat, madd, extract } = FUSED[width];
       operand("rs1", negateA);
-      c.op(...splat);
+      c.ops(splat);
       operand("rs2", false);
-      c.op(...splat);
+      c.ops(splat);
       operand("rs3", negateC);
-      c.op(...splat, ...madd, ...extract);
+      c.ops(splat);
+      c.ops(madd);
+      c.ops(extract);
       c.set(LOCAL[width][2]);
       nativeOrStub(e, "fmadd", width, () => ordinary(e, width, true), operands);
     });

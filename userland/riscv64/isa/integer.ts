@@ -38,7 +38,7 @@ function immediate(name: string, funct3: number, ...opcodes: number[]): Instruct
     e.rd(() => {
       e.x("rs1");
       e.imm();
-      e.c.op(...opcodes);
+      e.c.ops(opcodes);
     });
   return instruction(name, MASK_FUNCT3, (funct3 << 12) | 0x13, "I", "rd,rs1,imm", emit);
 }
@@ -81,7 +81,7 @@ const binary =
   (e: Emitter) => {
     e.x("rs1");
     e.x("rs2");
-    e.c.op(...opcodes);
+    e.c.ops(opcodes);
   };
 
 const binaryW =
@@ -89,7 +89,7 @@ const binaryW =
   (e: Emitter) => {
     e.w("rs1");
     e.w("rs2");
-    e.c.op(...opcodes);
+    e.c.ops(opcodes);
   };
 
 /** How operands of each width are pushed, kept, and worked on. */

@@ -1,32 +1,43 @@
-import { USER_REGS } from "../../../kernel/usermode.ts";
-import { type Access, CODE, Emitter, FIRST_FREE_LOCAL, HOST, PC, REGS, type Source, VA } from "../emitter.ts";
+import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
+import { CODE, Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "../emitter.ts";
 import { type Decoded, FIELDS, X } from "../isa/decode.ts";
-import { TLB_INDEX } from "../layout.ts";
 import { STUBS, type StubName } from "../stubs.ts";
 import { Code } from "../wasm/code.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
-import { GROUP_SLOTS, type Group } from "./groups.ts";
+import type { Located } from "./discover.ts";
+import { GROUP_SLOTS } from "./groups.ts";
 import type { RegisterFlow, Registers } from "./registers.ts";
 
-/** How the function ends: RETURN with CODE, JUMP to CODE, or with the pc already STORED. */
+/** How the function ends: with CODE, by a JUMP to CODE, or with the pc already STORED. */
 export const TAIL = FIRST_FREE_LOCAL;
 /** Block to run next, in a unit whose control flow is irreducible. */
 export const NODE = FIRST_FREE_LOCAL + 1;
 /** Host addresses of groups of accesses; 0 when not known. */
-const FIRST_GROUP = FIRST_FREE_LOCAL + 2;
+export const FIRST_GROUP = FIRST_FREE_LOCAL + 2;
 const FIRST_REGISTER = FIRST_GROUP + GROUP_SLOTS;
 
-/** Values of TAIL; 0 returns CODE. */
+/** Values of TAIL; 0 returns CODE, or goes on in the interpreter when that is `interpretAt`. */
 export const JUMP = 1;
 export const STORED = 2;
+
+/** Exit codes are below this, and so is no pc of translated code. */
+export const FIRST_PC = 4096;
+/** The value of CODE that lets the interpreter go on with the instruction at pc, whatever is hot there. */
+export const interpretAt = (pc: number): number => pc | 1;
 
 /** x0..x31, then f0..f31: the index of a guest register in masks and maps. */
 const FLOAT = 32;
 
-/** Emits operands as constants and wasm locals: one local for each guest register that the unit uses. */
+/** The code of the unit in hand: one at a time. */
+const UNIT_CODE = new Code(1 << 16);
+
+/**
+ * Emits operands as constants and wasm locals: one local for each guest register that the unit uses. Accesses call a stub when
+ * the TLB doesn't serve them.
+ */
 export class UnitEmitter extends Emitter {
-  readonly c = new Code();
+  readonly c = UNIT_CODE;
   readonly interpreted = false;
   /** Labels of the exits: the one at n stores the first n registers of the chain. */
   readonly exits: number[] = [];
@@ -41,14 +52,13 @@ export class UnitEmitter extends Emitter {
   private readonly floats: number;
   /** Registers that were written since they were last stored. */
   dirty: Registers = { x: 0, f: 0 };
-  /** Groups of accesses in the block being translated. */
-  groups: ReadonlyMap<number, Group> = new Map();
   /** Base registers whose upper half was seen to be 0 since they were last written. */
   checked = new Set<number>();
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, flow: RegisterFlow) {
     super();
+    this.c.reset();
     this.module = module;
     this.flow = flow;
     let next = FIRST_REGISTER;
@@ -111,7 +121,7 @@ export class UnitEmitter extends Emitter {
     if (FIELDS[this.decoded.index]!.rd === X) this.checked.delete(this.decoded.rd);
   }
 
-  private register(source: Source): number {
+  protected register(source: Source): number {
     return this.decoded[source];
   }
 
@@ -157,15 +167,21 @@ export class UnitEmitter extends Emitter {
     this.c.br(this.exits[this.flow.level(this.dirty)]!);
   }
 
+  /** The same when the i32 on the stack is not 0. */
+  protected finishIf(): void {
+    this.c.brIf(this.exits[this.flow.level(this.dirty)]!);
+  }
+
   exit(): void {
     this.c.set(CODE);
     this.finish();
   }
 
+  /** A block begins. */
+  begin(_instructions: readonly Located[]): void {}
+
   fault(): void {
-    // CODE says FAULT all the time.
-    this.markPc();
-    this.finish();
+    this.leave(EXIT.FAULT);
   }
 
   leave(reason: number): void {
@@ -215,71 +231,6 @@ export class UnitEmitter extends Emitter {
 
   stub(name: StubName): number {
     return this.module.import(name, STUBS[name]);
-  }
-
-  mappingsMayChange(): void {
-    for (const group of new Set(this.groups.values())) {
-      // Only between its first access and its last.
-      if (group.pcs[0]! > this.at || group.pcs[group.pcs.length - 1]! <= this.at) continue;
-      this.c.i32(0);
-      this.c.set(FIRST_GROUP + group.slot);
-    }
-  }
-
-  /** An access in a group: from the group's host address if there is one, else on its own through the stub. */
-  override hostAddress(access: Access, log2: number, value?: () => void): number {
-    const group = this.groups.get(this.at);
-    if (group === undefined) return super.hostAddress(access, log2, value);
-    const c = this.c;
-    const local = FIRST_GROUP + group.slot;
-    if (group.pcs[0] === this.at) this.openGroup(group, local);
-    const offset = this.decoded.imm - group.min;
-    c.get(local);
-    c.tee(HOST);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.if();
-    this.effectiveAddress();
-    c.set(VA);
-    this.slowAccess(access, log2, value);
-    c.get(HOST);
-    c.i32(offset);
-    c.op(I32.SUB);
-    c.set(HOST);
-    c.end();
-    c.get(HOST);
-    return offset;
-  }
-
-  /** Looks the group's page up: it is one page, and alignment doesn't matter then. */
-  private openGroup(group: Group, local: number): void {
-    const c = this.c;
-    c.i32(0);
-    c.set(local);
-    const skip = c.block();
-    this.x("rs1");
-    c.i64(group.min);
-    c.op(I64.ADD);
-    c.set(VA);
-    this.checkUpperHalf(skip);
-    c.get(VA);
-    c.op(I32.WRAP_I64);
-    c.tee(HOST);
-    c.i32(4095);
-    c.op(I32.AND);
-    c.i32(4096 - group.span);
-    c.op(I32.GT_U);
-    c.unlikely();
-    c.brIf(skip);
-    c.get(HOST);
-    c.i32(10);
-    c.op(I32.SHR_U);
-    c.i32(TLB_INDEX);
-    c.op(I32.AND);
-    this.addEntry(group.write, skip);
-    c.get(HOST);
-    c.set(local);
-    c.end();
   }
 
   throughStack(): boolean {

@@ -1,5 +1,5 @@
 import { F, FIELDS, INSTRUCTIONS, X } from "../isa/decode.ts";
-import { isCall, type Located } from "./discover.ts";
+import { isCall, type Located, MAX_INSTRUCTIONS } from "./discover.ts";
 import { type Graph, successors } from "./graph.ts";
 
 /** A set of guest registers: bit n of `x` is x(n), bit n of `f` is f(n). */
@@ -11,40 +11,18 @@ export interface Registers {
 const NOTHING: Registers = { x: 0, f: 0 };
 const A0 = 1 << 10;
 
-const or = (a: Registers, b: Registers): Registers => ({ x: a.x | b.x, f: a.f | b.f });
-const without = (a: Registers, b: Registers): Registers => ({ x: a.x & ~b.x, f: a.f & ~b.f });
-const equal = (a: Registers, b: Registers): boolean => a.x === b.x && a.f === b.f;
-export const isEmpty = (a: Registers): boolean => (a.x | a.f) === 0;
-
-/** What an instruction does to registers, as far as keeping them in locals is concerned. */
-interface Effect {
-  readonly uses: Registers;
-  readonly defines: Registers;
-  /** "call": everything may change; "ecall": a0 does; both write what is dirty first. */
-  readonly kind: "plain" | "call" | "ecall";
-  /** It may leave the unit before it has written its destination, or after (a jump that links). */
-  readonly exits: "no" | "before" | "after";
-}
+/** What an instruction is, as far as keeping registers in locals is concerned. */
+const PLAIN = 0;
+/** Everything may change; what is dirty is written first. */
+const CALL = 1;
+/** a0 changes; what is dirty is written first. */
+const ECALL = 2;
 
 /** Opcodes that can't fault or leave. */
 const PURE = new Set([0x13, 0x1b, 0x33, 0x3b, 0x37, 0x17, 0x63, 0x6f, 0x0f]);
 
-function effectOf({ decoded }: Located): Effect {
-  if (decoded.index < 0) return { uses: NOTHING, defines: NOTHING, kind: "plain", exits: "before" };
-  const fields = FIELDS[decoded.index]!;
-  const row = INSTRUCTIONS[decoded.index]!;
-  const one = (file: number, n: number): Registers =>
-    file === X ? { x: n === 0 ? 0 : 1 << n, f: 0 } : file === F ? { x: 0, f: 1 << n } : NOTHING;
-  const uses = or(
-    one(fields.rs1, decoded.rs1),
-    or(one(fields.rs2, decoded.rs2), one(fields.rs3, decoded.rs3)),
-  );
-  const defines = one(fields.rd, decoded.rd);
-  const jumps = row.flow === "jal" || row.flow === "jalr";
-  if (jumps && isCall(decoded)) return { uses, defines, kind: "call", exits: "after" };
-  if (row.flow === "ecall") return { uses, defines: { x: A0, f: 0 }, kind: "ecall", exits: "no" };
-  return { uses, defines, kind: "plain", exits: PURE.has(row.match & 0x7f) ? "no" : "before" };
-}
+/** By index in INSTRUCTIONS: whether it may leave the unit before it has written its destination. */
+const MAY_LEAVE: readonly boolean[] = INSTRUCTIONS.map((row) => !PURE.has(row.match & 0x7f));
 
 /**
  * Which guest registers are where in a unit. A register's local is right where it is needed: it is read from the
@@ -52,144 +30,266 @@ function effectOf({ decoded }: Located): Effect {
  * until the next call, system call or exit, which store it.
  *
  * Exits share one chain of stores: an exit at level n stores the first n registers of `chain` (so it needs them, too).
+ *
+ * Instructions are numbered in the order of the graph's blocks; what is known of each is in arrays, since this is where a
+ * translation spends its time.
  */
 export class RegisterFlow {
   /** Every register that needs a local. */
   readonly used: Registers;
   /** Written registers in the order in which the unit first does. */
-  readonly chain: readonly Registers[];
+  readonly chain: Registers[] = [];
   private readonly graph: Graph;
-  private readonly effects: Effect[][];
-  private readonly dirtyIn: Registers[];
-  private readonly neededIn: Registers[];
-  /** After each call instruction, by pc. */
+  /** Number of each block's first instruction, and of the one behind the last. */
+  private readonly first: Int32Array;
+  private readonly kind: Uint8Array;
+  private readonly leaves: Uint8Array;
+  private readonly usesX: Int32Array;
+  private readonly usesF: Int32Array;
+  private readonly definesX: Int32Array;
+  private readonly definesF: Int32Array;
+  /** The first n registers of the chain. */
+  private readonly prefixX: number[] = [0];
+  private readonly prefixF: number[] = [0];
+  /** By block: dirty registers where it begins, and registers needed there. */
+  private readonly dirtyX: Int32Array;
+  private readonly dirtyF: Int32Array;
+  private readonly neededX: Int32Array;
+  private readonly neededF: Int32Array;
+  /** After each call instruction, by its number. */
   private readonly neededAfter = new Map<number, Registers>();
-  private readonly prefixes: Registers[] = [NOTHING];
 
   constructor(graph: Graph) {
     this.graph = graph;
-    this.effects = graph.order.map((block) => block.instructions.map(effectOf));
-    let used = NOTHING;
-    let written = NOTHING;
-    const chain: Registers[] = [];
-    for (const { uses, defines, kind } of this.effects.flat()) {
-      used = or(used, uses);
-      if (kind === "ecall") continue;
-      used = or(used, defines);
-      if (isEmpty(without(defines, written))) continue;
-      written = or(written, defines);
-      chain.push(defines);
-      this.prefixes.push(written);
+    const blocks = graph.order.length;
+    this.first = new Int32Array(blocks + 1);
+    graph.order.forEach((block, i) => {
+      this.first[i + 1] = this.first[i]! + block.instructions.length;
+    });
+    const total = this.first[blocks]!;
+    this.kind = new Uint8Array(total);
+    this.leaves = new Uint8Array(total);
+    this.usesX = new Int32Array(total);
+    this.usesF = new Int32Array(total);
+    this.definesX = new Int32Array(total);
+    this.definesF = new Int32Array(total);
+    this.dirtyX = new Int32Array(blocks);
+    this.dirtyF = new Int32Array(blocks);
+    this.neededX = new Int32Array(blocks);
+    this.neededF = new Int32Array(blocks);
+    let x = 0;
+    let f = 0;
+    let n = 0;
+    for (const block of graph.order) {
+      for (const located of block.instructions) {
+        this.note(located, n);
+        x |= this.usesX[n]!;
+        f |= this.usesF[n]!;
+        if (this.kind[n] !== ECALL) {
+          x |= this.definesX[n]!;
+          f |= this.definesF[n]!;
+          this.extendChain(this.definesX[n]!, this.definesF[n]!);
+        }
+        n++;
+      }
     }
-    this.used = used;
-    this.chain = chain;
-    this.dirtyIn = this.solveDirty();
-    this.neededIn = this.solveNeeded();
+    this.used = { x, f };
+    this.solveDirty();
+    this.solveNeeded();
+  }
+
+  private note({ decoded }: Located, n: number): void {
+    if (decoded.index < 0) {
+      this.leaves[n] = 1;
+      return;
+    }
+    const fields = FIELDS[decoded.index]!;
+    const { flow } = INSTRUCTIONS[decoded.index]!;
+    const bit1 = 1 << decoded.rs1;
+    const bit2 = 1 << decoded.rs2;
+    let x = 0;
+    let f = 0;
+    if (fields.rs1 === X) x |= bit1;
+    else if (fields.rs1 === F) f |= bit1;
+    if (fields.rs2 === X) x |= bit2;
+    else if (fields.rs2 === F) f |= bit2;
+    if (fields.rs3 === F) f |= 1 << decoded.rs3;
+    this.usesX[n] = x & ~1;
+    this.usesF[n] = f;
+    if (flow === "ecall") {
+      this.kind[n] = ECALL;
+      this.definesX[n] = A0;
+      return;
+    }
+    if (fields.rd === X) this.definesX[n] = (1 << decoded.rd) & ~1;
+    else if (fields.rd === F) this.definesF[n] = 1 << decoded.rd;
+    if ((flow === "jal" || flow === "jalr") && isCall(decoded)) this.kind[n] = CALL;
+    else if (MAY_LEAVE[decoded.index]!) this.leaves[n] = 1;
+  }
+
+  private extendChain(x: number, f: number): void {
+    const last = this.chain.length;
+    const allX = this.prefixX[last]!;
+    const allF = this.prefixF[last]!;
+    if ((x & ~allX) === 0 && (f & ~allF) === 0) return;
+    this.chain.push({ x, f });
+    this.prefixX.push(allX | x);
+    this.prefixF.push(allF | f);
   }
 
   /** Dirty registers where a block begins. */
   dirtyAt(node: number): Registers {
-    return this.dirtyIn[node]!;
+    return { x: this.dirtyX[node]!, f: this.dirtyF[node]! };
   }
 
-  /** Dirty registers after an instruction. */
-  dirtyAfter(dirty: Registers, located: Located): Registers {
-    return dirtyAfter(dirty, effectOf(located));
+  /** Number of a block's first instruction. */
+  firstOf(node: number): number {
+    return this.first[node]!;
+  }
+
+  /** Dirty registers after instruction number n. */
+  dirtyAfter(dirty: Registers, n: number): Registers {
+    if (this.kind[n] !== PLAIN) return NOTHING;
+    const x = dirty.x | this.definesX[n]!;
+    const f = dirty.f | this.definesF[n]!;
+    return x === dirty.x && f === dirty.f ? dirty : { x, f };
   }
 
   /** Registers to read where the unit is entered. */
   neededOnEntry(): Registers {
-    return this.neededIn[0]!;
+    return { x: this.neededX[0]!, f: this.neededF[0]! };
   }
 
-  /** Registers to read again after the call at `pc`. */
-  neededAfterCall(pc: number): Registers {
-    return this.neededAfter.get(pc)!;
+  /** Registers to read again after the call that is instruction number n. */
+  neededAfterCall(n: number): Registers {
+    return this.neededAfter.get(n)!;
   }
 
   /** How many registers of the chain an exit with these dirty ones has to store. */
   level(dirty: Registers): number {
+    return this.levelOf(dirty.x, dirty.f);
+  }
+
+  private levelOf(x: number, f: number): number {
     let level = this.chain.length;
-    while (
-      level > 0 &&
-      (this.chain[level - 1]!.x & dirty.x) === 0 &&
-      (this.chain[level - 1]!.f & dirty.f) === 0
-    )
+    // A prefix is enough when it holds all that is dirty.
+    while (level > 0 && (x & ~this.prefixX[level - 1]!) === 0 && (f & ~this.prefixF[level - 1]!) === 0)
       level--;
     return level;
   }
 
-  private exitNeeds(dirty: Registers): Registers {
-    return this.prefixes[this.level(dirty)]!;
-  }
-
   /** Forward: a register is dirty when it is on any path. */
-  private solveDirty(): Registers[] {
+  private solveDirty(): void {
     const { order, node } = this.graph;
-    const dirty = order.map(() => NOTHING);
+    const { first, dirtyX, dirtyF } = this;
+    // What a block adds to the dirty registers, and whether it keeps those that come in.
+    const keeps = new Uint8Array(order.length);
+    const addsX = new Int32Array(order.length);
+    const addsF = new Int32Array(order.length);
+    for (let i = 0; i < order.length; i++) {
+      let [keep, x, f] = [1, 0, 0];
+      for (let n = first[i]!; n < first[i + 1]!; n++) {
+        if (this.kind[n] !== PLAIN) keep = x = f = 0;
+        else {
+          x |= this.definesX[n]!;
+          f |= this.definesF[n]!;
+        }
+      }
+      keeps[i] = keep;
+      addsX[i] = x;
+      addsF[i] = f;
+    }
     for (let changed = true; changed; ) {
       changed = false;
-      order.forEach((block, i) => {
-        let out = dirty[i]!;
-        for (const effect of this.effects[i]!) out = dirtyAfter(out, effect);
-        for (const pc of successors(block)) {
+      for (let i = 0; i < order.length; i++) {
+        const x = addsX[i]! | (keeps[i] === 1 ? dirtyX[i]! : 0);
+        const f = addsF[i]! | (keeps[i] === 1 ? dirtyF[i]! : 0);
+        for (const pc of successors(order[i]!)) {
           const to = node.get(pc);
-          if (to === undefined) continue;
-          const joined = or(dirty[to]!, out);
-          if (equal(joined, dirty[to]!)) continue;
-          dirty[to] = joined;
+          if (to === undefined || ((x & ~dirtyX[to]!) === 0 && (f & ~dirtyF[to]!) === 0)) continue;
+          dirtyX[to]! |= x;
+          dirtyF[to]! |= f;
           changed = true;
         }
-      });
+      }
     }
-    return dirty;
   }
 
   /** Backward: a register is needed when it is used, or stored by an exit, on some path before it is written or read again. */
-  private solveNeeded(): Registers[] {
-    const { order, node } = this.graph;
-    const needed = order.map(() => NOTHING);
+  private solveNeeded(): void {
+    const { order } = this.graph;
     for (let changed = true; changed; ) {
       changed = false;
-      for (let i = order.length - 1; i >= 0; i--) {
-        const states = [this.dirtyIn[i]!];
-        for (const effect of this.effects[i]!) states.push(dirtyAfter(states[states.length - 1]!, effect));
-        let out = NOTHING;
-        for (const pc of successors(order[i]!)) {
-          const to = node.get(pc);
-          out = or(out, to === undefined ? this.exitNeeds(states[states.length - 1]!) : needed[to]!);
-        }
-        const before = this.backwards(i, states, out);
-        if (equal(before, needed[i]!)) continue;
-        needed[i] = before;
-        changed = true;
-      }
+      for (let i = order.length - 1; i >= 0; i--) if (this.backwards(i)) changed = true;
     }
-    return needed;
   }
 
-  private backwards(i: number, states: Registers[], out: Registers): Registers {
-    const block = this.graph.order[i]!;
-    let needed = out;
-    for (let k = block.instructions.length - 1; k >= 0; k--) {
-      const { uses, defines, kind, exits } = this.effects[i]![k]!;
-      const dirty = states[k]!;
-      if (kind === "call") {
-        this.neededAfter.set(block.instructions[k]!.pc, needed);
+  /** Works a block's needs out from those of its successors; whether they have changed. */
+  private backwards(i: number): boolean {
+    const { graph, first, prefixX, prefixF } = this;
+    const from = first[i]!;
+    const end = first[i + 1]!;
+    const statesX = scratchX;
+    const statesF = scratchF;
+    let dirtyX = this.dirtyX[i]!;
+    let dirtyF = this.dirtyF[i]!;
+    for (let n = from; n < end; n++) {
+      statesX[n - from] = dirtyX;
+      statesF[n - from] = dirtyF;
+      if (this.kind[n] !== PLAIN) dirtyX = dirtyF = 0;
+      else {
+        dirtyX |= this.definesX[n]!;
+        dirtyF |= this.definesF[n]!;
+      }
+    }
+    let x = 0;
+    let f = 0;
+    for (const pc of successors(graph.order[i]!)) {
+      const to = graph.node.get(pc);
+      const level = to === undefined ? this.levelOf(dirtyX, dirtyF) : 0;
+      x |= to === undefined ? prefixX[level]! : this.neededX[to]!;
+      f |= to === undefined ? prefixF[level]! : this.neededF[to]!;
+    }
+    for (let n = end - 1; n >= from; n--) {
+      const beforeX = statesX[n - from]!;
+      const beforeF = statesF[n - from]!;
+      const kind = this.kind[n]!;
+      if (kind === CALL) {
+        this.neededAfter.set(n, { x, f });
         // Stored by the call itself, or by the exit in its stead; the link is written first.
-        needed = without(this.exitNeeds(or(dirty, defines)), defines);
+        const link = this.definesX[n]!;
+        const level = this.levelOf(beforeX | link, beforeF);
+        x = prefixX[level]! & ~link;
+        f = prefixF[level]!;
       } else {
-        needed = without(needed, defines);
-        if (kind === "ecall") needed = or(needed, dirty);
-        if (exits === "before") needed = or(needed, this.exitNeeds(dirty));
+        x &= ~this.definesX[n]!;
+        f &= ~this.definesF[n]!;
+        if (kind === ECALL) {
+          x |= beforeX;
+          f |= beforeF;
+        }
+        if (this.leaves[n] === 1) {
+          const level = this.levelOf(beforeX, beforeF);
+          x |= prefixX[level]!;
+          f |= prefixF[level]!;
+        }
       }
-      needed = or(needed, uses);
+      x |= this.usesX[n]!;
+      f |= this.usesF[n]!;
     }
-    // A loop header may be left at its poll.
-    return this.graph.loopHeader[i] ? or(needed, this.exitNeeds(states[0]!)) : needed;
+    if (graph.loopHeader[i]) {
+      // It may be left at its poll.
+      const level = this.levelOf(this.dirtyX[i]!, this.dirtyF[i]!);
+      x |= prefixX[level]!;
+      f |= prefixF[level]!;
+    }
+    if (x === this.neededX[i] && f === this.neededF[i]) return false;
+    this.neededX[i] = x;
+    this.neededF[i] = f;
+    return true;
   }
 }
 
-function dirtyAfter(dirty: Registers, { kind, defines }: Effect): Registers {
-  return kind === "plain" ? or(dirty, defines) : NOTHING;
-}
+/** Dirty registers before each instruction of the block in hand. */
+const scratchX = new Int32Array(MAX_INSTRUCTIONS);
+const scratchF = new Int32Array(MAX_INSTRUCTIONS);

@@ -6,9 +6,9 @@ import { UNIT } from "../stubs.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, I32, I64 } from "../wasm/opcodes.ts";
 import { type Block, discover, type Fetch, isCall, type Located } from "./discover.ts";
-import { JUMP, NODE, STORED, TAIL, UnitEmitter } from "./emitter.ts";
+import { FIRST_PC, JUMP, NODE, STORED, TAIL, UnitEmitter } from "./emitter.ts";
 import { buildGraph, type Graph } from "./graph.ts";
-import { findGroups } from "./groups.ts";
+import { LeanEmitter } from "./lean.ts";
 import { RegisterFlow } from "./registers.ts";
 
 /** A translated function-like region. */
@@ -21,18 +21,22 @@ export interface Translation {
   readonly instructions: number;
 }
 
-/** Translates the region that starts at `entry`; undefined when not even its first instruction can be read. */
+/**
+ * Translates the region that starts at `entry`; undefined when not even its first instruction can be read. A lean unit leaves to the
+ * interpreter for every access that the TLB doesn't serve at once; one that isn't is larger, and for code that does so often.
+ */
 export function translate(
   entry: number,
   fetch: Fetch,
   reached: (va: number) => boolean,
   maxPages: number,
+  lean = true,
 ): Translation | undefined {
   const blocks = discover(entry, fetch, reached);
   if (!blocks.has(entry)) return undefined;
   const graph = buildGraph(entry, blocks);
   const module = new ModuleBuilder(maxPages);
-  const writer = new UnitWriter(module, graph);
+  const writer = new UnitWriter(module, graph, lean);
   writer.write();
   module.function("f", UNIT, [...SCRATCH_LOCALS, ...writer.e.locals()], writer.e.c);
   let instructions = 0;
@@ -69,11 +73,11 @@ class UnitWriter {
   /** Label of the dispatch loop of an irreducible unit. */
   private dispatch = 0;
 
-  constructor(module: ModuleBuilder, graph: Graph) {
+  constructor(module: ModuleBuilder, graph: Graph, lean: boolean) {
     this.graph = graph;
     this.unitType = module.type(UNIT);
     this.flow = new RegisterFlow(graph);
-    this.e = new UnitEmitter(module, this.flow);
+    this.e = lean ? new LeanEmitter(module, this.flow) : new UnitEmitter(module, this.flow);
   }
 
   write(): void {
@@ -81,8 +85,6 @@ class UnitWriter {
     const c = e.c;
     e.loadDeltas();
     e.fill(this.flow.neededOnEntry());
-    c.i32(EXIT.FAULT * 2 + 1);
-    c.set(CODE);
     const { chain } = this.flow;
     for (let level = 0; level <= chain.length; level++) e.exits[level] = c.block();
     if (this.graph.reducible) this.tree(0);
@@ -95,7 +97,7 @@ class UnitWriter {
     this.end();
   }
 
-  /** After the stores: CODE is the result; for an exit reason PC is the pc, unless it is stored already. */
+  /** After the stores: CODE is the result; for an exit reason PC is the pc, unless it is stored already. Index 0 of the table is the interpreter. */
   private end(): void {
     const { e } = this;
     const c = e.c;
@@ -117,6 +119,17 @@ class UnitWriter {
     c.get(TAIL);
     c.op(I32.EQZ, I32.AND);
     c.if();
+    c.get(CODE);
+    c.i32(FIRST_PC);
+    c.op(I32.GE_U);
+    c.if();
+    c.get(AREA);
+    c.get(REGS);
+    c.get(CODE);
+    c.get(DEPTH);
+    c.i32(0);
+    c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
+    c.end();
     c.get(REGS);
     c.get(PC);
     c.op(I64.EXTEND_I32_U);
@@ -192,10 +205,11 @@ class UnitWriter {
     const { e } = this;
     const { instructions, end } = this.graph.order[node]!;
     e.dirty = this.flow.dirtyAt(node);
-    e.groups = findGroups(instructions);
+    e.begin(instructions);
+    let n = this.flow.firstOf(node);
     for (const located of instructions) {
-      this.instruction(located);
-      e.dirty = this.flow.dirtyAfter(e.dirty, located);
+      this.instruction(located, n);
+      e.dirty = this.flow.dirtyAfter(e.dirty, n++);
     }
     if (end.kind === "jump") this.edge(node, end.target);
     else if (end.kind === "branch") {
@@ -239,7 +253,7 @@ class UnitWriter {
     this.e.finish();
   }
 
-  private instruction({ pc, decoded }: Located): void {
+  private instruction({ pc, decoded }: Located, n: number): void {
     const { e } = this;
     e.at = pc;
     e.decoded = decoded;
@@ -254,10 +268,10 @@ class UnitWriter {
         e.rd(() => e.nextPc());
         e.c.i32(((pc + decoded.imm) >>> 0) | 0);
         e.c.set(HOST);
-        this.call();
+        this.call(n);
         return;
       case "jalr":
-        this.indirect(decoded.rd === 0 && (decoded.rs1 === 1 || decoded.rs1 === 5));
+        this.indirect(n);
         return;
       case "fencei":
         row.emit(e);
@@ -271,8 +285,9 @@ class UnitWriter {
     }
   }
 
-  private indirect(isReturn: boolean): void {
+  private indirect(n: number): void {
     const { e } = this;
+    const isReturn = e.decoded.rd === 0 && (e.decoded.rs1 === 1 || e.decoded.rs1 === 5);
     const c = e.c;
     e.effectiveAddress();
     c.i64(-2);
@@ -306,11 +321,11 @@ class UnitWriter {
       return;
     }
     c.set(HOST);
-    this.call();
+    this.call(n);
   }
 
   /** Calls the guest function at HOST; goes on when it returns to the next instruction, else passes its result up. */
-  private call(): void {
+  private call(n: number): void {
     const { e } = this;
     const c = e.c;
     e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
@@ -338,7 +353,7 @@ class UnitWriter {
     c.get(HOST);
     c.op(CTL.RETURN);
     c.end();
-    e.fill(this.flow.neededAfterCall(e.at));
+    e.fill(this.flow.neededAfterCall(n));
     e.forget();
   }
 }

@@ -5,11 +5,16 @@ import { CTL, TYPE } from "./opcodes.ts";
  * theirs, and `br` turns one into the relative index that the format wants.
  */
 export class Code {
-  bytes = new Uint8Array(4096);
+  bytes: Uint8Array<ArrayBuffer>;
   length = 0;
   depth = 0;
   /** Branch hints: offset of a br_if or if, then 0 for rarely taken, 1 for mostly. */
   readonly hints: number[] = [];
+
+  /** `room` is how many bytes it has room for at first. */
+  constructor(room = 4096) {
+    this.bytes = new Uint8Array(room);
+  }
 
   /** Forgets everything but keeps the buffer. */
   reset(): void {
@@ -29,19 +34,44 @@ export class Code {
     this.bytes[this.length++] = value;
   }
 
-  /** One or more single-byte opcodes in sequence. */
-  op(...opcodes: number[]): void {
-    for (const opcode of opcodes) this.byte(opcode);
+  /** One to four single-byte opcodes in sequence. */
+  op(first: number, second?: number, third?: number, fourth?: number): void {
+    this.byte(first);
+    if (second === undefined) return;
+    this.byte(second);
+    if (third === undefined) return;
+    this.byte(third);
+    if (fourth !== undefined) this.byte(fourth);
   }
 
-  append(bytes: Uint8Array): void {
-    if (this.length + bytes.length > this.bytes.length) this.grow(this.length + bytes.length);
-    this.bytes.set(bytes, this.length);
-    this.length += bytes.length;
+  ops(opcodes: readonly number[]): void {
+    for (let i = 0; i < opcodes.length; i++) this.byte(opcodes[i]!);
+  }
+
+  append(bytes: Uint8Array, length = bytes.length): void {
+    if (this.length + length > this.bytes.length) this.grow(this.length + length);
+    this.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), this.length);
+    this.length += length;
+  }
+
+  /** Room for the unsigned LEB128 of a length that is not known yet: its place, for `setLength`. */
+  reserveLength(): number {
+    for (let i = 0; i < 5; i++) this.byte(0x80);
+    return this.length;
+  }
+
+  /** Writes how many bytes have come since `reserveLength` returned `start`. */
+  setLength(start: number): void {
+    const value = this.length - start;
+    for (let i = 0; i < 5; i++) this.bytes[start - 5 + i] = ((value >>> (7 * i)) & 127) | (i < 4 ? 128 : 0);
   }
 
   /** Unsigned LEB128 of a value below 2^32. */
   unsigned(value: number): void {
+    if (value >= 0 && value < 128) {
+      this.byte(value);
+      return;
+    }
     let rest = value >>> 0;
     while (rest > 127) {
       this.byte((rest & 127) | 128);
@@ -52,6 +82,10 @@ export class Code {
 
   /** Signed LEB128 of a 32-bit value. */
   signed(value: number): void {
+    if (value >= -64 && value < 64) {
+      this.byte(value & 127);
+      return;
+    }
     let rest = value | 0;
     for (;;) {
       const low = rest & 127;

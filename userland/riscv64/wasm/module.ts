@@ -9,10 +9,9 @@ export interface Signature {
 
 interface FunctionBody {
   readonly type: number;
-  /** Locals beyond the parameters, in runs of one type. */
-  readonly locals: ReadonlyArray<readonly [count: number, type: number]>;
-  readonly code: Uint8Array;
-  readonly hints: readonly number[];
+  /** Declarations of the locals beyond the parameters, encoded. */
+  readonly locals: Uint8Array;
+  readonly code: Code;
   readonly name: string;
 }
 
@@ -52,7 +51,10 @@ export class ModuleBuilder {
     return this.imports.map((imported) => imported.name);
   }
 
-  /** Adds an exported function; `code` is its body without the closing end. Returns its function index. */
+  /**
+   * Adds an exported function; `code` is its body without the closing end, and belongs to the module until that is finished.
+   * `locals` are those beyond the parameters, in runs of one type: [count, type]. Returns its function index.
+   */
   function(
     name: string,
     signature: Signature,
@@ -61,103 +63,103 @@ export class ModuleBuilder {
   ): number {
     const body = {
       type: this.type(signature),
-      locals,
-      code: code.bytes.slice(0, code.length),
-      hints: [...code.hints],
+      locals: localsOf(locals),
+      code,
       name,
     };
     return this.imports.length + this.functions.push(body) - 1;
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    const out = new Code();
-    out.op(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
-    section(out, 1, (part) => {
-      part.unsigned(this.types.length);
-      for (const { params, results } of this.types) {
-        part.byte(0x60);
-        part.unsigned(params.length);
-        part.op(...params);
-        part.unsigned(results.length);
-        part.op(...results);
-      }
+    const out = FINISHED;
+    out.reset();
+    out.ops([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
+    const types = section(out, 1);
+    out.unsigned(this.types.length);
+    for (const { params, results } of this.types) {
+      out.byte(0x60);
+      out.unsigned(params.length);
+      out.ops(params);
+      out.unsigned(results.length);
+      out.ops(results);
+    }
+    out.setLength(types);
+    const imports = section(out, 2);
+    out.unsigned(this.imports.length + 2);
+    name(out, "e");
+    name(out, "m");
+    out.op(0x02, 0x03); // memory, shared with a maximum
+    out.unsigned(1);
+    out.unsigned(this.maxPages);
+    name(out, "e");
+    name(out, "t");
+    out.op(0x01, TYPE.FUNCREF, 0x00);
+    out.unsigned(1);
+    for (const imported of this.imports) {
+      name(out, "e");
+      name(out, imported.name);
+      out.byte(0x00);
+      out.unsigned(imported.type);
+    }
+    out.setLength(imports);
+    const functions = section(out, 3);
+    out.unsigned(this.functions.length);
+    for (const body of this.functions) out.unsigned(body.type);
+    out.setLength(functions);
+    const exports = section(out, 7);
+    out.unsigned(this.functions.length);
+    this.functions.forEach((body, index) => {
+      name(out, body.name);
+      out.byte(0x00);
+      out.unsigned(this.imports.length + index);
     });
-    section(out, 2, (part) => {
-      part.unsigned(this.imports.length + 2);
-      name(part, "e");
-      name(part, "m");
-      part.op(0x02, 0x03); // memory, shared with a maximum
-      part.unsigned(1);
-      part.unsigned(this.maxPages);
-      name(part, "e");
-      name(part, "t");
-      part.op(0x01, TYPE.FUNCREF, 0x00);
-      part.unsigned(1);
-      for (const imported of this.imports) {
-        name(part, "e");
-        name(part, imported.name);
-        part.byte(0x00);
-        part.unsigned(imported.type);
-      }
-    });
-    section(out, 3, (part) => {
-      part.unsigned(this.functions.length);
-      for (const body of this.functions) part.unsigned(body.type);
-    });
-    section(out, 7, (part) => {
-      part.unsigned(this.functions.length);
-      this.functions.forEach((body, index) => {
-        name(part, body.name);
-        part.byte(0x00);
-        part.unsigned(this.imports.length + index);
-      });
-    });
+    out.setLength(exports);
     // Branch hinting proposal: offsets count from the start of the function's locals.
-    section(out, 0, (part) => {
-      name(part, "metadata.code.branch_hint");
-      const hinted = this.functions.filter((body) => body.hints.length > 0);
-      part.unsigned(hinted.length);
-      for (const body of hinted) {
-        const start = localsOf(body).length;
-        part.unsigned(this.imports.length + this.functions.indexOf(body));
-        part.unsigned(body.hints.length / 2);
-        for (let i = 0; i < body.hints.length; i += 2) {
-          part.unsigned(start + body.hints[i]!);
-          part.unsigned(1);
-          part.byte(body.hints[i + 1]!);
-        }
+    const hints = section(out, 0);
+    name(out, "metadata.code.branch_hint");
+    const hinted = this.functions.filter((body) => body.code.hints.length > 0);
+    out.unsigned(hinted.length);
+    for (const body of hinted) {
+      out.unsigned(this.imports.length + this.functions.indexOf(body));
+      const given = body.code.hints;
+      out.unsigned(given.length / 2);
+      for (let i = 0; i < given.length; i += 2) {
+        out.unsigned(body.locals.length + given[i]!);
+        out.unsigned(1);
+        out.byte(given[i + 1]!);
       }
-    });
-    section(out, 10, (part) => {
-      part.unsigned(this.functions.length);
-      for (const body of this.functions) {
-        const locals = localsOf(body);
-        part.unsigned(locals.length + body.code.length + 1);
-        part.append(locals.bytes.subarray(0, locals.length));
-        part.append(body.code);
-        part.byte(0x0b);
-      }
-    });
+    }
+    out.setLength(hints);
+    const code = section(out, 10);
+    out.unsigned(this.functions.length);
+    for (const { locals, code: body } of this.functions) {
+      out.unsigned(locals.length + body.length + 1);
+      out.append(locals);
+      out.append(body.bytes, body.length);
+      out.byte(0x0b);
+    }
+    out.setLength(code);
     return out.bytes.slice(0, out.length);
   }
 }
 
-function localsOf(body: FunctionBody): Code {
-  const locals = new Code();
-  locals.unsigned(body.locals.length);
-  for (const [count, type] of body.locals) {
-    locals.unsigned(count);
-    locals.byte(type);
+/** Where modules are put together: one at a time. */
+const FINISHED = new Code();
+
+function localsOf(locals: ReadonlyArray<readonly [number, number]>): Uint8Array {
+  const code = new Code(64);
+  code.unsigned(locals.length);
+  for (const [count, type] of locals) {
+    code.unsigned(count);
+    code.byte(type);
   }
-  return locals;
+  return code.bytes.subarray(0, code.length);
 }
 
-function section(out: Code, id: number, fill: (part: Code) => void): void {
-  const part = new Code();
-  fill(part);
+/** Begins a section; `setLength` of the result ends it. */
+function section(out: Code, id: number): number {
   out.byte(id);
-  out.unsigned(part.length);
-  out.append(part.bytes.subarray(0, part.length));
+  return out.reserveLength();
 }
 
 function name(out: Code, text: string): void {
