@@ -133,8 +133,8 @@ function report(base: number, seq: number): void {
   tryEndGp(seq);
 }
 
-/** The task on this CPU has left the scope in which it was once switched out. */
-function leavePreempted(): void {
+/** The task on this CPU has left the scope in which it was once switched out: it may be the last one waited for. */
+export function leavePreempted(): void {
   leaveBlocked();
   tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
 }

@@ -29,9 +29,7 @@ export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-tab
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
-export { PREEMPT_WORDS, rcuBlockedTasks, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./preempt.ts";
-export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
-export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
+export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 export * from "./ref.ts";
 export {
@@ -59,6 +57,7 @@ export {
 } from "./stall.ts";
 export { type RcuStats, rcuStats } from "./stats.ts";
 export * from "./struct.ts";
+export { rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./switch.ts";
 export {
   condSynchronizeRcu,
   condSynchronizeRcuExpedited,

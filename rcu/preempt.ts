@@ -1,6 +1,6 @@
 /**
- * Tasks that are switched out inside a read scope (PREEMPT_RCU). The task goes on the blocked list; its CPU is quiescent
- * all the same. It blocks the grace period in progress if its CPU had not reported for that one yet, else only
+ * The list of tasks that were switched out inside a read scope (PREEMPT_RCU); switch.ts does the switching. The CPU of such
+ * a task is quiescent all the same. It blocks the grace period in progress if its CPU had not reported for that one yet, else only
  * the next, and leaves the list after its outermost unlock, at the next safe point of the CPU it then runs on.
  *
  * A task's record is four words of its own struct (`words(PREEMPT_WORDS)`), so that switching out cannot fail.
@@ -30,16 +30,11 @@ const NESTING = 3;
  */
 const running = (): number => i32[SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.PREEMPTED]!;
 
-/**
- * The running task is switched out: called at every switch, in a scope or not. Returns whether it is inside a read scope; then `record` is on the blocked list, and
- * rcuSwitchIn must come before the task runs again, on whatever CPU. `record` is a heap address (Words.at).
- */
-export function rcuSwitchOut(record: number): boolean {
-  const depth = rcuNesting();
-  if (depth <= 0) {
-    if (running() !== 0) leaveBlocked();
-    return false;
-  }
+/** Whether a task runs that may still be on the list. */
+export const resumed = (): boolean => running() !== 0;
+
+/** Puts the running task, which is `depth` scopes deep, on the list. */
+export function block(record: number, depth: number): void {
   if (i32[record + NESTING] === 0) {
     lockWord(RCU.PREEMPT_LOCK);
     i32[record + BLOCKS] = firstBlocked();
@@ -55,17 +50,10 @@ export function rcuSwitchOut(record: number): boolean {
   i32[record + NESTING] = depth;
   setRunning(0);
   setNesting(0);
-  return true;
 }
 
-/** The task runs again, inside the scopes that it had open. */
-export function rcuSwitchIn(record: number): void {
-  if (rcuNesting() !== 0)
-    throw new RcuUsageError(
-      "ERR_RCU_INSIDE_SCOPE",
-      "rcuSwitchIn while another task's scope is open on this CPU",
-    );
-  if (running() !== 0) leaveBlocked();
+/** The task of the record runs again. */
+export function resume(record: number): void {
   const depth = i32[record + NESTING]!;
   if (depth === 0)
     throw new RcuUsageError(
@@ -105,12 +93,11 @@ export function dropPreempted(of: number): void {
   i32[word] = 0;
 }
 
-/**
- * The task will not run again: it was killed while it was switched out inside a read scope. Its record leaves the list;
- * harmless when it is on none. The caller passes a quiescent state afterwards, which ends the grace period.
- */
-export function rcuTaskGone(record: number): void {
-  if (i32[record + NESTING] !== 0) unlist(record);
+/** Takes a task that will not run again off the list; says whether it was on it. */
+export function dropTask(record: number): boolean {
+  const listed = i32[record + NESTING] !== 0;
+  if (listed) unlist(record);
+  return listed;
 }
 
 /** Records of the tasks that block the grace period in progress, switched out or not yet off the list. */

@@ -1,49 +1,65 @@
 /** What a torture worker does: attach, play its part until told to stop, leave. */
-import { Heap, type Ref, rcuIdleEnter, rcuIdleExit } from "../index.ts";
+import { Heap, RcuDomain, rcuIdleEnter, rcuIdleExit } from "../index.ts";
 import { barrierThread, floodThread, hotplugThread, sleeperThread } from "./chores.ts";
+import { type Actor, type ControlRef, runCpu } from "./cpu.ts";
+import { exitThread, victimThread } from "./exit.ts";
 import {
-  domainReaderThread,
-  preemptReaderThread,
-  srcuReaderThread,
-  tasksReaderThread,
-  waitingUpdaterThread,
+  domainReader,
+  domainUpdater,
+  srcuReader,
+  srcuUpdater,
+  tasksReader,
+  tasksUpdater,
 } from "./flavours.ts";
-import { readerThread, victimThread } from "./reader.ts";
+import { preemptReader } from "./preempt.ts";
+import { Random } from "./random.ts";
+import { reader } from "./reader.ts";
+import { stallThread, watchStalls } from "./stall.ts";
 import { Control } from "./state.ts";
-import { updaterThread } from "./updater.ts";
+import { updater } from "./updater.ts";
+
+/** What a CPU can host. */
+export type ActorName = keyof typeof ACTORS;
+/** What has a thread of its own. */
+export type ThreadName = keyof typeof THREADS;
 
 export interface TortureWorkerData {
   buffer: SharedArrayBuffer;
   control: number;
-  /** This worker's number: the workers attach in this order. */
+  /** This worker's number: the workers attach in this order. -1: it comes while the others run. */
   index: number;
-  part: keyof typeof PARTS;
+  part: ThreadName | readonly ActorName[];
   seed: number;
   mutant: string | null;
+  /** Whether it ends without leaving the heap: whoever sees it end must reap it. */
+  dies?: boolean;
 }
 
-const PARTS = {
-  reader: readerThread,
-  victim: victimThread,
-  updater: updaterThread,
+const ACTORS = {
+  reader,
+  updater,
+  "preempt-reader": preemptReader,
+  "srcu-reader": srcuReader,
+  "srcu-updater": srcuUpdater,
+  "tasks-reader": tasksReader,
+  "tasks-updater": tasksUpdater,
+  "domain-reader": domainReader,
+  "domain-updater": domainUpdater,
+} satisfies Record<string, Actor>;
+
+const THREADS = {
   barrier: barrierThread,
   flood: floodThread,
   hotplug: hotplugThread,
   sleeper: sleeperThread,
-  "preempt-reader": preemptReaderThread,
-  "srcu-reader": srcuReaderThread,
-  "srcu-updater": waitingUpdaterThread("srcu"),
-  "tasks-reader": tasksReaderThread,
-  "tasks-updater": waitingUpdaterThread("tasks"),
-  "domain-reader": domainReaderThread,
-} satisfies Record<
-  string,
-  (control: Ref<"torture_control">, seed: number, heap: Heap) => void | Promise<void>
->;
+  stall: stallThread,
+  victim: victimThread,
+  exit: exitThread,
+} satisfies Record<string, (control: ControlRef, seed: number, heap: Heap) => void>;
 
 export async function main(data: TortureWorkerData): Promise<void> {
   const words = new Int32Array(data.buffer);
-  const control = data.control as Ref<"torture_control">;
+  const control = data.control as ControlRef;
   const ready = control + Control.ready.offset;
   for (;;) {
     const seen = Atomics.load(words, ready);
@@ -51,11 +67,12 @@ export async function main(data: TortureWorkerData): Promise<void> {
     Atomics.wait(words, ready, seen, 1000);
   }
   const heap = Heap.attach({ buffer: data.buffer });
-  Control.slots.store(control, data.index, heap.slot + 1);
+  if (data.index >= 0) Control.slots.store(control, data.index, heap.slot + 1);
   if (Control.ready.load(control) >= 0) {
     Control.ready.add(control, 1);
     Control.ready.notify(control);
   }
+  watchStalls(control);
   rcuIdleEnter();
   for (;;) {
     const seen = Control.ready.load(control);
@@ -63,6 +80,36 @@ export async function main(data: TortureWorkerData): Promise<void> {
     Control.ready.wait(control, seen, 1000);
   }
   rcuIdleExit();
-  await PARTS[data.part](control, data.seed, heap);
-  heap.detach();
+  if (typeof data.part === "string") {
+    THREADS[data.part](control, data.seed, heap);
+    if (data.dies !== true) heap.detach();
+  } else await hostActors(data.part, control, data.seed, heap);
+}
+
+async function hostActors(
+  names: readonly ActorName[],
+  control: ControlRef,
+  seed: number,
+  heap: Heap,
+): Promise<void> {
+  let domain: RcuDomain | null = null;
+  if (names.some((name) => name.startsWith("domain"))) {
+    heap.detach(); // What this thread reads, it reads as the domain's slot.
+    domain = RcuDomain.attach(heap.handle());
+  }
+  const cpu = {
+    control,
+    random: new Random(seed),
+    heap: domain?.heap ?? heap,
+    alone: names.length === 1,
+    blocks: names.includes("tasks-updater"),
+    domain,
+  };
+  await runCpu(
+    cpu,
+    names.map((name) => ACTORS[name]),
+  );
+  cpu.heap.use();
+  if (domain !== null) domain.unregisterThread();
+  else heap.detach();
 }

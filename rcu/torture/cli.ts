@@ -1,51 +1,67 @@
 /** `sternix torture`: runs the torture test and prints what rcutorture would. */
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { findMutant, MUTANTS } from "./mutants.ts";
-import { FLAVOURS, type Flavour, type TortureReport, torture } from "./torture.ts";
+import { findMutant, MUTANTS, type Mutant, mutantsAvailable } from "./mutants.ts";
+import { formatReport } from "./report.ts";
+import { FLAVOURS, type Flavour } from "./state.ts";
+import { MAX_ACTORS, MAX_CPUS, type TortureOptions, torture } from "./torture.ts";
 
 const USAGE = `usage: sternix torture [--seconds N] [--cpus N] [--readers N] [--updaters N]
-    [--flavour ${FLAVOURS.join("|")}] [--strict] [--crash] [--mutant NAME] [--list-mutants] [--json FILE]`;
+    [--flavour ${FLAVOURS.join("|")}] [--strict] [--crash] [--mutant NAME] [--list-mutants] [--json FILE]
+
+  --seconds N      length of the run (10)
+  --cpus N         threads that host the readers and updaters, several to a thread if need be (2)
+  --readers N      readers (one to a CPU)
+  --updaters N     updaters (one to two CPUs)
+  --flavour NAME   whose readers and updaters (qsbr): the kernel's CPUs, tasks preempted in their scopes,
+                   SRCU, Tasks RCU, or workers that live in their event loop
+  --strict         dereference by atomic load
+  --crash          terminate a reading thread now and then
+  --mutant NAME    switch a mistake on, to see it caught (in a source tree only)
+  --list-mutants   name them, with the mistake each one makes
+  --json FILE      write the report there too
+
+Barriers, floods, hotplug, idle threads, deliberate stalls and threads that exit right after a read have threads of
+their own. Status: 0 if the test held, 1 if it failed, 2 for wrong usage. Ctrl-C ends the run early.`;
+
+type Values = ReturnType<typeof parse>["values"];
+
+interface Plan {
+  readonly options: TortureOptions;
+  readonly json: string | undefined;
+}
 
 /** Runs with the given arguments; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
 export async function tortureMain(args: string[]): Promise<number> {
-  if (args.includes("--help") || args.includes("-h")) {
-    console.log(USAGE);
-    return 0;
-  }
-  let values: ReturnType<typeof parse>["values"];
+  let plan: Plan;
   try {
-    ({ values } = parse(args));
-    if (values.mutant !== undefined) findMutant(values.mutant);
-    if (!FLAVOURS.includes(values.flavour as Flavour)) throw new Error(`no flavour ${values.flavour}`);
-    for (const name of ["seconds", "cpus", "readers", "updaters"] as const)
-      if (values[name] !== undefined && !(Number(values[name]) > 0 && Number(values[name]) < 1e6))
-        throw new Error(`--${name} ${values[name]}: give a positive number`);
+    const { values } = parse(args);
+    if (values.help === true) {
+      console.log(USAGE);
+      return 0;
+    }
+    if (values["list-mutants"] === true) {
+      console.log(listMutants());
+      return 0;
+    }
+    plan = planOf(values);
+    if (plan.json !== undefined) closeSync(openSync(plan.json, "a")); // Better now than after the run.
   } catch (error) {
-    console.error(`sternix torture: ${(error as Error).message}\n${USAGE}`);
+    console.error(`sternix torture: ${(error as Error).message}\nSee sternix torture --help.`);
     return 2;
   }
-  if (values["list-mutants"] === true) {
-    for (const mutant of MUTANTS) console.log(`${mutant.name.padEnd(22)} ${mutant.why}`);
-    return 0;
-  }
-  const mutant = values.mutant ?? null;
-  const cpus = Number(values.cpus ?? 2);
-  const seconds = Number(values.seconds ?? 10);
+  const interrupt = new AbortController();
+  process.once("SIGINT", () => interrupt.abort());
+  const seconds = plan.options.seconds!;
   const report = await torture({
-    ...(mutant === null ? {} : findMutant(mutant).options),
-    seconds,
-    readers: Number(values.readers ?? cpus),
-    ...(values.updaters === undefined ? {} : { updaters: Number(values.updaters) }),
-    flavour: (mutant === null ? undefined : findMutant(mutant).flavour) ?? (values.flavour as Flavour),
-    strict: values.strict === true,
-    crash: values.crash === true,
-    mutant,
+    ...plan.options,
+    signal: interrupt.signal,
     progress: progressLine(seconds),
   });
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  if (interrupt.signal.aborted) console.log(`Interrupted after ${report.seconds.toFixed(1)} s.`);
+  if (plan.json !== undefined) writeFileSync(plan.json, `${JSON.stringify(report, null, 2)}\n`);
   console.log(formatReport(report));
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
   return report.success ? 0 : 1;
 }
 
@@ -53,11 +69,12 @@ function parse(args: string[]) {
   return parseArgs({
     args,
     options: {
+      help: { type: "boolean", short: "h" },
       seconds: { type: "string" },
       cpus: { type: "string" },
       readers: { type: "string" },
       updaters: { type: "string" },
-      flavour: { type: "string", default: "qsbr" },
+      flavour: { type: "string" },
       strict: { type: "boolean" },
       crash: { type: "boolean" },
       mutant: { type: "string" },
@@ -67,30 +84,80 @@ function parse(args: string[]) {
   });
 }
 
-function progressLine(seconds: number): (ms: number, gracePeriods: number) => void {
-  let next = 0;
-  return (ms, gracePeriods) => {
-    if (!process.stderr.isTTY || ms < next) return;
-    next = ms + 100;
-    process.stderr.write(
-      `\r\x1b[Ktorture: ${(ms / 1000).toFixed(1)} of ${seconds} s, ${gracePeriods} grace periods`,
-    );
+/** What the arguments ask for. Throws an error that names the argument and what it may be. */
+function planOf(values: Values): Plan {
+  const mutant = values.mutant === undefined ? null : usableMutant(values.mutant);
+  const flavour = flavourOf(values.flavour, mutant);
+  const cpus = integer(values, "cpus", MAX_CPUS);
+  const readers = integer(values, "readers", MAX_ACTORS);
+  const updaters = integer(values, "updaters", MAX_ACTORS);
+  return {
+    options: {
+      ...mutant?.options,
+      seconds: seconds(values.seconds ?? "10"),
+      ...(cpus === undefined ? {} : { cpus }),
+      ...(readers === undefined ? {} : { readers }),
+      ...(updaters === undefined ? {} : { updaters }),
+      flavour,
+      strict: values.strict === true,
+      crash: values.crash === true,
+      mutant: mutant?.name ?? null,
+    },
+    json: values.json,
   };
 }
 
-/** The report as text: histogram, rates, verdict. */
-export function formatReport(report: TortureReport): string {
-  const rate = (count: number): string => `${count} (${Math.round(count / report.seconds)}/s)`;
-  const lines = [
-    `Reader ages (in grace periods): ${report.ages.map((count, age) => `${age}:${count}`).join(" ")}`,
-    `reads ${rate(report.reads)}, updates ${rate(report.updates)}, grace periods ${rate(report.gracePeriods)}`,
-    `callbacks ${rate(report.callbacks)}, barriers ${report.barriers}, floods ${report.floods}, ` +
-      `idle sleeps ${report.sleeps}, hotplugs ${report.hotplugs}, crashes ${report.crashes}`,
-    ...report.failures.map((failure) => `!!! ${failure}`),
-  ];
-  if (report.success && report.tooShort) lines.push("This run was too short to mean anything.");
-  lines.push(`End of test: ${report.success ? "SUCCESS" : "FAILURE"}`);
-  return lines.join("\n");
+function usableMutant(name: string): Mutant {
+  const mutant = findMutant(name);
+  if (!mutantsAvailable)
+    throw new Error(
+      `--mutant ${name}: mutants exist in a source tree only; this is a build, which has no hook`,
+    );
+  return mutant;
+}
+
+function flavourOf(given: string | undefined, mutant: Mutant | null): Flavour {
+  if (given !== undefined && !FLAVOURS.includes(given as Flavour))
+    throw new Error(`--flavour ${given}: one of ${FLAVOURS.join(", ")}`);
+  const needed = mutant?.flavour;
+  if (needed !== undefined && given !== undefined && given !== needed)
+    throw new Error(`--mutant ${mutant!.name} harms the flavour ${needed}; leave --flavour ${given} out`);
+  return (given as Flavour | undefined) ?? needed ?? "qsbr";
+}
+
+function integer(values: Values, name: "cpus" | "readers" | "updaters", most: number): number | undefined {
+  const text = values[name];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > most)
+    throw new Error(`--${name} ${text}: a whole number from 1 to ${most}`);
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value > 0 && value <= 1e6))
+    throw new Error(`--seconds ${text}: a number above 0, at most 1000000`);
+  return value;
+}
+
+function listMutants(): string {
+  return MUTANTS.map(
+    ({ name, flavour = "qsbr", why }) => `${name.padEnd(22)} ${flavour.padEnd(8)} ${why}`,
+  ).join("\n");
+}
+
+/** Four times a second on a terminal; elsewhere a line every ten seconds. */
+function progressLine(seconds: number): (ms: number, gracePeriods: number) => void {
+  const tty = process.stderr.isTTY;
+  const step = tty ? 250 : 10_000;
+  let next = step;
+  return (ms, gracePeriods) => {
+    if (ms < next) return;
+    next = ms + step;
+    const text = `torture: ${(ms / 1000).toFixed(1)} of ${seconds} s, ${gracePeriods} grace periods`;
+    process.stderr.write(tty ? `\r\x1b[K${text}` : `${text}\n`);
+  };
 }
 
 if (import.meta.main) process.exit(await tortureMain(process.argv.slice(2)));

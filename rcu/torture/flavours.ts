@@ -1,18 +1,11 @@
-/** Readers and updaters of the other flavours: preempted tasks, SRCU, Tasks RCU, event-loop domains. */
+/** Readers and updaters of SRCU, Tasks RCU and event-loop domains. */
 import {
   alloc,
   free,
-  type Heap,
-  RcuDomain,
+  kfreeRcu,
+  type RcuDomain,
   type Ref,
-  rcuIdleEnter,
-  rcuIdleExit,
   rcuQuiescent,
-  rcuReadLock,
-  rcuReadUnlock,
-  rcuRunCallbacks,
-  rcuSwitchIn,
-  rcuSwitchOut,
   rcuTasksQuiescent,
   rcuTasksRegister,
   rcuTasksSleep,
@@ -21,140 +14,127 @@ import {
   Srcu,
   synchronizeRcuTasks,
 } from "../index.ts";
-import { Random, spin } from "./random.ts";
+import { type ControlRef, type Cpu, stopped } from "./cpu.ts";
+import { spin } from "./random.ts";
 import { checkAge } from "./reader.ts";
-import { Control, Element, FAIL, TASKS, Task } from "./state.ts";
+import { Control, Element, FAIL } from "./state.ts";
 
-type ControlRef = Ref<"torture_control">;
 type ElementRef = Ref<"torture_element">;
-type TaskRef = Ref<"torture_task">;
-
-const stopped = (control: ControlRef): boolean => Control.stop.load(control) !== 0;
 
 /** The current element, as a reader of any flavour finds it. */
-function look(control: ControlRef): ElementRef | 0 {
+export function look(control: ControlRef): ElementRef | 0 {
   const element = Control.current.access(control);
   if (element !== 0 && Element.valid.get(element) !== 1) Control.failures.add(control, FAIL.INIT, 1);
   return element;
 }
 
-/** Tasks that are switched out in the middle of a scope, and go on wherever a thread picks them up. */
-export function preemptReaderThread(control: ControlRef, seed: number): void {
-  const random = new Random(seed);
-  const turn = (index: number, last: boolean): void => {
-    const task = Control.tasks.load(control, index) as TaskRef | 0;
-    if (task === 0 || !Control.tasks.cas(control, index, task, 0)) return;
-    runTask(control, task, random, last);
-    Control.reads.add(control, 1);
-    Control.tasks.store(control, index, task);
-    rcuQuiescent();
-    rcuRunCallbacks();
-  };
-  while (!stopped(control)) turn(random.below(TASKS), false);
-  for (let index = 0; index < TASKS; index++) turn(index, true);
-}
-
-function runTask(control: ControlRef, task: TaskRef, random: Random, last: boolean): void {
-  const record = Task.record.at(task);
-  if (Task.reading.get(task) === 0) {
-    if (last) return;
-    rcuReadLock();
-    Task.element.set(task, look(control));
-    Task.reading.set(task, 1);
-  } else rcuSwitchIn(record);
-  spin(random.below(20_000));
-  const element = Task.element.get(task) as ElementRef | 0;
-  if (element !== 0) checkAge(control, element);
-  if (!last && random.chance(3)) {
-    rcuSwitchOut(record);
-    return;
-  }
-  rcuReadUnlock();
-  Task.reading.set(task, 0);
-  rcuSwitchOut(record); // Outside of scopes by now: takes it off the list, if it was on it.
-}
-
-export function srcuReaderThread(control: ControlRef, seed: number): void {
-  const random = new Random(seed);
+/** Its scopes stay open while the CPU turns to others, sleeps in its event loop or goes off and on. */
+export function* srcuReader({ control, random }: Cpu): Generator<undefined, void> {
   const srcu = new Srcu({ at: Control.srcu.get(control) });
-  rcuIdleEnter(); // SRCU readers are nothing to the other grace periods.
   while (!stopped(control)) {
     const scope = srcu.readLock();
     const element = look(control);
     if (random.chance(50)) Control.stop.wait(control, 0, random.below(3));
     else spin(random.below(2000));
+    while (random.chance(3)) yield;
     if (element !== 0) checkAge(control, element);
     srcu.readUnlock(scope);
     Control.reads.add(control, 1);
+    yield;
   }
-  rcuIdleExit();
 }
 
-/** A reader whose scope is everything between two voluntary switches. */
-export function tasksReaderThread(control: ControlRef, seed: number): void {
-  const random = new Random(seed);
+/**
+ * A reader whose scope is everything between two voluntary switches. A yield is none, unless an updater on the same
+ * CPU will wait for all tasks: then the reader sleeps meanwhile, as a task that does not run does.
+ */
+export function* tasksReader({ control, random, blocks }: Cpu): Generator<undefined, void> {
   const member = rcuTasksRegister();
   while (!stopped(control)) {
     const element = look(control);
     for (let n = random.below(12); n >= 0; n--) {
       rcuQuiescent(); // Involuntary switches: they mean nothing to Tasks RCU.
+      if (!blocks && random.chance(4)) yield;
       spin(random.below(10_000));
     }
     if (element !== 0) checkAge(control, element);
     Control.reads.add(control, 1);
-    if (random.chance(200)) {
+    if (blocks || random.chance(200)) {
       rcuTasksSleep(member);
-      Control.stop.wait(control, 0, random.below(3));
+      yield;
+      if (random.chance(200)) Control.stop.wait(control, 0, random.below(3));
       rcuTasksWake(member);
     } else if (random.chance(4)) rcuTasksQuiescent(member);
   }
   rcuTasksUnregister(member);
 }
 
-/** A thread that lives in its event loop. */
-export async function domainReaderThread(control: ControlRef, seed: number, heap: Heap): Promise<void> {
-  const random = new Random(seed);
-  rcuIdleEnter(); // What this thread reads, it reads as the domain's slot.
-  const domain = RcuDomain.attach(heap.handle());
+/** A reader in an event loop: scopes within a turn, and the thread is quiescent when the turn is over. */
+export function* domainReader({ control, random, domain }: Cpu): Generator<undefined, void> {
   while (!stopped(control)) {
-    for (let n = random.below(200); n >= 0; n--) {
-      domain.run(() => {
-        const element = look(control);
-        spin(random.below(2000));
-        domain.run(() => spin(10));
-        if (element !== 0) checkAge(control, element);
-      });
-      Control.reads.add(control, 1);
-    }
-    await new Promise((resolve) => (random.chance(10) ? setTimeout(resolve, 1) : setImmediate(resolve)));
+    domain!.run(() => {
+      const element = look(control);
+      spin(random.below(2000));
+      domain!.run(() => spin(10));
+      if (element !== 0) checkAge(control, element);
+    });
+    Control.reads.add(control, 1);
+    yield;
   }
-  domain.unregisterThread();
-  heap.use();
-  rcuIdleExit();
 }
 
-/** Replaces elements and waits by the flavour's own synchronize. */
-export function waitingUpdaterThread(flavour: "srcu" | "tasks"): (control: ControlRef, seed: number) => void {
-  return (control, seed) => {
-    const random = new Random(seed);
-    const srcu = flavour === "srcu" ? new Srcu({ at: Control.srcu.get(control) }) : null;
-    while (!stopped(control)) {
-      const fresh = alloc(Element);
-      if (fresh === 0) throw new Error("torture: the heap is full");
-      Element.valid.init(fresh, 1);
-      const old = Control.current.exchange(control, fresh);
-      if (old !== 0) {
+/** What an updater of these flavours does for a grace period: a promise, or nothing when it has blocked the thread. */
+type Wait = (cpu: Cpu) => Promise<unknown> | undefined;
+
+/** Replaces elements, and frees them after two grace periods. */
+function* replaceElements(cpu: Cpu, wait: Wait): Generator<Promise<unknown> | undefined, void> {
+  const { control, random, domain } = cpu;
+  while (!stopped(control)) {
+    domain?.heap.use();
+    const fresh = alloc(Element);
+    if (fresh === 0) throw new Error("torture: the heap is full");
+    Element.valid.init(fresh, 1);
+    const old = Control.current.exchange(control, fresh);
+    if (old !== 0) {
+      Element.age.add(old, 1);
+      for (let age = 0; age < 2; age++) {
+        yield wait(cpu);
         Element.age.add(old, 1);
-        for (let age = 0; age < 2; age++) {
-          if (srcu !== null) srcu.synchronizeBlocking();
-          else synchronizeRcuTasks();
-          Element.age.add(old, 1);
-        }
-        free(Element, old);
       }
-      Control.updates.add(control, 1);
-      rcuQuiescent();
-      spin(random.below(20_000));
+      if (random.chance(2)) free(Element, old);
+      else kfreeRcu(Element, old); // Already safe: it must be freed all the same, whatever state the thread is in.
     }
-  };
+    Control.updates.add(control, 1);
+    yield;
+    spin(random.below(20_000));
+  }
 }
+
+export function srcuUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
+  const srcu = new Srcu({ at: Control.srcu.get(cpu.control) });
+  return replaceElements(cpu, ({ alone, random }) => {
+    if (!alone || random.chance(2)) return srcu.synchronize();
+    srcu.synchronizeBlocking();
+    return undefined;
+  });
+}
+
+export function tasksUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
+  return replaceElements(cpu, () => {
+    synchronizeRcuTasks();
+    return undefined;
+  });
+}
+
+export function domainUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
+  const domain = cpu.domain as RcuDomain;
+  return replaceElements(cpu, ({ random }) => {
+    if (random.chance(4)) {
+      domain.synchronizeBlocking();
+      return undefined;
+    }
+    return domain.synchronize(random.chance(2) ? {} : { sleep });
+  });
+}
+
+const sleep = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1));

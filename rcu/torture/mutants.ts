@@ -4,6 +4,7 @@
  * a mutant cannot rot unnoticed.
  */
 import { registerHooks } from "node:module";
+import type { TortureOptions } from "./torture.ts";
 
 export interface Mutant {
   readonly name: string;
@@ -14,7 +15,7 @@ export interface Mutant {
   readonly find: string;
   readonly replace: string;
   /** A cast that shows it sooner than the usual one. */
-  readonly options?: { readonly updaters: number; readonly chores: readonly ["sleeper"] };
+  readonly options?: Pick<TortureOptions, "cpus" | "readers" | "updaters" | "chores">;
   /** The window is a few instructions: the model checker finds it, torture on x86 need not. */
   readonly modelOnly?: true;
   /** Torture finds it, but on a busy machine not surely within a minute: the model checker's test is the one that counts. */
@@ -33,12 +34,11 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "local-stamp",
-    rare: true,
     why: "garbage stamped with the sequence this thread saw last instead of the global one",
     file: "cblist.ts",
     find: "const stamp = gpStamp(); // [B]",
     replace: "const stamp = seqSnap(i32[slotBase(slot) + 44]!);\n//",
-    options: { updaters: 2, chores: ["sleeper"] },
+    options: { cpus: 3, readers: 2, updaters: 1, chores: ["sleeper"] },
   },
   {
     name: "nested-enter",
@@ -72,9 +72,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "stamp-early",
     why: "the counter read before the publish that it must follow (Starnix shipped it)",
     file: "torture/updater.ts",
-    find: "const old = Control.current.exchange(control, fresh);\n    const cookie = startPollSynchronizeRcu();",
+    find: "    const old = Control.current.exchange(control, fresh);\n    const cookie = startPollSynchronizeRcu();",
     replace:
-      "const cookie = startPollSynchronizeRcu();\n    spin(200_000);\n    const old = Control.current.exchange(control, fresh);",
+      "    const cookie = startPollSynchronizeRcu();\n    spin(200_000);\n    const old = Control.current.exchange(control, fresh);",
   },
   {
     name: "update-by-reinsert",
@@ -168,6 +168,20 @@ export const MUTANTS: readonly Mutant[] = [
     flavour: "domain",
   },
   {
+    name: "stall-unnamed",
+    why: "a stall is reported without the thread that holds the grace period up",
+    file: "stall.ts",
+    find: "const thread = i32[slotBase(slot) + SLOT.THREAD]!;",
+    replace: "const thread = 0;",
+  },
+  {
+    name: "stall-task-unseen",
+    why: "a stall by a task that was switched out in its scope is not reported: no CPU lags behind",
+    file: "stall.ts",
+    find: "const blocked = rcuBlockedTasks().map((record)",
+    replace: "const blocked = [].map((record)",
+  },
+  {
     name: "resize-loses-readers",
     why: "a growing table rewrites the links that its readers follow",
     file: "hash-table.ts",
@@ -203,11 +217,14 @@ export function mutate(mutant: Mutant, source: string): string {
   return parts.join(mutant.replace) + (PROLOGUES[mutant.name] ?? "");
 }
 
+/** Mutants exist in a source tree; a build is what users run, and has no hook. */
+export const mutantsAvailable = import.meta.url.endsWith(".ts");
+
 /** Makes this thread load the mutated file from here on: before anything of rcu/ is imported. */
 export function installMutant(name: string): void {
   const mutant = findMutant(name);
   const url = new URL(`../${mutant.file}`, import.meta.url).href;
-  if (!url.endsWith(".ts")) throw new Error("mutants exist in a source tree only, not in a build");
+  if (!mutantsAvailable) throw new Error(`mutant ${name}: mutants exist in a source tree only`);
   registerHooks({
     load(address, context, next) {
       const loaded = next(address, context);

@@ -1,55 +1,48 @@
-/** A reading thread: looks at the current element for a while and checks that it did not age under it. */
+/** Reading actors and threads: they look at the current element for a while and check that it did not age under them. */
 import {
   getStateSynchronizeRcu,
   pollStateSynchronizeRcu,
   RcuHashMap,
   type RcuScope,
   type Ref,
-  rcuIdleEnter,
-  rcuIdleExit,
   rcuQuiescent,
   rcuReadLock,
   rcuReadLockHeld,
   rcuReadUnlock,
-  rcuRunCallbacks,
+  startPollSynchronizeRcu,
 } from "../index.ts";
-import { Random, spin } from "./random.ts";
+import { type ControlRef, type Cpu, stopped } from "./cpu.ts";
+import { type Random, spin } from "./random.ts";
 import { AGES, Control, Element, FAIL, FIRM_KEYS } from "./state.ts";
 
-type ControlRef = Ref<"torture_control">;
-
-export function readerThread(control: ControlRef, seed: number): void {
-  const random = new Random(seed);
+export function* reader({ control, random }: Cpu): Generator<undefined, void> {
   const map = new RcuHashMap({ at: Control.map.get(control) });
   let reads = 0;
-  while (Control.stop.peek(control) === 0 || Control.stop.load(control) === 0) {
+  while (!stopped(control)) {
+    if (random.chance(4)) hurry();
     const scope = rcuReadLock();
     readOnce(control, scope, random, map);
     if (random.chance(4)) nested(control, random, map);
     rcuReadUnlock();
     if ((++reads & 63) === 0) Control.reads.add(control, 64);
-    if (random.chance(4)) {
-      rcuQuiescent();
-      rcuRunCallbacks();
-    }
-    if (random.chance(2000)) {
-      rcuIdleEnter();
-      Control.stop.wait(control, 0, random.below(3));
-      rcuIdleExit();
-    }
+    yield;
   }
 }
 
-/** A reader that will be terminated at any moment: it reports quiescent states, but runs no callbacks. */
-export function victimThread(control: ControlRef, seed: number): void {
-  const random = new Random(seed);
+/** Starts a grace period and reports for it at once: what this thread finds from here on, that one does not protect. */
+function hurry(): void {
+  rcuQuiescent();
+  startPollSynchronizeRcu();
+  rcuQuiescent();
+}
+
+/** One read of a thread that hosts nothing else. */
+export function readAlone(control: ControlRef, random: Random): void {
   const map = new RcuHashMap({ at: Control.map.get(control) });
-  while (Control.stop.load(control) === 0) {
-    const scope = rcuReadLock();
-    readOnce(control, scope, random, map);
-    rcuReadUnlock();
-    rcuQuiescent();
-  }
+  const scope = rcuReadLock();
+  readOnce(control, scope, random, map);
+  rcuReadUnlock();
+  rcuQuiescent();
 }
 
 /** A scope inside the scope; leaving it must not make the outer one end. */

@@ -1,5 +1,9 @@
 /** What the threads of a torture run share: in the heap, like everything they test. */
-import { atomic, fixed, owned, PREEMPT_WORDS, rcu, spinlock, struct, words } from "../index.ts";
+import { atomic, fixed, owned, PREEMPT_WORDS, type Ref, rcu, spinlock, struct, words } from "../index.ts";
+
+/** Whose readers and updaters: the kernel's CPUs, tasks preempted in their scopes, SRCU, Tasks RCU, event-loop domains. */
+export const FLAVOURS = ["qsbr", "preempt", "srcu", "tasks", "domain"] as const;
+export type Flavour = (typeof FLAVOURS)[number];
 
 /** Ways to fail, counted by all threads. */
 export const FAILURES = [
@@ -10,8 +14,10 @@ export const FAILURES = [
   "reader missed a key of the map",
   "barrier returned before all callbacks had run",
   "callbacks made no progress",
-  "grace periods waited for an idle thread",
+  "a grace period waited for an idle thread",
   "synchronize returned before its grace period",
+  "a deliberate stall was not reported",
+  "a stall report left out the thread or task that stalled",
 ] as const;
 export const FAIL = {
   AGE: 0,
@@ -23,6 +29,8 @@ export const FAIL = {
   PROGRESS: 6,
   IDLE: 7,
   EARLY: 8,
+  STALL: 9,
+  UNNAMED: 10,
 } as const;
 
 /** Ages that the histogram tells apart: 0 published, 1 just removed, 2 and more a mistake. */
@@ -54,6 +62,8 @@ export const Control = struct("torture_control", {
   slots: words(64),
   map: fixed(),
   srcu: fixed(),
+  /** Number of the flavour in FLAVOURS. */
+  flavour: fixed(),
   tasks: words(TASKS),
   failures: words(FAILURES.length),
   ages: words(AGES),
@@ -63,6 +73,18 @@ export const Control = struct("torture_control", {
   floods: atomic(),
   sleeps: atomic(),
   hotplugs: atomic(),
+  exits: atomic(),
+  /** The thread that stalls on purpose: slot + 1 and threadId; or the task, the record of its scope. 0: nobody does. */
+  stallSlot: atomic(),
+  stallThread: atomic(),
+  stallTask: atomic(),
+  /** The task that stalls. */
+  stallRecord: fixed<Ref<"torture_task">>(),
+  /** Set by whoever reports the stall: 1 named it, 2 did not. */
+  stallReported: atomic(),
+  /** Deliberate stalls that were reported, and stall reports of any kind. */
+  stalls: atomic(),
+  warnings: atomic(),
   /** Callbacks run, as counted by the barrier thread's reclaimer. */
   counted: atomic(),
   flooded: atomic(),

@@ -1,5 +1,5 @@
 /**
- * Torture: threads that read, update, flood, sleep, leave and come back, all at once, and check that no reader ever
+ * Torture: threads that read, update, flood, sleep, stall, leave and come back, all at once, and check that no reader ever
  * holds what a grace period has passed over. The checks are rcutorture's.
  */
 import { Worker } from "node:worker_threads";
@@ -16,34 +16,46 @@ import {
   rcuStats,
   Srcu,
 } from "../index.ts";
-import type { TortureWorkerData } from "./body.ts";
+import type { ActorName, ThreadName, TortureWorkerData } from "./body.ts";
 import "./chores.ts"; // The host runs what is left over: it needs their reclaimers.
+import type { ControlRef } from "./cpu.ts";
 import { findMutant } from "./mutants.ts";
-import { AGES, Control, Element, FAILURES, FIRM_KEYS, TASKS, Task } from "./state.ts";
+import { type Cast, missing, reportOf, type TortureReport } from "./report.ts";
+import { AGES, Control, Element, FAILURES, FIRM_KEYS, FLAVOURS, type Flavour, TASKS, Task } from "./state.ts";
 import "./updater.ts";
 
-export const FLAVOURS = ["qsbr", "preempt", "srcu", "tasks", "domain"] as const;
-export type Flavour = (typeof FLAVOURS)[number];
-
-/** Parts of the readers and updaters of each flavour. */
-const CAST: Record<Flavour, [reader: TortureWorkerData["part"], updater: TortureWorkerData["part"]]> = {
+/** Readers and updaters of each flavour. */
+const CAST: Record<Flavour, readonly [reader: ActorName, updater: ActorName]> = {
   qsbr: ["reader", "updater"],
   preempt: ["preempt-reader", "updater"],
   srcu: ["srcu-reader", "srcu-updater"],
   tasks: ["tasks-reader", "tasks-updater"],
-  domain: ["domain-reader", "updater"],
+  domain: ["domain-reader", "domain-updater"],
 };
 
+export const CHORES = ["barrier", "flood", "hotplug", "sleeper", "stall", "exit"] as const;
+export type Chore = (typeof CHORES)[number];
+
+/** CPUs that fit into a heap beside the host, the chores, and what crashes. */
+export const MAX_CPUS = 48;
+/** Readers, and updaters, of one run. */
+export const MAX_ACTORS = 1000;
+
 export interface TortureOptions {
+  /** Length of the run. Default: 10. */
   seconds?: number;
+  /** Threads that host the readers and updaters, several to a thread when there are more. Default: 2. */
+  cpus?: number;
+  /** Default: one to a CPU. */
   readers?: number;
+  /** Default: one to two CPUs. */
   updaters?: number;
   /** Whose readers and updaters. Default: qsbr, the kernel's CPUs. */
   flavour?: Flavour;
-  /** Chores besides: barrier, flood, hotplug, sleeper. Default: all. */
-  chores?: readonly TortureWorkerData["part"][];
+  /** What happens besides, each in a thread of its own. Default: all. */
+  chores?: readonly Chore[];
   mutant?: string | null;
-  /** Terminates a reader now and then, without warning, and reaps its slot. */
+  /** Terminates a reading thread now and then, without warning, and reaps its slot. */
   crash?: boolean;
   /** Goes on, within reason, until the run means something: for tests on a busy machine. */
   untilMeaningful?: boolean;
@@ -51,170 +63,200 @@ export interface TortureOptions {
   strict?: boolean;
   /** Ends the run at the first failure. Default: true. */
   stopEarly?: boolean;
+  /** Ends the run early. */
+  signal?: AbortSignal;
   /** Called about ten times a second. */
   progress?: (elapsedMs: number, gracePeriods: number) => void;
 }
 
-export interface TortureReport {
-  readonly success: boolean;
-  /** What went wrong, one line each. */
-  readonly failures: readonly string[];
-  readonly seconds: number;
-  /** Elements seen by readers, by age. */
-  readonly ages: readonly number[];
-  readonly reads: number;
-  readonly updates: number;
-  readonly gracePeriods: number;
-  readonly callbacks: number;
-  readonly barriers: number;
-  readonly floods: number;
-  readonly sleeps: number;
-  readonly hotplugs: number;
-  readonly crashes: number;
-  /** The run was too short to mean anything. */
-  readonly tooShort: boolean;
-}
-
-const ALL_CHORES = ["barrier", "flood", "hotplug", "sleeper"] as const;
 /** A grace period that lasts longer than this has been lost; readers hold one up for milliseconds. */
-const LOST_MS = 8000;
+const LOST_MS = 12_000;
 /** How much longer a run may take to mean something. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 30_000;
 /** How long workers may take to leave after the stop. */
-const LEAVE_MS = 10_000;
+const LEAVE_MS = 20_000;
 const FAILED_LEAVE_MS = 300;
-/** Time between crashes. */
+/** Time between crashes, and between readers that come only to exit. */
 const CRASH_MS = 150;
+const EXIT_MS = 300;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Runs a torture test; its threads are workers of this process. */
 export async function torture(options: TortureOptions = {}): Promise<TortureReport> {
-  const seconds = options.seconds ?? 10;
-  const mutant = options.mutant ?? null;
-  if (mutant !== null) findMutant(mutant);
-  const heap = Heap.create({ bytes: 64 << 20, debug: true });
-  const control = alloc(Control) as Ref<"torture_control">;
-  const map = new RcuHashMap({ buckets: 64 });
-  for (let key = 0; key < FIRM_KEYS; key++) map.insert(key, key);
-  Control.map.init(control, map.ref);
-  Control.srcu.init(control, new Srcu().ref);
-  for (let n = 0; n < TASKS; n++) Control.tasks.store(control, n, alloc(Task));
-  rcuIdleEnter();
-
-  const [reader, updater] = CAST[options.flavour ?? "qsbr"];
-  // Readers come last, so that the highest slots are theirs.
-  const parts: TortureWorkerData["part"][] = [
-    ...(options.chores ?? ALL_CHORES),
-    ...Array(options.updaters ?? 1).fill(updater),
-    ...Array(options.crash === true ? 1 : 0).fill("victim"),
-    ...Array(options.readers ?? 2).fill(reader),
-  ];
-  const failures: string[] = [];
-  const workers = new Set<Worker>();
-  const spawn = (index: number, part: TortureWorkerData["part"], seed: number): Worker => {
-    const data: TortureWorkerData = { buffer: heap.buffer, control, index, part, seed, mutant };
-    const worker = new Worker(new URL(`./torture-worker${import.meta.url.slice(-3)}`, import.meta.url), {
-      workerData: data,
-      env: { ...process.env, STERNIX_RCU_STRICT: options.strict === true ? "1" : "" },
-    });
-    workers.add(worker);
-    worker.once("error", (error: Error) => failures.push(`${part}: ${error.message}`));
-    worker.once("exit", () => workers.delete(worker));
-    return worker;
-  };
-  const all = parts.map((part, index) => spawn(index, part, index));
-  const startup = performance.now();
-  while (Control.ready.load(control) < parts.length && failures.length === 0) {
-    await sleep(2);
-    if (performance.now() - startup > 60_000) failures.push("workers did not start");
-  }
-  Control.ready.store(control, -1);
-  Control.ready.notify(control);
-
-  const start = performance.now();
-  let lastCrash = start;
-  let crashes = 0;
-  let lastSeq = -1;
-  let lastMove = start;
-  const failed = (): boolean => {
-    if (failures.length > 0) return true;
-    for (let n = 0; n < FAILURES.length; n++) if (Control.failures.load(control, n) > 0) return true;
-    return false;
-  };
-  for (;;) {
-    const now = performance.now();
-    if (now - start >= seconds * 1000 && (options.untilMeaningful !== true || !tooShort(control))) break;
-    if (now - start >= seconds * 1000 + PATIENCE_MS) break;
-    if (options.stopEarly !== false && failed()) break;
-    const { gracePeriods } = rcuStats();
-    if (gracePeriods !== lastSeq) lastMove = now;
-    else if (now - lastMove > LOST_MS) {
-      failures.push(`no grace period ended for ${LOST_MS} ms`);
-      break;
-    }
-    lastSeq = gracePeriods;
-    if (options.crash === true && now - lastCrash > CRASH_MS) {
-      crashes++;
-      const victim = parts.indexOf("victim");
-      await all[victim]!.terminate();
-      const slot = Control.slots.load(control, victim) - 1;
-      Control.slots.store(control, victim, 0);
-      if (slot >= 0) heap.reap(slot); // Otherwise it had not attached yet.
-      all[victim] = spawn(victim, "victim", 1000 + crashes);
-      lastCrash = performance.now();
-    }
-    options.progress?.(now - start, gracePeriods);
-    await sleep(Math.min(20, seconds * 1000));
-  }
-  const elapsed = (performance.now() - start) / 1000;
-  Control.stop.store(control, 1);
-  Control.stop.notify(control);
-  const stopping = performance.now();
-  // After a failure others may be stuck because of it: that is no further news.
-  const patience = failed() ? FAILED_LEAVE_MS : LEAVE_MS;
-  while (workers.size > 0 && performance.now() - stopping < patience) await sleep(5);
-  if (workers.size > 0) {
-    if (!failed()) failures.push(`${workers.size} threads hung`);
-    await Promise.all([...workers].map((worker) => worker.terminate()));
-  } else if (!failed()) checkLeftovers(control, failures);
-
-  for (const [n, text] of FAILURES.entries()) {
-    const times = Control.failures.load(control, n);
-    if (times > 0) failures.push(`${text} (${times} times)`);
-  }
-  const stats = rcuStats();
-  const reads = Control.reads.load(control);
-  const updates = Control.updates.load(control);
-  const report: TortureReport = {
-    success: failures.length === 0,
-    failures,
-    seconds: elapsed,
-    ages: Array.from({ length: AGES }, (_, age) => Control.ages.load(control, age)),
-    reads,
-    updates,
-    gracePeriods: stats.gracePeriods,
-    callbacks: stats.callbacksRun,
-    barriers: Control.barriers.load(control),
-    floods: Control.floods.load(control),
-    sleeps: Control.sleeps.load(control),
-    hotplugs: Control.hotplugs.load(control),
-    crashes,
-    tooShort: tooShort(control),
-  };
-  heap.detach();
-  return report;
+  const run = new Run(options);
+  await run.start();
+  await run.watch();
+  return await run.end();
 }
 
-/** Whether too little has happened so far for a success to mean anything. */
-function tooShort(control: Ref<"torture_control">): boolean {
-  return (
-    rcuStats().gracePeriods < 50 || Control.reads.load(control) < 500 || Control.updates.load(control) < 25
-  );
+/** What was asked for, or by default a reader to a CPU and an updater to two. A CPU without an actor would do nothing. */
+function castOf({ cpus = 2, readers = cpus, updaters = Math.max(1, cpus >> 1) }: TortureOptions): Cast {
+  return { cpus: Math.min(cpus, readers + updaters), readers, updaters };
+}
+
+class Run {
+  readonly #options: TortureOptions & Cast;
+  readonly #chores: readonly Chore[];
+  readonly #parts: TortureWorkerData["part"][];
+  readonly #heap: Heap;
+  readonly #control: ControlRef;
+  readonly #failures: string[] = [];
+  readonly #workers = new Set<Worker>();
+  #victim: Worker | null = null;
+  #crashes = 0;
+  /** Readers that came only to exit, and whether one is there now. */
+  #exits = 0;
+  #exiting = false;
+  #started = 0;
+
+  constructor(options: TortureOptions) {
+    this.#options = { ...options, ...castOf(options) };
+    if (options.mutant != null) findMutant(options.mutant);
+    this.#chores = options.chores ?? CHORES;
+    const crash: ThreadName[] = options.crash === true ? ["victim"] : [];
+    // CPUs come last, so that the highest slots are theirs.
+    this.#parts = [...this.#chores.filter((chore) => chore !== "exit"), ...crash, ...this.#cpus()];
+    this.#heap = Heap.create({ bytes: 64 << 20, debug: true });
+    this.#control = alloc(Control) as ControlRef;
+    const map = new RcuHashMap({ buckets: 64 });
+    for (let key = 0; key < FIRM_KEYS; key++) map.insert(key, key);
+    Control.map.init(this.#control, map.ref);
+    Control.flavour.init(this.#control, FLAVOURS.indexOf(options.flavour ?? "qsbr"));
+    Control.srcu.init(this.#control, new Srcu().ref);
+    Control.stallRecord.init(this.#control, alloc(Task) as Ref<"torture_task">);
+    for (let n = 0; n < TASKS; n++) Control.tasks.store(this.#control, n, alloc(Task));
+    rcuIdleEnter();
+  }
+
+  /** What each CPU hosts: updaters and readers are dealt out in turn. */
+  #cpus(): ActorName[][] {
+    const { cpus, readers, updaters, flavour = "qsbr" } = this.#options;
+    const [reader, updater] = CAST[flavour];
+    const hosted: ActorName[][] = Array.from({ length: cpus }, () => []);
+    for (let n = 0; n < updaters + readers; n++) hosted[n % cpus]!.push(n < updaters ? updater : reader);
+    return hosted;
+  }
+
+  #spawn(index: number, part: TortureWorkerData["part"], seed: number, dies = false): Worker {
+    const { mutant = null, strict } = this.#options;
+    const data: TortureWorkerData = {
+      buffer: this.#heap.buffer,
+      control: this.#control,
+      index,
+      part,
+      seed,
+      mutant,
+      dies,
+    };
+    const worker = new Worker(new URL(`./torture-worker${import.meta.url.slice(-3)}`, import.meta.url), {
+      workerData: data,
+      env: { ...process.env, STERNIX_RCU_STRICT: strict === true ? "1" : "" },
+    });
+    this.#workers.add(worker);
+    worker.once("error", (error: Error) => this.#failures.push(`${part}: ${error.message}`));
+    worker.once("exit", () => this.#workers.delete(worker));
+    return worker;
+  }
+
+  /** Brings all threads up; none begins before the last one is there. */
+  async start(): Promise<void> {
+    const workers = this.#parts.map((part, index) => this.#spawn(index, part, index));
+    this.#victim = workers[this.#parts.indexOf("victim")] ?? null;
+    const startup = performance.now();
+    while (Control.ready.load(this.#control) < this.#parts.length && this.#failures.length === 0) {
+      await sleep(2);
+      if (performance.now() - startup > 60_000) this.#failures.push("workers did not start");
+    }
+    Control.ready.store(this.#control, -1);
+    Control.ready.notify(this.#control);
+    this.#started = performance.now();
+  }
+
+  /** Until the time is over, or something is wrong. */
+  async watch(): Promise<void> {
+    const { seconds = 10, progress, signal, stopEarly, untilMeaningful } = this.#options;
+    let lastSeq = -1;
+    let lastMove = this.#started;
+    let lastCrash = this.#started;
+    let lastExit = this.#started - EXIT_MS;
+    for (;;) {
+      const now = performance.now();
+      const elapsed = now - this.#started;
+      if (elapsed >= seconds * 1000 && (untilMeaningful !== true || this.#missing().length === 0)) return;
+      if (elapsed >= seconds * 1000 + PATIENCE_MS || signal?.aborted === true) return;
+      if (stopEarly !== false && this.#failed()) return;
+      const { gracePeriods } = rcuStats();
+      if (gracePeriods !== lastSeq) lastMove = now;
+      else if (now - lastMove > LOST_MS) {
+        this.#failures.push(`no grace period ended for ${LOST_MS} ms`);
+        return;
+      }
+      lastSeq = gracePeriods;
+      if (this.#victim !== null && now - lastCrash > CRASH_MS) {
+        await this.#crash();
+        lastCrash = performance.now();
+      }
+      if (this.#exiting) lastExit = now;
+      else if (this.#chores.includes("exit") && now - lastExit > EXIT_MS) this.#readThenExit();
+      progress?.(elapsed, gracePeriods);
+      await sleep(Math.min(20, seconds * 1000));
+    }
+  }
+
+  async #crash(): Promise<void> {
+    const index = this.#parts.indexOf("victim");
+    await this.#victim!.terminate();
+    this.#crashes++;
+    const slot = Control.slots.load(this.#control, index) - 1;
+    Control.slots.store(this.#control, index, 0);
+    if (slot >= 0) this.#heap.reap(slot); // Otherwise it had not attached yet.
+    this.#victim = this.#spawn(index, "victim", 1000 + this.#crashes);
+  }
+
+  /** A thread that reads and exits at once. Every other one has not left the heap: it is reaped by its thread. */
+  #readThenExit(): void {
+    this.#exiting = true;
+    const worker = this.#spawn(-1, "exit", this.#exits, this.#exits++ % 2 === 1);
+    const thread = worker.threadId;
+    worker.once("exit", () => {
+      this.#exiting = false;
+      if (this.#heap.slot >= 0) this.#heap.reapThread(thread);
+    });
+  }
+
+  #failed(): boolean {
+    if (this.#failures.length > 0) return true;
+    for (let n = 0; n < FAILURES.length; n++) if (Control.failures.load(this.#control, n) > 0) return true;
+    return false;
+  }
+
+  #missing(): string[] {
+    return missing(this.#control, this.#chores, this.#options.crash === true ? this.#crashes : null);
+  }
+
+  /** Stops all threads, looks for what they left over, and sums up. */
+  async end(): Promise<TortureReport> {
+    const control = this.#control;
+    const seconds = (performance.now() - this.#started) / 1000;
+    Control.stop.store(control, 1);
+    Control.stop.notify(control);
+    const stopping = performance.now();
+    // After a failure others may be stuck because of it: that is no further news.
+    const patience = this.#failed() ? FAILED_LEAVE_MS : LEAVE_MS;
+    while (this.#workers.size > 0 && performance.now() - stopping < patience) await sleep(5);
+    if (this.#workers.size > 0) {
+      if (!this.#failed()) this.#failures.push(`${this.#workers.size} threads hung`);
+      await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    } else if (!this.#failed()) checkLeftovers(control, this.#failures);
+    const report = reportOf(control, this.#options, seconds, this.#failures, this.#crashes, this.#missing());
+    this.#heap.detach();
+    return report;
+  }
 }
 
 /** With all threads gone, everything queued can run here, and nothing may be left over. */
-function checkLeftovers(control: Ref<"torture_control">, failures: string[]): void {
+function checkLeftovers(control: ControlRef, failures: string[]): void {
   rcuIdleExit();
   const last = Control.current.exchange(control, 0);
   if (last !== 0) free(Element, last);

@@ -2,12 +2,14 @@ import test from "ava";
 import {
   alloc,
   callRcu,
+  checkStall,
   defineReclaimer,
   drainCallRcu,
   fixed,
   Heap,
   PREEMPT_WORDS,
   pollStateSynchronizeRcu,
+  type RcuStall,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
@@ -22,6 +24,7 @@ import {
   rcuTasksSleep,
   rcuTasksUnregister,
   rcuTasksWake,
+  setRcuStallHandler,
   spinlock,
   startPollSynchronizeRcu,
   struct,
@@ -70,6 +73,53 @@ test.serial(
     });
   },
 );
+
+test.serial(
+  "a grace period ends at once when the last task it waits for is switched out behind its scope",
+  (t) => {
+    inHeap(() => {
+      const record = Task.record.at(newTask());
+      const other = Task.record.at(newTask());
+      for (const leave of [() => t.false(rcuSwitchOut(record)), () => rcuSwitchIn(other)]) {
+        rcuReadLock();
+        t.true(rcuSwitchOut(record));
+        const cookie = startPollSynchronizeRcu();
+        rcuQuiescent(); // This CPU, the only one, has reported: no other report will find the grace period over.
+        rcuReadLock();
+        t.true(rcuSwitchOut(other)); // Too late to block it.
+        t.false(pollStateSynchronizeRcu(cookie));
+        rcuSwitchIn(record);
+        rcuReadUnlock();
+        leave();
+        t.true(pollStateSynchronizeRcu(cookie));
+        if (!rcuReadLockHeld()) rcuSwitchIn(other);
+        rcuReadUnlock();
+        t.false(rcuSwitchOut(other));
+      }
+    });
+  },
+);
+
+test.serial("a stall names the task that was switched out in its scope, when no CPU lags behind", (t) => {
+  inHeap(() => {
+    const record = Task.record.at(newTask());
+    const stalls: RcuStall[] = [];
+    setRcuStallHandler(0, (stall) => stalls.push(stall));
+    rcuReadLock();
+    t.true(rcuSwitchOut(record));
+    startPollSynchronizeRcu();
+    rcuQuiescent();
+    checkStall();
+    setRcuStallHandler(10_000);
+    t.deepEqual(
+      stalls.map(({ laggards, blocked }) => ({ laggards, blocked })),
+      [{ laggards: [], blocked: [{ record, task: "" }] }],
+    );
+    rcuSwitchIn(record);
+    rcuReadUnlock();
+    rcuQuiescent();
+  });
+});
 
 test.serial("it blocks the grace period in progress only if its CPU had not reported for it yet", (t) => {
   inHeap(() => {

@@ -286,9 +286,10 @@ test.serial(
       setRcuStallHandler(10_000);
       t.is(stalls.length, 1);
       t.deepEqual(
-        stalls[0]!.laggards.map((late) => late.slot),
-        [Board.count.load(board)],
+        stalls[0]!.laggards.map(({ slot, thread }) => ({ slot, thread })),
+        [{ slot: Board.count.load(board), thread: worker.threadId }],
       );
+      t.deepEqual(stalls[0]!.blocked, []);
       t.true(stalls[0]!.ms >= 20);
       Board.stage.store(board, 1000);
       Board.stage.notify(board);
