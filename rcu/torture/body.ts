@@ -1,7 +1,7 @@
 /** What a torture worker does: attach, play its part until told to stop, leave. */
 import { Heap, RcuDomain, rcuIdleEnter, rcuIdleExit } from "../index.ts";
 import { barrierThread, floodThread, hotplugThread, sleeperThread } from "./chores.ts";
-import { type Actor, type ControlRef, runCpu } from "./cpu.ts";
+import { type Actor, type ControlRef, type Cpu, runCpu } from "./cpu.ts";
 import { exitThread, victimThread } from "./exit.ts";
 import {
   domainReader,
@@ -97,12 +97,13 @@ async function hostActors(
     heap.detach(); // What this thread reads, it reads as the domain's slot.
     domain = RcuDomain.attach(heap.handle());
   }
-  const cpu = {
+  const cpu: Cpu = {
     control,
     random: new Random(seed),
     heap: domain?.heap ?? heap,
     alone: names.length === 1,
     blocks: names.includes("tasks-updater"),
+    scopes: 0,
     domain,
   };
   await runCpu(

@@ -25,6 +25,8 @@ export interface Cpu {
   readonly alone: boolean;
   /** Whether updaters that block the thread are among its actors. */
   readonly blocks: boolean;
+  /** Scopes that the actors keep open from turn to turn: a thread does not leave the heap inside one, or while a task runs. */
+  scopes: number;
   /** The domain whose scopes the actors use; null: they are the kernel's. */
   readonly domain: RcuDomain | null;
 }
@@ -80,7 +82,7 @@ async function turnEventLoop(cpu: Cpu, until: Promise<unknown>): Promise<void> {
 }
 
 /** Between two turns, outside of scopes. Not every one is used: readers shall lag behind, now and then. */
-function safePoint({ control, random, heap }: Cpu, hosted: readonly Hosted[]): void {
+function safePoint({ control, random, heap, scopes }: Cpu, hosted: readonly Hosted[]): void {
   if (random.chance(4)) {
     rcuQuiescent();
     rcuRunCallbacks();
@@ -90,7 +92,7 @@ function safePoint({ control, random, heap }: Cpu, hosted: readonly Hosted[]): v
     Control.stop.wait(control, 0, random.below(3));
     rcuIdleExit();
   }
-  if (random.chance(20_000) && hosted.every(({ waits }) => waits === null)) {
+  if (random.chance(20_000) && scopes === 0 && hosted.every(({ waits }) => waits === null)) {
     heap.detach(); // CPU hotplug: off with callbacks pending, and on again in whatever slot is free.
     heap.reattach();
     Control.hotplugs.add(control, 1);

@@ -44,16 +44,13 @@ function lookFor(control: ControlRef, random: Random): void {
   if (element !== 0) checkAge(control, element);
 }
 
-/**
- * A reader that will be terminated at any moment: it reports quiescent states, but runs no callbacks. Scopes of the
- * kernel's kind only: an SRCU scope whose thread is gone stays open.
- */
+/** A reader that will be terminated at any moment, inside its scope too: it reports quiescent states, but runs no callbacks. */
 export function victimThread(control: ControlRef, seed: number): void {
   const random = new Random(seed);
   const map = new RcuHashMap({ at: Control.map.get(control) });
-  const elements = READ[FLAVOURS[Control.flavour.get(control)]!] === undefined;
+  const read = READ[FLAVOURS[Control.flavour.get(control)]!] ?? readAlone;
   while (!stopped(control)) {
-    if (elements) readAlone(control, random);
+    read(control, random);
     const scope = rcuReadLock();
     if (map.get(scope, random.below(FIRM_KEYS)) === undefined) Control.failures.add(control, FAIL.MISS, 1);
     rcuReadUnlock();

@@ -28,17 +28,20 @@ export function look(control: ControlRef): ElementRef | 0 {
   return element;
 }
 
-/** Its scopes stay open while the CPU turns to others, sleeps in its event loop or goes off and on. */
-export function* srcuReader({ control, random }: Cpu): Generator<undefined, void> {
+/** Its scopes stay open while the CPU turns to others or sleeps in its event loop. */
+export function* srcuReader(cpu: Cpu): Generator<undefined, void> {
+  const { control, random } = cpu;
   const srcu = new Srcu({ at: Control.srcu.get(control) });
   while (!stopped(control)) {
     const scope = srcu.readLock();
+    cpu.scopes++;
     const element = look(control);
     if (random.chance(50)) Control.stop.wait(control, 0, random.below(3));
     else spin(random.below(2000));
     while (random.chance(3)) yield;
     if (element !== 0) checkAge(control, element);
     srcu.readUnlock(scope);
+    cpu.scopes--;
     Control.reads.add(control, 1);
     yield;
   }
@@ -48,9 +51,11 @@ export function* srcuReader({ control, random }: Cpu): Generator<undefined, void
  * A reader whose scope is everything between two voluntary switches. A yield is none, unless an updater on the same
  * CPU will wait for all tasks: then the reader sleeps meanwhile, as a task that does not run does.
  */
-export function* tasksReader({ control, random, blocks }: Cpu): Generator<undefined, void> {
+export function* tasksReader(cpu: Cpu): Generator<undefined, void> {
+  const { control, random, blocks } = cpu;
   const member = rcuTasksRegister();
   while (!stopped(control)) {
+    cpu.scopes++;
     const element = look(control);
     for (let n = random.below(12); n >= 0; n--) {
       rcuQuiescent(); // Involuntary switches: they mean nothing to Tasks RCU.
@@ -58,6 +63,7 @@ export function* tasksReader({ control, random, blocks }: Cpu): Generator<undefi
       spin(random.below(10_000));
     }
     if (element !== 0) checkAge(control, element);
+    cpu.scopes--;
     Control.reads.add(control, 1);
     if (blocks || random.chance(200)) {
       rcuTasksSleep(member);

@@ -145,10 +145,12 @@ test.serial(
     const domain = RcuDomain.create({ bytes: 8 << 20 });
     log.length = 0;
     const srcu = new Srcu();
-    const reading = srcu.run(() => new Promise((resolve) => setTimeout(resolve, 5)));
+    const { promise: read, resolve: leave } = Promise.withResolvers<void>();
+    const reading = srcu.run(() => read);
     srcu.call(note, 7);
     await new Promise((resolve) => setTimeout(resolve, 0));
     t.deepEqual(log, []);
+    leave();
     await reading;
     t.deepEqual(log, [7]);
     await srcu.barrier();
