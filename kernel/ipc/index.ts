@@ -2,7 +2,8 @@
 
 import { File, onFileRelease } from "../fs/file.ts";
 import { epollInit, eventpollReleaseFile } from "./eventpoll.ts";
-import { unixInit } from "./unix-sock.ts";
+import { inetInit } from "./inet-name.ts";
+import { unixInit } from "./unix-name.ts";
 import "./epoll.ts";
 import "./eventfd.ts";
 import "./fifo.ts";
@@ -21,4 +22,5 @@ onFileRelease((file) => {
 export function ipcInit(): void {
   epollInit();
   unixInit();
+  inetInit();
 }

@@ -6,9 +6,8 @@ import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { EDESTADDRREQ, ENOTCONN, ENOTSOCK } from "../uapi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
+import { isInet, isUdp, udpSend } from "./inet.ts";
 import { Ring, ringRoom } from "./ring.ts";
-import { sockOf } from "./unix-connect.ts";
-import { received, unixReceive, unixSend } from "./unix-io.ts";
 import {
   dropFiles,
   peerOf,
@@ -20,7 +19,9 @@ import {
   SS_DEAD,
   SS_LISTENING,
   sockRelease,
-} from "./unix-sock.ts";
+} from "./sock.ts";
+import { sockOf } from "./sock-connect.ts";
+import { received, sockReceive, sockSend } from "./sock-io.ts";
 
 /** The socket of a descriptor: -EBADF, -ENOTSOCK. */
 export function socketOf(files: Ref<"files">, fd: number): Ref<"file"> | number {
@@ -49,7 +50,9 @@ function poll(sock: S): number {
     mask |= POLLIN | POLLRDNORM;
   if ((shutdown & RCV_SHUTDOWN) !== 0 || peerGone) mask |= POLLIN | POLLRDNORM | POLLRDHUP;
   const bothDown = shutdown === (RCV_SHUTDOWN | SEND_SHUTDOWN);
-  if (bothDown || (peerGone && !dgram) || (!dgram && state !== SS_CONNECTED)) mask |= POLLHUP;
+  // A TCP socket whose peer said no more could still send: it has hung up only when both ends have.
+  const hungUp = peerGone && (isInet(sock) ? (shutdown & SEND_SHUTDOWN) !== 0 : !dgram);
+  if (bothDown || hungUp || (!dgram && state !== SS_CONNECTED)) mask |= POLLHUP;
   if (peer === 0 || Sock.state.load(peer) === SS_DEAD) mask |= dgram || peerGone ? POLLOUT | POLLWRNORM : 0;
   else if (ringRoom(Sock.ring.get(peer)) >= 4096) mask |= POLLOUT | POLLWRNORM;
   if (!dgram && state !== SS_CONNECTED) mask |= POLLOUT | POLLWRNORM;
@@ -58,14 +61,15 @@ function poll(sock: S): number {
 
 registerFileOps(FOPS.SOCKET, {
   read(file, io) {
-    const count = unixReceive(sockOf(file), io, 0);
+    const count = sockReceive(sockOf(file), io, 0);
     // read(2) has no place for descriptors: they are closed.
     if (count >= 0 && received.files !== 0) dropFiles(received.files);
     return count;
   },
   write(file, io) {
+    if (isUdp(sockOf(file))) return udpSend(sockOf(file), io, 0, 0, 0);
     const target = defaultTarget(sockOf(file));
-    return target < 0 ? target : unixSend(sockOf(file), target as S, io, 0, 0);
+    return target < 0 ? target : sockSend(sockOf(file), target as S, io, 0, 0);
   },
   poll: (file) => poll(sockOf(file)),
   waitQueues(file, visit) {

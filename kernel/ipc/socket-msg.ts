@@ -1,4 +1,4 @@
-/** sendmsg(2) and recvmsg(2): struct msghdr, addresses, control messages. */
+/** sendmsg(2) and recvmsg(2): struct msghdr, control messages. */
 import { allocArray, arrayGet, arrayLength, arraySet, freeArray, type Ref } from "../../rcu/index.ts";
 import { allocFd, fgetRef } from "../fs/fdtable.ts";
 import { fput } from "../fs/file.ts";
@@ -7,7 +7,6 @@ import {
   copyFromUser,
   copyToUser,
   faultIn,
-  getUser32,
   getUserU32,
   getUserU64,
   putUser32,
@@ -16,7 +15,6 @@ import {
 import { EFAULT, EINVAL, EMSGSIZE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC } from "../uapi/fcntl.ts";
 import {
-  AF_UNIX,
   CMSGHDR_BYTES,
   MSG_CMSG_CLOEXEC,
   MSG_CTRUNC,
@@ -24,54 +22,13 @@ import {
   SCM_CREDENTIALS,
   SCM_MAX_FD,
   SCM_RIGHTS,
-  SOCKADDR_UN_BYTES,
-  SOCKADDR_UN_PATH,
   SOL_SOCKET,
   UCRED_BYTES,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
-import { unixName } from "./unix-connect.ts";
-import { received } from "./unix-io.ts";
-import { dropFiles, type S, Sock } from "./unix-sock.ts";
-
-/** Result of readAddress: the family, and sun_path without the NUL that ends a path. */
-export const address = { family: 0, path: new Uint8Array(0) };
-
-/** Reads a struct sockaddr: 0, -EFAULT, -EINVAL. */
-export function readAddress(at: number, length: number): number {
-  if (length < 2 || length > 128) return -EINVAL;
-  const bytes = copyFromUser(at, length);
-  if (bytes === null) return -EFAULT;
-  address.family = bytes[0]! | (bytes[1]! << 8);
-  address.path = new Uint8Array(0);
-  if (address.family !== AF_UNIX) return 0;
-  if (length > SOCKADDR_UN_BYTES) return -EINVAL;
-  const path = bytes.subarray(SOCKADDR_UN_PATH);
-  const end = path.length > 0 && path[0] !== 0 ? path.indexOf(0) : -1;
-  address.path = new Uint8Array(end < 0 ? path : path.subarray(0, end));
-  return 0;
-}
-
-/** Writes a socket's name as a struct sockaddr_un, cut to *lengthAt, which then says how long it is. 0 or -EFAULT. */
-export function writeAddress(sock: S | 0, at: number, lengthAt: number): number {
-  if (at === 0 || lengthAt === 0) return 0;
-  if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
-  const room = getUser32(lengthAt);
-  if (room < 0) return -EINVAL;
-  const bytes = encodeAddress(sock);
-  if (copyToUser(at, bytes.subarray(0, Math.min(room, bytes.length))) < 0) return -EFAULT;
-  putUser32(lengthAt, bytes.length);
-  return 0;
-}
-
-function encodeAddress(sock: S | 0): Uint8Array {
-  const name = unixName(sock);
-  const terminated = name.length > 0 && name[0] !== 0;
-  const bytes = new Uint8Array(SOCKADDR_UN_PATH + name.length + (terminated ? 1 : 0));
-  bytes[0] = AF_UNIX;
-  bytes.set(name, SOCKADDR_UN_PATH);
-  return bytes;
-}
+import { dropFiles, type S, Sock } from "./sock.ts";
+import { senderName, writeName } from "./sock-address.ts";
+import { received } from "./sock-io.ts";
 
 /** One struct msghdr, read from user memory; `io` stands at its vector. */
 export interface MessageHeader {
@@ -171,7 +128,7 @@ export function writeReceived(sock: S, files: Ref<"files">, flags: number): numb
     if (fds.length > 0) put(SCM_RIGHTS, new Uint8Array(Int32Array.from(fds).buffer));
   }
   if (header.name !== 0) {
-    const error = writeAddress(received.sender, header.name, header.at + MSGHDR.NAMELEN);
+    const error = writeName(senderName(received.sender, sock), header.name, header.at + MSGHDR.NAMELEN);
     if (error < 0) return error;
   } else putUser32(header.at + MSGHDR.NAMELEN, 0);
   putUser64(header.at + MSGHDR.CONTROLLEN, used);

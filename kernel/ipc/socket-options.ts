@@ -1,8 +1,24 @@
-/** setsockopt(2) and getsockopt(2) of SOL_SOCKET. */
+/** setsockopt(2) and getsockopt(2): SOL_SOCKET, socket(7), and what networks add, ip(7), ipv6(7), tcp(7). */
 import { copyFromUser, copyToUser, faultIn, getUser32, putUser32 } from "../mm/uaccess.ts";
 import { EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
+  AF_INET6,
   AF_UNIX,
+  IP_BIND_ADDRESS_NO_PORT,
+  IP_FREEBIND,
+  IP_MTU_DISCOVER,
+  IP_RECVERR,
+  IP_TOS,
+  IP_TTL,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+  IPV6_MTU_DISCOVER,
+  IPV6_RECVERR,
+  IPV6_TCLASS,
+  IPV6_UNICAST_HOPS,
+  IPV6_V6ONLY,
   SO_ACCEPTCONN,
   SO_BROADCAST,
   SO_DEBUG,
@@ -11,8 +27,10 @@ import {
   SO_ERROR,
   SO_KEEPALIVE,
   SO_LINGER,
+  SO_OOBINLINE,
   SO_PASSCRED,
   SO_PEERCRED,
+  SO_PRIORITY,
   SO_PROTOCOL,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
@@ -25,29 +43,96 @@ import {
   SO_SNDLOWAT,
   SO_SNDTIMEO,
   SO_TYPE,
+  SOCK_STREAM,
   SOL_SOCKET,
+  TCP_CORK,
+  TCP_DEFER_ACCEPT,
+  TCP_FASTOPEN,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_LINGER2,
+  TCP_MAXSEG,
+  TCP_NODELAY,
+  TCP_QUICKACK,
+  TCP_SYNCNT,
+  TCP_USER_TIMEOUT,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
-import { type S, SOCK_BYTES, Sock, SS_LISTENING } from "./unix-sock.ts";
+import { isInet } from "./inet.ts";
+import { OPT_REUSEADDR, OPT_REUSEPORT, OPT_V6ONLY, type S, SOCK_BYTES, Sock, SS_LISTENING } from "./sock.ts";
 
-/** Options that mean something for networks only: they can be set, and unix sockets do without them. */
-const ACCEPTED = new Set([
-  SO_DEBUG,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SO_DONTROUTE,
-  SO_BROADCAST,
-  SO_KEEPALIVE,
-  SO_LINGER,
-  SO_SNDBUF,
-  SO_RCVBUF,
-  SO_SNDBUFFORCE,
-  SO_RCVBUFFORCE,
-]);
+/** Switches: level and option -> bit of Sock.options. Those above OPT_V6ONLY are remembered and change nothing on a loopback. */
+const SWITCHES: Readonly<Record<number, ReadonlyMap<number, number>>> = {
+  [SOL_SOCKET]: new Map([
+    [SO_REUSEADDR, OPT_REUSEADDR],
+    [SO_REUSEPORT, OPT_REUSEPORT],
+    [SO_KEEPALIVE, 1 << 8],
+    [SO_BROADCAST, 1 << 9],
+    [SO_DEBUG, 1 << 10],
+    [SO_DONTROUTE, 1 << 11],
+    [SO_OOBINLINE, 1 << 12],
+  ]),
+  [IPPROTO_IP]: new Map([
+    [IP_RECVERR, 1 << 13],
+    [IP_FREEBIND, 1 << 14],
+    [IP_BIND_ADDRESS_NO_PORT, 1 << 15],
+  ]),
+  [IPPROTO_IPV6]: new Map([
+    [IPV6_V6ONLY, OPT_V6ONLY],
+    [IPV6_RECVERR, 1 << 16],
+  ]),
+  [IPPROTO_TCP]: new Map([
+    [TCP_NODELAY, 1 << 17],
+    [TCP_CORK, 1 << 18],
+    [TCP_QUICKACK, 1 << 19],
+  ]),
+};
+
+/** Numbers that only a real network looks at: they can be set, and getsockopt answers what they are here. */
+const NUMBERS: Readonly<Record<number, ReadonlyMap<number, number>>> = {
+  [SOL_SOCKET]: new Map([
+    [SO_SNDBUF, SOCK_BYTES],
+    [SO_RCVBUF, SOCK_BYTES],
+    [SO_SNDBUFFORCE, SOCK_BYTES],
+    [SO_RCVBUFFORCE, SOCK_BYTES],
+    [SO_PRIORITY, 0],
+    [SO_RCVLOWAT, 1],
+  ]),
+  [IPPROTO_IP]: new Map([
+    [IP_TOS, 0],
+    [IP_TTL, 64],
+    [IP_MTU_DISCOVER, 1],
+  ]),
+  [IPPROTO_IPV6]: new Map([
+    [IPV6_UNICAST_HOPS, 64],
+    [IPV6_MTU_DISCOVER, 1],
+    [IPV6_TCLASS, 0],
+  ]),
+  [IPPROTO_TCP]: new Map([
+    [TCP_MAXSEG, 32768],
+    [TCP_KEEPIDLE, 7200],
+    [TCP_KEEPINTVL, 75],
+    [TCP_KEEPCNT, 9],
+    [TCP_SYNCNT, 6],
+    [TCP_LINGER2, 60],
+    [TCP_DEFER_ACCEPT, 0],
+    [TCP_USER_TIMEOUT, 0],
+    [TCP_FASTOPEN, 0],
+  ]),
+};
+
+/** Does the level mean anything to the socket? */
+function hasLevel(sock: S, level: number): boolean {
+  if (level === SOL_SOCKET) return true;
+  if (level === IPPROTO_IP) return isInet(sock);
+  if (level === IPPROTO_IPV6) return Sock.family.get(sock) === AF_INET6;
+  return level === IPPROTO_TCP && isInet(sock) && Sock.type.get(sock) === SOCK_STREAM;
+}
 
 export function setOption(sock: S, level: number, option: number, at: number, length: number): number {
-  if (level !== SOL_SOCKET) return -EOPNOTSUPP;
-  if (option === SO_RCVTIMEO || option === SO_SNDTIMEO) {
+  if (!hasLevel(sock, level)) return -EOPNOTSUPP;
+  if (level === SOL_SOCKET && (option === SO_RCVTIMEO || option === SO_SNDTIMEO)) {
     if (length < 16) return -EINVAL;
     const bytes = copyFromUser(at, 16);
     if (bytes === null) return -EFAULT;
@@ -60,19 +145,29 @@ export function setOption(sock: S, level: number, option: number, at: number, le
   }
   if (length < 4) return -EINVAL;
   if (faultIn(at, 4, ACCESS.READ) < 0) return -EFAULT;
-  if (option === SO_PASSCRED) {
-    Sock.passCred.store(sock, getUser32(at) === 0 ? 0 : 1);
+  const value = getUser32(at);
+  const bit = SWITCHES[level]!.get(option);
+  if (bit !== undefined) {
+    // Which names conflict is settled when they are given.
+    if (bit === OPT_V6ONLY && Sock.port.load(sock) !== 0) return -EINVAL;
+    if (value === 0) Sock.options.and(sock, ~bit);
+    else Sock.options.or(sock, bit);
     return 0;
   }
-  return ACCEPTED.has(option) ? 0 : -ENOPROTOOPT;
+  if (level === SOL_SOCKET && option === SO_PASSCRED) {
+    Sock.passCred.store(sock, value === 0 ? 0 : 1);
+    return 0;
+  }
+  if (level === SOL_SOCKET && option === SO_LINGER) return length < 8 ? -EINVAL : 0;
+  return NUMBERS[level]!.has(option) ? 0 : -ENOPROTOOPT;
 }
 
 export function getOption(sock: S, level: number, option: number, at: number, lengthAt: number): number {
   if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
   const room = getUser32(lengthAt);
   if (room < 0) return -EINVAL;
-  if (level !== SOL_SOCKET) return -EOPNOTSUPP;
-  const words = optionWords(sock, option);
+  if (!hasLevel(sock, level)) return -EOPNOTSUPP;
+  const words = optionWords(sock, level, option);
   if (words === null) return -ENOPROTOOPT;
   const bytes = new Uint8Array(Int32Array.from(words).buffer);
   const length = Math.min(room, bytes.length);
@@ -81,14 +176,23 @@ export function getOption(sock: S, level: number, option: number, at: number, le
   return 0;
 }
 
-function optionWords(sock: S, option: number): number[] | null {
+function optionWords(sock: S, level: number, option: number): number[] | null {
+  const bit = SWITCHES[level]!.get(option);
+  if (bit !== undefined) return [(Sock.options.load(sock) & bit) === 0 ? 0 : 1];
+  const number = NUMBERS[level]!.get(option);
+  if (number !== undefined) return [number];
+  return level === SOL_SOCKET ? socketWords(sock, option) : null;
+}
+
+function socketWords(sock: S, option: number): number[] | null {
   switch (option) {
     case SO_TYPE:
       return [Sock.type.get(sock)];
     case SO_DOMAIN:
-      return [AF_UNIX];
+      return [Sock.family.get(sock)];
     case SO_PROTOCOL:
-      return [0];
+      if (Sock.family.get(sock) === AF_UNIX) return [0];
+      return [Sock.type.get(sock) === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP];
     case SO_ERROR:
       return [Sock.error.exchange(sock, 0)];
     case SO_ACCEPTCONN:
@@ -99,10 +203,6 @@ function optionWords(sock: S, option: number): number[] | null {
       const peer = Sock.peer.load(sock);
       return peer === 0 ? [0, -1, -1] : [Sock.pid.load(peer), Sock.uid.load(peer), Sock.gid.load(peer)];
     }
-    case SO_SNDBUF:
-    case SO_RCVBUF:
-      return [SOCK_BYTES];
-    case SO_RCVLOWAT:
     case SO_SNDLOWAT:
       return [1];
     case SO_LINGER:
@@ -112,7 +212,7 @@ function optionWords(sock: S, option: number): number[] | null {
     case SO_SNDTIMEO:
       return timeval(Sock.sendTimeout.load(sock));
     default:
-      return ACCEPTED.has(option) ? [0] : null;
+      return null;
   }
 }
 

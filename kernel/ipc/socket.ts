@@ -1,4 +1,4 @@
-/** The socket calls on descriptors: waiting, time-outs, partial transfers. What moves the bytes is unix-io.ts. */
+/** The socket calls on descriptors: waiting, time-outs, partial transfers. What moves the bytes is sock-io.ts. */
 import type { Ref } from "../../rcu/index.ts";
 import { File } from "../fs/file.ts";
 import type { UserIo } from "../mm/iov.ts";
@@ -14,12 +14,16 @@ import {
   EINVAL,
   EISCONN,
   EOPNOTSUPP,
+  EPROTONOSUPPORT,
   ESOCKTNOSUPPORT,
 } from "../uapi/errno.ts";
 import { O_NONBLOCK } from "../uapi/fcntl.ts";
 import {
+  AF_INET,
+  AF_INET6,
   AF_UNIX,
-  AF_UNSPEC,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
   MSG_DONTWAIT,
   MSG_OOB,
   MSG_PEEK,
@@ -32,21 +36,35 @@ import {
   SOCK_STREAM,
   SOCK_TYPE_MASK,
 } from "../uapi/socket.ts";
+import { isInet, isUdp, udpSend } from "./inet.ts";
+import { dropFiles, type S, Sock, sockPut } from "./sock.ts";
+import { address, readAddress, sockConnect } from "./sock-address.ts";
+import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
+import { received, sockReceive, sockSend } from "./sock-io.ts";
 import { defaultTarget } from "./socket-file.ts";
-import { address, readAddress } from "./socket-msg.ts";
-import { connectWait, sockOf, unixAccept, unixConnect, unixDisconnect, unixFind } from "./unix-connect.ts";
-import { received, unixReceive, unixSend } from "./unix-io.ts";
-import { dropFiles, type S, Sock, sockPut } from "./unix-sock.ts";
+import { unixFind } from "./unix-name.ts";
 
 /** Checks the arguments of socket and socketpair: SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET, or -errno. */
 export function socketType(domain: number, type: number, protocol: number): number {
-  // There is no network: every family but AF_UNIX is one that this kernel was built without.
-  if (domain !== AF_UNIX) return -EAFNOSUPPORT;
+  if (domain !== AF_UNIX && domain !== AF_INET && domain !== AF_INET6) return -EAFNOSUPPORT;
   if ((type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -EINVAL;
-  if (protocol !== 0 && protocol !== AF_UNIX) return -EINVAL;
   const kind = type & SOCK_TYPE_MASK;
+  return domain === AF_UNIX ? unixType(kind, protocol) : inetType(kind, protocol);
+}
+
+function unixType(kind: number, protocol: number): number {
+  if (protocol !== 0 && protocol !== AF_UNIX) return -EPROTONOSUPPORT;
   if (kind === SOCK_RAW) return SOCK_DGRAM;
   return kind === SOCK_STREAM || kind === SOCK_DGRAM || kind === SOCK_SEQPACKET ? kind : -ESOCKTNOSUPPORT;
+}
+
+/** TCP and UDP are all there is: no raw sockets. */
+function inetType(kind: number, protocol: number): number {
+  if (kind !== SOCK_STREAM && kind !== SOCK_DGRAM)
+    return kind === SOCK_RAW ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
+  return protocol === 0 || protocol === (kind === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)
+    ? kind
+    : -EPROTONOSUPPORT;
 }
 
 const nonBlocking = (file: Ref<"file">, flags: number): boolean =>
@@ -70,7 +88,7 @@ export function receive(task: Ref<"task">, file: Ref<"file">, io: UserIo, flags:
   let done = all ? Task.partial.get(task) : 0;
   if (done > 0) io.skip(done);
   for (let joined = false; ; ) {
-    const count = unixReceive(sock, io, flags);
+    const count = sockReceive(sock, io, flags);
     if (count > 0) done += count;
     const short = all && count > 0 && io.remaining > 0 && received.files === 0;
     if (count !== -EAGAIN && !short) return count >= 0 || done > 0 ? Math.max(done, count) : count;
@@ -100,19 +118,40 @@ export function send(
   files: Ref<"array"> | 0,
 ): number {
   const sock = sockOf(file);
+  if (isUdp(sock)) return sendDatagram(sock, io, flags, to, toLength, files);
   const found = destination(sock, to, toLength);
   const result = found < 0 ? found : sendTo(task, file, sock, found as S, io, flags, files);
-  if (found > 0 && to !== 0) sockPut(found as S);
+  if (found > 0 && to !== 0 && !isInet(sock)) sockPut(found as S);
   return result;
 }
 
 /** Where it goes: the peer, or the named socket with a count. */
 function destination(sock: S, to: number, toLength: number): S | number {
-  if (to === 0) return defaultTarget(sock);
+  // A connected TCP socket does not look at the address.
+  if (to === 0 || isInet(sock)) return defaultTarget(sock);
   if (Sock.type.get(sock) !== SOCK_DGRAM) return Sock.peer.load(sock) === 0 ? -EOPNOTSUPP : -EISCONN;
-  const error = readAddress(to, toLength);
+  const error = readAddress(sock, to, toLength);
   if (error < 0) return error;
   return address.family === AF_UNIX ? unixFind(address.path, SOCK_DGRAM) : -EINVAL;
+}
+
+/** Descriptors do not go by UDP. */
+function sendDatagram(
+  sock: S,
+  io: UserIo,
+  flags: number,
+  to: number,
+  toLength: number,
+  files: Ref<"array"> | 0,
+): number {
+  if (files !== 0) {
+    dropFiles(files);
+    return -EINVAL;
+  }
+  if (to === 0) return udpSend(sock, io, flags, 0, 0);
+  const error = readAddress(sock, to, toLength);
+  if (error < 0) return error;
+  return address.port === 0 ? -EINVAL : udpSend(sock, io, flags, address.host, address.port);
 }
 
 function sendTo(
@@ -135,7 +174,7 @@ function sendTo(
   const stream = Sock.type.get(sock) === SOCK_STREAM;
   let result = 0;
   for (let joined = false; ; ) {
-    result = unixSend(sock, target, io, flags, files);
+    result = sockSend(sock, target, io, flags, files);
     if (result >= 0) {
       files = 0;
       done += result;
@@ -160,27 +199,24 @@ function sendTo(
 
 /** connect(2): 0, -errno, BLOCK. */
 export function connect(file: Ref<"file">, at: number, length: number): number {
-  const error = readAddress(at, length);
-  if (error < 0) return error;
   const sock = sockOf(file);
-  if (address.family === AF_UNSPEC) return unixDisconnect(sock);
-  if (address.family !== AF_UNIX) return -EINVAL;
-  const name = address.path;
-  const result = unixConnect(sock, name);
+  const error = readAddress(sock, at, length);
+  if (error < 0) return error;
+  const result = sockConnect(sock);
   if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
   const failed = prepareWait(connectWait, Sock.sendTimeout.load(sock));
   if (failed < 0) return failed === -EAGAIN ? -EINPROGRESS : failed;
-  const again = unixConnect(sock, name);
+  const again = sockConnect(sock);
   return again === -EAGAIN ? BLOCK : again;
 }
 
 /** accept(2): a file, -errno, BLOCK. */
 export function accept(file: Ref<"file">, flags: number): Ref<"file"> | number {
   const sock = sockOf(file);
-  const result = unixAccept(sock, flags);
+  const result = sockAccept(sock, flags);
   if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
   const failed = prepareWait(Sock.wait.at(sock), Sock.receiveTimeout.load(sock));
   if (failed < 0) return failed;
-  const again = unixAccept(sock, flags);
+  const again = sockAccept(sock, flags);
   return again === -EAGAIN ? BLOCK : again;
 }

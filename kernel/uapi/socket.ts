@@ -23,6 +23,8 @@ export const SO_BROADCAST = 6;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
+export const SO_OOBINLINE = 10;
+export const SO_PRIORITY = 12;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
 export const SO_PASSCRED = 16;
@@ -36,6 +38,39 @@ export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
+
+/** Levels of options, and protocols: netinet/in.h. */
+export const IPPROTO_IP = 0;
+export const IPPROTO_TCP = 6;
+export const IPPROTO_UDP = 17;
+export const IPPROTO_IPV6 = 41;
+
+/** netinet/tcp.h. */
+export const TCP_NODELAY = 1;
+export const TCP_MAXSEG = 2;
+export const TCP_CORK = 3;
+export const TCP_KEEPIDLE = 4;
+export const TCP_KEEPINTVL = 5;
+export const TCP_KEEPCNT = 6;
+export const TCP_SYNCNT = 7;
+export const TCP_LINGER2 = 8;
+export const TCP_DEFER_ACCEPT = 9;
+export const TCP_QUICKACK = 12;
+export const TCP_USER_TIMEOUT = 18;
+export const TCP_FASTOPEN = 23;
+
+/** linux/in.h, linux/in6.h. */
+export const IP_TOS = 1;
+export const IP_TTL = 2;
+export const IP_MTU_DISCOVER = 10;
+export const IP_RECVERR = 11;
+export const IP_FREEBIND = 15;
+export const IP_BIND_ADDRESS_NO_PORT = 24;
+export const IPV6_UNICAST_HOPS = 16;
+export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_RECVERR = 25;
+export const IPV6_V6ONLY = 26;
+export const IPV6_TCLASS = 67;
 
 export const SCM_RIGHTS = 1;
 export const SCM_CREDENTIALS = 2;
@@ -63,6 +98,14 @@ export const SOMAXCONN = 4096;
 /** struct sockaddr_un: u16 family, 108 bytes of path. */
 export const SOCKADDR_UN_PATH = 2;
 export const SOCKADDR_UN_BYTES = 110;
+/** struct sockaddr_in: u16 family; port and address in network order; padding. */
+export const SOCKADDR_IN = { PORT: 2, ADDR: 4 } as const;
+export const SOCKADDR_IN_BYTES = 16;
+/** struct sockaddr_in6: u16 family; port, flow label and address in network order; scope. */
+export const SOCKADDR_IN6 = { PORT: 2, ADDR: 8 } as const;
+export const SOCKADDR_IN6_BYTES = 28;
+/** Older programs leave the scope out. */
+export const SOCKADDR_IN6_MIN = 24;
 
 /** struct msghdr on a 64-bit machine. */
 export const MSGHDR = {

@@ -1,42 +1,41 @@
-/** Sockets: socket(2) and what is done with one. AF_UNIX only. */
+/** Sockets: socket(2) and what is done with one. */
 import { allocFd } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
+import { dropFiles } from "../../kernel/ipc/sock.ts";
+import {
+  ownName,
+  peerName,
+  senderName,
+  sockBind,
+  sockStartListening,
+  writeName,
+} from "../../kernel/ipc/sock-address.ts";
+import { newSocket, pair, sockOf, sockPair, sockShutdown } from "../../kernel/ipc/sock-connect.ts";
+import { received } from "../../kernel/ipc/sock-io.ts";
 import { accept, connect, receive, send, socketType } from "../../kernel/ipc/socket.ts";
 import { socketOf } from "../../kernel/ipc/socket-file.ts";
 import {
-  address,
   controlFiles,
   header,
   messageIo,
-  readAddress,
   readControl,
   readHeader,
-  writeAddress,
   writeReceived,
 } from "../../kernel/ipc/socket-msg.ts";
 import { getOption, setOption } from "../../kernel/ipc/socket-options.ts";
-import {
-  connectedPeer,
-  pair,
-  sockOf,
-  unixBind,
-  unixListen,
-  unixPair,
-  unixShutdown,
-  unixSocket,
-} from "../../kernel/ipc/unix-connect.ts";
-import { received } from "../../kernel/ipc/unix-io.ts";
-import { dropFiles } from "../../kernel/ipc/unix-sock.ts";
 import { UserIo } from "../../kernel/mm/iov.ts";
 import { faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
 import { Task } from "../../kernel/task/task.ts";
-import { EFAULT, EINVAL, ENOTCONN } from "../../kernel/uapi/errno.ts";
+import { EFAULT, EINVAL, ENOTCONN, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import {
   AF_INET,
   AF_INET6,
   AF_NETLINK,
   AF_UNIX,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
   MMSGHDR_BYTES,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
@@ -83,7 +82,7 @@ const socketTypeArg: Arg = {
   },
 };
 const msgFlags = flagSet({ MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL, MSG_WAITFORONE });
-const level = oneOf({ SOL_SOCKET });
+const level = oneOf({ SOL_SOCKET, SOL_IP: IPPROTO_IP, SOL_TCP: IPPROTO_TCP, SOL_IPV6: IPPROTO_IPV6 });
 
 const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
 
@@ -92,10 +91,10 @@ export const socket = syscall({
   name: "socket",
   args: [domain, socketTypeArg, int],
   returns: fd,
-  partial: "only AF_UNIX exists",
+  partial: "AF_UNIX, and AF_INET and AF_INET6 on the loopback: no raw sockets, no netlink",
   handler(task, family, type, protocol) {
     const kind = socketType(family, type, protocol);
-    return kind < 0 ? kind : installFile(task, unixSocket(kind, type), type);
+    return kind < 0 ? kind : installFile(task, newSocket(family, kind, type), type);
   },
 });
 
@@ -106,8 +105,9 @@ export const socketpair = syscall({
   handler(task, family, type, protocol, fds) {
     const kind = socketType(family, type, protocol);
     if (kind < 0) return kind;
+    if (family !== AF_UNIX) return -EOPNOTSUPP;
     if (faultIn(fds, 8, ACCESS.WRITE) < 0) return -EFAULT;
-    const error = unixPair(kind, type, fput);
+    const error = sockPair(kind, type, fput);
     if (error < 0) return error;
     const [a, b] = pair;
     const first = installFile(task, a, type);
@@ -131,11 +131,7 @@ export const bind = syscall({
   name: "bind",
   args: [fd, ptr, uint],
   handler: (task, descriptor, at, length) =>
-    withSocket(task, descriptor, (file) => {
-      const error = readAddress(at, length);
-      if (error < 0) return error;
-      return address.family === AF_UNIX ? unixBind(sockOf(file), address.path) : -EINVAL;
-    }),
+    withSocket(task, descriptor, (file) => sockBind(sockOf(file), at, length)),
 });
 
 export const listen = syscall({
@@ -143,7 +139,7 @@ export const listen = syscall({
   name: "listen",
   args: [fd, int],
   handler: (task, descriptor, backlog) =>
-    withSocket(task, descriptor, (file) => unixListen(sockOf(file), backlog)),
+    withSocket(task, descriptor, (file) => sockStartListening(sockOf(file), backlog)),
 });
 
 function doAccept(
@@ -156,8 +152,8 @@ function doAccept(
   return withSocket(task, descriptor, (file) => {
     const connection = accept(file, flags);
     if (connection < 0) return connection;
-    const peer = connectedPeer(sockOf(connection as Ref<"file">));
-    const error = writeAddress(peer, at, lengthAt);
+    const peer = peerName(sockOf(connection as Ref<"file">)) ?? new Uint8Array(0);
+    const error = writeName(peer, at, lengthAt);
     if (error < 0) {
       fput(connection as Ref<"file">);
       return error;
@@ -198,7 +194,7 @@ export const getsockname = syscall({
   name: "getsockname",
   args: [fd, ptr, ptr],
   handler: (task, descriptor, at, lengthAt) =>
-    withSocket(task, descriptor, (file) => writeAddress(sockOf(file), at, lengthAt)),
+    withSocket(task, descriptor, (file) => writeName(ownName(sockOf(file)), at, lengthAt)),
 });
 
 export const getpeername = syscall({
@@ -207,8 +203,8 @@ export const getpeername = syscall({
   args: [fd, ptr, ptr],
   handler: (task, descriptor, at, lengthAt) =>
     withSocket(task, descriptor, (file) => {
-      const peer = connectedPeer(sockOf(file));
-      return peer === 0 ? -ENOTCONN : writeAddress(peer, at, lengthAt);
+      const peer = peerName(sockOf(file));
+      return peer === null ? -ENOTCONN : writeName(peer, at, lengthAt);
     }),
 });
 
@@ -236,7 +232,7 @@ export const recvfrom = syscall({
       const count = receive(task, file, io, flags);
       if (count < 0) return count;
       if (received.files !== 0) dropFiles(received.files);
-      const failed = writeAddress(received.sender, from, fromLength);
+      const failed = writeName(senderName(received.sender, sockOf(file)), from, fromLength);
       return failed < 0 ? failed : count;
     }),
 });
@@ -262,7 +258,7 @@ export const shutdown = syscall({
   nr: 210,
   name: "shutdown",
   args: [fd, oneOf({ SHUT_RD: 0, SHUT_WR: 1, SHUT_RDWR: 2 })],
-  handler: (task, descriptor, how) => withSocket(task, descriptor, (file) => unixShutdown(sockOf(file), how)),
+  handler: (task, descriptor, how) => withSocket(task, descriptor, (file) => sockShutdown(sockOf(file), how)),
 });
 
 function sendOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: number): number {

@@ -101,7 +101,7 @@ const RUNS: Readonly<Record<string, (t: ExecutionContext, cpus: number) => Promi
 /** What must be gone when the processes are. */
 const MORTAL = [
   ...["task", "group", "sighand", "mm", "vma", "files", "file", "fsinfo", "pipe", "eventpoll", "epitem"],
-  ...["unix_sock", "sigqueue", "wait_entry", "futex_waiter"],
+  ...["sock", "sigqueue", "wait_entry", "futex_waiter"],
 ];
 const live = (machine: BootedGuest) => {
   const objects = machine.machine.liveObjects();

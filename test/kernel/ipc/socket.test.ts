@@ -4,7 +4,7 @@ import { closeFd, fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { filePoll } from "../../../kernel/ipc/poll.ts";
 import { Ring } from "../../../kernel/ipc/ring.ts";
-import { Message, SOCK_BYTES, Sock } from "../../../kernel/ipc/unix-sock.ts";
+import { Message, SOCK_BYTES, Sock } from "../../../kernel/ipc/sock.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import {
@@ -19,11 +19,12 @@ import {
   ENOTCONN,
   ENOTSOCK,
   EPIPE,
+  EPROTONOSUPPORT,
 } from "../../../kernel/uapi/errno.ts";
 import { O_NONBLOCK } from "../../../kernel/uapi/fcntl.ts";
 import { POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../../../kernel/uapi/poll.ts";
 import {
-  AF_INET,
+  AF_NETLINK,
   AF_UNIX,
   MSG_NOSIGNAL,
   MSG_PEEK,
@@ -298,8 +299,8 @@ test.serial("files in flight are closed when nobody receives them", (t) => {
 });
 
 test.serial("socket calls name their errors", (t) => {
-  t.is(call(task, "socket", AF_INET, SOCK_STREAM, 0), -EAFNOSUPPORT);
-  t.is(call(task, "socket", AF_UNIX, SOCK_STREAM, 99), -EINVAL);
+  t.is(call(task, "socket", AF_NETLINK, SOCK_STREAM, 0), -EAFNOSUPPORT);
+  t.is(call(task, "socket", AF_UNIX, SOCK_STREAM, 99), -EPROTONOSUPPORT);
   const fd = socket(SOCK_STREAM);
   t.is(call(task, "listen", fd, 5), -EINVAL);
   t.is(call(task, "accept", fd, 0, 0), -EINVAL);

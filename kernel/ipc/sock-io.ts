@@ -1,5 +1,5 @@
 /**
- * Sending and receiving on unix sockets. Bytes move between user memory and the receiver's ring with the receiver's lock
+ * Sending and receiving on sockets. Bytes move between user memory and the receiver's ring with the receiver's lock
  * held, as in pipes (pipe.ts says why that is safe).
  */
 import { alloc, type Held, type Ref } from "../../rcu/index.ts";
@@ -12,11 +12,12 @@ import { Cred, Task } from "../task/task.ts";
 import { EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOMEM, ENOTCONN, EPIPE } from "../uapi/errno.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
-import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
+import { AF_UNIX, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
 import { ringConsume, ringPeekTo, ringReadTo, ringRoom, ringUnwrite, ringWriteFrom } from "./ring.ts";
 import {
   freeMessage,
+  isNamed,
   Message,
   peerOf,
   RCV_SHUTDOWN,
@@ -28,7 +29,7 @@ import {
   SS_DEAD,
   SS_LISTENING,
   sockGet,
-} from "./unix-sock.ts";
+} from "./sock.ts";
 
 /** A byte of the stream carries the message, so a message of a stream needs one. */
 function addMessage(
@@ -38,14 +39,14 @@ function addMessage(
   at: number,
   length: number,
   files: Ref<"array"> | 0,
-): Ref<"unix_message"> | 0 {
+): Ref<"sock_message"> | 0 {
   const message = alloc(Message);
   if (message === 0) return 0;
   const task = current();
   Message.length.init(message, length);
   Message.at.init(message, at);
   Message.files.init(message, files);
-  Message.sender.init(message, Sock.address.load(from) === 0 ? 0 : sockGet(from));
+  Message.sender.init(message, isNamed(from) ? sockGet(from) : 0);
   Message.pid.init(message, Task.tgid.get(task));
   Message.uid.init(message, Cred.uid.get(credOf(task)));
   Message.gid.init(message, Cred.gid.get(credOf(task)));
@@ -61,7 +62,7 @@ function addMessage(
  * fewer; -EAGAIN when there is no room; -EPIPE with SIGPIPE unless MSG_NOSIGNAL. `files` are taken over
  * only when the result is >= 0.
  */
-export function unixSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"array"> | 0): number {
+export function sockSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"array"> | 0): number {
   const stream = Sock.type.get(from) === SOCK_STREAM;
   const wanted = io.remaining;
   if ((Sock.shutdown.load(from) & SEND_SHUTDOWN) !== 0) return brokenSocket(flags);
@@ -92,7 +93,7 @@ function sendLocked(
   const room = ringRoom(ring);
   if (stream ? room === 0 : room < wanted || (wanted === 0 && room === 0)) return -EAGAIN;
   const at = Sock.sent.get(held, to);
-  let message: Ref<"unix_message"> | 0 = 0;
+  let message: Ref<"sock_message"> | 0 = 0;
   if (!stream || files !== 0) {
     message = addMessage(held, to, from, at, wanted, files);
     if (message === 0) return -ENOMEM;
@@ -110,12 +111,12 @@ function sendLocked(
   return count;
 }
 
-function undoMessage(held: Held<"lock">, to: S, message: Ref<"unix_message">): void {
-  let previous: Ref<"unix_message"> | 0 = 0;
+function undoMessage(held: Held<"lock">, to: S, message: Ref<"sock_message">): void {
+  let previous: Ref<"sock_message"> | 0 = 0;
   for (
     let one = Sock.firstMessage.get(held, to);
     one !== message;
-    one = Message.next.get(one as Ref<"unix_message">)
+    one = Message.next.get(one as Ref<"sock_message">)
   )
     previous = one;
   if (previous === 0) Sock.firstMessage.set(held, to, 0);
@@ -130,7 +131,7 @@ function brokenSocket(flags: number): number {
   return -EPIPE;
 }
 
-/** What came with the bytes of the last unixReceive: files that now belong to the caller, sender, MSG_TRUNC. */
+/** What came with the bytes of the last sockReceive: files that now belong to the caller, sender, MSG_TRUNC. */
 export const received = {
   files: 0 as Ref<"array"> | 0,
   sender: 0 as S | 0,
@@ -143,7 +144,7 @@ export const received = {
 };
 
 /** Receives into `io`: bytes, 0 at the end, -EAGAIN when there is nothing yet. MSG_PEEK leaves all in place. */
-export function unixReceive(sock: S, io: UserIo, flags: number): number {
+export function sockReceive(sock: S, io: UserIo, flags: number): number {
   received.files = 0;
   received.sender = 0;
   received.flags = 0;
@@ -153,7 +154,7 @@ export function unixReceive(sock: S, io: UserIo, flags: number): number {
   received.gid = 65534;
   const state = Sock.state.load(sock);
   const stream = Sock.type.get(sock) === SOCK_STREAM;
-  if (state === SS_LISTENING) return -EINVAL;
+  if (state === SS_LISTENING) return Sock.family.get(sock) === AF_UNIX ? -EINVAL : -ENOTCONN;
   if (stream && io.remaining === 0) return 0;
   const error = Sock.error.exchange(sock, 0);
   if (error !== 0) return -error;
@@ -217,7 +218,7 @@ function receiveMessage(held: Held<"lock">, sock: S, io: UserIo, flags: number):
 }
 
 /** Takes the first message off the queue; its files and its sender's count go to `received`. */
-function takeMessage(held: Held<"lock">, sock: S, message: Ref<"unix_message">): void {
+function takeMessage(held: Held<"lock">, sock: S, message: Ref<"sock_message">): void {
   const next = Message.next.get(message);
   Sock.firstMessage.set(held, sock, next);
   if (next === 0) Sock.lastMessage.set(held, sock, 0);

@@ -1,9 +1,9 @@
 /**
- * Unix sockets, unix(7): the objects.
+ * Sockets: the objects, whatever their family. What names mean differs: unix-name.ts, inet-name.ts.
  *
- * A socket is counted by its file (or the accept queue it waits in), by its peer, and while it is bound to a name. What others sent
+ * A socket is counted by its file (or the accept queue it waits in), and by its peer. What others sent
  * waits in its own ring, guarded by its own lock; a sender takes only the receiver's lock. A socket that was
- * closed stays until its peer drops it, marked DEAD. Lock order: table lock -> Sock.lock -> wait queue.
+ * closed stays until its peer drops it, marked DEAD. Lock order: a family's table of names -> Sock.lock -> wait queue.
  */
 import {
   alloc,
@@ -25,7 +25,6 @@ import {
 } from "../../rcu/index.ts";
 import { fput } from "../fs/file.ts";
 import { iput } from "../fs/inode.ts";
-import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { credOf } from "../task/cred.ts";
@@ -47,7 +46,14 @@ export const SS_DEAD = 3;
 export const RCV_SHUTDOWN = 1;
 export const SEND_SHUTDOWN = 2;
 
-export const Sock = struct("unix_sock", {
+// Sock.options: what setsockopt(2) switched on.
+export const OPT_REUSEADDR = 1;
+export const OPT_REUSEPORT = 2;
+export const OPT_V6ONLY = 4;
+
+export const Sock = struct("sock", {
+  /** AF_UNIX, AF_INET, AF_INET6. */
+  family: fixed(),
   /** SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. */
   type: fixed(),
   refcount: atomic(),
@@ -55,18 +61,26 @@ export const Sock = struct("unix_sock", {
   shutdown: atomic(),
   /** Pending error for SO_ERROR, a positive errno. */
   error: atomic(),
+  /** OPT_* bits, and in the other bits options that are only remembered (socket-options.ts). */
+  options: atomic(),
   /** SO_PASSCRED. */
   passCred: atomic(),
   /** SO_RCVTIMEO and SO_SNDTIMEO in ms, 0 for none. */
   receiveTimeout: atomic(),
   sendTimeout: atomic(),
   /** The other end; counted. Set by connect, accept, socketpair. */
-  peer: atomic<Ref<"unix_sock"> | 0>(),
-  /** Bound name: the bytes of sun_path; constant once set. */
+  peer: atomic<Ref<"sock"> | 0>(),
+  /** Unix, bound name: the bytes of sun_path; constant once set. */
   address: atomic<Ref<"string"> | 0>(),
-  /** Accepted: the listener, whose name getsockname shows; counted. */
-  shownAs: fixed<Ref<"unix_sock"> | 0>(),
-  /** Inode of a name in the file system; counted. */
+  /** Internet, bound name: host (inet-name.ts) and port, 0 while it has none. */
+  host: atomic(),
+  port: atomic(),
+  /** Internet datagrams, where they go and come from after connect(2): host and port, 0 while there is none. */
+  remoteHost: atomic(),
+  remotePort: atomic(),
+  /** Unix, accepted: the listener, whose name getsockname shows; counted. */
+  shownAs: fixed<Ref<"sock"> | 0>(),
+  /** Unix: inode of a name in the file system; counted. */
   inode: atomic<Ref<"inode"> | 0>(),
   /** Who made the socket, or listens, or connected: what SO_PEERCRED of the other end says. */
   pid: atomic(),
@@ -76,41 +90,41 @@ export const Sock = struct("unix_sock", {
   lock: spinlock(),
   ring: fixed<Ref<"ring">>(),
   /** Messages in the ring, oldest first: every datagram; of a stream those that carry descriptors. */
-  firstMessage: locked<"lock", Ref<"unix_message"> | 0>("lock"),
-  lastMessage: locked<"lock", Ref<"unix_message"> | 0>("lock"),
+  firstMessage: locked<"lock", Ref<"sock_message"> | 0>("lock"),
+  lastMessage: locked<"lock", Ref<"sock_message"> | 0>("lock"),
   /** Bytes ever put into the ring, and taken out of it. */
   sent: lockedWide("lock"),
   received: lockedWide("lock"),
   /** Listening: connections that wait for accept, oldest first; how many, and how many may. */
-  firstPending: locked<"lock", Ref<"unix_sock"> | 0>("lock"),
-  lastPending: locked<"lock", Ref<"unix_sock"> | 0>("lock"),
+  firstPending: locked<"lock", Ref<"sock"> | 0>("lock"),
+  lastPending: locked<"lock", Ref<"sock"> | 0>("lock"),
   pending: locked("lock"),
   backlog: locked("lock"),
-  /** Next in the listener's queue: the listener's lock. Next in the table of names: the table's lock. */
-  nextPending: owned<Ref<"unix_sock"> | 0>(),
-  nextBound: owned<Ref<"unix_sock"> | 0>(),
+  /** Next in the listener's queue: the listener's lock. Next in the family's table of names: its lock. */
+  nextPending: owned<Ref<"sock"> | 0>(),
+  nextBound: owned<Ref<"sock"> | 0>(),
 
   wait: waitqueue(),
 });
-export type S = Ref<"unix_sock">;
+export type S = Ref<"sock">;
 
-export const Message = struct("unix_message", {
+export const Message = struct("sock_message", {
   /** Datagram: its length. */
   length: fixed(),
   /** Stream: value of Sock.sent at its first byte. */
   at: lockedWide("lock"),
   /** Counted files in flight, or 0. */
   files: fixed<Ref<"array"> | 0>(),
-  /** Sender's name: counted through `sender`, which is a counted socket or 0. */
+  /** Whose name the receiver sees: a counted socket that has one, or 0. */
   sender: fixed<S | 0>(),
   pid: fixed(),
   uid: fixed(),
   gid: fixed(),
-  next: owned<Ref<"unix_message"> | 0>(),
+  next: owned<Ref<"sock_message"> | 0>(),
 });
 
 /** A socket with one count; 0 when memory is short. */
-export function sockCreate(type: number): S | 0 {
+export function sockCreate(family: number, type: number): S | 0 {
   const ring = ringCreate(SOCK_BYTES);
   if (ring === 0) return 0;
   const sock = alloc(Sock);
@@ -118,6 +132,7 @@ export function sockCreate(type: number): S | 0 {
     ringFree(ring);
     return 0;
   }
+  Sock.family.init(sock, family);
   Sock.type.init(sock, type);
   Sock.refcount.init(sock, 1);
   Sock.ring.init(sock, ring);
@@ -166,7 +181,7 @@ function dropMessages(held: Held<"lock">, sock: S): void {
 }
 
 /** Frees a message and the files that nobody received. */
-export function freeMessage(message: Ref<"unix_message">): void {
+export function freeMessage(message: Ref<"sock_message">): void {
   const files = Message.files.get(message);
   if (files !== 0) dropFiles(files);
   const sender = Message.sender.get(message);
@@ -182,59 +197,19 @@ export function dropFiles(files: Ref<"array">): void {
   freeArray(files);
 }
 
-// The names that sockets are bound to.
+/** Has it been given a name, by bind(2) or by the kernel? */
+export const isNamed = (sock: S): boolean => Sock.address.load(sock) !== 0 || Sock.port.load(sock) !== 0;
 
-const Names = struct("unix_names", { lock: spinlock(), first: locked<"lock", S | 0>("lock") });
-const names = kernelGlobal<Ref<"unix_names">>("unix names");
-
-/** Once per machine, at boot. */
-export function unixInit(): void {
-  const ref = alloc(Names);
-  if (ref === 0) throw new Error("no memory for the table of unix sockets");
-  names.init(ref);
-}
-
-/** The bound socket that `test` accepts, with a count; 0 when there is none. */
-export function findBound(test: (sock: S) => boolean): S | 0 {
-  const table = names.get();
-  const held = Names.lock.lock(table);
-  let sock = Names.first.get(held, table);
-  while (sock !== 0 && !test(sock)) sock = Sock.nextBound.get(sock);
-  if (sock !== 0) sockGet(sock);
-  Names.lock.unlock(table);
-  return sock;
-}
-
-/** Enters the socket under its name, unless `taken` finds it in use; says whether it did. */
-export function enterName(sock: S, taken: (other: S) => boolean): boolean {
-  const table = names.get();
-  const held = Names.lock.lock(table);
-  let other = Names.first.get(held, table);
-  while (other !== 0 && !taken(other)) other = Sock.nextBound.get(other);
-  if (other === 0) {
-    Sock.nextBound.set(sock, Names.first.get(held, table));
-    Names.first.set(held, table, sock);
-  }
-  Names.lock.unlock(table);
-  return other === 0;
-}
-
-function leaveName(sock: S): void {
-  const table = names.get();
-  const held = Names.lock.lock(table);
-  const next = Sock.nextBound.get(sock);
-  let at = Names.first.get(held, table);
-  if (at === sock) Names.first.set(held, table, next);
-  else {
-    while (at !== 0 && Sock.nextBound.get(at) !== sock) at = Sock.nextBound.get(at);
-    if (at !== 0) Sock.nextBound.set(at, next);
-  }
-  Names.lock.unlock(table);
-}
+/** How each family takes a socket out of its table of names. */
+const leaveNames = new Map<number, (sock: S) => void>();
+/** For the families' modules, once per worker. */
+export const onSockRelease = (family: number, leave: (sock: S) => void): void => {
+  leaveNames.set(family, leave);
+};
 
 /** The socket's file is closed, or nobody accepted it: the peer learns of it. Drops the file's count. */
 export function sockRelease(sock: S): void {
-  if (Sock.address.load(sock) !== 0) leaveName(sock);
+  if (isNamed(sock)) leaveNames.get(Sock.family.get(sock))!(sock);
   const inode = Sock.inode.exchange(sock, 0);
   if (inode !== 0) iput(inode);
   const held = Sock.lock.lock(sock);
