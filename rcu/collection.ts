@@ -2,14 +2,14 @@
  * What every collection is: an object of the shared heap that other threads open by its reference, or by a handle that also
  * names the heap. Opening checks that the object lives, is of the right struct and holds what the opener expects.
  */
-import { pageCache, pageRunStart } from "./buddy.ts";
+import { pageCache } from "./buddy.ts";
 import { StaleReferenceError, WrongHeapError, WrongTypeError } from "./error.ts";
-import { CACHE, CELL_HEADER, HEADER } from "./layout.ts";
+import { HEADER } from "./layout.ts";
 import { heapDebug, heapIdentity, i32 } from "./memory.ts";
 import { PROVE_RCU } from "./prove.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
-import { cellIsAlive } from "./slab.ts";
+import { cellAround, cellIsAlive } from "./slab.ts";
 import { cacheOf, type StructType, TYPE } from "./struct.ts";
 
 const PROVE = PROVE_RCU;
@@ -51,11 +51,9 @@ export function checkObject<N extends string>(
     throw new StaleReferenceError(
       `${what}: ${String(ref)} is no reference to a struct ${name} of this heap: pass the ref or handle() of one that lives in it`,
     );
-  const cache = cacheOf(type);
-  if (pageCache(ref) !== cache)
+  if (pageCache(ref) !== cacheOf(type))
     throw new WrongTypeError(`${what}: ${ref} is not an object of struct ${name}`, "ERR_RCU_WRONG_STRUCT");
-  const cell = i32[CACHE.BASE + cache * CACHE.WORDS + CACHE.CELL_WORDS]!;
-  if ((ref - CELL_HEADER - pageRunStart(ref)) % cell !== 0)
+  if (cellAround(ref) !== ref)
     throw new StaleReferenceError(`${what}: ${ref} points into a struct ${name}, not at one`);
   if (!cellIsAlive(ref))
     throw new StaleReferenceError(

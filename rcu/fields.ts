@@ -26,6 +26,8 @@ const PROVE = PROVE_RCU;
 
 abstract class Field {
   readonly offset: number;
+  /** Name of the struct, for messages: set by its declaration. */
+  readonly of: string = "";
   constructor(offset: number) {
     this.offset = offset;
   }

@@ -8,6 +8,7 @@
 import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
+import { checkFields } from "./field-check.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import {
   HEADER,
@@ -23,7 +24,7 @@ import {
   SLOT_FREE,
   VERSION,
 } from "./layout.ts";
-import { bindHeap, bindViews, i32, slot, type Views } from "./memory.ts";
+import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
@@ -33,14 +34,21 @@ export interface HeapHandle {
 }
 
 export interface HeapOptions {
-  /** Size in bytes, 1 MiB to 8 GiB; default 256 MiB. Only touched pages take memory. */
+  /** Size in bytes, 4 MiB to 2 GiB; default 256 MiB. Only touched pages take memory. */
   bytes?: number;
-  /** Poison freed cells and check them when they are handed out again. Default: false. */
+  /**
+   * Find uses after free: freed cells are poisoned and checked when they are handed out again, and every access to a struct
+   * field or a collection checks that its object lives. Default: false.
+   */
   debug?: boolean;
 }
 
 const MIN_BYTES = 4 << 20;
-const MAX_BYTES = 8 * 1024 ** 3;
+/**
+ * Byte indices stay below 2^31: V8's Maglev compiles a typed-array access for int32 indices only, and one beyond makes it throw
+ * the code away ("not int32") and compile the same again, for ever.
+ */
+const MAX_BYTES = 2 * 1024 ** 3;
 
 /** The heap that this thread's accessors work on. */
 let current: Heap | null = null;
@@ -128,6 +136,7 @@ export class Heap implements Views {
     bindViews(this, this.#slot, this.#owner);
     bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0);
     setNesting(this.#nesting);
+    if (heapDebug) checkFields();
     return this;
   }
 

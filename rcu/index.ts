@@ -76,6 +76,7 @@ export {
   synchronizeRcu,
   synchronizeRcuExpedited,
 } from "./synchronize.ts";
+export { type TaggedRef, tagRef, tryUntagRef, untagRef } from "./tag.ts";
 export {
   rcuTasksQuiescent,
   rcuTasksRegister,

@@ -1,6 +1,6 @@
 /**
  * Where things are in the heap. All numbers are in 32-bit words. References are word indices, so a heap may
- * have up to 8 GiB. The order: header, caches (one per struct type), slots (one per thread), magazines
+ * have up to 8 GiB; it has at most 2 (heap.ts says why). The order: header, caches (one per struct type), slots (one per thread), magazines
  * (slot x cache), page map, pages.
  */
 
@@ -27,6 +27,9 @@ export const HEADER = {
   DEBUG: 10,
   /** Allocations that found the heap full, modulo 2^32: what waits for a grace period is then freed at once after it. */
   PRESSURE: 11,
+  /** Texts of struct layouts: where the next one goes, and the end of that page. */
+  LAYOUT_AT: 12,
+  LAYOUT_END: 13,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
   WORDS_RESERVED: 192,
@@ -137,6 +140,9 @@ export const CACHE = {
   FREE: 3,
   FREE_COUNT: 4,
   SLABS: 5,
+  /** Hash and text (layout-text.ts) of the layout; 0 for arrays. */
+  LAYOUT_HASH: 6,
+  LAYOUT_TEXT: 7,
   WORDS: 16,
 } as const;
 

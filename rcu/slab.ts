@@ -6,7 +6,7 @@
  * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so.
  */
 
-import { allocPages, claimPages } from "./buddy.ts";
+import { allocPages, claimPages, pageCache, pageRunStart } from "./buddy.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
 import {
   CACHE,
@@ -23,8 +23,10 @@ import {
   PAGE_WORDS,
   POISON,
 } from "./layout.ts";
+import { readLayout, writeLayout } from "./layout-text.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { hashName } from "./ref.ts";
 
 const BATCH = 16;
 const MAGAZINE_MAX = 3 * BATCH;
@@ -32,8 +34,12 @@ const MAGAZINE_MAX = 3 * BATCH;
 const cacheBase = (id: number): number => CACHE.BASE + id * CACHE.WORDS;
 const magazine = (of: number, id: number): number => MAGAZINE.BASE + (of * MAX_CACHES + id) * MAGAZINE.WORDS;
 
-/** Finds the cache of that name in the current heap, or makes it. `words` is the size of an object. */
-export function findCache(nameHash: number, name: string, words: number): number {
+/**
+ * Finds the cache of that name in the current heap, or makes it. `words` is the size of an object, `layout` the text that all
+ * threads must agree on. Throws DeclarationError.
+ */
+export function findCache(nameHash: number, name: string, words: number, layout = ""): number {
+  const layoutHash = hashName(layout);
   const cellWords = (CELL_HEADER + words + 1) & ~1;
   lockWord(HEADER.CACHE_LOCK);
   const count = i32[HEADER.CACHE_COUNT]!;
@@ -41,11 +47,12 @@ export function findCache(nameHash: number, name: string, words: number): number
     const base = cacheBase(id);
     if (i32[base + CACHE.NAME_HASH] !== nameHash) continue;
     unlockWord(HEADER.CACHE_LOCK);
-    if (i32[base + CACHE.CELL_WORDS] !== cellWords)
-      throw new Error(
-        `struct ${name} is declared with two sizes: every thread must load the same declaration`,
-      );
-    return id;
+    if (i32[base + CACHE.CELL_WORDS] === cellWords && i32[base + CACHE.LAYOUT_HASH] === layoutHash) return id;
+    throw new DeclarationError(
+      "ERR_RCU_LAYOUT",
+      `struct ${name} is declared in two ways: every thread must load the same version of its module. ` +
+        `Here: ${layout}. In the heap: ${readLayout(i32[base + CACHE.LAYOUT_TEXT]!)}`,
+    );
   }
   if (count === MAX_CACHES) {
     unlockWord(HEADER.CACHE_LOCK);
@@ -56,6 +63,8 @@ export function findCache(nameHash: number, name: string, words: number): number
   }
   i32[cacheBase(count) + CACHE.NAME_HASH] = nameHash;
   i32[cacheBase(count) + CACHE.CELL_WORDS] = cellWords;
+  i32[cacheBase(count) + CACHE.LAYOUT_HASH] = layoutHash;
+  i32[cacheBase(count) + CACHE.LAYOUT_TEXT] = layout === "" ? 0 : writeLayout(layout);
   Atomics.store(i32, HEADER.CACHE_COUNT, count + 1);
   unlockWord(HEADER.CACHE_LOCK);
   return count;
@@ -195,6 +204,15 @@ export function liveCells(id: number): number {
 export function cellIsAlive(ref: number): boolean {
   const state = i32[ref + CELL_STATE]! & 0xff;
   return state === CELL_LIVE || state === CELL_DYING;
+}
+
+/** The cell that this word lies in, 0 when it lies in a run of pages of its own. */
+export function cellAround(ref: number): number {
+  const cache = pageCache(ref);
+  if (cache < 0) return 0;
+  const start = pageRunStart(ref);
+  const words = i32[cacheBase(cache) + CACHE.CELL_WORDS]!;
+  return start + Math.floor((ref - start) / words) * words + CELL_HEADER;
 }
 
 /** Counts how often the cell was freed: a reader that remembers it can tell a reused cell. */

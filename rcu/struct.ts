@@ -52,12 +52,15 @@ export interface Spec<K extends Kind, T = number> {
   readonly kind: K;
   readonly words: number;
   readonly length: number;
+  /** The lock that guards the field, or the struct that it points to. */
+  readonly note: string;
   readonly type?: T;
 }
-const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0): Spec<K, T> => ({
+const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0, note = ""): Spec<K, T> => ({
   kind,
   words,
   length,
+  note,
 });
 
 /** Written before publication, constant afterwards. */
@@ -69,12 +72,13 @@ export const wide = (): Spec<"wide"> => spec("wide", 2);
 /** 32 bits, atomic operations by anybody. */
 export const atomic = <T extends number = number>(): Spec<"atomic", T> => spec("atomic", 1);
 /** Pointer to a struct of the named type, replaced whole. */
-export const rcu = <S extends string>(_struct: S): Spec<"rcu", S> => spec("rcu", 1);
+export const rcu = <S extends string>(target: S): Spec<"rcu", S> => spec("rcu", 1, 0, target);
 /** 32 bits, only with the named lock held. */
-export const locked = <L extends string, T extends number = number>(_lock: L): Spec<"locked", [L, T]> =>
-  spec("locked", 1);
+export const locked = <L extends string, T extends number = number>(lock: L): Spec<"locked", [L, T]> =>
+  spec("locked", 1, 0, lock);
 /** A number up to 2^53, only with the named lock held. */
-export const lockedWide = <L extends string>(_lock: L): Spec<"lockedWide", L> => spec("lockedWide", 2);
+export const lockedWide = <L extends string>(lock: L): Spec<"lockedWide", L> =>
+  spec("lockedWide", 2, 0, lock);
 export const spinlock = (): Spec<"spinlock"> => spec("spinlock", 1);
 /** A lock that may be held across sleeps. */
 export const mutex = (): Spec<"mutex"> => spec("mutex", 1);
@@ -115,7 +119,15 @@ type AccessorOf<N extends string, K extends string, F> =
 
 /** Identity of a struct type: name, size, and its cache number in the heap this thread last used. */
 export interface StructType<N extends string = string> {
-  readonly [TYPE]: { readonly name: N; readonly hash: number; words: number; views: unknown; cache: number };
+  readonly [TYPE]: {
+    readonly name: N;
+    readonly hash: number;
+    /** Fields with their places, as text: threads that share a heap must agree on it. */
+    readonly layout: string;
+    words: number;
+    views: unknown;
+    cache: number;
+  };
 }
 export const TYPE: unique symbol = Symbol("struct type");
 
@@ -133,13 +145,24 @@ export function struct<const N extends string, const F extends Record<string, Sp
   if (declaredStructs.has(name))
     throw new DeclarationError("ERR_RCU_DECLARED_TWICE", `struct ${name} is declared twice`);
   const result: Record<string | symbol, unknown> = {};
+  const layout: string[] = [];
   let offset = 0;
   for (const [key, field] of Object.entries(fields)) {
     if (field.kind === "wide" || field.kind === "lockedWide") offset = (offset + 1) & ~1;
     result[key] = accessor(field, offset);
+    (result[key] as { of: string }).of = name;
+    const detail = field.length > 0 ? `[${field.length}]` : field.note === "" ? "" : `(${field.note})`;
+    layout.push(`${key}: ${field.kind}${detail} at ${offset}`);
     offset += field.words;
   }
-  result[TYPE] = { name, hash: hashName(name), words: Math.max(offset, 1), views: null, cache: -1 };
+  result[TYPE] = {
+    name,
+    hash: hashName(name),
+    layout: `${name} { ${layout.join(", ")} }`,
+    words: Math.max(offset, 1),
+    views: null,
+    cache: -1,
+  };
   declaredStructs.set(name, result as unknown as StructType);
   return result as unknown as Struct<N, F>;
 }
@@ -179,7 +202,7 @@ function accessor(field: Spec<Kind, unknown>, offset: number): unknown {
 export function cacheOf(type: StructType): number {
   const meta = type[TYPE];
   if (meta.views !== i32) {
-    meta.cache = findCache(meta.hash, meta.name, meta.words);
+    meta.cache = findCache(meta.hash, meta.name, meta.words, meta.layout);
     meta.views = i32;
   }
   return meta.cache;
