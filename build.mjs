@@ -9,6 +9,7 @@ import { chmodSync, copyFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { WORKLOADS } from "./userland/programs/workloads/index.ts";
 
 process.chdir(dirname(fileURLToPath(import.meta.url)));
 rmSync("dist", { recursive: true, force: true });
@@ -27,6 +28,10 @@ await build({
     "bench-grace-worker": "userland/bench/grace-worker.ts",
     "bench-central-worker": "userland/bench/central-worker.ts",
     "bench-syscall-program": "userland/bench/syscall-program.ts",
+    // Programs that `sternix run workload:NAME` loads.
+    ...Object.fromEntries(
+      WORKLOADS.map((name) => [`workload-${name}`, `userland/programs/workloads/${name}.ts`]),
+    ),
   },
   outdir: "dist",
   bundle: true,
@@ -40,8 +45,9 @@ await build({
   logLevel: "warning",
 });
 chmodSync("dist/sternix.js", 0o755);
-// The guest that `sternix bench syscalls` runs.
+// The guest that `sternix bench syscalls` runs, and its source, which is built for the host where there is a compiler.
 copyFileSync("test/guest/bin/syscalls", "dist/bench-syscalls-guest");
+copyFileSync("test/guest/src/syscalls.c", "dist/bench-syscalls-guest.c");
 
 const types = spawnSync(
   process.execPath,

@@ -10,6 +10,7 @@ export {
   kfreeCellRcu,
   kfreeRcu,
   kfreeStringRcu,
+  pendingOwn,
   rcuDrop,
   rcuRunCallbacks,
 } from "./callback.ts";

@@ -2,18 +2,17 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { compareResults, formatComparison } from "../../userland/bench/compare.ts";
-import { parseBenchOptions } from "../../userland/bench/options.ts";
+import { chosen, parseBenchOptions } from "../../userland/bench/options.ts";
+import { formatResults } from "../../userland/bench/report.ts";
 import {
   advantage,
   type Cell,
   cellKey,
   conditionsText,
-  formatResults,
   ResultsBuilder,
   readResults,
-} from "../../userland/bench/report.ts";
-import { summarize } from "../../userland/bench/statistics.ts";
+} from "../../userland/bench/results.ts";
+import { sampled } from "../../userland/bench/statistics.ts";
 import { Failure } from "../../userland/cli/failure.ts";
 
 const cell = (contender: string, samples: number[], more: Partial<Cell> = {}): Cell => ({
@@ -22,20 +21,50 @@ const cell = (contender: string, samples: number[], more: Partial<Cell> = {}): C
   contender,
   unit: "ns",
   better: "less",
-  samples,
-  ...summarize(samples),
+  ...sampled([samples]),
   ...more,
 });
 const results = (cells: readonly Cell[]) => {
   const builder = new ResultsBuilder("tables", ["bench", "tables"], 3);
-  builder.cells.push(...cells);
+  for (const { samples, median: _, low: __, high: ___, ...of } of cells)
+    for (const [pass, own] of samples.entries()) {
+      builder.beginPass(pass);
+      builder.record(of, own);
+    }
   return builder.finish();
 };
 
 test("a contender is better by the ratio of medians, whether less or more is better", (t) => {
-  t.deepEqual(advantage(cell("a", [10, 10, 10]), cell("b", [30, 30, 30])), { ratio: 3, real: true });
+  t.like(advantage(cell("a", [10, 10, 10]), cell("b", [30, 30, 30])), {
+    ratio: 3,
+    low: 3,
+    high: 3,
+    real: true,
+  });
   const rate = { unit: "calls/s", better: "more" } as const;
-  t.deepEqual(advantage(cell("a", [90, 90], rate), cell("b", [30, 30], rate)), { ratio: 3, real: true });
+  t.like(advantage(cell("a", [90, 90], rate), cell("b", [30, 30], rate)), { ratio: 3, real: true });
+});
+
+test("samples of a cell are gathered by pass, and reclaim counts are added up", (t) => {
+  const builder = new ResultsBuilder("tables", [], 2);
+  const { samples: _, median: __, low: ___, high: ____, ...of } = cell("rcu", [1]);
+  for (const pass of [0, 1]) {
+    builder.beginPass(pass);
+    builder.record(of, [10 + pass, 20 + pass], {
+      gracePeriods: 2,
+      callbacks: 5,
+      peakUnreclaimedBytes: 100 - pass,
+    });
+  }
+  const { passes, rounds, cells, machine } = builder.finish();
+  t.deepEqual([passes, rounds], [2, 2]);
+  t.deepEqual(cells[0]!.samples, [
+    [10, 20],
+    [11, 21],
+  ]);
+  t.is(cells[0]!.median, 15.5);
+  t.deepEqual(cells[0]!.reclaim, { gracePeriods: 4, callbacks: 10, peakUnreclaimedBytes: 100 });
+  t.true(machine.referenceNs > 0);
 });
 
 test("the report refuses to call overlapping spreads a difference", (t) => {
@@ -54,7 +83,13 @@ test("targets are met or missed by a share of the target", (t) => {
   const builder = new ResultsBuilder("rcu", [], 1);
   builder.target("scope", "ns", "less", 1.5, 3);
   builder.target("rate", "calls/s", "more", 1e6, 2e6);
-  builder.cells.push(cell("rcu", [10]), cell("mutex", [25]));
+  for (const [contender, ns] of [
+    ["rcu", 10],
+    ["mutex", 25],
+  ] as const) {
+    const { samples: _, median: __, low: ___, high: ____, ...of } = cell(contender, [ns]);
+    builder.record(of, [ns]);
+  }
   builder.ratioTarget("pid", { threads: 2 }, "rcu", "mutex", 3);
   builder.ratioTarget("pid", { threads: 4 }, "rcu", "mutex", 3);
   const { targets } = builder.finish();
@@ -69,33 +104,6 @@ test("targets are met or missed by a share of the target", (t) => {
   t.regex(formatResults(builder.finish()), /scope.*missed by 100 %/);
 });
 
-test("two runs are compared cell by cell; only differences beyond the spreads are claimed", (t) => {
-  const before = results([cell("rcu", [20, 20, 20]), cell("mutex", [50, 60, 70]), cell("gone", [1])]);
-  const after = results([cell("rcu", [10, 10, 10]), cell("mutex", [55, 65, 75]), cell("new", [1])]);
-  const { changes, added, removed } = compareResults(before, after);
-  t.deepEqual(
-    changes.map(({ cell: { contender }, ratio, real }) => [contender, ratio, real]),
-    [
-      ["rcu", 2, true],
-      ["mutex", 60 / 65, false],
-    ],
-  );
-  t.deepEqual([added, removed], [1, 1]);
-  const text = formatComparison(before, after);
-  t.regex(text, /rcu.*2\.00x better/);
-  t.regex(text, /1 of 2 cells differ/);
-  t.notRegex(text, /mutex/);
-});
-
-test("rates that fell are worse", (t) => {
-  const rate = { unit: "calls/s", better: "more" } as const;
-  const [change] = compareResults(
-    results([cell("a", [10, 10], rate)]),
-    results([cell("a", [5, 5], rate)]),
-  ).changes;
-  t.deepEqual([change!.ratio, change!.real], [0.5, true]);
-});
-
 test("a cell's identity is what and how, not in which order its conditions stand", (t) => {
   const turned = cell("rcu", [1], { conditions: { writes: 1, threads: 2 } });
   t.is(cellKey(cell("rcu", [9])), cellKey(turned));
@@ -104,15 +112,31 @@ test("a cell's identity is what and how, not in which order its conditions stand
   t.is(conditionsText({ conditions: { threads: 1, entries: 4096 } }), "1 thread, 4,096 entries");
 });
 
-test("files that hold no results are refused in one line", (t) => {
+test("files that hold no results are refused in one line that says what to do", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "sternix-bench-test-"));
   const file = join(folder, "old.json");
-  t.throws(() => readResults(file), { instanceOf: Failure, message: /old\.json/ });
-  writeFileSync(file, '{"schema": 0, "cells": []}');
-  t.throws(() => readResults(file), { instanceOf: Failure, message: /schema 1/ });
+  const refused = (message: RegExp) => t.throws(() => readResults(file), { instanceOf: Failure, message });
+  refused(/old\.json: there is no such file; give a file that `sternix bench \.\.\. --json FILE` wrote/);
+  writeFileSync(file, "cells");
+  refused(/is not JSON; give a file/);
+  writeFileSync(file, '{"cells": 1}');
+  refused(/holds no results of sternix bench/);
+  writeFileSync(file, '{"schema": 1, "cells": [], "versions": {"sternix": "0.0.9"}}');
+  refused(/schema 1, this version reads schema 2; measure again .* \(sternix 0\.0\.9\)/);
+  t.throws(() => readResults(folder), { instanceOf: Failure, message: /EISDIR/ });
   const good = results([cell("rcu", [1])]);
   writeFileSync(file, JSON.stringify(good));
   t.deepEqual(readResults(file), good);
+});
+
+test("names that choose nothing are answered with those there are", (t) => {
+  const all = ["rcu", "rcu-strict", "mutex"];
+  const name = (one: string) => one;
+  t.deepEqual(chosen("only", [], all, name), all);
+  t.deepEqual(chosen("only", ["rcu"], all, name), ["rcu", "rcu-strict"]);
+  t.deepEqual(chosen("contenders", ["rcu"], all, name, true), ["rcu"]);
+  const message = "--only rcu2: there are rcu, rcu-strict, mutex";
+  t.throws(() => chosen("only", ["mutex", "rcu2"], all, name), { instanceOf: Failure, message });
 });
 
 test("options are read, and mistakes are named", (t) => {
@@ -122,7 +146,7 @@ test("options are read, and mistakes are named", (t) => {
     quick: true,
     threads: [1, 4],
     only: ["pid", "fd"],
-    rounds: 3,
+    passes: 2,
     writes: null,
   });
   const files = parseBenchOptions(["rcu", "--json", "a", "--plot=b", "--quick", "--compare", "c"]);
@@ -134,6 +158,8 @@ test("options are read, and mistakes are named", (t) => {
     [["tables", "--threads", "0"], /--threads 0: give whole numbers from 1/],
     [["tables", "--writes", "1,x"], /--writes 1,x/],
     [["tables", "--frob"], /Unknown option '--frob'; see/],
+    [["tables", "--passes", "0"], /--passes 0: give whole numbers from 1/],
+    [["syscalls", "--entries", "64"], /--entries: bench syscalls has no use for it; bench tables has/],
     [["tables", "--clock", "sun"], /--clock sun: wall or cpu/],
   ] as const)
     t.throws(() => parseBenchOptions(words), { instanceOf: Failure, message });

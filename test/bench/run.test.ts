@@ -1,12 +1,22 @@
 /** Short runs of the real benchmarks: that they measure what they say, not how fast. */
+import * as fs from "node:fs";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "ava";
 import { atomicLoad } from "../../rcu/index.ts";
+import { fsOperations, loadMemfs } from "../../userland/bench/node-fs.ts";
 import { parseBenchOptions } from "../../userland/bench/options.ts";
 import { plot } from "../../userland/bench/plot.ts";
 import { benchRcu } from "../../userland/bench/rcu.ts";
-import { type Results, SCHEMA } from "../../userland/bench/report.ts";
+import { type Results, SCHEMA } from "../../userland/bench/results.ts";
+import { benchSyscalls } from "../../userland/bench/syscalls.ts";
 import { TABLES } from "../../userland/bench/tables/index.ts";
 import { benchTables } from "../../userland/bench/tables.ts";
+import { wasiOperations } from "../../userland/bench/wasi.ts";
+import { benchWorkloads } from "../../userland/bench/workloads.ts";
+import { Failure } from "../../userland/cli/failure.ts";
+import { WORKLOADS } from "../../userland/programs/workloads/index.ts";
 import { runLocks } from "./locks.ts";
 
 const silent = { at: () => {}, clear: () => {} };
@@ -14,7 +24,7 @@ const short = ["--rounds", "2", "--ms", "2"];
 
 /** What README.md promises of the JSON form. */
 function checkSchema(
-  t: { true(value: boolean, message?: string): void; is(a: unknown, b: unknown): void },
+  t: { true(value: boolean, message?: string): void; is(a: unknown, b: unknown, message?: string): void },
   results: Results,
 ) {
   const { cells, machine, versions } = JSON.parse(JSON.stringify(results)) as Results;
@@ -25,18 +35,21 @@ function checkSchema(
   t.true(cells.length > 0);
   for (const cell of cells) {
     const what = JSON.stringify(cell);
-    t.is(cell.samples.length, results.rounds);
-    t.true(
-      cell.samples.every((sample) => Number.isFinite(sample) && sample > 0),
-      what,
-    );
+    t.is(cell.samples.length, results.passes, what);
+    for (const pass of cell.samples) {
+      t.is(pass.length, results.rounds, what);
+      t.true(
+        pass.every((sample) => Number.isFinite(sample) && sample > 0),
+        what,
+      );
+    }
     t.true(cell.low <= cell.median && cell.median <= cell.high, what);
     t.true(["less", "more"].includes(cell.better) && cell.unit !== "" && cell.name !== "", what);
   }
 }
 
 test.serial("every table runs under RCU and behind locks, and says what was reclaimed", async (t) => {
-  const words = ["tables", ...short, "--threads", "2", "--writes", "10", "--entries", "64"];
+  const words = ["tables", ...short, "--passes", "1", "--threads", "2", "--writes", "10", "--entries", "64"];
   const options = parseBenchOptions([...words, "--contenders", "rcu,rcu-strict,rwlock,private Map"]);
   const results = (await benchTables(options, silent)).finish();
   checkSchema(t, results);
@@ -73,7 +86,10 @@ test.serial("reclaim counts follow the writes: none without any", async (t) => {
     "--contenders",
     "rcu",
   ]);
-  const [reads, writes] = (await benchTables(options, silent)).finish().cells;
+  const results = (await benchTables(options, silent)).finish();
+  checkSchema(t, results);
+  t.is(results.passes, 2);
+  const [reads, writes] = results.cells;
   t.is(reads!.reclaim!.callbacks, 0);
   t.true(writes!.reclaim!.callbacks > 0 && writes!.reclaim!.gracePeriods > 0);
 });
@@ -84,6 +100,8 @@ test.serial(
     const options = parseBenchOptions([
       "rcu",
       ...short,
+      "--passes",
+      "1",
       "--contenders",
       "rcu,percpu-mutex,mutex,rwlock,private Map",
     ]);
@@ -98,6 +116,85 @@ test.serial(
     t.notRegex(plot(results), /NaN|undefined/);
   },
 );
+
+const OPERATIONS = 17;
+
+test.serial(
+  "bench syscalls measures every call from a guest and from a program, and files from others",
+  async (t) => {
+    const others = ["node:fs", "memfs", "node:wasi", "central (shared memory)"];
+    const options = parseBenchOptions([
+      "syscalls",
+      ...["--rounds", "1", "--passes", "1", "--ms", "1", "--threads", "1,2"],
+      ...["--contenders", ["sternix guest", "sternix program", ...others].join()],
+    ]);
+    const results = (await benchSyscalls(options, silent)).finish();
+    checkSchema(t, results);
+    const of = (contender: string, unit: string) =>
+      results.cells.filter((cell) => cell.contender === contender && cell.unit === unit);
+    for (const contender of ["sternix guest", "sternix program"]) {
+      t.is(of(contender, "ns").length, OPERATIONS);
+      t.deepEqual(
+        of(contender, "calls/s").map(({ name, conditions }) => [name, conditions.cpus]),
+        [1, 2].flatMap((cpus) => SCALED.map((name) => [name, cpus])),
+      );
+    }
+    t.deepEqual(
+      ["node:fs", ...(loadMemfs() === null ? [] : ["memfs"]), "node:wasi"].map(
+        (contender) => of(contender, "ns").length,
+      ),
+      [5, ...(loadMemfs() === null ? [] : [5]), 6],
+    );
+    t.is(of("central (shared memory)", "calls/s").length, 2);
+    const chart = plot(results);
+    t.notRegex(chart, /NaN|undefined|Infinity/);
+    for (const name of SCALED) t.true(chart.includes(name));
+  },
+);
+const SCALED = ["null calls a second", "1-byte pipe round trips a second", "opens and closes a second"];
+
+test.serial("names that a benchmark does not know are refused before anything is measured", async (t) => {
+  for (const [words, message] of [
+    [["tables", "--only", "pids"], /^--only pids: there are pid, fd, dentry, /],
+    [["tables", "--contenders", "rcu,spinlock"], /^--contenders spinlock: there are rcu, .*lmdb$/],
+    [["rcu", "--only", "pid"], /^--only pid: there are enter \+ exit, .*synchronize, callbacks$/],
+    [["rcu", "--contenders", "x"], /^--contenders x: there are rcu,/],
+    [["syscalls", "--only", "frob"], /^--only frob: there are null: null call/],
+    [["workloads", "--only", "forks"], /^--only forks: there are fd-churn, /],
+    [["syscalls", "--contenders", "qemu"], /^--contenders qemu: there are sternix guest, /],
+  ] as const) {
+    const options = parseBenchOptions(words);
+    const bench = { tables: benchTables, rcu: benchRcu, syscalls: benchSyscalls, workloads: benchWorkloads }[
+      options.suite
+    ];
+    await t.throwsAsync(bench(options, silent), { instanceOf: Failure, message });
+  }
+});
+
+test.serial("bench workloads runs every workload and takes the rate that it prints", async (t) => {
+  const options = parseBenchOptions([
+    ...["workloads", "--rounds", "1", "--passes", "1", "--ms", "1", "--threads", "2"],
+  ]);
+  const results = (await benchWorkloads(options, silent)).finish();
+  checkSchema(t, results);
+  t.deepEqual(
+    results.cells.map(({ name }) => name.split(",")[0]),
+    [...WORKLOADS],
+  );
+  t.notRegex(plot(results), /NaN|undefined|Infinity/);
+});
+
+test("node:wasi reads and writes the file that it is given", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sternix-bench-test-"));
+  fsOperations(fs, folder);
+  const operations = wasiOperations(folder)!;
+  operations.file64k!(2);
+  t.is(fs.statSync(join(folder, "f")).size, 65536);
+  operations.stat8!(1);
+  fs.rmSync(join(folder, "d"), { recursive: true });
+  t.throws(() => operations.stat8!(1), { message: /node:wasi: error/ });
+  fs.rmSync(folder, { recursive: true });
+});
 
 for (const protocol of ["mutex", "rwlock", "seqlock", "percpu-mutex", "wasm-mutex", "wasm-rwlock"] as const)
   test.serial(`${protocol}: writers exclude each other, and readers see no half-made change`, async (t) => {

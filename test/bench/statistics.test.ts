@@ -1,7 +1,15 @@
 import test from "ava";
 import fc from "fast-check";
 import { operations, randomNumbers } from "../../userland/bench/operations.ts";
-import { compare, geometricMean, quantile, summarize } from "../../userland/bench/statistics.ts";
+import {
+  betweenPasses,
+  compare,
+  geometricMean,
+  noiseFloors,
+  quantile,
+  sampled,
+  summarize,
+} from "../../userland/bench/statistics.ts";
 
 test("median and quartiles interpolate between order statistics", (t) => {
   t.deepEqual(summarize([5, 1, 3]), { median: 3, low: 2, high: 4 });
@@ -22,14 +30,46 @@ test("a quantile lies between the extremes and grows with p", (t) => {
   t.pass();
 });
 
-test("a difference within the spreads is not called real", (t) => {
-  const fast = summarize([10, 11, 12]);
-  t.true(compare(summarize([20, 21, 22]), fast).real);
-  t.true(compare(fast, summarize([20, 21, 22])).real);
-  const wide = summarize([8, 12, 30]);
+test("a difference within the spreads, or within the noise floor, is not called real", (t) => {
+  const fast = sampled([[10, 11, 12]]);
+  const slow = sampled([[20, 21, 22]]);
+  t.true(compare(slow, fast).real);
+  t.true(compare(fast, slow).real);
+  t.true(compare(slow, fast, Math.log(1.5)).real);
+  t.false(compare(slow, fast, Math.log(2)).real);
+  const wide = sampled([[8, 12, 30]]);
   t.false(compare(wide, fast).real);
   t.is(compare(wide, fast).ratio, 12 / 11);
   t.false(compare(fast, fast).real);
+});
+
+test("the interval of a ratio holds the ratio, and what slowed both down in turns cancels out when paired", (t) => {
+  const disturbed = [1, 1.4, 1.1, 2, 1.2];
+  const a = sampled([disturbed.map((by) => 30 * by), disturbed.map((by) => 33 * by)]);
+  const b = sampled([disturbed.map((by) => 10 * by), disturbed.map((by) => 11 * by)]);
+  const paired = compare(a, b, 0, true);
+  const apart = compare(a, b);
+  for (const { ratio, low, high } of [paired, apart]) t.true(low <= ratio && ratio <= high);
+  t.true(Math.abs(paired.low - 3) < 1e-9 && Math.abs(paired.high - 3) < 1e-9);
+  t.true(apart.high - apart.low > 0.5);
+});
+
+test("the noise floor of a measurement is its own, or that of its kind, whichever is more", (t) => {
+  const one = (kind: string, ratio: number) => ({ kind, passes: [[1], [ratio]] });
+  const quiet = Array.from({ length: 20 }, () => one("quiet", 1.02));
+  const loud = Array.from({ length: 20 }, () => one("loud", 1.5));
+  const odd = one("quiet", 1.3);
+  const all = [...quiet, odd, ...loud];
+  const floorOf = noiseFloors(
+    all,
+    ({ kind }) => kind,
+    ({ passes }) => passes,
+  );
+  t.is(betweenPasses(odd.passes), Math.log(1.3));
+  t.is(betweenPasses([[1, 2]]), 0);
+  t.is(floorOf(quiet[0]!), Math.log(1.02));
+  t.is(floorOf(odd), Math.log(1.3));
+  t.is(floorOf(loud[0]!), Math.log(1.5));
 });
 
 test("the mean of ratios is geometric: twice and half cancel out", (t) => {

@@ -5,7 +5,8 @@ import { formatComparison } from "./compare.ts";
 import { type BenchOptions, parseBenchOptions } from "./options.ts";
 import { plot } from "./plot.ts";
 import { createProgress, type Progress } from "./progress.ts";
-import { formatResults, type ResultsBuilder, readResults } from "./report.ts";
+import { formatResults } from "./report.ts";
+import { type Results, type ResultsBuilder, readResults } from "./results.ts";
 
 async function measure(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
   switch (options.suite) {
@@ -15,12 +16,14 @@ async function measure(options: BenchOptions, progress: Progress): Promise<Resul
       return (await import("./rcu.ts")).benchRcu(options, progress);
     case "syscalls":
       return (await import("./syscalls.ts")).benchSyscalls(options, progress);
+    case "workloads":
+      return (await import("./workloads.ts")).benchWorkloads(options, progress);
   }
 }
 
 export async function runBench(argv: readonly string[]): Promise<number> {
   const options = parseBenchOptions(argv);
-  const old = options.compare === null ? null : readResults(options.compare);
+  const old = options.compare === null ? null : readOld(options.compare, options.suite);
   // Before minutes are spent on it.
   for (const file of [options.json, options.plot]) if (file !== null) write(file, "", "a");
   const progress = createProgress();
@@ -36,6 +39,13 @@ export async function runBench(argv: readonly string[]): Promise<number> {
   if (options.json !== null) write(options.json, `${JSON.stringify(results, null, 1)}\n`);
   if (options.plot !== null) write(options.plot, plot(results));
   return 0;
+}
+
+function readOld(file: string, suite: string): Results {
+  const old = readResults(file);
+  if (old.bench !== suite)
+    throw new Failure(`--compare ${file}: results of bench ${old.bench}, this is bench ${suite}`);
+  return old;
 }
 
 function write(file: string, text: string, flag = "w"): void {

@@ -8,7 +8,7 @@ const text = (valueHint: string, description: string) =>
 export const bench = defineCommand<ArgsDef>({
   meta: {
     name: "bench",
-    description: "Measure kernel tables, RCU or system calls beside what else there is",
+    description: "Measure kernel tables, RCU, system calls or workloads beside what else there is",
   },
   args: {
     suite: { type: "positional", description: SUITES.join(", ") },
@@ -21,8 +21,9 @@ export const bench = defineCommand<ArgsDef>({
     threads: text("1,2,4", "numbers of threads, or of CPUs (default: powers of two up to this machine's)"),
     writes: text("0,1,10,50", "tables: shares of writes in per cent"),
     entries: text("64,4096", "tables: numbers of entries (default: what suits each table)"),
-    rounds: text("N", "measurements of each contender, in turns (default 5)"),
-    ms: text("N", "length of one measurement in milliseconds (default 25)"),
+    passes: text("N", "fresh starts; how far they differ is the noise floor (default 2)"),
+    rounds: text("N", "measurements of each contender in a pass, in turns (default 4, quick 3)"),
+    ms: text("N", "length of one measurement in milliseconds (default 25, quick 6)"),
     seed: text("N", "seed of the random keys (default 1)"),
     clock: text(
       "wall|cpu",

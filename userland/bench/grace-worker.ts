@@ -14,6 +14,7 @@ import {
   Heap,
   type HeapHandle,
   kfreeRcu,
+  pendingOwn,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
@@ -21,7 +22,6 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   rcuRunCallbacks,
-  rcuStats,
   setForceNotifier,
   struct,
   synchronizeRcu,
@@ -44,7 +44,7 @@ export type GraceJob =
 export interface GraceResult {
   /** Nanoseconds of each synchronize. */
   readonly waits?: readonly number[];
-  /** Callbacks queued, in so many nanoseconds, and the most that were pending at one time. */
+  /** Callbacks queued, in so many nanoseconds, and the most that this thread had waiting at one time. */
   readonly calls?: number;
   readonly ns?: number;
   readonly peakPending?: number;
@@ -101,9 +101,9 @@ function serve({ heap, board }: GraceData): void {
     do {
       for (let n = 0; n < READS; n++) one();
       calls += READS;
+      peakPending = Math.max(peakPending, pendingOwn());
       rcuQuiescent();
       rcuRunCallbacks();
-      if ((calls & 0x3fff) === 0) peakPending = Math.max(peakPending, rcuStats().callbacksPending);
     } while (!stopped());
     return { calls, ns: now() - start, peakPending };
   };

@@ -21,7 +21,7 @@ export interface LoopResult {
   operations: number;
   /** Sum of what the reads returned. */
   sum: number;
-  /** Most callbacks that were pending at one time. */
+  /** Most callbacks that this thread had queued at one time: they are taken off at safe points, so before one. */
   peakPending: number;
 }
 export type Loop = (sequence: Int32Array) => LoopResult;
@@ -30,8 +30,6 @@ export type Loop = (sequence: Int32Array) => LoopResult;
 const BATCH = 64;
 /** The same for bare loops: safe points are to be lost in the noise. */
 const BARE_BATCH = 4096;
-/** Batches between looks at how much waits for a grace period. */
-const LOOK = 128;
 
 let compiled = 0;
 
@@ -68,12 +66,11 @@ export function compileLoop(
       let at = 0, batches = 0, sum = 0, peakPending = 0;
       do {
         ${work}
+        const now = pending();
+        if (now > peakPending) peakPending = now;
         safePoint();
-        if ((++batches & ${LOOK - 1}) === 0) {
-          const now = pending();
-          if (now > peakPending) peakPending = now;
-          at &= mask;
-        }
+        batches++;
+        at &= mask;
       } while (!stopped());
       return { operations: batches * ${batch}, sum, peakPending };
     };`;

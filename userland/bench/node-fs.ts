@@ -17,7 +17,7 @@ export function loadMemfs(): Fs | null {
 }
 
 /** Does `n` rounds of a file operation under `dir`. */
-type Rounds = (n: number) => void;
+export type Rounds = (n: number) => void;
 
 export function fsOperations(fs: Fs, dir: string): Readonly<Record<string, Rounds>> {
   fs.mkdirSync(`${dir}/d/d/d/d/d/d`, { recursive: true });

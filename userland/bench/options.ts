@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Failure } from "../cli/failure.ts";
 
-export const SUITES = ["tables", "rcu", "syscalls"] as const;
+export const SUITES = ["tables", "rcu", "syscalls", "workloads"] as const;
 export type Suite = (typeof SUITES)[number];
 
 export interface BenchOptions {
@@ -22,9 +22,16 @@ export interface BenchOptions {
   readonly entries: readonly number[] | null;
   /** Null: all. */
   readonly contenders: readonly string[] | null;
+  /** Fresh starts: new threads, new tables, new machines. */
+  readonly passes: number;
+  /** Measurements of each contender in each pass, in turns. */
   readonly rounds: number;
   /** Length of one measurement. */
   readonly ms: number;
+  /** How long disturbed measurements may be made again, all in all. */
+  readonly retryMs: number;
+  /** How long the whole benchmark is to take at most. */
+  readonly limitMs: number;
   readonly seed: number;
   /** `cpu` counts the time that threads had a CPU: for busy machines. It hides the time slept for locks. */
   readonly clock: "wall" | "cpu";
@@ -42,6 +49,27 @@ const numbers = (name: string, text: string, least: number, most: number): numbe
     return value;
   });
 
+/**
+ * The names that --only or --contenders chose among those there are. Throws Failure, with what there is, for one that chooses
+ * nothing. `whole`: the name has to be given in full.
+ */
+export function chosen<T>(
+  option: "only" | "contenders",
+  given: readonly string[] | null,
+  all: readonly T[],
+  nameOf: (one: T) => string,
+  whole = false,
+): readonly T[] {
+  if (given === null || given.length === 0) return all;
+  const fits = (one: T, part: string): boolean => (whole ? nameOf(one) === part : nameOf(one).includes(part));
+  for (const part of given)
+    if (!all.some((one) => fits(one, part)))
+      throw new Failure(
+        `--${option} ${part}: there ${all.length === 1 ? "is" : "are"} ${all.map(nameOf).join(", ")}`,
+      );
+  return all.filter((one) => given.some((part) => fits(one, part)));
+}
+
 /** 1, 2, 4 ... up to the number of CPUs, and 2 at least. */
 export function usualThreads(): number[] {
   const counts = [1, 2];
@@ -50,6 +78,9 @@ export function usualThreads(): number[] {
 }
 
 const MAX_THREADS = 32;
+/** --quick is to end within 30 seconds, also on a busy machine. */
+const QUICK_LIMIT_MS = 24_000;
+const QUICK_RETRY_MS = 2000;
 
 /** The words that say what is measured: not those that name files of this machine. */
 function withoutFiles(argv: readonly string[]): string[] {
@@ -75,6 +106,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
         writes: text,
         entries: text,
         contenders: text,
+        passes: text,
         rounds: text,
         ms: text,
         seed: text,
@@ -95,10 +127,13 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     );
   if (rest.length > 0) throw new Failure(`unexpected ${rest.join(" ")}; see \`sternix bench --help\``);
   const { quick } = values;
-  const one = (name: "rounds" | "ms" | "seed", fallback: number, most: number): number => {
+  const one = (name: "passes" | "rounds" | "ms" | "seed", fallback: number, most: number): number => {
     const given = values[name];
     return given === undefined ? fallback : numbers(name, given, 1, most)[0]!;
   };
+  for (const name of ["writes", "entries", "clock", "seed"] as const)
+    if ((suite === "syscalls" || suite === "workloads") && values[name] !== undefined)
+      throw new Failure(`--${name}: bench ${suite} has no use for it; bench tables has`);
   const clock = values.clock ?? "wall";
   if (clock !== "wall" && clock !== "cpu") throw new Failure(`--clock ${clock}: wall or cpu`);
   return {
@@ -112,8 +147,11 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     writes: values.writes === undefined ? null : numbers("writes", values.writes, 0, 100),
     entries: values.entries === undefined ? null : numbers("entries", values.entries, 1, 1 << 20),
     contenders: values.contenders?.split(",") ?? null,
-    rounds: one("rounds", quick ? 3 : 5, 1000),
-    ms: one("ms", quick ? 12 : 25, 100_000),
+    passes: one("passes", 2, 100),
+    rounds: one("rounds", quick ? 3 : 4, 1000),
+    ms: one("ms", quick ? 6 : 25, 100_000),
+    retryMs: quick ? QUICK_RETRY_MS : Number.POSITIVE_INFINITY,
+    limitMs: quick ? QUICK_LIMIT_MS : Number.POSITIVE_INFINITY,
     seed: one("seed", 1, 0x7fff_ffff),
     clock,
     command: ["bench", ...withoutFiles(argv)],

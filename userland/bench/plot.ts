@@ -2,7 +2,7 @@
  * `--plot FILE.svg`: medians as marks, quartiles as bars, all contenders, logarithmic axes for what spans decades. Times
  * get a row for each thing measured; what was measured at several numbers of CPUs gets a panel of lines, too.
  */
-import { type Cell, conditionsText, groups, type Results } from "./report.ts";
+import { type Cell, conditionsText, groups, type Results } from "./results.ts";
 import { line, type Mark, mark, markOf, n, polyline, scale, short, text, ticks } from "./svg.ts";
 
 const WIDTH = 860;
@@ -27,7 +27,7 @@ export function plot(results: Results): string {
     text(
       10,
       y,
-      `${machine.cpu}, ${machine.cpus} CPUs, node ${versions.node}, ${results.date.slice(0, 10)}; marks: medians of ${results.rounds} rounds, bars: quartiles`,
+      `${machine.cpu}, ${machine.cpus} CPUs, node ${versions.node}, ${results.date.slice(0, 10)}; marks: medians of ${results.passes} x ${results.rounds} rounds, bars: quartiles`,
     ),
   );
   y += 12;

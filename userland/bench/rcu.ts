@@ -3,13 +3,16 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { atomicStore, Heap, rcuIdleEnter, rcuIdleExit, rcuStats } from "../../rcu/index.ts";
+import { type Disturbed, Retries, shareOf, threadTimes } from "./disturbance.ts";
 import { GRACE_BOARD, type GraceData, type GraceJob, type GraceResult } from "./grace-worker.ts";
-import type { BenchOptions } from "./options.ts";
+import { PROTOCOLS } from "./locks.ts";
+import { type BenchOptions, chosen } from "./options.ts";
 import type { Progress } from "./progress.ts";
-import { ResultsBuilder } from "./report.ts";
-import { quantile, summarize } from "./statistics.ts";
+import { bothReclaims, type Reclaim, ResultsBuilder } from "./results.ts";
+import { median } from "./statistics.ts";
 import { measureTables } from "./table-run.ts";
 import { hashMap } from "./tables/collections.ts";
+import { PEERS } from "./tables/peers.ts";
 import { dereference, readScope } from "./tables/scope.ts";
 
 /** Safe points of a CPU that makes system calls now and then. */
@@ -20,10 +23,12 @@ const BYTES_PER_CALLBACK = 16;
 
 export async function benchRcu(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
   const results = new ResultsBuilder("rcu", options.command, options.rounds);
-  const wanted = (name: string): boolean => options.contenders === null || options.contenders.includes(name);
-  const measured = (name: string): boolean =>
-    options.only.length === 0 || options.only.some((part) => name.includes(part));
-  const tables = [readScope, dereference, hashMap].filter((table) => measured(table.name));
+  const { contenders } = options;
+  chosen("contenders", contenders, [...PROTOCOLS, ...PEERS], (name) => name, true);
+  const TABLES = [readScope, dereference, hashMap];
+  const names = [...TABLES, ...MEASUREMENTS].map(({ name }) => name);
+  const only = new Set(chosen("only", options.only, [...new Set(names)], (name) => name));
+  const tables = TABLES.filter(({ name }) => only.has(name));
   if (tables.length > 0)
     await measureTables(
       {
@@ -31,13 +36,17 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
         threads: options.threads ?? [1, 2],
         writes: options.writes ?? [0],
         sizesOf: (table) => (table === hashMap ? (options.entries ?? [4096]) : [1]),
-        wanted,
+        wanted: (name) => contenders === null || contenders.includes(name),
       },
       options,
       results,
       progress,
     );
-  if (measured("grace periods")) await gracePeriods(options, results, progress);
+  const measurements = MEASUREMENTS.filter(({ name }) => only.has(name));
+  for (let pass = 0; measurements.length > 0 && pass < options.passes; pass++) {
+    results.beginPass(pass);
+    await gracePeriods(measurements, options, results, progress);
+  }
   addTargets(results);
   return results;
 }
@@ -93,7 +102,9 @@ const MEASUREMENTS: readonly Measurement[] = [
   ),
 ];
 
+/** One pass: a heap of its own, and two threads. */
 async function gracePeriods(
+  measurements: readonly Measurement[],
   options: BenchOptions,
   results: ResultsBuilder,
   progress: Progress,
@@ -104,48 +115,24 @@ async function gracePeriods(
   const workers = [0, 1].map(() => new Worker(workerUrl, { workerData }));
   rcuIdleEnter();
   await Promise.all(workers.map((worker) => once(worker, "message")));
-  const samples: number[][] = MEASUREMENTS.map(() => []);
-  const reclaims = MEASUREMENTS.map(() => ({ gracePeriods: 0, callbacks: 0, peakUnreclaimedBytes: 0 }));
+  const retries = new Retries(options.retryMs);
+  const samples: Sample[][] = measurements.map(() => []);
+  const all = (options.rounds + 1) * measurements.length;
   for (let round = -1; round < options.rounds; round++)
-    for (const [n, measurement] of MEASUREMENTS.entries()) {
-      progress.at(
-        (round + 1) * MEASUREMENTS.length + n,
-        (options.rounds + 1) * MEASUREMENTS.length,
-        measurement.name,
-      );
-      const before = rcuStats();
-      const answers = await runJobs(workers, board, measurement.jobs, options.ms);
-      const after = rcuStats();
-      if (round < 0) continue; // Warm-up.
-      const reclaim = reclaims[n]!;
-      const { waits } = answers[0]!;
-      if (waits !== undefined)
-        samples[n]!.push(
-          quantile(
-            [...waits].sort((a, b) => a - b),
-            0.5,
-          ) / 1000,
-        );
-      else {
-        samples[n]!.push(answers.reduce((sum, answer) => sum + (answer.calls! * 1e9) / answer.ns!, 0));
-        reclaim.callbacks += after.callbacksRun - before.callbacksRun;
-        reclaim.gracePeriods += after.gracePeriods - before.gracePeriods;
-        const peak = Math.max(...answers.map((answer) => answer.peakPending!));
-        reclaim.peakUnreclaimedBytes = Math.max(reclaim.peakUnreclaimedBytes, peak * BYTES_PER_CALLBACK);
-      }
+    for (const [n, { name, jobs }] of measurements.entries()) {
+      progress.at((round + 1) * measurements.length + n + 1, all, name);
+      const measure = () => measureJobs(workers, board, jobs, options.ms);
+      if (round < 0) await measure();
+      else samples[n]!.push(await retries.leastDisturbed(measure));
     }
-  for (const [n, { name, conditions, contender, jobs }] of MEASUREMENTS.entries()) {
-    const rate = jobs[0]!.job === "callRcu" || jobs[0]!.job === "kfreeRcu";
-    results.cells.push({
-      name,
-      conditions,
-      contender,
-      unit: rate ? "calls/s" : "us",
-      better: rate ? "more" : "less",
-      samples: samples[n]!,
-      ...summarize(samples[n]!),
-      ...(rate ? { reclaim: reclaims[n]! } : {}),
-    });
+  for (const [n, { name, conditions, contender, jobs }] of measurements.entries()) {
+    const rate = isRate(jobs);
+    for (const { share } of samples[n]!) results.cpuShare(share);
+    results.record(
+      { name, conditions, contender, unit: rate ? "calls/s" : "us", better: rate ? "more" : "less" },
+      samples[n]!.map(({ figure }) => figure),
+      rate ? sumOf(samples[n]!.map(({ reclaim }) => reclaim)) : undefined,
+    );
   }
   for (const worker of workers) {
     worker.postMessage(null);
@@ -153,6 +140,44 @@ async function gracePeriods(
   }
   rcuIdleExit();
   heap.detach();
+}
+
+interface Sample extends Disturbed {
+  /** Calls a second, or microseconds. */
+  readonly figure: number;
+  readonly reclaim: Reclaim;
+}
+
+const isRate = (jobs: readonly GraceJob[]): boolean =>
+  jobs[0]!.job === "callRcu" || jobs[0]!.job === "kfreeRcu";
+
+const sumOf = (all: readonly Reclaim[]): Reclaim => all.reduce(bothReclaims);
+
+async function measureJobs(
+  workers: readonly Worker[],
+  board: Int32Array<SharedArrayBuffer>,
+  jobs: readonly GraceJob[],
+  ms: number,
+): Promise<Sample> {
+  const before = rcuStats();
+  const threads = threadTimes();
+  const answers = await runJobs(workers, board, jobs, ms);
+  const share = shareOf(threads, threadTimes(), jobs.length);
+  const after = rcuStats();
+  const { waits } = answers[0]!;
+  const peak = answers.reduce((sum, { peakPending = 0 }) => sum + peakPending, 0);
+  return {
+    figure:
+      waits === undefined
+        ? answers.reduce((sum, { calls, ns }) => sum + (calls! * 1e9) / ns!, 0)
+        : median(waits) / 1000,
+    share,
+    reclaim: {
+      gracePeriods: after.gracePeriods - before.gracePeriods,
+      callbacks: after.callbacksRun - before.callbacksRun,
+      peakUnreclaimedBytes: peak * BYTES_PER_CALLBACK,
+    },
+  };
 }
 
 /** Runs the jobs side by side: those that do not end by themselves for `ms` at least. */
@@ -170,7 +195,7 @@ async function runJobs(
     workers[n]!.postMessage({ job, threads: jobs.length });
     return (await once(workers[n]!, "message"))[0] as GraceResult;
   });
-  if (jobs.every((job) => job.job === "callRcu" || job.job === "kfreeRcu")) {
+  if (isRate(jobs)) {
     await sleep(ms);
     atomicStore(board, GRACE_BOARD.STOP, 1);
   }

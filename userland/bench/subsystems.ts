@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { table } from "../cli/report.ts";
 import { Machine } from "../machine/machine.ts";
 import type { SubsystemSpec } from "../subsystem-modules.ts";
-import { compare, summarize } from "./statistics.ts";
+import { compare, sampled } from "./statistics.ts";
 
 const { values } = parseArgs({ options: { rounds: { type: "string", default: "11" } } });
 const rounds = Number(values.rounds);
@@ -36,13 +36,13 @@ for (let round = 0; round < rounds; round++) {
 }
 for (const machine of machines) await machine.shutdown();
 
-const plain = summarize(samples[0]!);
+const plain = sampled([samples[0]!]);
 process.stdout.write(
   table([
     ["system call (getppid), riscv64 guest", "ns", "quartiles", "against none"],
     ...CONTENDERS.map(([name], index) => {
-      const one = summarize(samples[index]!);
-      const { ratio, real } = compare(one, plain);
+      const one = sampled([samples[index]!]);
+      const { ratio, real } = compare(one, plain, 0, true);
       const difference = index === 0 ? "" : real ? `${ratio.toFixed(2)}x` : "no difference (spreads overlap)";
       return [name, one.median.toFixed(1), `${one.low.toFixed(1)} - ${one.high.toFixed(1)}`, difference];
     }),

@@ -1,7 +1,8 @@
 /**
- * The TypeScript program of `bench syscalls`: test/guest/src/syscalls.c again, as a generator. It prints the nanoseconds
- * that N rounds took after WARMUP ones.
+ * The TypeScript program of `bench syscalls`: test/guest/src/syscalls.c again, as a generator. NAME N WARMUP [CHILDREN]: it prints
+ * the nanoseconds that N rounds took after WARMUP ones, in each of CHILDREN processes at once, which the CPUs get in turns.
  */
+import { Crew, Worker } from "../programs/crew.ts";
 import { program, type Steps } from "../programs/program.ts";
 import type { Sys } from "../programs/sys.ts";
 
@@ -12,10 +13,14 @@ const PAGES = 64;
 const READ_WRITE = 3;
 const PRIVATE_ANONYMOUS = 0x22;
 const SIGUSR1 = 10;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 1;
+/** Where `bench syscalls` shows its guest program: a TypeScript module is no file of the guest, so this is what exec runs. */
+const EXECUTABLE = "/usr/bin/syscalls";
 
 type Round = (sys: Sys) => Steps<number>;
-/** Prepares, and returns what one round is. */
-type Setup = (sys: Sys) => Steps<Round>;
+/** Prepares, and returns what one round is. `index`: which of the processes this is, for files of its own. */
+type Setup = (sys: Sys, index: number) => Steps<Round>;
 
 /** Nothing to prepare. */
 const plain = (round: Round): Setup =>
@@ -58,10 +63,11 @@ const OPERATIONS: Readonly<Record<string, Setup>> = {
   pipe64k: pipeOf(65536),
   file1: fileOf(1),
   file64k: fileOf(65536),
-  *open(sys) {
-    yield* sys.close(yield* sys.open("/tmp/bench-open", O_RDWR | O_CREAT, 0o644));
+  *open(sys, index) {
+    const path = `/tmp/bench-open${index}`;
+    yield* sys.close(yield* sys.open(path, O_RDWR | O_CREAT, 0o644));
     return function* (self) {
-      return yield* self.close(yield* self.open("/tmp/bench-open"));
+      return yield* self.close(yield* self.open(path));
     };
   },
   stat1: statOf("/tmp"),
@@ -69,6 +75,17 @@ const OPERATIONS: Readonly<Record<string, Setup>> = {
   dup: plain(function* (sys) {
     return yield* sys.close(yield* sys.dup(1));
   }),
+  *epoll(sys) {
+    const [epoll, fd] = [yield* sys.epollCreate(), yield* sys.eventfd()];
+    yield* sys.ok(sys.epollCtl(epoll, EPOLL_CTL_ADD, fd, EPOLLIN));
+    const one = new Uint8Array(8);
+    one[0] = 1;
+    return function* (self) {
+      yield* self.write(fd, one);
+      yield* self.epollWait(epoll, 1, -1);
+      return (yield* self.read(fd, one)) as number;
+    };
+  },
   *futex(sys) {
     const word = yield* sys.mmap(0, PAGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
     return (self) => self.futexWake(word, 1);
@@ -80,6 +97,27 @@ const OPERATIONS: Readonly<Record<string, Setup>> = {
     });
     return typeof (yield* sys.waitpid(-1)) === "number" ? -1 : 0;
   }),
+  exec: plain(function* (sys) {
+    yield* sys.ok(sys.spawn(EXECUTABLE, [EXECUTABLE, "exit"], []));
+    const waited = yield* sys.ok(sys.waitpid(-1));
+    if (waited.status !== 0) throw new Error(`${EXECUTABLE} ended with status ${waited.status}`);
+    return 0;
+  }),
+  *switch(sys) {
+    const [to, from] = [yield* sys.pipe(), yield* sys.pipe()];
+    const byte = new Uint8Array(1);
+    // The other process answers until nobody can write to it any more; it stays on this CPU, so every hand-over is a switch.
+    yield* sys.fork(function* (child) {
+      yield* child.close(to[1]);
+      const own = new Uint8Array(1);
+      while ((yield* child.read(to[0], own)) > 0) yield* child.write(from[1], own);
+      return 0;
+    });
+    return function* (self) {
+      yield* self.write(to[1], byte);
+      return (yield* self.read(from[0], byte)) as number;
+    };
+  },
   mmap: plain(function* (sys) {
     return yield* sys.munmap(yield* sys.mmap(0, PAGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0), PAGE);
   }),
@@ -106,17 +144,39 @@ const OPERATIONS: Readonly<Record<string, Setup>> = {
 /** Names that the program knows. */
 export const PROGRAM_OPERATIONS: readonly string[] = Object.keys(OPERATIONS);
 
-export default program(function* (sys, argv) {
-  const setup = OPERATIONS[argv[1] ?? ""];
-  if (setup === undefined) {
-    yield* sys.print("usage: syscall-program NAME N WARMUP\n");
-    return 2;
-  }
-  const round = yield* setup(sys);
-  const rounds = Number(argv[2]);
-  for (let n = Number(argv[3]); n > 0; n--) yield* round(sys);
-  const start = process.hrtime.bigint();
-  for (let n = rounds; n > 0; n--) yield* round(sys);
-  yield* sys.print(`${process.hrtime.bigint() - start}\n`);
-  return 0;
-});
+export default program(
+  function* (sys, argv) {
+    const [, name = "", rounds, warmup, children] = argv;
+    const setup = OPERATIONS[name];
+    if (setup === undefined) {
+      yield* sys.print("usage: syscall-program NAME N WARMUP [CHILDREN]\n");
+      return 2;
+    }
+    if (children !== undefined) {
+      const workers = Number(children);
+      const crew = yield* Crew.create(sys, { workers, iterations: 0 });
+      for (let n = 0; n < workers; n++) yield* crew.add("worker", [name, Number(rounds), Number(warmup)]);
+      const result = yield* crew.run(0);
+      if (result === null) return 1;
+      yield* sys.print(`${Math.round(result.seconds * 1e9)}\n`);
+      return 0;
+    }
+    const round = yield* setup(sys, 0);
+    for (let n = Number(warmup); n > 0; n--) yield* round(sys);
+    const start = process.hrtime.bigint();
+    for (let n = Number(rounds); n > 0; n--) yield* round(sys);
+    yield* sys.print(`${process.hrtime.bigint() - start}\n`);
+    return 0;
+  },
+  {
+    *worker(sys, argv) {
+      const worker = new Worker(sys, argv);
+      const [name, rounds, warmup] = worker.args as [string, string, string];
+      const round = yield* OPERATIONS[name]!(sys, worker.index);
+      for (let n = Number(warmup); n > 0; n--) yield* round(sys);
+      yield* worker.begin();
+      for (let n = Number(rounds); n > 0; n--) yield* round(sys);
+      return yield* worker.end();
+    },
+  },
+);

@@ -1,23 +1,26 @@
 /**
  * `sternix bench syscalls`: system calls of a riscv64 guest and of a TypeScript program, beside the host kernel, qemu's
- * user mode, node:fs, memfs, and a model of kernels that live in one worker.
+ * user mode, node:fs, memfs, node:wasi, and a model of kernels that live in one worker.
  */
-import { spawnSync } from "node:child_process";
-import * as nodeFs from "node:fs";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type BootedGuest, bootGuest } from "../cli/guest.ts";
-import { type Central, startCentral } from "./central.ts";
-import { fsOperations, loadMemfs } from "./node-fs.ts";
-import type { BenchOptions } from "./options.ts";
+import { Budget } from "./budget.ts";
+import { Retries } from "./disturbance.ts";
+import { type BenchOptions, chosen, usualThreads } from "./options.ts";
 import type { Progress } from "./progress.ts";
-import { ResultsBuilder } from "./report.ts";
-import { summarize } from "./statistics.ts";
-import { packageVersion } from "./tables/peers.ts";
+import { ResultsBuilder } from "./results.ts";
+import {
+  CONTENDERS,
+  type Contender,
+  contenderVersions,
+  findHost,
+  type Host,
+  startField,
+  type Timed,
+} from "./syscall-contenders.ts";
 
-/** Operations of test/guest/src/syscalls.c, with what a report calls them. Slow ones are measured for longer. */
+/** Operations of test/guest/src/syscalls.c, with what a report calls them. */
 const OPERATIONS: readonly (readonly [name: string, label: string])[] = [
   ["null", "null call (getppid)"],
   ["pipe1", "pipe write + read, 1 byte"],
@@ -37,213 +40,8 @@ const OPERATIONS: readonly (readonly [name: string, label: string])[] = [
   ["mmap", "mmap + munmap"],
   ["signal", "signal to oneself, handler, return"],
 ];
-/** What TypeScript programs do not have: exec of themselves, and what blocks in the same process. */
-const NOT_IN_PROGRAMS = new Set(["epoll", "switch", "exec"]);
-
-const QEMU = "qemu-riscv64-static";
-const fromSources = import.meta.url.endsWith(".ts");
-const beside = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const guestProgram = beside(fromSources ? "../../test/guest/bin/syscalls" : "./bench-syscalls-guest");
-const typeScriptProgram = beside(fromSources ? "./syscall-program.ts" : "./bench-syscall-program.js");
-/** Not in the published package. */
-const guestSource = beside("../../test/guest/src/syscalls.c");
-
-/** Runs an operation `n` times after `warmup` times; the nanoseconds that the n took. */
-interface Contender {
-  readonly name: string;
-  run(operation: string, n: number, warmup: number): Promise<number>;
-  knows(operation: string): boolean;
-}
-
-export async function benchSyscalls(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
-  const results = new ResultsBuilder("syscalls", options.command, options.rounds);
-  const work = mkdtempSync(join(tmpdir(), "sternix-bench-"));
-  const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/sternix-bench-") : work;
-  try {
-    const host = buildHost(work, results);
-    await singleCalls(options, progress, results, host, memory);
-    await callsPerSecond(options, progress, results, host, memory);
-  } finally {
-    for (const folder of new Set([work, memory])) rmSync(folder, { recursive: true, force: true });
-  }
-  return results;
-}
-
-/** The same source as a program of this host; null without a compiler. */
-function buildHost(work: string, results: ResultsBuilder): string | null {
-  if (process.platform !== "linux" || !existsSync(guestSource)) {
-    results.skip("the host kernel: not Linux, or no source here");
-    return null;
-  }
-  const program = join(work, "syscalls");
-  const built = spawnSync("gcc", ["-O2", "-w", "-static", "-DHOST", "-o", program, guestSource]);
-  if (built.status === 0) return program;
-  results.skip("the host kernel: gcc cannot build test/guest/src/syscalls.c here");
-  return null;
-}
-
-const reading = (what: string, output: string, status: number | null, errors: string): number => {
-  const ns = Number(output.trim());
-  if (status !== 0 || !(ns > 0)) throw new Error(`${what}: status ${status}, ${output} ${errors}`);
-  return ns;
-};
-
-function process_(command: string, args: readonly string[]): number {
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
-  return reading(args.join(" "), stdout, status, stderr);
-}
-
-const words = (operation: string, n: number, warmup: number, dir: string, children?: number): string[] => [
-  operation,
-  String(n),
-  String(warmup),
-  dir,
-  ...(children === undefined ? [] : [String(children)]),
-];
-
-async function inGuest(machine: BootedGuest, args: readonly string[]): Promise<number> {
-  const program = { kind: "host", path: guestProgram, name: "syscalls" } as const;
-  const run = await machine.run({ program, args, capture: true });
-  return reading(`guest ${args.join(" ")}`, run.stdout, run.status, run.stderr);
-}
-
-async function inProgram(machine: BootedGuest, args: readonly string[]): Promise<number> {
-  const program = { kind: "module", path: typeScriptProgram } as const;
-  const run = await machine.run({ program, args, capture: true });
-  return reading(`program ${args.join(" ")}`, run.stdout, run.status, run.stderr);
-}
-
-const hasQemu = (): boolean => spawnSync(QEMU, ["--version"]).status === 0;
-
-/** Everybody who can do single calls. */
-function contendersOf(
-  machine: BootedGuest,
-  host: string | null,
-  dir: string,
-  central: { shared: Central; messages: Central },
-  results: ResultsBuilder,
-): Contender[] {
-  const all = (): boolean => true;
-  const found: Contender[] = [];
-  if (existsSync(guestProgram))
-    found.push({
-      name: "sternix guest",
-      knows: all,
-      run: (operation, n, warmup) => inGuest(machine, words(operation, n, warmup, "/tmp")),
-    });
-  else results.skip("riscv64 guests: the benchmark's guest program is not here");
-  found.push({
-    name: "sternix program",
-    knows: (operation) => !NOT_IN_PROGRAMS.has(operation),
-    run: (operation, n, warmup) => inProgram(machine, [operation, String(n), String(warmup)]),
-  });
-  if (host !== null)
-    found.push({
-      name: "host kernel",
-      knows: all,
-      run: async (operation, n, warmup) => process_(host, words(operation, n, warmup, dir)),
-    });
-  if (!hasQemu()) results.skip(`${QEMU}: not on the PATH`);
-  else if (existsSync(guestProgram))
-    found.push({
-      name: "qemu-riscv64",
-      knows: all,
-      run: async (operation, n, warmup) =>
-        process_(QEMU, [guestProgram, ...words(operation, n, warmup, dir)]),
-    });
-  const memfs = loadMemfs();
-  if (memfs === null) results.skip("memfs: not installed (npm install --no-save memfs)");
-  for (const [name, fs, folder] of [
-    ["node:fs", nodeFs, dir],
-    ["memfs", memfs, "/bench"],
-  ] as const) {
-    if (fs === null) continue;
-    const operations = fsOperations(fs, folder);
-    found.push({
-      name,
-      knows: (operation) => operation in operations,
-      run: async (operation, n, warmup) => {
-        operations[operation]!(warmup);
-        const start = process.hrtime.bigint();
-        operations[operation]!(n);
-        return Number(process.hrtime.bigint() - start);
-      },
-    });
-  }
-  for (const [name, model] of [
-    ["central, shared memory", central.shared],
-    ["central, postMessage", central.messages],
-  ] as const)
-    found.push({
-      name,
-      knows: (operation) => operation === "null",
-      run: async (_operation, n, warmup) => {
-        await model.run(warmup);
-        return model.run(n);
-      },
-    });
-  return found;
-}
-
-/** How often at first. */
-const FIRST = 64;
-/** Warm-up is this much of a measurement: code is translated and compiled while it runs. */
-const WARM_UP = 1;
-
-/** How often it must run to take `ns`: more and more often, until it takes about as long. */
-async function calibrate(run: (n: number) => Promise<number>, ns: number): Promise<number> {
-  for (let n = FIRST; ; ) {
-    const took = await run(n);
-    if (took >= ns * 0.6) return Math.max(FIRST, Math.round((n * ns) / took));
-    n = Math.ceil(n * Math.min(8, Math.max(1.5, ns / took)));
-  }
-}
-
-async function singleCalls(
-  options: BenchOptions,
-  progress: Progress,
-  results: ResultsBuilder,
-  host: string | null,
-  dir: string,
-): Promise<void> {
-  const machine = await bootGuest({ cpus: 2 });
-  const central = { shared: await startCentral(1, false), messages: await startCentral(1, true) };
-  const contenders = contendersOf(machine, host, dir, central, results).filter(
-    ({ name }) => options.contenders === null || options.contenders.includes(name),
-  );
-  const version = packageVersion("memfs");
-  if (version !== null) results.versions.memfs = version;
-  const operations = OPERATIONS.filter(
-    ([name, label]) =>
-      options.only.length === 0 || options.only.some((part) => name === part || label.includes(part)),
-  );
-  for (const [done, [operation, label]] of operations.entries()) {
-    progress.at(done, operations.length, label);
-    const able = contenders.filter((contender) => contender.knows(operation));
-    const counts: number[] = [];
-    for (const contender of able)
-      counts.push(await calibrate((n) => contender.run(operation, n, n * WARM_UP), options.ms * 1e6));
-    const samples: number[][] = able.map(() => []);
-    for (let round = 0; round < options.rounds; round++)
-      for (const [n, contender] of able.entries()) {
-        const count = counts[n]!;
-        samples[n]!.push((await contender.run(operation, count, count * WARM_UP)) / count);
-      }
-    for (const [n, contender] of able.entries())
-      results.cells.push({
-        name: label,
-        conditions: {},
-        contender: contender.name,
-        unit: "ns",
-        better: "less",
-        samples: samples[n]!,
-        ...summarize(samples[n]!),
-      });
-  }
-  await central.shared.stop();
-  await central.messages.stop();
-  await machine.shutdown();
-}
+/** Who takes part in these waits for others to get the CPU, and they for it: that is what is measured, and no disturbance. */
+const SWITCHING = new Set(["switch", "fork", "exec"]);
 
 /** What grows with the number of CPUs, and what does not. */
 const SCALED: readonly (readonly [name: string, label: string])[] = [
@@ -255,73 +53,186 @@ const SCALED: readonly (readonly [name: string, label: string])[] = [
 /** How much longer these are measured: starting and ending processes is part of them. */
 const SCALED_TIMES = 8;
 const SCALED_TIMES_QUICK = 3;
+/** CPUs of the machine for single calls: a ping-pong may use two. */
+const CPUS = 2;
 
-async function callsPerSecond(
-  options: BenchOptions,
-  progress: Progress,
-  results: ResultsBuilder,
-  host: string | null,
-  dir: string,
-): Promise<void> {
-  const wanted = (name: string): boolean => options.contenders === null || options.contenders.includes(name);
-  const cpus = options.threads ?? [1, 2];
-  const times = options.quick ? SCALED_TIMES_QUICK : SCALED_TIMES;
-  const chosen = SCALED.filter(
-    ([name]) => options.only.length === 0 || options.only.includes(name) || options.only.includes("scaling"),
-  );
-  for (const [operation, label] of chosen) {
-    for (const count of cpus) {
-      progress.at(cpus.indexOf(count), cpus.length, `${label}, ${count} CPUs`);
-      const runs: { name: string; run(n: number): Promise<number>; stop(): Promise<unknown> }[] = [];
-      const nothing = async (): Promise<void> => {};
-      if (wanted("sternix guest") && existsSync(guestProgram)) {
-        const machine = await bootGuest({ cpus: count });
-        runs.push({
-          name: "sternix guest",
-          run: (n) => inGuest(machine, words(operation, n, n, "/tmp", count)),
-          stop: () => machine.shutdown(),
-        });
-      }
-      if (operation === "null")
-        for (const byMessages of [false, true]) {
-          const name = `central, ${byMessages ? "postMessage" : "shared memory"}`;
-          if (!wanted(name)) continue;
-          const central = await startCentral(count, byMessages);
-          runs.push({ name, run: (n) => central.run(n), stop: () => central.stop() });
-        }
-      if (wanted("host kernel") && host !== null)
-        runs.push({
-          name: "host kernel",
-          run: async (n) => process_(host, words(operation, n, n, dir, count)),
-          stop: nothing,
-        });
-      if (wanted("qemu-riscv64") && hasQemu() && existsSync(guestProgram))
-        runs.push({
-          name: "qemu-riscv64",
-          run: async (n) => process_(QEMU, [guestProgram, ...words(operation, n, n, dir, count)]),
-          stop: nothing,
-        });
-      const counts: number[] = [];
-      // Starting and ending the processes is to be lost in it: longer than usual.
-      for (const { run } of runs) counts.push(await calibrate(run, options.ms * 1e6 * times));
-      const samples: number[][] = runs.map(() => []);
-      for (let round = 0; round < options.rounds; round++)
-        for (const [n, { run }] of runs.entries())
-          samples[n]!.push((counts[n]! * count * 1e9) / (await run(counts[n]!)));
-      for (const [n, { name }] of runs.entries())
-        results.cells.push({
-          name: label,
-          conditions: { cpus: count },
-          contender: name,
-          unit: "calls/s",
-          better: "more",
-          samples: samples[n]!,
-          ...summarize(samples[n]!),
-        });
-      for (const { stop } of runs) await stop();
+interface Bench {
+  readonly options: BenchOptions;
+  readonly progress: Progress;
+  readonly results: ResultsBuilder;
+  readonly host: Host;
+  readonly retries: Retries;
+  wanted(name: string): boolean;
+  /** How often each contender makes each operation: found in the first pass. */
+  readonly counts: Map<string, number>;
+  readonly budget: Budget;
+  /** One step more. */
+  step(what: string): void;
+}
+
+export async function benchSyscalls(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
+  const results = new ResultsBuilder("syscalls", options.command, options.rounds);
+  const { contenders } = options;
+  chosen("contenders", contenders, CONTENDERS, (name) => name, true);
+  const all = [
+    ...OPERATIONS.map(([name, label]) => ({ name, label, scaled: false })),
+    ...SCALED.map(([name, label]) => ({ name, label, scaled: true })),
+  ];
+  // By the short name, by a part of what the report calls it, or "a second" for all that is measured against CPUs.
+  const parts = chosen("only", options.only, all, ({ name, label }) => `${name}: ${label}`);
+  const singles = parts.filter(({ scaled }) => !scaled);
+  const scaled = parts.filter((part) => part.scaled);
+  const cpus = options.threads ?? usualThreads();
+  Object.assign(results.versions, contenderVersions());
+  const steps = options.passes * (singles.length + scaled.length * cpus.length);
+  const budget = new Budget(options.limitMs, steps);
+  const work = mkdtempSync(join(tmpdir(), "sternix-bench-"));
+  const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/sternix-bench-") : work;
+  try {
+    const bench: Bench = {
+      options,
+      progress,
+      results,
+      host: findHost(work, memory, (line) => results.skip(line)),
+      retries: new Retries(options.retryMs),
+      wanted: (name) => contenders === null || contenders.includes(name),
+      counts: new Map(),
+      budget,
+      step: (what) => progress.at(budget.step(), steps, what),
+    };
+    for (let pass = 0; pass < options.passes; pass++) {
+      results.beginPass(pass);
+      if (singles.length > 0) await singleCalls(bench, singles);
+      if (scaled.length > 0) for (const count of cpus) await callsPerSecond(bench, scaled, count);
     }
-    const [one, two] = [1, 2].map((count) => results.cell(label, { cpus: count }, "sternix guest"));
+  } finally {
+    for (const folder of new Set([work, memory])) rmSync(folder, { recursive: true, force: true });
+  }
+  for (const { label } of scaled) addTarget(results, label);
+  if (budget.remark !== null) results.skip(budget.remark);
+  return results;
+}
+
+/** Slow operations are made this often at least; others in multiples of 64, the pages that the page-fault loop maps at a time. */
+const FEW = 8;
+const MANY = 64;
+
+/**
+ * How often it must run to take `ns`: more and more often, until it takes about as long. Where processes are started and ended
+ * within the time, that is to be lost in it: it takes ten times as long as one round.
+ */
+async function calibrate(
+  run: (n: number) => Promise<Timed>,
+  ns: number,
+  least: number,
+  started: boolean,
+): Promise<number> {
+  const wanted = started ? Math.max(ns, 10 * (await run(1)).ns) : ns;
+  const rounded = (n: number): number => Math.ceil(n / least) * least;
+  for (let n = least; ; ) {
+    const { ns: took } = await run(n);
+    if (took >= wanted * 0.6) return rounded((n * wanted) / took);
+    n = rounded(n * Math.min(8, Math.max(1.5, wanted / took)));
+  }
+}
+
+/** Contenders in turns; samples[contender][round]. */
+async function inTurns(
+  { options, retries, counts, results, budget }: Bench,
+  key: string,
+  contenders: readonly Contender[],
+  ms: number,
+  run: (contender: Contender, n: number) => Promise<Timed>,
+  again: boolean,
+  started: boolean,
+): Promise<{ readonly n: number; readonly ns: number }[][]> {
+  const each: number[] = [];
+  for (const contender of contenders) {
+    const own = `${key} ${contender.name}`;
+    let n = counts.get(own);
+    if (n === undefined) {
+      n = await calibrate((times) => run(contender, times), ms * 1e6, again ? MANY : FEW, started);
+      counts.set(own, n);
+    }
+    each.push(n);
+  }
+  const samples: { n: number; ns: number }[][] = contenders.map(() => []);
+  const rounds = budget.rounds(options.rounds);
+  for (let round = 0; round < rounds; round++)
+    for (const [index, contender] of contenders.entries()) {
+      const n = each[index]!;
+      const once = () => run(contender, n);
+      const { ns, share } = again ? await retries.leastDisturbed(once) : await once();
+      if (again) results.cpuShare(share);
+      samples[index]!.push({ n, ns });
+    }
+  return samples;
+}
+
+async function singleCalls(
+  bench: Bench,
+  operations: readonly { readonly name: string; readonly label: string }[],
+): Promise<void> {
+  const { options, results, host, wanted, step } = bench;
+  const field = await startField(CPUS, 1, host, wanted, (line) => results.skip(line));
+  for (const { name, label } of operations) {
+    step(label);
+    const able = field.contenders.filter((contender) => contender.knows(name));
+    const run = (contender: Contender, n: number) => contender.run(name, n, warmUp(contender, n));
+    const samples = await inTurns(bench, name, able, options.ms, run, !SWITCHING.has(name), false);
+    for (const [index, contender] of able.entries())
+      results.record(
+        { name: label, conditions: {}, contender: contender.name, unit: "ns", better: "less" },
+        samples[index]!.map(({ n, ns }) => ns / n),
+      );
+    results.takeReference();
+  }
+  await field.stop();
+}
+
+/** One machine, and the others beside it, for all that is measured on so many CPUs. */
+async function callsPerSecond(
+  bench: Bench,
+  operations: readonly { readonly name: string; readonly label: string }[],
+  cpus: number,
+): Promise<void> {
+  const { options, results, host, wanted, step } = bench;
+  const field = await startField(cpus, cpus, host, wanted, (line) => results.skip(line));
+  const ms = options.ms * (options.quick ? SCALED_TIMES_QUICK : SCALED_TIMES);
+  for (const { name, label } of operations) {
+    step(`${label}, ${cpus} CPUs`);
+    const able = field.contenders.filter((contender) => contender.scales && contender.knows(name));
+    const run = (contender: Contender, n: number) => contender.run(name, n, warmUp(contender, n), cpus);
+    const samples = await inTurns(bench, `${name} x${cpus}`, able, ms, run, true, true);
+    for (const [index, contender] of able.entries())
+      results.record(
+        { name: label, conditions: { cpus }, contender: contender.name, unit: "calls/s", better: "more" },
+        samples[index]!.map(({ n, ns }) => (n * cpus * 1e9) / ns),
+      );
+  }
+  await field.stop();
+}
+
+/** As much as is measured where code is translated and compiled while it runs; processes of the host need little. */
+const warmUp = (contender: Contender, n: number): number =>
+  contender.name.startsWith("sternix") ? n : Math.ceil(n / 8);
+
+/** Calls a second from 1 to 2 CPUs: ours grow by this much, and those of a central kernel do not. */
+const GROWTH = 1.8;
+
+function addTarget(results: ResultsBuilder, label: string): void {
+  for (const [contender, better] of [
+    ["sternix guest", "more"],
+    ["central (shared memory)", "less"],
+  ] as const) {
+    const [one, two] = [1, 2].map((cpus) => results.cell(label, { cpus }, contender));
     if (one !== undefined && two !== undefined)
-      results.target(`${label}, 2 CPUs against 1`, "x", "more", 1.8, two.median / one.median);
+      results.target(
+        `${label}, 2 CPUs against 1: ${contender}`,
+        "x",
+        better,
+        GROWTH,
+        two.median / one.median,
+      );
   }
 }

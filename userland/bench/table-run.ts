@@ -1,11 +1,12 @@
 /** Measures tables: contenders in turns, under all conditions asked for. `bench tables` and `bench rcu` share it. */
 import { rcuIdleEnter, rcuIdleExit, rcuStats } from "../../rcu/index.ts";
+import { Budget } from "./budget.ts";
 import { type Crew, hireCrew } from "./crew.ts";
+import { type Disturbed, Retries } from "./disturbance.ts";
 import { PROTOCOLS } from "./locks.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
-import type { Cell, Reclaim, ResultsBuilder } from "./report.ts";
-import { summarize } from "./statistics.ts";
+import type { Reclaim, ResultsBuilder } from "./results.ts";
 import type { Contender } from "./table-worker.ts";
 import { buildPeer, PEERS, packageVersion } from "./tables/peers.ts";
 import type { TableBench } from "./tables/table.ts";
@@ -15,9 +16,6 @@ import { createWorld } from "./world.ts";
 const STILL_WARMING = 0.93;
 /** ...but not for longer than this. */
 const WARM_UPS_MAX = 8;
-/** A measurement in which threads waited for a CPU for longer than this leaves is made again, so many times at most. */
-const UNDISTURBED = 0.97;
-const DISTURBED_TRIES = 6;
 /** Before that, the code of writes is warmed by this share of them: one per cent would take too long. */
 const WARM_UP_WRITES = 50;
 /** More entries than this and sharedmap takes minutes to fill. */
@@ -36,13 +34,11 @@ interface Conditions {
 }
 
 /** One measurement: nanoseconds per operation and thread, and what reclamation did. */
-interface Sample {
+interface Sample extends Disturbed {
   readonly ns: number;
   readonly gracePeriods: number;
   readonly callbacks: number;
   readonly peakPending: number;
-  /** Part of the time for which no thread waited for a CPU. */
-  readonly share: number;
 }
 
 export interface Plan {
@@ -61,77 +57,109 @@ export async function measureTables(
   results: ResultsBuilder,
   progress: Progress,
 ): Promise<void> {
-  const { tables, threads, writes, wanted } = plan;
-  const cells = threads.flatMap((n) =>
-    writes.map((percent): Conditions => ({ threads: n, writes: percent })),
+  const cells = plan.threads.flatMap((threads) =>
+    plan.writes.map((writes): Conditions => ({ threads, writes })),
   );
-  const world = createWorld();
-  const most = Math.max(...threads);
-  const crew = await hireCrew(world, most, false);
-  const strictCrew = wanted("rcu-strict") ? await hireCrew(world, most, true) : crew;
-  const crewOf = (entrant: Entrant): Crew => (entrant.strict ? strictCrew : crew);
-
-  const total = tables.reduce((sum, table) => sum + plan.sizesOf(table).length * cells.length, 0);
-  let done = 0;
-  const shares: number[] = [];
-  for (const table of tables) {
-    for (const entries of plan.sizesOf(table)) {
-      const built = table.build(entries);
-      const entrants = await enter(table, entries, wanted, results);
-      for (const [n, entrant] of entrants.entries())
-        await crewOf(entrant).tell(most, {
-          command: "open",
-          table: table.name,
-          built,
+  const perPass = plan.tables.reduce((sum, table) => sum + plan.sizesOf(table).length * cells.length, 0);
+  const retries = new Retries(options.retryMs);
+  const steps = perPass * options.passes;
+  const budget = new Budget(options.limitMs, steps);
+  for (let pass = 0; pass < options.passes; pass++) {
+    results.beginPass(pass);
+    const world = createWorld();
+    const most = Math.max(...plan.threads);
+    const crew = await hireCrew(world, most, false);
+    const strictCrew = plan.wanted("rcu-strict") ? await hireCrew(world, most, true) : crew;
+    for (const table of plan.tables)
+      for (const entries of plan.sizesOf(table)) {
+        const one: OneTable = {
+          table,
           entries,
-          contender: entrant.contender,
-          key: String(n),
-        });
-      const prepare = async ({ threads: count, writes: percent }: Conditions): Promise<void> => {
-        const { seed } = options;
-        for (const each of new Set(entrants.map(crewOf)))
-          await each.tell(count, { command: "sequence", seed, entries, writes: percent, threads: count });
-      };
-      const measure = (n: number, count: number): Promise<Sample> =>
-        sample(crewOf(entrants[n]!), count, String(n), options);
-      if (writes.some((percent) => percent > 0)) {
-        await prepare({ threads: most, writes: WARM_UP_WRITES });
-        for (const n of entrants.keys()) for (let warm = 0; warm < 2; warm++) await measure(n, most);
+          cells,
+          most,
+          crews: new Set([crew, strictCrew]),
+          crewOf: ({ strict }) => (strict ? strictCrew : crew),
+          budget,
+          at: () => progress.at(budget.step(), steps, `${table.name}, ${entries} entries`),
+        };
+        await measureTable(one, plan, options, results, retries);
+        results.takeReference();
       }
-      for (const conditions of cells) {
-        progress.at(++done, total, `${table.name}, ${entries} entries`);
-        await prepare(conditions);
-        for (const n of entrants.keys()) {
-          let last = Number.POSITIVE_INFINITY;
-          for (let warm = 0; warm < WARM_UPS_MAX; warm++) {
-            const { ns } = await measure(n, conditions.threads);
-            if (ns > last * STILL_WARMING) break;
-            last = ns;
-          }
-        }
-        const samples: Sample[][] = entrants.map(() => []);
-        for (let round = 0; round < options.rounds; round++)
-          for (const n of entrants.keys()) {
-            let best = await measure(n, conditions.threads);
-            for (let again = 0; again < DISTURBED_TRIES && best.share < UNDISTURBED; again++) {
-              const other = await measure(n, conditions.threads);
-              if (other.share > best.share) best = other;
-            }
-            samples[n]!.push(best);
-            shares.push(best.share);
-          }
-        for (const [n, entrant] of entrants.entries())
-          results.cells.push(cellOf(table, entries, conditions, entrant, samples[n]!));
-      }
-      for (const each of new Set([crew, strictCrew])) await each.tell(most, { command: "close" });
-      for (const entrant of entrants) await entrant.close();
-    }
+    rcuIdleEnter();
+    for (const each of new Set([crew, strictCrew])) await each.dismiss();
+    rcuIdleExit();
+    world.heap.detach();
   }
-  rcuIdleEnter();
-  for (const each of new Set([crew, strictCrew])) await each.dismiss();
-  rcuIdleExit();
-  world.heap.detach();
-  if (shares.length > 0) results.cpuShare(summarize(shares).median);
+  if (budget.remark !== null) results.skip(budget.remark);
+}
+
+interface OneTable {
+  readonly table: TableBench;
+  readonly entries: number;
+  readonly cells: readonly Conditions[];
+  /** Threads there are. */
+  readonly most: number;
+  readonly crews: ReadonlySet<Crew>;
+  crewOf(entrant: Entrant): Crew;
+  readonly budget: Budget;
+  /** Says that the next cell begins. */
+  at(): void;
+}
+
+/** One table of one size, in one pass: under all conditions, contenders in turns. */
+async function measureTable(
+  one: OneTable,
+  plan: Plan,
+  options: BenchOptions,
+  results: ResultsBuilder,
+  retries: Retries,
+): Promise<void> {
+  const { table, entries, most, crewOf } = one;
+  const built = table.build(entries);
+  const entrants = await enter(table, entries, plan.wanted, results);
+  for (const [n, { contender, strict }] of entrants.entries())
+    await crewOf(entrants[n]!).tell(most, {
+      command: "open",
+      table: table.name,
+      built,
+      entries,
+      contender,
+      key: `${n}${strict ? " strict" : ""}`,
+    });
+  const prepare = async ({ threads, writes }: Conditions): Promise<void> => {
+    for (const each of new Set(entrants.map(crewOf)))
+      await each.tell(threads, { command: "sequence", seed: options.seed, entries, writes, threads });
+  };
+  const measure = (n: number, threads: number): Promise<Sample> => {
+    const key = `${n}${entrants[n]!.strict ? " strict" : ""}`;
+    return sample(crewOf(entrants[n]!), threads, key, options);
+  };
+  if (plan.writes.some((percent) => percent > 0)) {
+    await prepare({ threads: most, writes: WARM_UP_WRITES });
+    const times = one.budget.behind ? 1 : 2;
+    for (const n of entrants.keys()) for (let warm = 0; warm < times; warm++) await measure(n, most);
+  }
+  for (const conditions of one.cells) {
+    one.at();
+    await prepare(conditions);
+    for (const n of entrants.keys()) {
+      let last = Number.POSITIVE_INFINITY;
+      for (let warm = one.budget.behind ? WARM_UPS_MAX - 1 : 0; warm < WARM_UPS_MAX; warm++) {
+        const { ns } = await measure(n, conditions.threads);
+        if (ns > last * STILL_WARMING) break;
+        last = ns;
+      }
+    }
+    const samples: Sample[][] = entrants.map(() => []);
+    const rounds = one.budget.rounds(options.rounds);
+    for (let round = 0; round < rounds; round++)
+      for (const n of entrants.keys())
+        samples[n]!.push(await retries.leastDisturbed(() => measure(n, conditions.threads)));
+    for (const [n, entrant] of entrants.entries())
+      record(results, table, entries, conditions, entrant, samples[n]!);
+  }
+  for (const each of one.crews) await each.tell(most, { command: "close" });
+  for (const entrant of entrants) await entrant.close();
 }
 
 /** Who takes part. */
@@ -185,35 +213,31 @@ async function sample(crew: Crew, threads: number, key: string, options: BenchOp
     share: 1 - runs.reduce((sum, run) => sum + run.delayNs, 0) / runs.reduce((sum, run) => sum + run.ns, 0),
     gracePeriods: after.gracePeriods - before.gracePeriods,
     callbacks: after.callbacksRun - before.callbacksRun,
-    peakPending: Math.max(...runs.map((run) => run.peakPending)),
+    peakPending: runs.reduce((sum, run) => sum + run.peakPending, 0),
   };
 }
 
-function cellOf(
+function record(
+  results: ResultsBuilder,
   table: TableBench,
   entries: number,
-  conditions: Conditions,
-  entrant: Entrant,
+  { threads, writes }: Conditions,
+  { name: contender, contender: { kind } }: Entrant,
   samples: readonly Sample[],
-): Cell {
-  const times = samples.map((each) => each.ns);
+): void {
+  for (const { share } of samples) results.cpuShare(share);
   const sum = (pick: (each: Sample) => number) => samples.reduce((total, each) => total + pick(each), 0);
+  const { deferredBytes } = table;
+  const bytes = typeof deferredBytes === "number" ? deferredBytes : deferredBytes(entries);
   const reclaim: Reclaim = {
     gracePeriods: sum((each) => each.gracePeriods),
     callbacks: sum((each) => each.callbacks),
-    peakUnreclaimedBytes: Math.max(...samples.map((each) => each.peakPending)) * table.deferredBytes,
+    peakUnreclaimedBytes: Math.max(...samples.map((each) => each.peakPending)) * bytes,
   };
-  return {
-    name: table.name,
-    conditions: {
-      threads: conditions.threads,
-      ...(entries > 1 ? { writes: conditions.writes, entries } : {}),
-    },
-    contender: entrant.name,
-    unit: "ns",
-    better: "less",
-    samples: times,
-    ...summarize(times),
-    ...(entrant.contender.kind === "protocol" ? { reclaim } : {}),
-  };
+  const conditions = { threads, ...(entries > 1 ? { writes, entries } : {}) };
+  results.record(
+    { name: table.name, conditions, contender, unit: "ns", better: "less" },
+    samples.map(({ ns }) => ns),
+    kind === "protocol" ? reclaim : undefined,
+  );
 }

@@ -1,5 +1,4 @@
 /** A thread of a table benchmark: opens contenders when told, and runs their loops together with its siblings. */
-import { readFileSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { safePoint } from "../../kernel/sched/safe-point.ts";
 import {
@@ -7,10 +6,11 @@ import {
   atomicLoad,
   atomicNotify,
   atomicWait,
+  pendingOwn,
   rcuIdleEnter,
   rcuIdleExit,
-  rcuStats,
 } from "../../rcu/index.ts";
+import { runDelay } from "./disturbance.ts";
 import { guardOf, type LockSet, type Protocol } from "./locks.ts";
 import { compileLoop, type Loop, type LoopResult } from "./loop.ts";
 import { operations } from "./operations.ts";
@@ -61,15 +61,6 @@ export interface RunResult extends LoopResult {
   readonly delayNs: number;
 }
 
-/** Nanoseconds that this thread has waited for a CPU so far (Linux: the scheduler's statistics). */
-function runDelay(): number {
-  try {
-    return Number(readFileSync("/proc/thread-self/schedstat", "latin1").split(" ")[1]);
-  } catch {
-    return 0;
-  }
-}
-
 function serve(data: WorkerData): void {
   const { board, locks, thread } = data;
   const { heap, task } = joinWorld(data.world);
@@ -78,7 +69,6 @@ function serve(data: WorkerData): void {
 
   const atSafePoint = (): void => safePoint(task);
   const stopped = (): boolean => atomicLoad(board, BOARD.STOP) !== 0;
-  const pending = (): number => rcuStats().callbacksPending;
 
   /** All threads begin at the same time. */
   const meet = (threads: number): void => {
@@ -100,7 +90,7 @@ function serve(data: WorkerData): void {
             ? openPeer(contender.handle, entries)
             : tableNamed(command.table).open(command.built, entries);
         const guard = guardOf(protocol, locks, thread);
-        loops.set(command.key, compileLoop(table, guard, atSafePoint, stopped, pending));
+        loops.set(command.key, compileLoop(table, guard, atSafePoint, stopped, pendingOwn));
         return null;
       }
       case "sequence":

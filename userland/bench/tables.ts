@@ -1,34 +1,28 @@
 /** `sternix bench tables`: the kernel's tables under RCU, and the same tables behind locks. */
-import { Failure } from "../cli/failure.ts";
 import { PROTOCOLS } from "./locks.ts";
-import { type BenchOptions, usualThreads } from "./options.ts";
+import { type BenchOptions, chosen, usualThreads } from "./options.ts";
 import type { Progress } from "./progress.ts";
-import { ResultsBuilder } from "./report.ts";
+import { ResultsBuilder } from "./results.ts";
 import { measureTables } from "./table-run.ts";
 import { TABLES } from "./tables/index.ts";
 import { PEERS } from "./tables/peers.ts";
 
-/** What --quick measures: the conditions that the promised figures speak of. */
+/** What --quick measures: the conditions that the promised figures speak of, without the locks in WebAssembly. */
 const QUICK = { threads: [2], writes: [1], entries: 4096 };
+const NOT_QUICK = new Set(["wasm-mutex", "wasm-rwlock"]);
 
 export async function benchTables(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
   const results = new ResultsBuilder("tables", options.command, options.rounds);
   const { quick, only, contenders } = options;
-  const tables = TABLES.filter(
-    (table) => only.length === 0 || only.some((part) => table.name.includes(part)),
-  );
-  if (tables.length === 0)
-    throw new Failure(`--only ${only.join(", ")}: the tables are ${TABLES.map((t) => t.name).join(", ")}`);
-  const known: readonly string[] = [...PROTOCOLS, ...PEERS];
-  for (const name of contenders ?? [])
-    if (!known.includes(name)) throw new Failure(`--contenders ${name}: there are ${known.join(", ")}`);
+  const tables = chosen("only", only, TABLES, ({ name }) => name);
+  chosen("contenders", contenders, [...PROTOCOLS, ...PEERS], (name) => name, true);
   const plan = {
     tables,
     threads: options.threads ?? (quick ? QUICK.threads : usualThreads()),
     writes: options.writes ?? (quick ? QUICK.writes : [0, 1, 10, 50]),
     sizesOf: ({ sizes }: { readonly sizes: readonly number[] }) =>
       options.entries ?? (quick ? [sizes.includes(QUICK.entries) ? QUICK.entries : sizes[0]!] : sizes),
-    wanted: (name: string) => contenders === null || contenders.includes(name),
+    wanted: (name: string) => contenders?.includes(name) ?? !(quick && NOT_QUICK.has(name)),
   };
   await measureTables(plan, options, results, progress);
   addTargets(results);

@@ -59,7 +59,7 @@ const run = defineCommand<ArgsDef>({
     program: {
       type: "positional",
       description:
-        "a riscv64 Linux program or a .ts/.js program of this machine, a guest path with --root, or npm:PACKAGE[@VERSION]/PATH; everything behind it belongs to the program",
+        "a riscv64 Linux program or a .ts/.js program of this machine, a guest path with --root, npm:PACKAGE[@VERSION]/PATH, or workload:NAME; everything behind it belongs to the program",
     },
   },
 });

@@ -139,7 +139,7 @@ function usage(name: string, about: string, options: Readonly<Record<string, Opt
     const left = `  --${option} ${value}`.padEnd(32);
     return `${left} ${help}${rest.default === "" ? "" : ` (${rest.default})`}\n`;
   });
-  return `usage: sternix run [--cpus N] ${name}.ts [options]\n\n${about}\n\n${lines.join("")}`;
+  return `usage: sternix run [--cpus N] workload:${name} [options]\n\n${about}\n\n${lines.join("")}`;
 }
 
 export interface Outcome {

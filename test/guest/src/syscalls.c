@@ -1,7 +1,8 @@
 /*
- * syscalls NAME N WARMUP DIR [CHILDREN]: makes a system call, or a small round of them, WARMUP times and then N times in
- * each of CHILDREN processes at once (default: in this one), and prints the nanoseconds that the N took.
- * Files are made in DIR. One source for three: a guest of Sternix, of qemu, and (with -DHOST) a program of the host.
+ * syscalls NAME N WARMUP DIR [CHILDREN [INTERPRETER PROGRAM]]: makes a system call, or a small round of them, WARMUP times and then N times in
+ * each of CHILDREN processes at once (default, and 0: in this one), and prints the nanoseconds that the N took, and for how many of them
+ * a process waited for a CPU (the sum over all; 0 where the system does not tell).
+ * What exec runs is this program again, or, for hosts that cannot know it as one of theirs, INTERPRETER with PROGRAM. Files are made in DIR. One source for three: a guest of Sternix, of qemu, and (with -DHOST) a program of the host.
  */
 #ifdef HOST
 #define _GNU_SOURCE
@@ -38,7 +39,7 @@ static void leave(int code) { exit(code); }
 
 static u8 block[65536];
 static char path[512];
-static const char *dir, *self;
+static const char *dir, *self, *interpreted;
 static char **environment;
 
 static char *in_dir(const char *name) {
@@ -130,7 +131,20 @@ static i64 start_child(void) {
   return sys(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 #endif
 }
-static void wait_child(i64 pid) { int status; sys(SYS_wait4, pid, &status, 0, 0); }
+static int wait_child(i64 pid) { int status = -1; sys(SYS_wait4, pid, &status, 0, 0); return status; }
+/* Linux: the second number of schedstat. */
+static i64 waited(void) {
+  char text[64];
+  int fd = sys(SYS_openat, AT_FDCWD, "/proc/self/schedstat", O_RDONLY, 0);
+  if (fd < 0) return 0;
+  i64 n = sys(SYS_read, fd, text, sizeof text - 1), delay = 0;
+  sys(SYS_close, fd);
+  for (i64 i = 0, number = 0; i < n; i++) {
+    if (text[i] == ' ') number++;
+    else if (number == 1) delay = delay * 10 + (text[i] - '0');
+  }
+  return delay;
+}
 static void ping_pong(i64 n) { /* a byte goes to another process and comes back: two context switches */
   int to[2], from[2];
   sys(SYS_pipe2, to, 0), sys(SYS_pipe2, from, 0);
@@ -154,11 +168,14 @@ static void exec_exit(i64 n) {
   while (n--) {
     i64 pid = start_child();
     if (pid == 0) {
-      const char *argv[] = {self, "exit", 0};
-      sys(SYS_execve, self, argv, environment);
+      const char *argv[] = {self, "exit", 0}, *under[] = {self, interpreted, "exit", 0};
+      sys(SYS_execve, self, interpreted ? under : argv, environment);
       leave(1);
     }
-    wait_child(pid);
+    if (wait_child(pid) != 0) {
+      print("exec failed\n");
+      leave(3);
+    }
   }
 }
 enum { PAGES = 64 };
@@ -191,7 +208,7 @@ static const struct { const char *name; void (*loop)(i64); } loops[] = {
 };
 
 /* Children warm up, say so, and start together; the time is from the start signal to the end of the last. */
-static i64 together(void (*loop)(i64), i64 n, i64 warmup, int children) {
+static i64 together(void (*loop)(i64), i64 n, i64 warmup, int children, i64 *delay) {
   int ready[2], go[2];
   sys(SYS_pipe2, ready, 0), sys(SYS_pipe2, go, 0);
   for (int i = 0; i < children; i++) {
@@ -200,14 +217,19 @@ static i64 together(void (*loop)(i64), i64 n, i64 warmup, int children) {
     loop(warmup);
     sys(SYS_write, ready[1], block, 1);
     sys(SYS_read, go[0], block, 1);
+    i64 before = waited();
     loop(n);
+    before = waited() - before;
+    sys(SYS_write, ready[1], &before, sizeof before);
     leave(0);
   }
   for (int i = 0; i < children; i++) sys(SYS_read, ready[0], block, 1);
   i64 start = now();
   sys(SYS_write, go[1], block, children);
   for (int i = 0; i < children; i++) wait_child(-1);
-  return now() - start;
+  i64 ns = now() - start, one = 0;
+  for (int i = 0; i < children; i++) sys(SYS_read, ready[0], &one, sizeof one), *delay += one;
+  return ns;
 }
 
 int main(int argc, char **argv, char **envp) {
@@ -218,22 +240,24 @@ int main(int argc, char **argv, char **envp) {
 #endif
   for (u64 i = 0; argc > 4 && i < sizeof loops / sizeof loops[0]; i++) {
     if (strcmp(argv[1], loops[i].name)) continue;
-    i64 n = atoi(argv[2]), warmup = atoi(argv[3]), ns;
+    i64 n = atoi(argv[2]), warmup = atoi(argv[3]), ns, delay = 0;
     dir = argv[4];
-    if (argc > 5) ns = together(loops[i].loop, n, warmup, atoi(argv[5]));
+    if (argc > 7) self = argv[6], interpreted = argv[7];
+    if (argc > 5 && atoi(argv[5]) > 0) ns = together(loops[i].loop, n, warmup, atoi(argv[5]), &delay);
     else {
       loops[i].loop(warmup);
-      i64 start = now();
+      i64 before = waited(), start = now();
       loops[i].loop(n);
       ns = now() - start;
+      delay = waited() - before;
     }
 #ifdef HOST
-    print("%ld\n", ns);
+    print("%ld %ld\n", ns, delay);
 #else
-    print("%d\n", ns);
+    print("%d %d\n", ns, delay);
 #endif
     return 0;
   }
-  print("usage: syscalls NAME N WARMUP DIR [CHILDREN]\n");
+  print("usage: syscalls NAME N WARMUP DIR [CHILDREN [INTERPRETER PROGRAM]]\n");
   return 2;
 }

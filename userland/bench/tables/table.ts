@@ -6,12 +6,12 @@ export interface TableBench {
   readonly name: string;
   /** What a read and a write are, for the report. */
   readonly what: string;
-  /** Numbers of entries that it is measured with; the first one marked `usual` is what --quick takes. */
+  /** Numbers of entries that it is measured with; --quick takes 4096 where it is one of them. */
   readonly sizes: readonly number[];
   /** Keys and values are integers below the number of entries: maps of other libraries can hold the same. */
   readonly integers?: true;
-  /** Heap bytes that one queued callback keeps from being reused, about. */
-  readonly deferredBytes: number;
+  /** Heap bytes that one queued callback keeps from being reused: the mean over those that a write queues. */
+  readonly deferredBytes: number | ((entries: number) => number);
   /** Once for each size, on the thread that made the world: fills the table. The result goes to the threads. */
   build(entries: number): readonly number[];
   /** On each thread: how it reads and writes what was built. */

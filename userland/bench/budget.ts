@@ -1,0 +1,41 @@
+/** Part of the limit that starting may take. */
+const SLACK = 0.08;
+
+/** Keeps `--quick` quick: whoever is behind schedule, because the machine is busy, measures fewer rounds. */
+export class Budget {
+  readonly #limit: number;
+  readonly #steps: number;
+  readonly #started = performance.now();
+  #done = 0;
+  #shortened = 0;
+
+  /** `limit` in milliseconds, for so many steps of about the same length. */
+  constructor(limit: number, steps: number) {
+    this.#limit = limit;
+    this.#steps = steps;
+  }
+
+  /** The next step begins; its number, from 1. */
+  step(): number {
+    return ++this.#done;
+  }
+
+  /** Whether the steps so far took longer than their share, and more than a little. */
+  get behind(): boolean {
+    return (performance.now() - this.#started) / this.#limit > this.#done / this.#steps + SLACK;
+  }
+
+  /** How many of the rounds asked for there is time for: all of them, or one. */
+  rounds(asked: number): number {
+    if (asked === 1 || !this.behind) return asked;
+    this.#shortened++;
+    return 1;
+  }
+
+  /** What to tell the reader; null: nothing. */
+  get remark(): string | null {
+    return this.#shortened === 0
+      ? null
+      : `rounds, in ${this.#shortened} of ${this.#steps} steps: the machine was too busy for more than one within ${this.#limit / 1000} s`;
+  }
+}

@@ -1,0 +1,67 @@
+/** `sternix bench workloads`: the TypeScript workloads of userland/programs/workloads, operations a second against CPUs. */
+import { type BootedGuest, bootGuest } from "../cli/guest.ts";
+import { WORKLOADS, type WorkloadName, workloadPath } from "../programs/workloads/index.ts";
+import { Budget } from "./budget.ts";
+import { type Disturbed, Retries, shareOf, threadTimes } from "./disturbance.ts";
+import { type BenchOptions, chosen, usualThreads } from "./options.ts";
+import type { Progress } from "./progress.ts";
+import { ResultsBuilder } from "./results.ts";
+
+/** How much longer than --ms a workload runs: its workers start and end within its own clock. */
+const TIMES = 8;
+const CONTENDERS = ["sternix program"];
+
+interface Rate extends Disturbed {
+  readonly rate: number;
+  /** What one operation is, in the plural. */
+  readonly unit: string;
+}
+
+async function runOnce(machine: BootedGuest, name: WorkloadName, ms: number, cpus: number): Promise<Rate> {
+  const before = threadTimes();
+  const program = { kind: "module", path: workloadPath(name) } as const;
+  const args = ["--seconds", String(ms / 1000)];
+  const { stdout, stderr, status } = await machine.run({ program, args, capture: true });
+  if (status !== 0) throw new Error(`workload ${name}: status ${status}, ${stderr}`);
+  const { rate, unit } = JSON.parse(stdout.trimEnd().split("\n").at(-1)!) as { rate: number; unit: string };
+  return { rate, unit, share: shareOf(before, threadTimes(), cpus) };
+}
+
+export async function benchWorkloads(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
+  const results = new ResultsBuilder("workloads", options.command, options.rounds);
+  chosen("contenders", options.contenders, CONTENDERS, (name) => name, true);
+  const names = chosen("only", options.only, WORKLOADS, (name) => name);
+  const cpus = options.threads ?? usualThreads();
+  const steps = options.passes * cpus.length * names.length;
+  const budget = new Budget(options.limitMs, steps);
+  const retries = new Retries(options.retryMs);
+  for (let pass = 0; pass < options.passes; pass++) {
+    results.beginPass(pass);
+    for (const count of cpus) {
+      const machine = await bootGuest({ cpus: count });
+      for (const name of names) {
+        progress.at(budget.step(), steps, `${name}, ${count} CPUs`);
+        const measure = () => runOnce(machine, name, options.ms * TIMES, count);
+        await measure(); // Warm-up.
+        const samples: Rate[] = [];
+        const rounds = budget.rounds(options.rounds);
+        for (let round = 0; round < rounds; round++) samples.push(await retries.leastDisturbed(measure));
+        for (const { share } of samples) results.cpuShare(share);
+        results.record(
+          {
+            name: `${name}, ${samples[0]!.unit}`,
+            conditions: { cpus: count },
+            contender: CONTENDERS[0]!,
+            unit: "per second",
+            better: "more",
+          },
+          samples.map(({ rate }) => rate),
+        );
+        results.takeReference();
+      }
+      await machine.shutdown();
+    }
+  }
+  if (budget.remark !== null) results.skip(budget.remark);
+  return results;
+}
