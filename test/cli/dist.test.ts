@@ -44,6 +44,17 @@ export default program(function* (sys, argv: readonly string[]) {
   t.is(run.status, 5);
 });
 
+test("the built command has the workloads, and benchmarks them", (t) => {
+  const run = sternix(["run", "--cpus", "1", "workload:fd-churn", "--iterations", "5"]);
+  t.is(run.stderr, "");
+  t.like(JSON.parse(run.stdout.trimEnd().split("\n").at(-1)!), { workload: "fd-churn", operations: 5 });
+  const json = join(mkdtempSync(join(tmpdir(), "sternix-dist-")), "a.json");
+  const once = ["--rounds", "1", "--passes", "1", "--ms", "1", "--threads", "1", "--json", json];
+  t.is(sternix(["bench", "workloads", "--only", "fd-churn", ...once]).status, 0);
+  const { cells } = JSON.parse(readFileSync(json, "utf8"));
+  t.like(cells[0], { name: "fd-churn, cycles", conditions: { cpus: 1 } });
+});
+
 test("the built RCU library works by itself", (t) => {
   const script = `
     const rcu = await import(${JSON.stringify(join(project, "dist", "rcu.js"))});
