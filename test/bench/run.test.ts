@@ -16,7 +16,6 @@ import { benchTables } from "../../userland/bench/tables.ts";
 import { wasiOperations } from "../../userland/bench/wasi.ts";
 import { benchWorkloads } from "../../userland/bench/workloads.ts";
 import { Failure } from "../../userland/cli/failure.ts";
-import { WORKLOADS } from "../../userland/programs/workloads/index.ts";
 import { runLocks } from "./locks.ts";
 
 const silent = { at: () => {}, clear: () => {} };
@@ -171,15 +170,17 @@ test.serial("names that a benchmark does not know are refused before anything is
   }
 });
 
-test.serial("bench workloads runs every workload and takes the rate that it prints", async (t) => {
+test.serial("bench workloads runs workloads and takes the rates that they print", async (t) => {
+  const names = ["fd-churn", "stat-storm", "mix"];
   const options = parseBenchOptions([
     ...["workloads", "--rounds", "1", "--passes", "1", "--ms", "1", "--threads", "2"],
+    ...names.flatMap((name) => ["--only", name]),
   ]);
   const results = (await benchWorkloads(options, silent)).finish();
   checkSchema(t, results);
   t.deepEqual(
     results.cells.map(({ name }) => name.split(",")[0]),
-    [...WORKLOADS],
+    names,
   );
   t.notRegex(plot(results), /NaN|undefined|Infinity/);
 });
