@@ -5,8 +5,9 @@
 
 import { allocPages, freePages } from "./buddy.ts";
 import { CorruptionError } from "./error.ts";
-import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
+import { CELL_DYING, CELL_FREE, CELL_LINK, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
 import { i32, u8 } from "./memory.ts";
+import { allocOwner } from "./owner.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell } from "./slab.ts";
 
@@ -24,6 +25,9 @@ function classCache(words: number): number {
   return entry.id;
 }
 
+/** Hashes of the names that the caches of arrays and strings have. */
+export const arrayCacheHashes = (): number[] => CLASSES.map((words) => hashName(`array-${words}`));
+
 function allocWords(words: number): number {
   for (const size of CLASSES) if (words <= size) return allocCell(classCache(size));
   // A run of pages: the first two words stand where a cell has its header.
@@ -33,6 +37,7 @@ function allocWords(words: number): number {
   if (run === 0) return 0;
   i32.fill(0, run, run + (1 << (order + PAGE_SHIFT)));
   i32[run + 2 + CELL_STATE] = CELL_LIVE;
+  i32[run + 2 + CELL_LINK] = allocOwner;
   return run + 2;
 }
 

@@ -112,6 +112,7 @@ export function assertNoLocalReleases(): void {
 function append(head: Ref<"rcu_head">): void {
   const list = slotBase(slot) + SLOT_RCU.RELEASE_LIST;
   const tail = i32[list + 1]!;
+  i32[head + CELL_LINK] = 0;
   if (tail === 0) i32[list] = head;
   else i32[tail + CELL_LINK] = head;
   i32[list + 1] = head;

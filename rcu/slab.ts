@@ -26,6 +26,7 @@ import {
 import { readLayout, writeLayout } from "./layout-text.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { allocOwner } from "./owner.ts";
 import { hashName } from "./ref.ts";
 
 const BATCH = 16;
@@ -90,7 +91,7 @@ export function allocCell(id: number): number {
     );
   if (i32[HEADER.DEBUG] !== 0) checkPoison(ref, end);
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_LIVE;
-  i32[ref + CELL_LINK] = 0;
+  i32[ref + CELL_LINK] = allocOwner;
   if (end - ref > 32) i32.fill(0, ref, end);
   else for (let word = ref; word < end; word++) i32[word] = 0;
   return ref;

@@ -22,7 +22,13 @@ export {
 } from "./cli/guest.ts";
 export { Machine, type MachineOptions } from "./machine/machine.ts";
 export { GuestProcess, type ProcessExit, type ProcessOutput } from "./machine/process.ts";
-export { type Input, type Output, SpawnError, type SpawnOptions } from "./machine/spawn-options.ts";
+export {
+  CpuLostError,
+  type Input,
+  type Output,
+  SpawnError,
+  type SpawnOptions,
+} from "./machine/spawn-options.ts";
 export { MemoryFault, type TaskMemory } from "./programs/memory.ts";
 export { type Entries, type Main, type Program, program, type Steps } from "./programs/program.ts";
 export {

@@ -20,8 +20,8 @@ import { createRam, RamError } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
 import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
-import { type SubsystemUse, subsystemsInit } from "../subsystem/boot.ts";
-import type { Instance } from "../subsystem/guard.ts";
+import { DEFAULT_LIMIT_MS, type SubsystemUse, subsystemsInit } from "../subsystem/boot.ts";
+import type { Instance } from "../subsystem/place.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { pidsInit } from "../task/pid.ts";
 import { utsInit } from "../task/uts.ts";
@@ -58,6 +58,8 @@ export interface KernelOptions {
   readonly console: ConsoleOptions;
   /** Other people's subsystems, in the order in which they are made. */
   readonly subsystems?: readonly SubsystemUse[];
+  /** Milliseconds that a callback of a subsystem may run until it is ended, on a CPU with its CPU. Default: 10 000. */
+  readonly subsystemTimeout?: number;
 }
 
 export interface Kernel {
@@ -109,7 +111,8 @@ function makeKernel(options: KernelOptions): Kernel {
   consoleCreate(options.console); // standard streams, terminal
   initGroupInit(); // pid 1
   mountAll(options); // root, devices, host folders
-  const subsystems = subsystemsInit(options.subsystems ?? []); // what others plug in
+  const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
+  const subsystems = subsystemsInit(options.subsystems ?? [], limit); // what others plug in
   return { heap, handle: heap.handle(), memory, globals, subsystems };
 }
 

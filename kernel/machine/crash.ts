@@ -7,8 +7,18 @@ import { CPU_BUSY, CPU_OFFLINE, Cpu, cpuOf, nrCpus } from "../sched/cpus.ts";
 import { enqueueTask } from "../sched/runqueue.ts";
 import { killThreads } from "../signal/send.ts";
 import { commText } from "../task/exec.ts";
-import { GROUP_EXITING, Group, TASK_EXITING, TASK_RUNNABLE, Task, WORK_SIGNAL } from "../task/task.ts";
+import { finishExit } from "../task/exit.ts";
+import {
+  GROUP_EXITING,
+  Group,
+  TASK_EXITING,
+  TASK_LEAVING,
+  TASK_RUNNABLE,
+  Task,
+  WORK_SIGNAL,
+} from "../task/task.ts";
 import { SIGKILL } from "../uapi/signal.ts";
+import { spawnLost } from "./spawn.ts";
 
 /**
  * Host side. The CPU's heap slot is reaped first: its locks can be broken, its read scopes are over, its callbacks are
@@ -23,17 +33,22 @@ export function buryCpu(heap: Heap, number: number): void {
   if (slot >= 0) heap.reap(slot);
   tlbCpuOffline(number);
   const task = Cpu.curr.exchange(cpu, 0);
-  if (task !== 0) bury(task);
+  if (task !== 0) bury(task, number);
   if (nrCpus() > 1) emptyQueue(cpu);
 }
 
-function bury(task: Ref<"task">): void {
+function bury(task: Ref<"task">, number: number): void {
   const group = Task.group.get(task);
   klog(`CPU lost while it ran pid ${Task.pid.get(task)} (${commText(task)}): the process is killed`);
   if ((Task.flags.get(task) & TASK_EXITING) !== 0) {
-    klog(`pid ${Task.pid.get(task)} was exiting: what it held is lost`);
+    const told = (Task.flags.get(task) & TASK_LEAVING) === 0;
+    klog(
+      `pid ${Task.pid.get(task)} was exiting: what it held is lost${told ? "" : ", and who waits for it"}`,
+    );
+    if (told) finishExit(task);
     return;
   }
+  spawnLost(task, number);
   const held = Group.lock.lock(group);
   Group.exitCode.store(group, SIGKILL);
   Group.flags.or(group, GROUP_EXITING);
@@ -45,16 +60,16 @@ function bury(task: Ref<"task">): void {
   enqueueTask(task);
 }
 
+/** Tasks that may run only here (TypeScript programs) come back to this queue, and wait for the CPU to be booted again. */
 function emptyQueue(cpu: Ref<"cpu">): void {
-  for (;;) {
-    const held = Cpu.lock.lock(cpu);
-    const node = listFirst(Cpu.queue.at(cpu));
-    if (node !== 0) {
-      listDelInit(held, node);
-      Cpu.queued.add(cpu, -1);
-    }
-    Cpu.lock.unlock(cpu);
-    if (node === 0) return;
-    enqueueTask(Task.runNode.owner(node));
+  const tasks: Ref<"task">[] = [];
+  const held = Cpu.lock.lock(cpu);
+  const head = Cpu.queue.at(cpu);
+  for (let node = listFirst(head); node !== 0; node = listFirst(head)) {
+    listDelInit(held, node);
+    Cpu.queued.add(cpu, -1);
+    tasks.push(Task.runNode.owner(node));
   }
+  Cpu.lock.unlock(cpu);
+  for (const task of tasks) enqueueTask(task);
 }

@@ -25,7 +25,8 @@ import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";
 import { bindRam, ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
-import { closeSubsystems, subsystemReports } from "../subsystem/boot.ts";
+import { DEFAULT_LIMIT_MS } from "../subsystem/boot.ts";
+import { closeSubsystems, subsystemReports } from "../subsystem/close.ts";
 import { bindSubsystems } from "../subsystem/guard.ts";
 import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
@@ -39,6 +40,7 @@ import { type MachineStats, machineStats } from "./machine-stats.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
 import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
 import { CPUS_UP, HOST_EVENT, HOST_TICK_STOPPED, stopMachine } from "./state.ts";
+import { Watchdog } from "./watchdog.ts";
 
 export interface MachineOptions extends KernelOptions {
   /** The worker entry: a module whose default export takes a CpuBoot. */
@@ -63,6 +65,8 @@ export interface Exit {
   readonly error: number;
   /** What more there is to say about it; usually empty. */
   readonly reason: string;
+  /** The CPU that died while it ran the process: the end is not the program's doing. */
+  readonly lostCpu?: number;
   /** As wait4(2) reports it. */
   readonly status: number;
 }
@@ -86,6 +90,9 @@ export class Machine {
   readonly #pool: Piscina;
   readonly #reports: Promise<CpuReport | null>[] = [];
   readonly #processes = new Map<number, { spawn: Ref<"spawn">; resolve: (exit: Exit) => void }>();
+  /** Ends the worker of a CPU. */
+  readonly #ends: AbortController[] = [];
+  readonly #watchdog: Watchdog;
   #tick: NodeJS.Timeout | null = null;
   #idleTicks = 0;
   #stopping = false;
@@ -98,6 +105,11 @@ export class Machine {
   private constructor(options: MachineOptions, kernel: Kernel) {
     this.#options = options;
     this.#kernel = kernel;
+    const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
+    this.#watchdog = new Watchdog(kernel.subsystems, limit, (cpu, why) => {
+      this.#firstCrash ||= why;
+      this.#ends[cpu]?.abort();
+    });
     this.#pool = new Piscina({
       filename: options.worker.href,
       minThreads: options.cpus,
@@ -227,12 +239,22 @@ export class Machine {
       strace: this.#options.strace ?? -1,
       subsystems: this.#options.subsystemModules ?? [],
     };
-    this.#reports[cpu] = this.#pool.run(boot).catch((error: unknown) => {
-      if (this.#stopping) return null;
+    const end = new AbortController();
+    this.#ends[cpu] = end;
+    this.#reports[cpu] = this.#pool.run(boot, { signal: end.signal }).catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      if (!end.signal.aborted) {
+        if (this.#stopping) return null;
+        this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : message}`);
+      }
       this.#crashes++;
-      this.#firstCrash ||= error instanceof Error ? error.message : String(error);
-      this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
-      this.#enter(() => buryCpu(this.#kernel.heap, cpu));
+      this.#firstCrash ||= message;
+      this.#enter(() => {
+        this.#watchdog.died(cpu, message);
+        buryCpu(this.#kernel.heap, cpu);
+        this.#drainLog();
+      });
+      if (this.#stopping) return null;
       this.#bootCpu(cpu);
       return this.#reports[cpu]!;
     });
@@ -251,7 +273,7 @@ export class Machine {
       if (Date.now() > deadline) throw new MachineError(`only ${up} of ${this.#options.cpus} CPUs came up`);
       const wait = atomicWaitAsync(ram.i32, CPUS_UP, up, 100);
       if (wait.async) await wait.value;
-      this.#bind();
+      this.#enter(() => this.#watchdog.look());
     }
   }
 
@@ -310,9 +332,16 @@ export class Machine {
       const error = Math.abs(Spawn.error.load(spawn));
       const text = Spawn.reason.load(spawn);
       const reason = text === 0 ? "" : stringText(text);
+      const lost = Spawn.lostCpu.load(spawn);
       freeRequest(spawn);
       const signal = status & 0x7f;
-      const base = { coreDumped: (status & 0x80) !== 0, error, reason, status };
+      const base = {
+        coreDumped: (status & 0x80) !== 0,
+        error,
+        reason,
+        status,
+        ...(lost === 0 ? {} : { lostCpu: lost - 1 }),
+      };
       resolve(signal === 0 ? { code: (status >> 8) & 0xff, ...base } : { signal, ...base });
     }
   }
@@ -326,7 +355,7 @@ export class Machine {
 
   /** Asks busy CPUs to pass a safe point: preemption, due timers, grace periods. */
   #onTick(): void {
-    this.#bind();
+    this.#enter(() => this.#watchdog.look());
     checkStall();
     const now = nowNs();
     const due = nextTimer() <= now;

@@ -57,6 +57,8 @@ export const Spawn = struct("spawn", {
   error: atomic(),
   /** What more there is to say about `error`: Ref<"string"> or 0. */
   reason: atomic<Ptr<"string">>(),
+  /** The CPU that died while it ran the process, plus 1; 0: none did. */
+  lostCpu: atomic(),
   /** Wait status, once EXITED. */
   status: atomic(),
 });
@@ -175,6 +177,12 @@ function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const result =
     Task.kind.get(task) === KIND_PROGRAM ? execProgram(task, path, argv, env) : execve(task, path, argv, env);
   return result < 0 && result > -4096 ? result : 0;
+}
+
+/** A CPU died under the process: its end will not be its own doing. */
+export function spawnLost(task: Ref<"task">, cpu: number): void {
+  const spawn = Group.spawn.load(Task.group.get(task));
+  if (spawn !== 0) Spawn.lostCpu.store(spawn, cpu + 1);
 }
 
 /** The process is gone: tells the host. */

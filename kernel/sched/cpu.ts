@@ -7,7 +7,7 @@
  */
 import { locksHeld, type Ref, rcuReadLockHeld, rcuReadUnlock } from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
-import { startSpawned } from "../machine/spawn.ts";
+import { spawnLost, startSpawned } from "../machine/spawn.ts";
 import { machineStopping, notifyHost } from "../machine/state.ts";
 import { activateMm } from "../mm/tlb.ts";
 import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts";
@@ -23,6 +23,7 @@ import { storeTid } from "../task/fork.ts";
 import {
   GROUP_EXITING,
   Group,
+  KIND_PROGRAM,
   TASK_EXITING,
   TASK_SLEEPING,
   TASK_WAITING,
@@ -132,6 +133,8 @@ function runTask(
         fault(task);
         break;
       case EXIT.ILLEGAL:
+        // A program's steps are gone only with the thread that held them.
+        if (Task.kind.get(task) === KIND_PROGRAM) spawnLost(task, number);
         forceFault(task, SIGILL, ILL_ILLOPC, getPc(regs));
         break;
       case EXIT.BREAKPOINT:

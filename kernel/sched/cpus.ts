@@ -65,8 +65,11 @@ export const Cpu = struct("cpu", {
   idleNs: wide(),
   idleCount: wide(),
   oopses: owned(),
+  /** Callbacks of subsystems entered, and the one that runs now (subsystem/place.ts); 0: none. */
+  entries: owned(),
+  inside: owned(),
   /** Keeps the words above off the cache line of the next CPU. */
-  pad: words(12),
+  pad: words(10),
 });
 
 const table = kernelGlobal<Ref<"array">>("cpus");

@@ -1,26 +1,26 @@
-/** The life of a machine's subsystems: made by the booting thread, opened by every CPU, closed by the host. */
+/** The life of a machine's subsystems: made by the booting thread, opened by every CPU. Their end: close.ts. */
 import {
   arrayGet,
-  drainReleases,
+  arraySet,
   getStateSynchronizeRcu,
-  liveObjects,
+  locksHeld,
+  mutexesHeld,
   type Ptr,
   type Ref,
-  rcuQuiescent,
-  rcuRunCallbacks,
+  rcuNesting,
   stringText,
-  synchronizeRcu,
-  TYPE,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
-import { klog } from "../klog.ts";
 import { MachineError } from "../machine/error.ts";
-import { createContext, openContext, SubsystemRecord } from "./context.ts";
+import { cpuOf } from "../sched/cpus.ts";
+import { thisCpu } from "../sched/current.ts";
+import { createRecord, newContext, SubsystemRecord } from "./context.ts";
 import { isSubsystem, type Options, parseOptions, type Subsystem } from "./define.ts";
 import { makeDeviceNodes } from "./device.ts";
-import { bindSubsystems, declareGuarded, guard, type Instance } from "./guard.ts";
+import { bindSubsystems, declareGuarded } from "./guard.ts";
 import { literalsOf } from "./install.ts";
-import { isStruct, type TableSpec } from "./table.ts";
+import { TimeLimitError } from "./limit.ts";
+import { type Instance, newInstance, placeOf, runAt, watchPlaces } from "./place.ts";
 
 /** A subsystem, and what it was asked to do. */
 export interface SubsystemUse {
@@ -38,15 +38,16 @@ export class SubsystemError extends MachineError {
   }
 }
 
+/** How long a callback of a subsystem may run when the machine's options do not say. */
+export const DEFAULT_LIMIT_MS = 10_000;
+
 const first = kernelGlobal<Ref<"subsystem">>("subsystems");
 /** Numbers that subsystems may use: beyond Linux's own, below the word that counts all unknown ones. */
 const FIRST_CALL = 448;
 const LAST_CALL = 510;
-/** Grace periods after which what is still queued is a callback that queues itself. */
-const LAST_PASSES = 100;
 
 /** Booting thread, everything mounted, no CPU yet. Throws SubsystemError. */
-export function subsystemsInit(uses: readonly SubsystemUse[]): readonly Instance[] {
+export function subsystemsInit(uses: readonly SubsystemUse[], limitMs: number): readonly Instance[] {
   const instances: Instance[] = [];
   const calls = new Map<number, string>();
   let next: Ptr<"subsystem"> = 0;
@@ -54,24 +55,15 @@ export function subsystemsInit(uses: readonly SubsystemUse[]): readonly Instance
     if (!isSubsystem(subsystem)) throw new SubsystemError("?", "is not what defineSubsystem returns");
     const { name } = subsystem;
     try {
-      if (instances.some((other) => other.subsystem.name === name)) throw new Error("is there twice");
-      const context = createContext(subsystem, parseOptions(subsystem, options), next);
-      next = context.record;
-      SubsystemRecord.cookie.init(context.record, getStateSynchronizeRcu());
-      declareGuarded(subsystem);
-      const instance: Instance = { subsystem, context };
+      if (instances.some((other) => other.subsystem.name === name))
+        throw new Error("is there twice: a machine has one subsystem of a name");
+      const record = createRecord(subsystem, next);
+      next = record;
+      const instance = makeInstance(subsystem, parseOptions(subsystem, options), record, limitMs, uses);
       instances.push(instance);
       bindSubsystems(instances);
-      subsystem.init?.(context as never, context.options as never);
-      for (const { nr, name: call } of literalsOf(instance)) {
-        if (!(Number.isInteger(nr) && nr >= FIRST_CALL && nr <= LAST_CALL))
-          throw new Error(
-            `system call ${call}: numbers of subsystems are ${FIRST_CALL} to ${LAST_CALL}, not ${nr}`,
-          );
-        const other = calls.get(nr);
-        if (other !== undefined) throw new Error(`system call ${nr} is ${other} and ${call}`);
-        calls.set(nr, call);
-      }
+      init(instance);
+      checkCalls(instance, calls);
     } catch (error) {
       throw new SubsystemError(name, error instanceof Error ? error.message : String(error), {
         cause: error,
@@ -89,6 +81,68 @@ export function subsystemsInit(uses: readonly SubsystemUse[]): readonly Instance
   return list;
 }
 
+function makeInstance(
+  subsystem: Subsystem,
+  options: Options,
+  record: Ref<"subsystem">,
+  limitMs: number,
+  uses: readonly SubsystemUse[],
+): Instance {
+  SubsystemRecord.cookie.init(record, getStateSynchronizeRcu());
+  declareGuarded(subsystem);
+  const number = uses.findIndex((use) => use.subsystem === subsystem) + 1;
+  const tables = SubsystemRecord.tables.get(record);
+  // Tables are made with the context still missing: their places need the instance, so it comes first, without.
+  const early = newInstance(subsystem, null as never, number, limitMs);
+  const context = newContext(subsystem, options, record, (spec, index, key) => {
+    const made = runAt(placeOf(early, `making table ${key}`), () => {
+      try {
+        return spec.create(options);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        throw new Error(`table ${key}: ${message}`, { cause: error });
+      }
+    });
+    arraySet(tables, index, spec.refOf(made));
+    return made;
+  });
+  return newInstance(subsystem, context, number, limitMs);
+}
+
+/** Runs init. Throws what it throws, and Error for what else it does wrong. */
+function init(instance: Instance): void {
+  const { subsystem, context } = instance;
+  if (subsystem.init === undefined) return;
+  const before = [rcuNesting(), locksHeld, mutexesHeld()];
+  let result: unknown;
+  try {
+    result = runAt(placeOf(instance, "init"), () =>
+      subsystem.init!(context as never, context.options as never),
+    );
+  } catch (error) {
+    if (error instanceof TimeLimitError) throw new Error(`init does not return: ${error.message}`);
+    throw error;
+  }
+  if (result instanceof Promise) {
+    result.catch(() => {});
+    throw new Error("init returned a promise: it runs to its end, it cannot wait");
+  }
+  if ([rcuNesting(), locksHeld, mutexesHeld()].some((count, index) => count !== before[index]))
+    throw new Error("init returned with a read scope open or a lock held");
+}
+
+function checkCalls(instance: Instance, calls: Map<number, string>): void {
+  for (const { nr, name } of literalsOf(instance)) {
+    if (!(Number.isInteger(nr) && nr >= FIRST_CALL && nr <= LAST_CALL))
+      throw new Error(
+        `system call ${name}: numbers of subsystems are ${FIRST_CALL} to ${LAST_CALL}, not ${nr}`,
+      );
+    const other = calls.get(nr);
+    if (other !== undefined) throw new Error(`system call ${nr} is ${other} and ${name}`);
+    calls.set(nr, name);
+  }
+}
+
 /** A CPU: opens what the booting thread made. `uses` are the same, in the same order. */
 export function openSubsystems(uses: readonly SubsystemUse[]): readonly Instance[] {
   const records: Ref<"subsystem">[] = [];
@@ -97,67 +151,17 @@ export function openSubsystems(uses: readonly SubsystemUse[]): readonly Instance
     record = SubsystemRecord.next.get(record);
   }
   if (records.length !== uses.length) throw new Error("host and CPU have different subsystems");
+  if (uses.length > 0) watchPlaces(cpuOf(thisCpu()));
   const instances = uses.map(({ subsystem, options }, index): Instance => {
     const record = records[index]!;
     if (stringText(SubsystemRecord.name.get(record)) !== subsystem.name)
       throw new Error(`subsystem ${subsystem.name} is another one on the host`);
     declareGuarded(subsystem);
     const parsed: Options = parseOptions(subsystem, options);
-    return { subsystem, context: openContext(subsystem, parsed, record) };
+    const tables = SubsystemRecord.tables.get(record);
+    const context = newContext(subsystem, parsed, record, (spec, at) => spec.open(arrayGet(tables, at)));
+    return newInstance(subsystem, context, index + 1, DEFAULT_LIMIT_MS);
   });
   bindSubsystems(instances);
   return instances;
-}
-
-/** What each has to report, by name. On the host. */
-export function subsystemReports(instances: readonly Instance[]): Record<string, string> {
-  const reports: Record<string, string> = {};
-  for (const instance of instances) {
-    const { report } = instance.subsystem;
-    if (report === undefined) continue;
-    const text = guard<string | undefined>(instance, "report", report as never, undefined);
-    if (text !== undefined) reports[instance.subsystem.name] = text;
-  }
-  return reports;
-}
-
-/**
- * On the host, when no CPU runs any more: lets each give back what it holds, frees the tables, and looks for objects of its
- * structs that are still there.
- */
-export function closeSubsystems(instances: readonly Instance[]): void {
-  // What the CPUs had queued may refer to the tables.
-  drainAll();
-  for (const instance of instances) {
-    const { subsystem, context } = instance;
-    if (subsystem.exit !== undefined) guard(instance, "exit", subsystem.exit as never, undefined);
-    const tables = SubsystemRecord.tables.get(context.record);
-    for (const [index, [key, spec]] of Object.entries(subsystem.tables ?? {}).entries())
-      if (!isStruct(spec) && arrayGet(tables, index) !== 0)
-        guard(
-          instance,
-          `freeing table ${key}`,
-          () => (spec as TableSpec).destroy(context.tables[key]),
-          undefined,
-        );
-  }
-  drainAll();
-  for (const { subsystem } of instances) {
-    const leaks: string[] = [];
-    for (const spec of Object.values(subsystem.tables ?? {})) {
-      const live = isStruct(spec) ? liveObjects(spec) : 0;
-      if (live !== 0 && isStruct(spec)) leaks.push(`${live} of struct ${spec[TYPE].name}`);
-    }
-    if (leaks.length > 0) klog(`subsystem ${subsystem.name}: leaks ${leaks.join(", ")}`);
-  }
-}
-
-/** Callbacks queue callbacks: until nothing is left. */
-function drainAll(): void {
-  for (let pass = 0; pass < LAST_PASSES; pass++) {
-    drainReleases(0);
-    synchronizeRcu();
-    rcuQuiescent();
-    if (rcuRunCallbacks() === 0 && pass >= 2) return;
-  }
 }

@@ -31,6 +31,30 @@ export function declareCallbacks(subsystem: Subsystem, reclaim: Run, release: Ru
   }
 }
 
+/** Releases that one releaser may cause before it counts as a loop; rcu/release.ts gives up at ten times that. */
+const LONGEST_CHAIN = 1000;
+let releasing = "";
+let chain = 0;
+
+/** Runs a releaser; what it queues meanwhile is its consequence. */
+export function runReleaser(name: string, run: () => void): void {
+  const outer = releasing;
+  releasing = name;
+  try {
+    run();
+  } finally {
+    releasing = outer;
+  }
+}
+
+/** The subsystem queues a release. Throws when its releasers do nothing but that. */
+export function noteQueued(name: string): void {
+  chain = releasing === name ? chain + 1 : 0;
+  if (chain <= LONGEST_CHAIN) return;
+  chain = 0;
+  throw new Error(`${LONGEST_CHAIN} releases in a row that releasers queued: a loop, which ends here`);
+}
+
 export function reclaimerOf(subsystem: Subsystem, entry: string): Reclaimer {
   const found = reclaimers.get(`subsystem ${subsystem.name}/${entry}`);
   if (found === undefined) throw new Error(`subsystem ${subsystem.name} has no reclaimer ${entry}`);

@@ -18,8 +18,9 @@ import { klog } from "../klog.ts";
 import { nowNs, thisCpu } from "../sched/current.ts";
 import { waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
-import { reclaimerOf, releaserOf } from "./callback.ts";
+import { noteQueued, reclaimerOf, releaserOf } from "./callback.ts";
 import type { Options, Subsystem } from "./define.ts";
+import { asKernel } from "./place.ts";
 import { isStruct, type TableSpec } from "./table.ts";
 
 /** One subsystem of a machine. */
@@ -74,15 +75,21 @@ export class SubsystemContext<T = Readonly<Record<string, unknown>>, O = Options
   }
   /** A line in the kernel log. */
   log(text: string): void {
-    klog(`${this.name}: ${text}`);
+    asKernel(() => klog(`${this.name}: ${text}`));
   }
   /** Runs `reclaimers[name](context, arg)` after a grace period. Unlink the object first. */
   callRcu(name: string, arg: number): void {
-    callRcu(reclaimerOf(this.#subsystem, name), arg);
+    const reclaimer = reclaimerOf(this.#subsystem, name);
+    asKernel(() => callRcu(reclaimer, arg));
   }
-  /** Runs `releasers[name](context, arg, task)` at this CPU's next safe point. */
+  /**
+   * Runs `releasers[name](context, arg, task)` at this CPU's next safe point. A releaser may queue others; a thousand in a
+   * row are a loop, which throws.
+   */
   queueRelease(name: string, arg: number): void {
-    queueRelease(releaserOf(this.#subsystem, name), arg);
+    const releaser = releaserOf(this.#subsystem, name);
+    noteQueued(this.name);
+    asKernel(() => queueRelease(releaser, arg));
   }
   /** Who waits in read, write or poll of /dev/NAME tries again. */
   wake(device: string): void {
@@ -112,47 +119,37 @@ function eventNames(subsystem: Subsystem): string[] {
   return names;
 }
 
-/** Booting thread: makes the tables and the record. Throws when the heap is full. */
-export function createContext(
-  subsystem: Subsystem,
-  options: Options,
-  next: Ptr<"subsystem">,
-): SubsystemContext {
-  const specs = Object.entries(subsystem.tables ?? {});
+/** Booting thread: makes the record. Throws when the heap is full. */
+export function createRecord(subsystem: Subsystem, next: Ptr<"subsystem">): Ref<"subsystem"> {
   const names = eventNames(subsystem);
   const record = alloc(SubsystemRecord);
   const name = allocString(subsystem.name);
-  const tables = allocArray(specs.length);
+  const tables = allocArray(Object.keys(subsystem.tables ?? {}).length);
   const events = allocArray(names.length);
-  if (record === 0 || name === 0 || tables === 0 || events === 0)
-    throw new Error("the kernel heap is too small");
+  if (record === 0 || name === 0 || tables === 0 || events === 0) throw new Error(TOO_SMALL);
   SubsystemRecord.name.init(record, name);
   SubsystemRecord.tables.init(record, tables);
   SubsystemRecord.events.init(record, events);
   SubsystemRecord.next.init(record, next);
   for (const index of names.keys()) {
     const event = alloc(SubsystemEvent);
-    if (event === 0) throw new Error("the kernel heap is too small");
+    if (event === 0) throw new Error(TOO_SMALL);
     SubsystemEvent.changes.init(event, 1);
     arraySet(events, index, event);
   }
-  const opened: Record<string, unknown> = {};
-  for (const [index, [key, spec]] of specs.entries()) {
-    opened[key] = isStruct(spec) ? spec : (spec as TableSpec).create(options);
-    if (!isStruct(spec)) arraySet(tables, index, (spec as TableSpec).refOf(opened[key]));
-  }
-  return new SubsystemContext(subsystem, options, opened, record);
+  return record;
 }
+const TOO_SMALL = "the kernel heap is too small for it: give the machine a larger one (heap)";
 
-/** A CPU: opens what the booting thread made. */
-export function openContext(
+/** A context whose tables `open` finds; struct types are tables by themselves. */
+export function newContext(
   subsystem: Subsystem,
   options: Options,
   record: Ref<"subsystem">,
+  open: (spec: TableSpec, index: number, key: string) => unknown,
 ): SubsystemContext {
-  const tables = SubsystemRecord.tables.get(record);
   const opened: Record<string, unknown> = {};
   for (const [index, [key, spec]] of Object.entries(subsystem.tables ?? {}).entries())
-    opened[key] = isStruct(spec) ? spec : (spec as TableSpec).open(arrayGet(tables, index));
+    opened[key] = isStruct(spec) ? spec : open(spec as TableSpec, index, key);
   return new SubsystemContext(subsystem, options, opened, record);
 }

@@ -12,6 +12,8 @@
  * they are given.
  */
 import type { SubsystemContext } from "./context.ts";
+import type { SharedMemory } from "./memory.ts";
+import { wrongShape } from "./shape.ts";
 import type { Opened, Options, Tables } from "./table.ts";
 import type { CallView, MountView, OpenFile, TaskView } from "./view.ts";
 
@@ -41,12 +43,22 @@ export interface Device<C> {
   open?(context: C, file: OpenFile): number | undefined;
   /** At most `size` bytes; empty is the end of file. */
   read?(context: C, file: OpenFile, size: number): Uint8Array | string | number;
-  /** The number of bytes taken. A write of more than 1 MiB arrives in parts. */
+  /**
+   * The number of bytes taken. A write of more than 1 MiB arrives in parts: `file.left` is what comes behind this one;
+   * taking fewer bytes, or an error, ends the write there.
+   */
   write?(context: C, file: OpenFile, bytes: Uint8Array): number;
   /** POLL* mask that holds now; default: always readable and writable. */
   poll?(context: C, file: OpenFile): number;
   /** `argument` is what the program passed, usually an address: copyFromUser, copyToUser. */
   ioctl?(context: C, file: OpenFile, command: number, argument: number): number;
+  /**
+   * Its size in bytes, for a device with positions: pread, pwrite and lseek work on it, `file.position` says where a read
+   * or write is, and neither may wait or take a mutex.
+   */
+  size?(context: C, file: OpenFile): number;
+  /** What mmap(2) shows: a `table.memory`; or -errno. */
+  mmap?(context: C, file: OpenFile): SharedMemory | number;
   /** Once, when the last descriptor is gone: free what `file.state` refers to. */
   release?(context: C, file: OpenFile): void;
 }
@@ -133,13 +145,19 @@ const SUBSYSTEM: unique symbol = Symbol.for("sternix.subsystem") as never;
 
 const NAME = /^[a-z][a-z0-9_-]{0,30}$/i;
 
-/** Throws TypeError for what is wrong in the literal itself. */
+/** Throws TypeError for what is wrong in the literal itself: it names the property. */
 export function defineSubsystem<
   const T extends Tables = Record<never, never>,
   const O extends Options = Record<never, never>,
 >(literal: SubsystemLiteral<T, O>): Subsystem {
-  if (!NAME.test(literal.name))
-    throw new TypeError(`subsystem name ${JSON.stringify(literal.name)}: give letters, digits, "-" and "_"`);
+  if (typeof literal !== "object" || literal === null)
+    throw new TypeError(`defineSubsystem(${String(literal)}): give an object with a name`);
+  if (typeof literal.name !== "string" || !NAME.test(literal.name))
+    throw new TypeError(
+      `subsystem name ${JSON.stringify(literal.name)}: give up to 31 letters, digits, "-" and "_", a letter first`,
+    );
+  const wrong = wrongShape(literal as unknown as Record<string, unknown>);
+  if (wrong !== null) throw new TypeError(`subsystem ${literal.name}: ${wrong}`);
   for (const name of Object.keys(literal.devices ?? {}))
     if (!NAME.test(name)) throw new TypeError(`subsystem ${literal.name}: a device cannot be named ${name}`);
   for (const name of Object.keys(literal.sys ?? {}))

@@ -1,9 +1,12 @@
 /** /proc/NAME and /sys/kernel/NAME of subsystems. Registered on CPUs: only they serve programs. */
 import { type ProcFileOptions, procFile } from "../proc/index.ts";
 import { EINVAL, EIO, ENODEV } from "../uapi/errno.ts";
+import { accepted, content } from "./check.ts";
 import { SubsystemEvent, SubsystemRecord } from "./context.ts";
 import type { VirtualFile } from "./define.ts";
-import { guard, type Instance, isDisabled } from "./guard.ts";
+import { isDisabled } from "./fault.ts";
+import { guard } from "./guard.ts";
+import { type Instance, placeOf } from "./place.ts";
 
 /** One write to a file: rules and the like are replaced whole, so they come in one write. */
 const WRITE_MAX = 1 << 20;
@@ -31,11 +34,13 @@ function register(instance: Instance, node: string, path: string, file: VirtualF
   const options: ProcFileOptions = {};
   if (file.mode !== undefined) options.mode = file.mode;
   const { read, write } = file;
+  const reading = placeOf(instance, `read of ${path}`, content);
+  const writing = placeOf(instance, `write to ${path}`, accepted);
   if (write !== undefined) {
     options.writeMax = WRITE_MAX;
     options.write = (_at, text) => {
       if (isDisabled(instance)) return -ENODEV;
-      const result = guard(instance, `write to ${path}`, write as never, -EIO, text) as number | undefined;
+      const result = guard<number | undefined>(writing, write as never, -EIO, text);
       return result === undefined || result >= 0 ? Buffer.byteLength(text) : result;
     };
   }
@@ -49,7 +54,7 @@ function register(instance: Instance, node: string, path: string, file: VirtualF
     () => {
       if (isDisabled(instance)) return -ENODEV;
       if (read === undefined) return -EINVAL;
-      return guard<string | Uint8Array | number>(instance, `read of ${path}`, read as never, -EIO);
+      return guard<string | Uint8Array | number>(reading, read as never, -EIO);
     },
     options,
   );

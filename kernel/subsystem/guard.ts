@@ -1,38 +1,33 @@
 /**
- * Calls into subsystems. Whatever one does wrong is caught here, reported by its name and the place, and the kernel goes on:
+ * Calls into subsystems. Whatever one does wrong is caught here, reported by its name, the place and the task (fault.ts),
+ * and the kernel goes on:
  *
  * - it throws: the call counts as if it had done nothing (a hook allows, a device answers EIO); after MAX_FAULTS it is
  *   switched off;
- * - it returns with a read scope open or a lock held: scope and lock are taken back, and it is switched off at once, since what
- *   the lock protects may be half-changed;
- * - it waits, or returns a promise: the wait is undone, and it counts as a throw.
+ * - it answers what the place has no use for (a hook that denies with 5, a device that gives more than was asked for): the same;
+ * - it returns with a read scope open, or a lock or mutex held: all are taken back, and it is switched off at once, since
+ *   what the lock protects may be half-changed;
+ * - it waits, or returns a promise: the wait is undone, and it counts as a throw;
+ * - it does not return: on the host it is ended (limit.ts), on a CPU the host restarts that CPU (machine/watchdog.ts).
  */
 import {
   locksHeld,
+  mutexesHeld,
   type Ref,
   rcuNesting,
   rcuReadLock,
   rcuReadUnlock,
   releaseLocks,
+  releaseMutexes,
 } from "../../rcu/index.ts";
-import { klog } from "../klog.ts";
-import { notifyHost } from "../machine/state.ts";
-import { current } from "../sched/current.ts";
+import { current, thisCpu } from "../sched/current.ts";
 import { finishWait, waitPrepared } from "../sched/waitqueue.ts";
-import { declareCallbacks } from "./callback.ts";
-import { type SubsystemContext, SubsystemRecord } from "./context.ts";
+import { declareCallbacks, runReleaser } from "./callback.ts";
 import type { Subsystem } from "./define.ts";
+import { fault } from "./fault.ts";
+import { callLimited, TimeLimitError } from "./limit.ts";
+import { enterPlace, type Instance, leavePlace, type Place, placeOf } from "./place.ts";
 import { TaskView } from "./view.ts";
-
-export const MAX_FAULTS = 10;
-/** Of a subsystem that is never switched off, one in so many is logged. */
-const LOG_EVERY = 1000;
-
-/** A subsystem of the machine that this thread works for now. */
-export interface Instance {
-  readonly subsystem: Subsystem;
-  readonly context: SubsystemContext;
-}
 
 let bound: readonly Instance[] = [];
 /** Says which machine's subsystems this thread works for: with the heap that is in use. */
@@ -41,18 +36,11 @@ export function bindSubsystems(instances: readonly Instance[]): void {
 }
 export const boundSubsystems = (): readonly Instance[] => bound;
 
-export const isDisabled = (instance: Instance): boolean =>
-  SubsystemRecord.disabled.peek(instance.context.record) !== 0;
-
 type Callback<R> = (context: never, a: never, b: never, c: never) => R;
 
-/**
- * Calls `callback(context, a, b, c)`. `where` names the place in a report. `fallback` is the result when the subsystem
- * misbehaves.
- */
+/** Calls `callback(context, a, b, c)`. `fallback` is the result when the subsystem misbehaves. */
 export function guard<R>(
-  instance: Instance,
-  where: string,
+  place: Place,
   callback: Callback<R>,
   fallback: R,
   a?: unknown,
@@ -61,20 +49,28 @@ export function guard<R>(
 ): R {
   const nesting = rcuNesting();
   const depth = locksHeld;
+  const mutexes = mutexesHeld();
+  const context = place.instance.context as never;
+  const outer = enterPlace(place.code);
   let result: R;
   try {
-    result = callback(instance.context as never, a as never, b as never, c as never);
-    if (typeof result === "object" && result instanceof Promise) {
-      result.catch(() => {}); // What it rejects with is not the news: that it waits is.
-      fault(instance, where, "returned a promise: a callback runs to its end, it cannot wait", false);
+    result =
+      thisCpu() >= 0
+        ? callback(context, a as never, b as never, c as never)
+        : callLimited(place.instance.limitMs, () => callback(context, a as never, b as never, c as never));
+    const wrong = wrongResult(place, result, a, b, c);
+    if (wrong !== null) {
+      fault(place, wrong, false);
       result = fallback;
     }
   } catch (error) {
     result = fallback;
-    fault(instance, where, `threw ${describe(error)}`, false);
+    const endless = error instanceof TimeLimitError;
+    fault(place, endless ? `does not return: ${error.message}` : `threw ${describe(error)}`, endless);
   }
-  if (locksHeld !== depth || rcuNesting() !== nesting) {
-    unbalanced(instance, where, nesting, depth);
+  leavePlace(outer);
+  if (locksHeld !== depth || rcuNesting() !== nesting || mutexesHeld() !== mutexes) {
+    unbalanced(place, nesting, depth, mutexes);
     result = fallback;
   }
   return result;
@@ -82,8 +78,7 @@ export function guard<R>(
 
 /** For callbacks that may not wait even the kernel's way: hooks. */
 export function guardHook<R>(
-  instance: Instance,
-  where: string,
+  place: Place,
   callback: Callback<R>,
   fallback: R,
   a?: unknown,
@@ -91,45 +86,56 @@ export function guardHook<R>(
   c?: unknown,
 ): R {
   const prepared = waitPrepared;
-  const result = guard(instance, where, callback, fallback, a, b, c);
+  const result = guard(place, callback, fallback, a, b, c);
   if (waitPrepared === prepared || prepared) return result;
   finishWait(current());
-  fault(instance, where, "waited: a hook cannot block the task", false);
+  fault(place, "waited: a hook cannot block the task", false);
   return fallback;
+}
+
+function wrongResult(place: Place, result: unknown, a: unknown, b: unknown, c: unknown): string | null {
+  if (typeof result === "object" && result !== null && "then" in result) {
+    if (result instanceof Promise) result.catch(() => {}); // What it rejects with is not the news: that it waits is.
+    return "returned a promise: a callback runs to its end, it cannot wait";
+  }
+  const wrong = place.check === null ? null : place.check(result, a, b, c);
+  return wrong === null ? null : `answered ${show(result)}: ${wrong}`;
+}
+
+function show(result: unknown): string {
+  if (typeof result === "string") return `a string of ${result.length}`;
+  if (result instanceof Uint8Array) return `${result.length} bytes`;
+  return typeof result === "object" && result !== null ? "an object" : String(result);
 }
 
 function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-function unbalanced(instance: Instance, where: string, nesting: number, depth: number): void {
+function unbalanced(place: Place, nesting: number, depth: number, mutexes: number): void {
   const scopes = rcuNesting() - nesting;
   for (let scope = scopes; scope > 0; scope--) rcuReadUnlock();
   for (let scope = scopes; scope < 0; scope++) rcuReadLock();
   const locks = releaseLocks(depth);
+  const sleeping = releaseMutexes(mutexes);
   const what: string[] = [];
   if (scopes > 0) what.push(`${scopes} read scope${scopes > 1 ? "s" : ""} open`);
   if (locks > 0) what.push(`${locks} lock${locks > 1 ? "s" : ""} held`);
-  if (scopes < 0 || locks < 0) what.push("a scope or lock closed that it had not opened");
-  fault(instance, where, `returned with ${what.join(" and ")}`, true);
-}
-
-function fault(instance: Instance, where: string, what: string, fatal: boolean): void {
-  const { name, record } = instance.context;
-  const count = SubsystemRecord.faults.add(record, 1) + 1;
-  const failClosed = instance.subsystem.failClosed === true;
-  if (count <= MAX_FAULTS || fatal || count % LOG_EVERY === 0)
-    klog(`subsystem ${name}: ${where} ${what}${count > MAX_FAULTS ? ` (fault ${count})` : ""}`);
-  const off = fatal || (count >= MAX_FAULTS && !failClosed);
-  if (off && SubsystemRecord.disabled.exchange(record, 1) === 0)
-    klog(
-      `subsystem ${name}: switched off ${fatal ? "at once" : `after ${count} faults`}; ` +
-        `echo enabled > /sys/kernel/${name}/state switches it on again`,
-    );
-  notifyHost();
+  if (sleeping > 0) what.push(`${sleeping} mutex${sleeping > 1 ? "es" : ""} held`);
+  if (scopes < 0 || locks < 0 || sleeping < 0) what.push("a scope or lock closed that it had not opened");
+  fault(place, `returned with ${what.join(" and ")}`, true);
 }
 
 const releaseTask = new TaskView();
+
+/** The instance and the callback of that name, on the machine that is bound. */
+function found<K extends "reclaimers" | "releasers">(kind: K, name: string, entry: string) {
+  const instance = bound.find((one) => one.subsystem.name === name);
+  const callback = instance?.subsystem[kind]?.[entry];
+  if (instance === undefined || callback === undefined)
+    throw new Error(`${kind.slice(0, -1)} ${entry} of subsystem ${name}, which this machine does not have`);
+  return { place: placeOf(instance, `${kind.slice(0, -1)} ${entry}`), callback: callback as never };
+}
 
 /** Makes the subsystem's reclaimers and releasers known to RCU on this thread. */
 export function declareGuarded(subsystem: Subsystem): void {
@@ -137,20 +143,13 @@ export function declareGuarded(subsystem: Subsystem): void {
   declareCallbacks(
     subsystem,
     (name, entry, arg) => {
-      const instance = bound.find((one) => one.subsystem.name === name);
-      const callback = instance?.subsystem.reclaimers?.[entry];
-      if (instance === undefined || callback === undefined)
-        throw new Error(`RCU callback of subsystem ${name}, which this machine does not have`);
-      guard(instance, `reclaimer ${entry}`, callback as never, undefined, arg);
+      const { place, callback } = found("reclaimers", name, entry);
+      guard(place, callback, undefined, arg);
     },
     (name, entry, arg, task) => {
-      const instance = bound.find((one) => one.subsystem.name === name);
-      const callback = instance?.subsystem.releasers?.[entry];
-      if (instance === undefined || callback === undefined)
-        throw new Error(`delayed release of subsystem ${name}, which this machine does not have`);
+      const { place, callback } = found("releasers", name, entry);
       releaseTask.ref = task as Ref<"task">;
-      const view = task === 0 ? null : releaseTask;
-      guard(instance, `releaser ${entry}`, callback as never, undefined, arg, view);
+      runReleaser(name, () => guard(place, callback, undefined, arg, task === 0 ? null : releaseTask));
     },
   );
 }

@@ -2,11 +2,14 @@
 import { getStateSynchronizeRcu, pollStateSynchronizeRcu, type Ref } from "../../rcu/index.ts";
 import { setSafePointHook } from "../sched/safe-point.ts";
 import { EIO, ENOSYS, EPERM } from "../uapi/errno.ts";
+import { callResult, verdict } from "./check.ts";
 import { SubsystemRecord } from "./context.ts";
 import type { CallLiteral, Hooks } from "./define.ts";
+import { isDisabled } from "./fault.ts";
 import { registerFiles } from "./files.ts";
-import { guard, guardHook, type Instance, isDisabled } from "./guard.ts";
+import { guard, guardHook } from "./guard.ts";
 import { hooks } from "./hooks.ts";
+import { addPlace, type Check, type Instance, type Place, placeOf, runAt } from "./place.ts";
 import { CallView, type PathArgument, TaskView } from "./view.ts";
 
 /** What the system-call entry of a CPU needs to know of subsystems. */
@@ -31,13 +34,19 @@ type HookName = keyof Hooks<unknown>;
 
 interface Listener<N extends HookName> {
   readonly instance: Instance;
+  readonly place: Place;
   readonly callback: NonNullable<Hooks<never>[N]>;
 }
 
-function listeners<N extends HookName>(instances: readonly Instance[], name: N): Listener<N>[] {
+function listeners<N extends HookName>(
+  instances: readonly Instance[],
+  name: N,
+  check: Check | null = null,
+): Listener<N>[] {
   return instances.flatMap((instance) => {
     const callback = instance.subsystem.hooks?.[name] as Listener<N>["callback"] | undefined;
-    return callback === undefined ? [] : [{ instance, callback }];
+    if (callback === undefined) return [];
+    return [{ instance, callback, place: placeOf(instance, `hook ${name}`, check) }];
   });
 }
 
@@ -64,12 +73,11 @@ function installTaskHooks(instances: readonly Instance[]): void {
   const run = <N extends "taskExec" | "taskExit" | "contextSwitch">(name: N) => {
     const listening = listeners(instances, name);
     if (listening.length === 0) return;
-    const where = `hook ${name}`;
     hooks[name] = (task) => {
-      for (const { instance, callback } of listening) {
+      for (const { instance, place, callback } of listening) {
         if (isDisabled(instance)) continue;
         view.ref = task;
-        guardHook(instance, where, callback as never, undefined, view);
+        guardHook(place, callback as never, undefined, view);
       }
     };
   };
@@ -79,26 +87,19 @@ function installTaskHooks(instances: readonly Instance[]): void {
   const creating = listeners(instances, "taskCreate");
   if (creating.length > 0)
     hooks.taskCreate = (task, parent) => {
-      for (const { instance, callback } of creating) {
+      for (const { instance, place, callback } of creating) {
         if (isDisabled(instance)) continue;
         view.ref = task;
         other.ref = parent as Ref<"task">;
-        guardHook(
-          instance,
-          "hook taskCreate",
-          callback as never,
-          undefined,
-          view,
-          parent === 0 ? null : other,
-        );
+        guardHook(place, callback as never, undefined, view, parent === 0 ? null : other);
       }
     };
   const mounting = listeners(instances, "mount");
   if (mounting.length > 0)
     hooks.mount = (type, source, target, flags) => {
       const mount = { type, source, target, flags };
-      for (const { instance, callback } of mounting)
-        if (!isDisabled(instance)) guardHook(instance, "hook mount", callback as never, undefined, mount);
+      for (const { instance, place, callback } of mounting)
+        if (!isDisabled(instance)) guardHook(place, callback as never, undefined, mount);
     };
 }
 
@@ -107,22 +108,22 @@ function installSafePoint(instances: readonly Instance[]): void {
   const graceful = listeners(instances, "gracePeriod");
   if (atSafePoint.length === 0 && graceful.length === 0) return;
   setSafePointHook(() => {
-    for (const { instance, callback } of atSafePoint)
-      if (!isDisabled(instance)) guardHook(instance, "hook safePoint", callback as never, undefined);
-    for (const { instance, callback } of graceful) {
+    for (const { instance, place, callback } of atSafePoint)
+      if (!isDisabled(instance)) guardHook(place, callback as never, undefined);
+    for (const { instance, place, callback } of graceful) {
       const { record } = instance.context;
       const cookie = SubsystemRecord.cookie.load(record);
       if (!pollStateSynchronizeRcu(cookie)) continue;
       // One CPU wins, and asks for the next one.
       if (!SubsystemRecord.cookie.cas(record, cookie, getStateSynchronizeRcu()) || isDisabled(instance))
         continue;
-      guardHook(instance, "hook gracePeriod", callback as never, undefined);
+      guardHook(place, callback as never, undefined);
     }
   });
 }
 
 function createCallHooks(instances: readonly Instance[]): CallHooks | undefined {
-  const entering = listeners(instances, "syscallEnter");
+  const entering = listeners(instances, "syscallEnter", verdict);
   const leaving = listeners(instances, "syscallExit");
   if (entering.length === 0 && leaving.length === 0) return undefined;
   const taskView = new TaskView();
@@ -136,27 +137,20 @@ function createCallHooks(instances: readonly Instance[]): CallHooks | undefined 
   };
   return {
     enter(task, call, args) {
-      for (const { instance, callback } of entering) {
+      for (const { instance, place, callback } of entering) {
         if (isDisabled(instance)) continue;
         show(task, call, args);
         const fallback = instance.subsystem.failClosed === true ? -EPERM : 0;
-        const result = guardHook(
-          instance,
-          "hook syscallEnter",
-          callback as never,
-          fallback as number | undefined,
-          taskView,
-          view,
-        );
-        if (result !== undefined && result < 0 && result > -4096) return result;
+        const result = guardHook<number | undefined>(place, callback as never, fallback, taskView, view);
+        if (result !== undefined && result < 0) return result;
       }
       return 0;
     },
     exit(task, call, args, result) {
-      for (const { instance, callback } of leaving) {
+      for (const { instance, place, callback } of leaving) {
         if (isDisabled(instance)) continue;
         show(task, call, args);
-        guardHook(instance, "hook syscallExit", callback as never, undefined, taskView, view, result);
+        guardHook(place, callback as never, undefined, taskView, view, result);
       }
     },
   };
@@ -168,17 +162,23 @@ type Handler = (task: Ref<"task">, ...args: number[]) => number;
 function callsOf(instance: Instance): CallLiteral[] {
   return literalsOf(instance).map((literal) => {
     const { handler } = literal as unknown as { handler: Handler };
-    const where = `system call ${literal.name}`;
+    const place = placeOf(instance, `system call ${literal.name}`, callResult);
     const run = (_context: never, task: Ref<"task">, args: number[]): number => handler(task, ...args);
     return {
       ...literal,
       handler: (task: Ref<"task">, ...args: number[]): number =>
-        isDisabled(instance) ? -ENOSYS : guard(instance, where, run as never, -EIO, task, args),
+        isDisabled(instance) ? -ENOSYS : guard(place, run as never, -EIO, task, args),
     };
   });
 }
 
-export function literalsOf({ subsystem, context }: Instance): readonly CallLiteral[] {
-  const { syscalls } = subsystem;
-  return typeof syscalls === "function" ? syscalls(context as never) : (syscalls ?? []);
+/** What `syscalls` holds; each call becomes a place. Throws what a function throws. */
+export function literalsOf(instance: Instance): readonly CallLiteral[] {
+  const { syscalls } = instance.subsystem;
+  const literals =
+    typeof syscalls === "function"
+      ? runAt(placeOf(instance, "syscalls"), () => syscalls(instance.context as never))
+      : (syscalls ?? []);
+  for (const { name } of literals) addPlace(instance, `system call ${name}`);
+  return literals;
 }

@@ -6,21 +6,27 @@ import {
   type Arc,
   alloc,
   atomic,
+  Idr,
+  type IdrOptions,
   kfreeRcu,
   RcuArray,
   RcuCache,
   type RcuCacheOptions,
   RcuHashMap,
   type RcuHashMapOptions,
+  RcuList,
+  type RcuListOptions,
   RcuOptionArc,
   RcuOptionBox,
   RcuString,
   type Ref,
+  Srcu,
   type StructType,
   struct,
   TYPE,
   type Value,
 } from "../../rcu/index.ts";
+import { SharedMemory } from "./memory.ts";
 
 /** How a table is made, found again, and given back. */
 export interface TableSpec<T = unknown> {
@@ -145,6 +151,32 @@ export const table = {
     collection(
       () => new RcuArray(length),
       (at) => new RcuArray({ at }),
+    ),
+  /** Values in order: iterated while it changes. */
+  list: <V extends Value = number>(
+    options: Pick<RcuListOptions<V>, "value"> = {} as never,
+  ): TableSpec<RcuList<V>> =>
+    collection(
+      () => new RcuList<V>(options as RcuListOptions<V>),
+      (at) => new RcuList<V>({ ...options, at } as RcuListOptions<V>),
+    ),
+  /** Small integers, handed out and taken back, each with a value. */
+  idr: <V extends Value = number>(options: Pick<IdrOptions<V>, "value"> = {} as never): TableSpec<Idr<V>> =>
+    collection(
+      () => new Idr<V>(options as IdrOptions<V>),
+      (at) => new Idr<V>({ ...options, at } as IdrOptions<V>),
+    ),
+  /** A domain for read scopes that outlive a call: from a device's open to its release, say. */
+  srcu: (): TableSpec<Srcu> =>
+    collection(
+      () => new Srcu(),
+      (at) => new Srcu({ at }),
+    ),
+  /** Memory that programs see through mmap(2) of a device: whole pages, zero at first. */
+  memory: (bytes: number): TableSpec<SharedMemory> =>
+    collection(
+      () => SharedMemory.create(bytes),
+      (at) => new SharedMemory(at as Ref<"mapping">),
     ),
   /** One object of a declared struct, all fields zero: made at boot, the same one on every CPU. */
   one: <N extends string>(type: StructType<N>): TableSpec<Ref<N>> => ({

@@ -24,6 +24,7 @@ import { commText } from "../task/exec.ts";
 import { Cred, Task } from "../task/task.ts";
 import { AT_FDCWD, O_NONBLOCK } from "../uapi/fcntl.ts";
 import { S_IFLNK } from "../uapi/stat.ts";
+import { asKernel } from "./place.ts";
 
 export class TaskView {
   /** The task itself, for tables and for functions of the kernel. */
@@ -78,7 +79,7 @@ export class CallView {
 
   /** The text that argument `index` points to; null when it cannot be read. */
   string(index: number): string | null {
-    const bytes = strncpyFromUser(this.args[index] ?? 0, PATH_MAX);
+    const bytes = asKernel(() => strncpyFromUser(this.args[index] ?? 0, PATH_MAX));
     return typeof bytes === "number" ? null : decoder.decode(bytes);
   }
 
@@ -90,6 +91,10 @@ export class CallView {
    * Another thread can change the text between this look and the call's, as with every filter in front of system calls.
    */
   paths(): string[] {
+    return asKernel(() => this.#paths());
+  }
+
+  #paths(): string[] {
     const found: string[] = [];
     for (const { path, dirfd } of this.pathArguments) {
       const bytes = strncpyFromUser(this.args[path] ?? 0, PATH_MAX);
@@ -124,6 +129,10 @@ function resolve(dirfd: number, path: Uint8Array, found: string[]): void {
 /** An open device file. */
 export class OpenFile {
   ref = 0 as Ref<"file">;
+  /** Where this read or write is, on a device with `size`. */
+  position = 0;
+  /** Bytes of this write that do not fit into `bytes`, and come in a further call. */
+  left = 0;
   /** Words that belong to the driver: what it keeps per open file. */
   get state(): number {
     return File.priv.load(this.ref);

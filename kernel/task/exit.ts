@@ -57,6 +57,7 @@ import {
   Group,
   TASK_DEAD,
   TASK_EXITING,
+  TASK_LEAVING,
   TASK_ZOMBIE,
   Task,
   WORK_SIGNAL,
@@ -87,8 +88,17 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
   }
   hooks.taskExit?.(task);
   accountSwitch(task, true);
+  finishExit(task);
+}
+
+/**
+ * The task gives up its registers and leaves its group; whoever waits for it is told. By itself (a CPU that was lost in
+ * doExit) this loses what the task still held, but nobody waits for ever.
+ */
+export function finishExit(task: Ref<"task">): void {
+  Task.flags.set(task, Task.flags.get(task) | TASK_LEAVING);
   freeRegs(Task.regs.get(task));
-  leaveGroup(task, group);
+  leaveGroup(task, Task.group.get(task));
 }
 
 /** exit_mm: the address space, and what user mode asked to be told by it. */

@@ -56,6 +56,8 @@ export const TASK_FORKNOEXEC = 4;
 export const TASK_SIGNALED = 8;
 /** prctl PR_SET_NO_NEW_PRIVS: set-user-ID programs give nothing, for this task and all it makes. */
 export const TASK_NO_NEW_PRIVS = 16;
+/** The last part of its exit has begun, which cannot be done twice. */
+export const TASK_LEAVING = 32;
 
 /** A thread: what the scheduler runs. */
 export const Task = struct("task", {

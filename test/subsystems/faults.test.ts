@@ -1,127 +1,141 @@
+/** A subsystem for each mistake, in fixtures/faults/: all in one machine, which goes on and names them. */
 import test from "ava";
-import { Machine, MachineError } from "../../userland/index.ts";
+import { Machine } from "../../userland/index.ts";
 
 const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url);
 const hello = new URL("../guest/bin/hello", import.meta.url);
 
+/** Faults that switch a subsystem off at once, and those that do it after ten times. */
+type Outcome = "off" | "on";
+const IN_TASK = String.raw`in pid \d+ \(faulty-program\.\)`;
+const HOOK = `hook syscallEnter ${IN_TASK}`;
+
+/** What the log says of each mistake, and whether the subsystem is still switched on. */
+const MISTAKES: Readonly<Record<string, readonly [Outcome, ...RegExp[]]>> = {
+  throws: ["on", new RegExp(`^${HOOK} threw Error: a deliberate mistake$`)],
+  recursion: ["on", new RegExp(`^${HOOK} threw RangeError: Maximum call stack`)],
+  scope: ["off", new RegExp(`^${HOOK} returned with 1 read scope open$`)],
+  unlock: ["off", new RegExp(`^${HOOK} returned with a scope or lock closed that it had not opened$`)],
+  spinlock: ["off", new RegExp(`^${HOOK} returned with 1 lock held$`)],
+  mutex: ["off", new RegExp(`^${HOOK} returned with 1 mutex held$`)],
+  rwlock: ["off", new RegExp(`^${HOOK} returned with 1 lock held$`)],
+  maplock: ["off", new RegExp(`^${HOOK} returned with 1 lock held$`)],
+  "throws-locked": [
+    "off",
+    new RegExp(`^${HOOK} threw Error: with locks held$`),
+    new RegExp(`^${HOOK} returned with 1 lock held and 1 mutex held$`),
+  ],
+  synchronize: ["off", /threw Error: synchronizeRcu inside a read scope/, /returned with 1 read scope open/],
+  promise: ["on", /returned a promise: a callback runs to its end, it cannot wait$/],
+  waits: ["on", /waited: a hook cannot block the task$/],
+  denies: ["on", new RegExp(`^${HOOK} answered 13: give 0 or nothing to allow, -1 to -4095`)],
+  "denies-far": ["on", new RegExp(`^${HOOK} answered -5001: give 0 or nothing`)],
+  "frees-twice": ["on", new RegExp(`^${HOOK} threw Error: kfreeRcu: object \\d+ was handed to RCU twice`)],
+  "frees-freed": ["on", new RegExp(`^${HOOK} threw Error: kfreeRcu: object \\d+ was freed already`)],
+  "writes-freed": ["on", new RegExp(`^${HOOK} threw Error: use after free: word 0 of cell \\d+ was written`)],
+  "calls-rcu-twice": ["on", /^reclaimer forget.* threw Error: double free: cell \d+/],
+  reclaimer: ["on", /^reclaimer drop.* threw Error: in a reclaimer$/],
+  releaser: ["on", new RegExp(`^releaser drop ${IN_TASK} threw Error: in a releaser$`)],
+  "release-loop": [
+    "on",
+    /^releaser again.* threw Error: 1000 releases in a row that releasers queued: a loop/,
+  ],
+  "no-such-name": ["on", /threw Error: no-such-name has no device or pollable file \/dev\/nothing$/],
+  device: ["on", new RegExp(`^read of /dev/faulty-device ${IN_TASK} threw Error: in a device$`)],
+  "device-long": ["on", /answered a string of 28: at most 8 bytes were asked for$/],
+  "device-type": ["on", /answered undefined: give a string, bytes, 0 or -errno$/],
+  call: ["on", new RegExp(`^system call faulty_call ${IN_TASK} threw Error: in a system call$`)],
+  "call-type": ["on", /^system call faulty_type.* answered undefined: give an integer >= 0, or -errno$/],
+  "call-block": ["on", /answered -5001: without waitOn, nothing would ever wake the task$/],
+  file: ["on", new RegExp(`^read of /proc/file ${IN_TASK} threw Error: in a file$`)],
+  "file-type": ["on", /^read of \/proc\/file-type.* answered 7: give a string, bytes, or -errno$/],
+  "hook-task-create": ["on", /^hook taskCreate in pid \d+ .* threw Error: in taskCreate$/],
+  "hook-task-exit": ["on", /^hook taskExit in pid \d+ .* threw Error: in taskExit$/],
+  "hook-syscall-exit": ["on", /^hook syscallExit in pid \d+ .* threw Error: in syscallExit$/],
+  "hook-context-switch": ["on", /^hook contextSwitch in pid \d+ .* threw Error: in contextSwitch$/],
+  "hook-grace-period": ["on", /^hook gracePeriod (in pid|on CPU) \d+.* threw Error: in gracePeriod$/],
+  "hook-safe-point": ["on", /^hook safePoint (in pid|on CPU) \d+.* threw Error: in safePoint$/],
+  "hook-mount": ["on", /^hook mount in pid \d+ .* threw Error: in mount$/],
+  leaks: [
+    "on",
+    /^leaks (?=.*1 of struct faulty_thing of hook syscallEnter)(?=.*1 of struct faulty_hidden of hook syscallEnter)/,
+  ],
+};
+const names = Object.keys(MISTAKES);
+const OFF = /^switched off at once; echo enabled > \/sys\/kernel\/[a-z-]+\/state switches it on again$/;
+
 interface Seen {
   readonly unames: number[];
-  readonly call: number;
+  readonly calls: number[];
   readonly read: number;
-  readonly proc: string | number;
+  readonly file: string | number;
   readonly state: string;
   readonly faults: string;
 }
 
-/** Runs a program that meets the mistake `times`, twice, and an unconcerned one between. */
-async function meet(
-  bug: string,
-  times: number,
-  more = "",
-): Promise<{ log: string[]; seen: Seen; again: Seen; hello: string }> {
-  const log: string[] = [];
-  await using machine = await Machine.boot({
-    cpus: 1,
-    memory: 64 << 20,
-    subsystems: [`${fixture("faulty.ts").href}?bug=${bug}${more}`],
-    log: (line) => log.push(line.split("\n")[0]!),
-  });
-  const run = async () => {
-    const argv = ["program", String(times)];
-    const { stdout, stderr } = await machine.spawn(fixture("faulty-program.ts"), { argv }).output();
-    return stderr === "" ? JSON.parse(stdout) : stderr;
-  };
-  const seen = await run();
-  const other = await machine.spawn(hello).output();
-  const again = await run();
-  await machine.shutdown();
-  return { log, seen, again, hello: other.stdout };
+for (const cpus of [1, 2]) {
+  test.serial(
+    `every kind of mistake is caught and named, and the machine goes on: ${cpus} CPU(s)`,
+    async (t) => {
+      const log: string[] = [];
+      await using machine = await Machine.boot({
+        cpus,
+        memory: 64 << 20,
+        debug: true,
+        subsystems: names.map((name) => fixture(`faults/${name}.ts`)),
+        log: (line) => log.push(line.split("\n")[0]!),
+      });
+      const run = async (...words: string[]): Promise<Record<string, Seen>> => {
+        const argv = ["program", ...words];
+        const { stdout, stderr } = await machine.spawn(fixture("faulty-program.ts"), { argv }).output();
+        t.is(stderr, "");
+        return JSON.parse(stdout);
+      };
+      const seen = await run(...names);
+      t.is((await machine.spawn(hello).output()).stdout, "hello from riscv64\n");
+      const often = await run("throws=12", "device");
+      await machine.shutdown();
+      for (const [name, [outcome, ...reports]] of Object.entries(MISTAKES)) {
+        const one = seen[name]!;
+        t.deepEqual(one.unames, [0], `${name}: the call is allowed`);
+        t.is(one.state, outcome === "off" ? "disabled\n" : "enabled\n", name);
+        const lines = log.flatMap((line) =>
+          line.startsWith(`subsystem ${name}: `) ? [line.slice(`subsystem ${name}: `.length)] : [],
+        );
+        for (const [index, report] of reports.entries()) t.regex(lines[index] ?? "nothing", report, name);
+        if (outcome === "off") t.regex(lines[reports.length]!, OFF, name);
+        t.is(one.faults, name === "leaks" ? "0\n" : `${reports.length}\n`, `${name}: ${lines.join("; ")}`);
+      }
+      t.deepEqual([seen.device!.read, seen["device-long"]!.read, seen["device-type"]!.read], [-5, -5, -5]);
+      t.deepEqual(seen.throws!.calls, [7, 7, 7]);
+      t.deepEqual(
+        [seen.call!.calls, seen["call-type"]!.calls, seen["call-block"]!.calls],
+        [
+          [-5, 7, 7],
+          [7, -5, 7],
+          [7, 7, -5],
+        ],
+      );
+      t.deepEqual([seen.file!.file, seen["file-type"]!.file], [-5, -5]);
+      // One that goes on making mistakes is switched off.
+      t.is(often.throws!.state, "disabled\n");
+      t.is(often.throws!.faults, "10\n");
+      t.regex(
+        log.find((line) => line.startsWith("subsystem throws: switched off"))!,
+        /after 10 faults; echo enabled > \/sys\/kernel\/throws\/state/,
+      );
+      const strays = log.filter((line) => !names.some((name) => line.startsWith(`subsystem ${name}: `)));
+      t.deepEqual(strays, [], "nothing else is the matter");
+      // Not of the others: what they allocated is gone.
+      t.deepEqual(
+        log.filter((line) => line.includes(": leaks ")).map((line) => line.split(" ")[1]),
+        ["leaks:"],
+      );
+      const leaks = log.find((line) => line.startsWith("subsystem leaks: "));
+      t.regex(
+        leaks!,
+        /, 2 strings or arrays \(\d+ bytes\) of hook syscallEnter|2 strings or arrays \(\d+ bytes\)/,
+      );
+    },
+  );
 }
-
-const OFF = /^subsystem faulty: switched off/;
-
-test.serial("a hook that throws is named, does nothing, and is switched off after ten times", async (t) => {
-  const { log, seen, again, hello: other } = await meet("throw", 12);
-  t.deepEqual(seen.unames, [0], "calls go on");
-  t.is(seen.state, "disabled\n");
-  t.is(seen.faults, "10\n");
-  t.is(seen.call, -38, "its calls are gone");
-  t.is(seen.read, -19);
-  t.is(seen.proc, -19);
-  t.deepEqual(again.unames, [0]);
-  t.is(other, "hello from riscv64\n");
-  t.is(log.length, 11);
-  for (const line of log.slice(0, 10))
-    t.is(line, "subsystem faulty: hook syscallEnter threw Error: a deliberate mistake");
-  t.regex(log[10]!, /switched off after 10 faults; echo enabled > \/sys\/kernel\/faulty\/state/);
-});
-
-for (const [bug, what] of [
-  ["scope", "returned with 1 read scope open"],
-  ["unlock", "returned with a scope or lock closed that it had not opened"],
-  ["lock", "returned with 1 lock held"],
-  ["maplock", "returned with 1 lock held"],
-] as const) {
-  test.serial(`"${bug}": a hook that ${what} is named and switched off at once`, async (t) => {
-    const { log, seen, again, hello: other } = await meet(bug, 2);
-    t.deepEqual([seen.unames, again.unames, other], [[0], [0], "hello from riscv64\n"]);
-    t.is(log[0], `subsystem faulty: hook syscallEnter ${what}`);
-    t.regex(log[1]!, OFF);
-    t.is(log.length, 2);
-  });
-}
-
-test.serial("a lock that an exception left held is given back", async (t) => {
-  const { log, seen } = await meet("throw-locked", 1);
-  t.deepEqual(seen.unames, [0]);
-  t.deepEqual(log.slice(0, 2), [
-    "subsystem faulty: hook syscallEnter threw Error: with the lock held",
-    "subsystem faulty: hook syscallEnter returned with 1 lock held",
-  ]);
-  t.regex(log[2]!, OFF);
-});
-
-for (const [bug, what] of [
-  ["synchronize", /hook syscallEnter threw RcuUsageError: synchronizeRcu inside a read scope/],
-  ["promise", /hook syscallEnter returned a promise: a callback runs to its end, it cannot wait/],
-  ["wait", /hook syscallEnter waited: a hook cannot block the task/],
-  ["reclaimer", /reclaimer drop threw Error: in a reclaimer/],
-  ["call", /system call faulty_call threw Error: in a system call/],
-  ["device", /read of \/dev\/faulty threw Error: in a device/],
-  ["long", /read of \/dev\/faulty threw RangeError: 28 bytes where 8 were asked for/],
-  ["proc", /read of \/proc\/faulty threw Error: in a file/],
-  ["exit", /hook taskExit threw Error: in taskExit/],
-] as const) {
-  test.serial(`a mistake of the kind "${bug}" is caught and named`, async (t) => {
-    const { log, seen, again, hello: other } = await meet(bug, 1);
-    t.deepEqual([seen.unames, again.unames, other], [[0], [0], "hello from riscv64\n"]);
-    t.regex(log[0]!, what);
-    t.true(
-      log.every((line) => line.startsWith("subsystem faulty: ")),
-      log.join("\n"),
-    );
-    t.is(seen.call, bug === "call" ? -5 : bug === "synchronize" ? -38 : 7);
-    t.is(seen.read, bug === "device" || bug === "long" ? -5 : bug === "synchronize" ? -19 : 2);
-  });
-}
-
-test.serial("objects that are left at shutdown are a leak, counted by struct", async (t) => {
-  const { log, seen } = await meet("leak", 3);
-  t.is(seen.state, "enabled\n");
-  t.deepEqual(log, ["subsystem faulty: leaks 6 of struct faulty_thing"]);
-});
-
-test.serial("a subsystem that behaves leaves nothing in the log", async (t) => {
-  const { log, seen, again } = await meet("", 3);
-  t.deepEqual(log, []);
-  t.is(seen.proc, "3\n");
-  t.is(again.proc, "6\n");
-});
-
-test.serial("a subsystem that no CPU can start refuses the boot", async (t) => {
-  const log: string[] = [];
-  const subsystems = [`${fixture("faulty.ts").href}?bug=cpu`];
-  const boot = Machine.boot({ cpus: 1, memory: 64 << 20, subsystems, log: (line) => log.push(line) });
-  const error = await t.throwsAsync(boot, { instanceOf: MachineError });
-  t.regex(error!.message, /CPUs die before they are up: subsystem faulty: on a CPU that boots/);
-});

@@ -1,5 +1,5 @@
 import test from "ava";
-import { Machine, SubsystemError } from "../../userland/index.ts";
+import { defineSubsystem, Machine, SubsystemError, type SubsystemSpec } from "../../userland/index.ts";
 
 const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url);
 const guest = (name: string) => new URL(`../guest/bin/${name}`, import.meta.url);
@@ -58,26 +58,81 @@ for (const cpus of [1, 2]) {
 }
 
 test("what cannot be used is refused with a SubsystemError that names it", async (t) => {
-  const refused = async (spec: string) =>
-    t.throwsAsync(Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: [spec] }), {
-      instanceOf: SubsystemError,
-    });
+  const refused = async (...specs: SubsystemSpec[]) =>
+    (
+      await t.throwsAsync(Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: specs }), {
+        instanceOf: SubsystemError,
+      })
+    ).message;
   const probe = fixture("probe.ts").href;
   t.regex(
-    (await refused(`${probe}?nonsense=1`)).message,
+    await refused(`${probe}?nonsense=1`),
     /^subsystem probe: there is no option nonsense; there are answer/,
   );
-  t.regex((await refused(`${probe}?answer=many`)).message, /option answer=many is not a number/);
-  t.regex((await refused(fixture("none.ts").href)).message, /there is no such module; bundled ones are/);
-  t.regex((await refused(fixture("cat.ts").href)).message, /its default export is not defineSubsystem/);
+  t.regex(await refused(`${probe}?answer=many`), /^subsystem probe: option answer=many is not a number$/);
+  t.regex(await refused(fixture("none.ts").href), /there is no such module; bundled ones are/);
+  t.regex(await refused("kvcach"), /^subsystem kvcach: there is no such module; bundled ones are/);
+  t.regex(await refused("https://example.org/a.ts"), /there is no such module/);
   t.regex(
-    (await refused(`${fixture("faulty.ts").href}?bug=init`)).message,
-    /^subsystem faulty: init of a bad day$/,
+    await refused(fixture("cat.ts").href),
+    /cat\.ts: its default export is not defineSubsystem\(\.\.\.\)/,
   );
   t.regex(
-    (await refused(`${fixture("faulty.ts").href}?bug=number`)).message,
-    /numbers of subsystems are 448 to 510, not 64/,
+    await refused(probe, probe),
+    /^subsystem probe: is there twice: a machine has one subsystem of a name$/,
   );
+  t.regex(
+    await refused("kvcache?entries=0"),
+    /^subsystem kvcache: table cache: RcuCache: capacity 0 is not a positive integer$/,
+  );
+});
+
+test("a literal of a wrong shape is refused by the property that is wrong", (t) => {
+  const wrong = (literal: object, message: RegExp) =>
+    t.throws(() => defineSubsystem({ name: "wrong", ...literal } as never), {
+      instanceOf: TypeError,
+      message,
+    });
+  t.throws(() => defineSubsystem({ name: "two words" }), { message: /^subsystem name "two words": give/ });
+  t.throws(() => defineSubsystem(undefined as never), { instanceOf: TypeError });
+  t.throws(() => defineSubsystem({} as never), { message: /^subsystem name undefined: give/ });
+  wrong({ hook: {} }, /^subsystem wrong: there is no hook; there are name, options, tables/);
+  wrong({ hooks: { syscallenter() {} } }, /there is no hooks\.syscallenter; there are taskCreate/);
+  wrong({ hooks: { taskExit: 1 } }, /: hooks\.taskExit is not a function$/);
+  wrong({ tables: { a: new Map() } }, /: tables\.a is not a table: give table\.map/);
+  wrong({ devices: { "a/b": {} } }, /: a device cannot be named a\/b$/);
+  wrong({ devices: { a: { reed() {} } } }, /: there is no devices\.a\.reed; there are mode, open, read/);
+  wrong({ devices: { a: { mode: 0o7777 } } }, /: devices\.a\.mode is not permission bits/);
+  wrong({ sys: { state: {} } }, /: a file in \/sys\/kernel cannot be named state$/);
+  wrong({ proc: "text" }, /: proc is not an object$/);
+  wrong({ proc: { pollable: 1 } }, /: proc\.pollable is not true or false$/);
+  wrong({ options: { a: [] } }, /: options\.a is not a default/);
+  wrong({ syscalls: [{ nr: 460 }] }, /: syscalls\.0 is not what syscall\(/);
+  wrong({ reclaimers: { a: 1 } }, /: reclaimers\.a is not a function$/);
+  wrong({ init: "soon" }, /: init is not a function$/);
+});
+
+test("a table that the heap has no room for refuses the boot, and one that grows too large is named", async (t) => {
+  const small = { cpus: 1, memory: 64 << 20, heap: 48 << 20 };
+  const boot = (options: { atBoot?: boolean }) =>
+    Machine.boot({
+      ...small,
+      subsystems: [{ module: fixture("greedy.ts"), options }],
+      log: (line) => log.push(line),
+    });
+  const log: string[] = [];
+  await t.throwsAsync(boot({ atBoot: true }), {
+    instanceOf: SubsystemError,
+    message: /^subsystem greedy: table big: the shared heap is full|^subsystem greedy: table big: /,
+  });
+  await using machine = await boot({});
+  const cat = async (path: string) =>
+    (await machine.spawn(fixture("cat.ts"), { argv: ["cat", path] }).output()).stdout;
+  t.is(await cat("/proc/greedy"), "", "its read fails");
+  t.regex(await cat("/proc/meminfo"), /^MemTotal/, "others go on");
+  await machine.shutdown();
+  t.regex(log[0]!, /^subsystem greedy: read of \/proc\/greedy in pid \d+ \(cat\.ts\) threw HeapFullError/);
+  t.is(log.length, 1, log.join("\n"));
 });
 
 test("a file in /proc can be opened with O_TRUNC, as a shell's > does", async (t) => {

@@ -41,6 +41,10 @@ export interface MachineOptions {
   readonly mounts?: readonly { readonly host: string; readonly guest: string; readonly writable?: boolean }[];
   /** Modules whose default export is defineSubsystem(...); "kvcache", "sysstat" and "syscall-policy" come with Sternix. */
   readonly subsystems?: readonly SubsystemSpec[];
+  /** How long a callback of a subsystem may run, in milliseconds, until it is ended: on a CPU by restarting that. Default: 10 000. */
+  readonly subsystemTimeout?: number;
+  /** Checks the kernel's heap: freed objects are overwritten, and what is written to them afterwards is reported. Slower. */
+  readonly debug?: boolean;
   /** Gets each line of the kernel log. Default: standard error. */
   readonly log?: (line: string) => void;
 }
@@ -67,7 +71,7 @@ export class Machine implements AsyncDisposable {
     const kernel = await KernelMachine.boot({
       cpus,
       memory: options.memory ?? defaultMemory(cpus),
-      ...pick(options, "heap", "rootWritable"),
+      ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout"),
       root: options.root === undefined ? null : resolve(options.root),
       mounts: (options.mounts ?? []).map((mount) => ({ ...mount, host: resolve(mount.host) })),
       console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },

@@ -12,7 +12,7 @@ import { ENOENT, ENOMEM } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
 import { signalName, signalNumber } from "../../kernel/uapi/signal.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { type Input, type Output, SpawnError, type SpawnOptions } from "./spawn-options.ts";
+import { CpuLostError, type Input, type Output, SpawnError, type SpawnOptions } from "./spawn-options.ts";
 import { type Enter, InputPipe, OutputPipe } from "./streams.ts";
 
 /** How a process ended. */
@@ -31,7 +31,7 @@ export interface ProcessOutput extends ProcessExit {
 
 export class GuestProcess {
   readonly pid: number;
-  /** Rejects with SpawnError when the program could not be loaded. */
+  /** Rejects with SpawnError when the program could not be loaded, CpuLostError when a CPU died under it. */
   readonly exited: Promise<ProcessExit>;
   /** Set when `exited` is settled. */
   ended = false;
@@ -48,6 +48,7 @@ export class GuestProcess {
     this.pid = started.pid;
     this.exited = started.exited.then((exit) => {
       this.ended = true;
+      if (exit.lostCpu !== undefined) throw new CpuLostError(exit.lostCpu, started.pid, name);
       if (exit.error !== 0) throw new SpawnError(name, exit.error, exit.reason);
       return exit.signal === undefined
         ? { code: exit.code ?? 0, signal: null }

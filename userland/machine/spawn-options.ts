@@ -43,6 +43,18 @@ export interface SpawnOptions {
   readonly stderr?: Output;
 }
 
+/** The CPU that ran the process died: the thread was ended, or a subsystem on it did not return. The machine goes on. */
+export class CpuLostError extends MachineError {
+  override name = "CpuLostError";
+  readonly cpu: number;
+  readonly pid: number;
+  constructor(cpu: number, pid: number, program: string) {
+    super(`CPU ${cpu} was lost while it ran pid ${pid} (${program}): the kernel log says why`);
+    this.cpu = cpu;
+    this.pid = pid;
+  }
+}
+
 /** A program that cannot be started, or loaded. */
 export class SpawnError extends MachineError {
   override name = "SpawnError";
