@@ -8,6 +8,9 @@ import {
   type Ptr,
   type Ref,
   rcuNesting,
+  rcuReadUnlock,
+  releaseLocks,
+  releaseMutexes,
   stringText,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
@@ -113,8 +116,11 @@ function makeInstance(
 function init(instance: Instance): void {
   const { subsystem, context } = instance;
   if (subsystem.init === undefined) return;
-  const before = [rcuNesting(), locksHeld, mutexesHeld()];
+  const scopes = rcuNesting();
+  const locks = locksHeld;
+  const mutexes = mutexesHeld();
   let result: unknown;
+  let unbalanced = false;
   try {
     result = runAt(placeOf(instance, "init"), () =>
       subsystem.init!(context as never, context.options as never),
@@ -122,13 +128,19 @@ function init(instance: Instance): void {
   } catch (error) {
     if (error instanceof TimeLimitError) throw new Error(`init does not return: ${error.message}`);
     throw error;
+  } finally {
+    // This thread lives on, whatever becomes of this machine.
+    while (rcuNesting() > scopes) {
+      rcuReadUnlock();
+      unbalanced = true;
+    }
+    if (releaseLocks(locks) !== 0 || releaseMutexes(mutexes) !== 0) unbalanced = true;
   }
   if (result instanceof Promise) {
     result.catch(() => {});
     throw new Error("init returned a promise: it runs to its end, it cannot wait");
   }
-  if ([rcuNesting(), locksHeld, mutexesHeld()].some((count, index) => count !== before[index]))
-    throw new Error("init returned with a read scope open or a lock held");
+  if (unbalanced) throw new Error("init returned with a read scope open or a lock held");
 }
 
 function checkCalls(instance: Instance, calls: Map<number, string>): void {
