@@ -157,14 +157,14 @@ export const table = {
     options: Pick<RcuListOptions<V>, "value"> = {} as never,
   ): TableSpec<RcuList<V>> =>
     collection(
-      () => new RcuList<V>(options as RcuListOptions<V>),
-      (at) => new RcuList<V>({ ...options, at } as RcuListOptions<V>),
+      () => new RcuList<V>(options as never),
+      (at) => new RcuList<V>({ ...options, at } as never),
     ),
   /** Small integers, handed out and taken back, each with a value. */
   idr: <V extends Value = number>(options: Pick<IdrOptions<V>, "value"> = {} as never): TableSpec<Idr<V>> =>
     collection(
-      () => new Idr<V>(options as IdrOptions<V>),
-      (at) => new Idr<V>({ ...options, at } as IdrOptions<V>),
+      () => new Idr<V>(options as never),
+      (at) => new Idr<V>({ ...options, at } as never),
     ),
   /** A domain for read scopes that outlive a call: from a device's open to its release, say. */
   srcu: (): TableSpec<Srcu> =>
