@@ -30,10 +30,10 @@ export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-tab
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
-export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";
+export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";

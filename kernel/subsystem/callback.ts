@@ -31,28 +31,32 @@ export function declareCallbacks(subsystem: Subsystem, reclaim: Run, release: Ru
   }
 }
 
-/** Releases that one releaser may cause before it counts as a loop; rcu/release.ts gives up at ten times that. */
+/** Releasers that may queue releases in a row before that counts as a loop; rcu/release.ts gives up at ten times that. */
 const LONGEST_CHAIN = 1000;
 let releasing = "";
+/** Whether the releaser that runs has queued something. */
+let queued = false;
 let chain = 0;
 
 /** Runs a releaser; what it queues meanwhile is its consequence. */
 export function runReleaser(name: string, run: () => void): void {
-  const outer = releasing;
   releasing = name;
+  queued = false;
   try {
     run();
   } finally {
-    releasing = outer;
+    releasing = "";
   }
 }
 
 /** The subsystem queues a release. Throws when its releasers do nothing but that. */
 export function noteQueued(name: string): void {
-  chain = releasing === name ? chain + 1 : 0;
+  if (releasing !== name) chain = 0;
+  else if (!queued) chain++;
+  queued = true;
   if (chain <= LONGEST_CHAIN) return;
   chain = 0;
-  throw new Error(`${LONGEST_CHAIN} releases in a row that releasers queued: a loop, which ends here`);
+  throw new Error(`${LONGEST_CHAIN} releasers in a row queued releases: a loop, which ends here`);
 }
 
 export function reclaimerOf(subsystem: Subsystem, entry: string): Reclaimer {
