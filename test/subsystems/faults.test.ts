@@ -32,7 +32,10 @@ const MISTAKES: Readonly<Record<string, readonly [Outcome, ...RegExp[]]>> = {
   "denies-far": ["on", new RegExp(`^${HOOK} answered -5001: give 0 or nothing`)],
   "frees-twice": ["on", new RegExp(`^${HOOK} threw \\w+: kfreeRcu: object \\d+ was handed to RCU twice`)],
   "frees-freed": ["on", new RegExp(`^${HOOK} threw \\w+: kfreeRcu: object \\d+ was freed already`)],
-  "writes-freed": ["on", new RegExp(`^${HOOK} threw \\w+: use after free: word 0 of cell \\d+ was written`)],
+  "writes-freed": [
+    "on",
+    new RegExp(`^${HOOK} threw \\w+: struct faulty_freed: the object at \\d+ was freed before it was`),
+  ],
   "calls-rcu-twice": ["on", /^reclaimer forget.* threw \w+: double free: cell \d+/],
   reclaimer: ["on", /^reclaimer drop.* threw Error: in a reclaimer$/],
   releaser: ["on", new RegExp(`^releaser drop ${IN_TASK} threw Error: in a releaser$`)],
