@@ -51,6 +51,12 @@ export const PAGE_WRITABLE = 1;
 /** Bytes of RAM address space that each CPU has for its engine: TLBs, jump cache, scratch. Lazily committed. */
 export const CPU_AREA_BYTES = 128 * 1024 * 1024;
 
+/**
+ * The part of a CPU area that an engine may have others read: it keeps its contents when the CPU dies and a new engine takes over,
+ * while the rest is zero again.
+ */
+export const CPU_AREA_KEPT = { START: 48 * 1024 * 1024, END: 64 * 1024 * 1024 } as const;
+
 /** Byte offset in the CPU area of the 32-bit needResched flag: non-zero asks user mode to leave soon. */
 export const CPU_NEED_RESCHED = 0;
 
@@ -61,6 +67,8 @@ export interface UserModeHost {
   readonly cpu: number;
   /** Byte address in `memory` of this CPU's area (CPU_AREA_BYTES, page aligned, zero at boot). */
   readonly cpuArea: number;
+  /** The areas of all CPUs of the machine, this one's among them. */
+  readonly cpuAreas: readonly number[];
 
   /**
    * The `ecall` fast path: the engine has stored a0..a7 and the pc *of the ecall* in the register file.

@@ -18,7 +18,7 @@ import { createUserModeHost } from "../sched/usermode-host.ts";
 import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
 import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
-import { CPU_AREA_BYTES, type UserMode, type UserModeHost } from "../usermode.ts";
+import { CPU_AREA_BYTES, CPU_AREA_KEPT, type UserMode, type UserModeHost } from "../usermode.ts";
 import "./modules.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
 import { CPUS_UP, notifyHost } from "./state.ts";
@@ -69,7 +69,11 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   const cpu = cpuOf(boot.cpu);
   Cpu.slot.store(cpu, heap.slot + 1);
   // A dead predecessor left TLB entries and jump targets that mean nothing to a new engine.
-  if (Cpu.boots.add(cpu, 1) > 0) ram.u8.fill(0, cpuArea(boot.cpu), cpuArea(boot.cpu) + CPU_AREA_BYTES);
+  if (Cpu.boots.add(cpu, 1) > 0) {
+    const area = cpuArea(boot.cpu);
+    ram.u8.fill(0, area, area + CPU_AREA_KEPT.START);
+    ram.u8.fill(0, area + CPU_AREA_KEPT.END, area + CPU_AREA_BYTES);
+  }
   setForceNotifier(kickSlot);
   reportRcuStalls();
   const subsystems = installSubsystems(openSubsystems(parts.subsystems ?? []));

@@ -12,6 +12,7 @@ import { Task } from "../task/task.ts";
 import { BUS_ADRALN, SEGV_MAPERR, SIGBUS, SIGSEGV } from "../uapi/signal.ts";
 import { CPU_NEED_RESCHED, EXIT, USER_REGS, type UserModeHost } from "../usermode.ts";
 import { BLOCK } from "./block.ts";
+import { nrCpus } from "./cpus.ts";
 import { current, nowNs, setFault } from "./current.ts";
 import { safePoint } from "./safe-point.ts";
 import { waitPrepared } from "./waitqueue.ts";
@@ -43,6 +44,7 @@ export function createUserModeHost(cpu: number, syscalls: SyscallEntry): UserMod
     memory: ram.memory,
     cpu,
     cpuArea: area,
+    cpuAreas: Array.from({ length: nrCpus() }, (_, number) => cpuArea(number)),
 
     syscall() {
       const task = current();

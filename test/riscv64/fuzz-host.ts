@@ -29,6 +29,7 @@ export class FuzzHost implements UserModeHost {
   readonly memory: WebAssembly.Memory;
   readonly cpu = 0;
   readonly cpuArea = PAGE * 16;
+  readonly cpuAreas: readonly number[] = [this.cpuArea];
   readonly #regs: number;
   readonly #frames: number;
   readonly #view: DataView;

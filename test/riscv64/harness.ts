@@ -31,10 +31,11 @@ export class Harness implements UserModeHost {
   readonly memory: WebAssembly.Memory;
   readonly cpu = 0;
   readonly cpuArea = 0x1_0000;
-  readonly regs = 0x1_0000 + CPU_AREA_BYTES;
+  readonly cpuAreas: readonly number[];
+  readonly regs: number;
   readonly view: DataView;
   readonly bytes: Uint8Array;
-  readonly engine: UserMode;
+  engine: UserMode;
   /** Frame and permissions by virtual page number. */
   readonly pages = new Map<number, { frame: number; access: number }>();
   output = "";
@@ -46,7 +47,9 @@ export class Harness implements UserModeHost {
   private mmapNext = MMAP_BASE;
   private space = 1;
 
-  constructor(options: EngineOptions = {}, ramBytes = 64 << 20) {
+  constructor(options: EngineOptions = {}, ramBytes = 64 << 20, cpus = 1) {
+    this.cpuAreas = Array.from({ length: cpus }, (_, cpu) => 0x1_0000 + cpu * CPU_AREA_BYTES);
+    this.regs = 0x1_0000 + cpus * CPU_AREA_BYTES;
     this.nextFrame = this.regs + 0x1_0000;
     const pages = Math.ceil((this.nextFrame + ramBytes) / 65536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
@@ -55,6 +58,14 @@ export class Harness implements UserModeHost {
     this.engine = createRiscvEngine(this, options);
     this.engine.setSpace(this.space);
     this.view.setInt32(this.regs + USER_REGS.RESERVATION, -1, true);
+  }
+
+  /** An engine on another CPU, or a new one on this CPU; `run` takes the one that is current. */
+  newEngine(cpu: number, options: EngineOptions): UserMode {
+    const host = Object.create(this, { cpu: { value: cpu }, cpuArea: { value: this.cpuAreas[cpu]! } });
+    const engine = createRiscvEngine(host, options);
+    engine.setSpace(this.space);
+    return engine;
   }
 
   /** Maps [start, start + bytes) to fresh zeroed frames; pages already there keep theirs. */

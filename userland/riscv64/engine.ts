@@ -1,5 +1,5 @@
 import { ACCESS, EXIT, USER_REGS, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
-import { CodePages, CodeSpace, sameBytes } from "./code-space.ts";
+import { CodePages, CodeSpace } from "./code-space.ts";
 import { fastFpuExports } from "./fpu/fast-module.ts";
 import { fpOp, takeFpFlags } from "./fpu/softfloat.ts";
 import { buildInterpreter } from "./interpreter.ts";
@@ -17,13 +17,10 @@ import {
 import { buildRuntime } from "./runtime.ts";
 import { FIND } from "./stubs.ts";
 import { Tlb } from "./tlb.ts";
-import { FIRST_PC } from "./translate/emitter.ts";
-import { translate } from "./translate/unit.ts";
+import { Units } from "./units.ts";
 
 /** Arrivals at a target before it is translated. */
-const THRESHOLD = 10000;
-/** A live module costs about 18 KB: at this many units everything is forgotten and translated anew as needed. */
-const MAX_UNITS = 16384;
+const THRESHOLD = 9984;
 /** Code spaces remembered; the least recently named one is forgotten first. */
 const MAX_SPACES = 256;
 
@@ -36,15 +33,6 @@ export interface EngineOptions {
   readonly threshold?: number;
   /** Whether units are lean at first (default), or never. */
   readonly lean?: boolean;
-}
-
-/** A translated unit and the code that it is a translation of. */
-interface Unit {
-  readonly index: number;
-  readonly lean: boolean;
-  readonly ranges: ReadonlyArray<readonly [number, number]>;
-  /** The bytes of all ranges in a row. */
-  readonly bytes: Uint8Array;
 }
 
 const modules = new Map<string, WebAssembly.Module>();
@@ -71,9 +59,6 @@ class RiscvEngine implements UserMode {
   private readonly longs: BigInt64Array;
   private readonly unsignedLongs: BigUint64Array;
   private readonly hot: number;
-  /** Translates at first sight: there is no telling then which code is reached. */
-  private readonly eager: boolean;
-  private readonly lean: boolean;
 
   private readonly tlb: Tlb;
   private readonly code: CodePages;
@@ -82,23 +67,11 @@ class RiscvEngine implements UserMode {
   private spaceNumber = 0;
   private nextSpaceId = 1;
 
-  private readonly table = new WebAssembly.Table({ element: "anyfunc", initial: 1024 });
-  private tableNext = 1;
-  private readonly unitsByPc = new Map<number, Unit[]>();
+  private readonly units: Units;
   private readonly run: (area: number, regs: number) => number;
-  private readonly environment: Record<string, WebAssembly.ExportValue>;
   private regs = 0;
 
-  private readonly counts = {
-    translated: 0,
-    wasmBytes: 0,
-    translatedInstructions: 0,
-    careful: 0,
-    unitResets: 0,
-    enters: 0,
-    lookups: 0,
-  };
-  private translateTime = 0;
+  private readonly counts = { enters: 0, lookups: 0 };
 
   constructor(host: UserModeHost, options: EngineOptions) {
     this.host = host;
@@ -109,11 +82,15 @@ class RiscvEngine implements UserMode {
     this.unsignedLongs = new BigUint64Array(buffer);
     const threshold = options.threshold ?? THRESHOLD;
     this.hot = threshold === Number.POSITIVE_INFINITY ? 0x2_0000 : threshold;
-    this.eager = this.hot <= 1;
-    this.lean = options.lean ?? true;
     this.tlb = new Tlb(host);
     this.code = new CodePages(host, () => {
       for (const space of this.spaces.values()) space.pages.clear();
+    });
+    this.units = new Units(host, this.code, {
+      eager: this.hot <= 1,
+      lean: options.lean ?? true,
+      maxPages: MAX_PAGES,
+      onForget: () => this.forgetUnits(),
     });
     this.words.fill(NO_DELTA, (this.area + PREDICTED_DELTA) / 4, (this.area + PREDICTED_DELTA) / 4 + 2);
     this.space = new CodeSpace(0);
@@ -122,12 +99,12 @@ class RiscvEngine implements UserMode {
     const { tlb } = this;
     const native: Record<string, WebAssembly.ExportValue> = {
       m: host.memory,
-      t: this.table,
+      t: this.units.table,
       load: (low: number, high: number, size: number) => tlb.load(low, high, size),
       store: (low: number, high: number, size: number) => tlb.store(low, high, size),
       amo: (low: number, high: number, size: number) => tlb.amo(low, high, size),
       find: (_area: number, pc: number, what: number) =>
-        what === FIND.CAREFUL ? this.makeCareful(pc >>> 0) : this.find(pc >>> 0, what === FIND.HOT),
+        what === FIND.CAREFUL ? this.makeCareful(pc >>> 0) : this.find(pc >>> 0, what),
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),
@@ -141,13 +118,13 @@ class RiscvEngine implements UserMode {
       moduleOf("runtime", () => buildRuntime(MAX_PAGES)),
       { e: native },
     );
-    this.environment = { ...native, ...runtime.exports };
+    this.units.environment = { ...native, ...runtime.exports };
     this.run = runtime.exports.run as (area: number, regs: number) => number;
     const interpreter = new WebAssembly.Instance(
       moduleOf(`interpreter ${this.hot}`, () => buildInterpreter(MAX_PAGES, this.hot)),
-      { e: this.environment },
+      { e: this.units.environment },
     );
-    this.table.set(0, interpreter.exports.f as () => void);
+    this.units.table.set(0, interpreter.exports.f as () => void);
   }
 
   enter(regs: number): number {
@@ -185,8 +162,8 @@ class RiscvEngine implements UserMode {
 
   stats(): Record<string, number> {
     return {
+      ...this.units.stats(),
       ...this.counts,
-      translateMicroseconds: Math.round(this.translateTime * 1000),
       predecoded: this.code.predecoded,
       predecodeResets: this.code.resets,
       tlbMisses: this.tlb.misses,
@@ -195,11 +172,12 @@ class RiscvEngine implements UserMode {
     };
   }
 
-  /** Table index of the unit at pc, 0 for the interpreter. `hot` asks for a translation when there is none. */
-  private find(pc: number, hot: boolean): number {
+  /** Table index of the unit at pc, 0 for the interpreter. */
+  private find(pc: number, what: number): number {
     this.counts.lookups++;
-    let index = this.space.units.get(pc) ?? this.findKnown(pc);
-    if (index === 0 && hot) index = this.translate(pc);
+    let index = this.space.units.get(pc) ?? this.units.known(this.space, pc);
+    if (index === 0 && what !== FIND.KNOWN) index = this.units.adopt(this.space, pc);
+    if (index === 0 && what === FIND.HOT) index = this.units.translate(this.space, pc);
     this.enterUnit(pc, index);
     return index;
   }
@@ -213,94 +191,13 @@ class RiscvEngine implements UserMode {
     this.words[entry + 1] = this.space.id;
   }
 
-  /** Units of this space left too often for the instruction at `pc`: they get a form that serves its accesses itself. */
+  /** Units left too often for the instruction at `pc`. */
   private makeCareful(pc: number): number {
-    for (const [entry, units] of this.unitsByPc) {
-      const at = units.findIndex(
-        (unit) =>
-          unit.lean &&
-          unit.index === this.space.units.get(entry) &&
-          unit.ranges.some(([start, end]) => pc >= start && pc < end),
-      );
-      if (at < 0) continue;
-      units.splice(at, 1); // Where its index is known it stays: the code is right.
-      this.counts.careful++;
-      const index = this.translate(entry, false);
-      this.enterUnit(entry, index);
-    }
+    for (const [entry, index] of this.units.makeCareful(this.space, pc)) this.enterUnit(entry, index);
     return 0;
   }
 
-  /** A unit made in another space is good here when the code is the same. */
-  private findKnown(pc: number): number {
-    for (const unit of this.unitsByPc.get(pc) ?? []) {
-      if (this.sameCode(unit)) return unit.index;
-    }
-    return 0;
-  }
-
-  private sameCode(unit: Unit): boolean {
-    let done = 0;
-    for (const [start, end] of unit.ranges) {
-      for (let va = start; va < end; ) {
-        const page = this.code.page(this.space, va);
-        if (page === undefined) return false;
-        const part = pagePart(va, end);
-        if (!sameBytes(unit.bytes, done, page.bytes, va & 4095, part)) return false;
-        done += part;
-        va += part;
-      }
-    }
-    return true;
-  }
-
-  private translate(pc: number, lean = this.lean): number {
-    const started = performance.now();
-    const translation = translate(
-      pc,
-      (va) => (va < FIRST_PC ? -1 : this.code.fetch(this.space, va)),
-      this.eager ? () => true : (va) => this.code.reached(this.space, va),
-      MAX_PAGES,
-      lean,
-    );
-    if (translation === undefined) return 0;
-    if (this.tableNext >= MAX_UNITS) this.forgetUnits();
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(translation.bytes), {
-      e: this.environment,
-    });
-    if (this.tableNext === this.table.length) this.table.grow(this.table.length);
-    const index = this.tableNext++;
-    this.table.set(index, instance.exports.f as () => void);
-    const unit = { index, lean, ranges: translation.ranges, bytes: this.bytesOf(translation.ranges) };
-    const units = this.unitsByPc.get(pc);
-    if (units === undefined) this.unitsByPc.set(pc, [unit]);
-    else units.push(unit);
-    this.counts.translated++;
-    this.counts.wasmBytes += translation.bytes.length;
-    this.counts.translatedInstructions += translation.instructions;
-    this.translateTime += performance.now() - started;
-    return index;
-  }
-
-  private bytesOf(ranges: ReadonlyArray<readonly [number, number]>): Uint8Array {
-    const parts: Uint8Array[] = [];
-    for (const [start, end] of ranges) {
-      for (let va = start; va < end; ) {
-        const part = pagePart(va, end);
-        const { bytes } = this.code.page(this.space, va)!;
-        parts.push(bytes.subarray(va & 4095, (va & 4095) + part));
-        va += part;
-      }
-    }
-    return new Uint8Array(Buffer.concat(parts));
-  }
-
-  /** Too many modules: start over. Frames of old units that are still active keep their code alive. */
   private forgetUnits(): void {
-    this.counts.unitResets++;
-    for (let i = 1; i < this.tableNext; i++) this.table.set(i, this.table.get(0));
-    this.tableNext = 1;
-    this.unitsByPc.clear();
     for (const space of this.spaces.values()) space.units.clear();
     const start = (this.area + JUMP_CACHE) / 4;
     this.words.fill(0, start, start + JUMP_CACHE_ENTRIES * 4);
@@ -393,9 +290,4 @@ class RiscvEngine implements UserMode {
     else if (number === 2) this.words[at] = (fcsr & 0x1f) | ((value & 7) << 5);
     else this.words[at] = value & 0xff;
   }
-}
-
-/** Bytes of [va, end) that are on va's page. */
-function pagePart(va: number, end: number): number {
-  return Math.min(end - va, 4096 - (va & 4095));
 }

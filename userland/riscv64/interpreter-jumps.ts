@@ -21,11 +21,15 @@ const PAGE = FIRST_FREE_LOCAL + 1;
 export const VPN = FIRST_FREE_LOCAL + 2;
 /** Guest calls made and not yet returned from inside this activation. */
 const NEST = FIRST_FREE_LOCAL + 3;
+/** Arrivals between two looks for a unit that another CPU has made; a power of 2. The threshold is a multiple of it, or below. */
+const ASK_EVERY = 128;
 /** Times that units leave for an instruction before they are translated anew. */
 const SIDE_EXITS_MAX = 4096;
 
 /** Whether the arrival in progress counts as heat. */
 export const COUNT = FIRST_FREE_LOCAL + 4;
+/** What is asked for at an arrival: one of FIND. */
+const MODE = FIRST_FREE_LOCAL + 5;
 
 /**
  * An odd pc comes from a unit whose access the TLB did not serve: the instruction is executed here, even if it is hot. Code that
@@ -135,21 +139,35 @@ export function emitHeat(e: InterpreterEmitter, threshold: number, unitType: num
   c.tee(T1);
   c.memory(I32.STORE16, RECORD.HEAT);
   c.get(T1);
-  c.i32(threshold);
-  c.op(I32.GE_U);
+  if (threshold >= ASK_EVERY) {
+    c.i32(ASK_EVERY - 1);
+    c.op(I32.AND, I32.EQZ);
+  } else {
+    c.i32(threshold);
+    c.op(I32.GE_U);
+  }
   c.unlikely();
   c.if();
+  c.i32(FIND.PUBLISHED);
+  c.set(MODE);
+  c.get(T1);
+  c.i32(threshold);
+  c.op(I32.GE_U);
+  c.if();
+  c.i32(FIND.HOT);
+  c.set(MODE);
   // Stay just below, so that the next arrival asks again (in another code space the unit may be missing).
   c.get(RECORD_POINTER);
   c.i32(Math.max(threshold - 1, 0));
   c.memory(I32.STORE16, RECORD.HEAT);
+  c.end();
   lookUp(c, PC, e.stub("find"));
   c.tee(T1);
   c.op(I32.EQZ);
   c.if();
   c.get(AREA);
   c.get(PC);
-  c.i32(FIND.HOT);
+  c.get(MODE);
   e.call("find");
   c.set(T1);
   c.end();
@@ -197,9 +215,14 @@ export function emitHeat(e: InterpreterEmitter, threshold: number, unitType: num
   c.set(COUNT);
   c.br(arrive);
   c.else();
+  c.get(MODE);
+  c.i32(FIND.HOT);
+  c.op(I32.EQ);
+  c.if();
   c.get(RECORD_POINTER);
   c.i32(0);
   c.memory(I32.STORE16, RECORD.HEAT);
+  c.end();
   c.end();
   c.end();
 }

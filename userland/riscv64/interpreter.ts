@@ -40,7 +40,7 @@ export function buildInterpreter(maxPages: number, threshold: number): Uint8Arra
   for (const [name, signature] of Object.entries(STUBS)) module.import(name, signature);
   const rare = module.function("rare", RARE, [...SCRATCH_LOCALS, [5, TYPE.I32]], buildRare(module));
   const code = buildRun(module, threshold, rare);
-  module.function("f", UNIT, [...SCRATCH_LOCALS, [5, TYPE.I32]], code);
+  module.function("f", UNIT, [...SCRATCH_LOCALS, [6, TYPE.I32]], code);
   return module.finish();
 }
 

@@ -1,7 +1,9 @@
 /**
  * What the engine keeps in its CPU area (byte offsets from `UserModeHost.cpuArea`). Nobody else touches it,
- * apart from the needResched word at offset 0. Everything is zero at boot.
+ * apart from the needResched word at offset 0, and engines of other CPUs, which read the log of units. Everything is zero at boot.
  */
+
+import { CPU_AREA_KEPT } from "../../kernel/usermode.ts";
 
 /** i64: the current code space number in the upper half, 0 below: or it with a pc to get a tag. */
 export const SPACE_TAG = 8;
@@ -44,7 +46,11 @@ export const PREDECODE = 0x10_0000;
 /** One record per halfword of a page, and sentinels for running off its end. */
 export const RECORD_BYTES = 16;
 export const PREDECODED_PAGE_BYTES = 2048 * RECORD_BYTES + 64;
-export const PREDECODED_PAGES = Math.floor((0x400_0000 - PREDECODE) / PREDECODED_PAGE_BYTES);
+export const PREDECODED_PAGES = Math.floor((CPU_AREA_KEPT.START - PREDECODE) / PREDECODED_PAGE_BYTES);
+
+/** Units for other CPUs: see published.ts. */
+export const UNIT_LOG = CPU_AREA_KEPT.START;
+export const UNIT_LOG_BYTES = CPU_AREA_KEPT.END - CPU_AREA_KEPT.START;
 
 /** Fields of a record. Operands are byte offsets into the register file. */
 export const RECORD = {

@@ -10,10 +10,12 @@ export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
 export const FIND = {
   /** What there is. */
   KNOWN: 0,
+  /** What there is here or on another CPU. */
+  PUBLISHED: 1,
   /** A translation, made now if need be. */
-  HOT: 1,
+  HOT: 2,
   /** Nothing: the units that hold the instruction at pc had better serve its accesses themselves. */
-  CAREFUL: 2,
+  CAREFUL: 3,
 } as const;
 
 /** What generated code may call: wasm stubs and JavaScript functions of this CPU, by name. */
