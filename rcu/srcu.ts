@@ -1,6 +1,6 @@
 /**
  * SRCU: read scopes that may await, block, and be left on another thread than they were entered on. Costs two atomic
- * operations a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
+ * additions and an atomic load a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
  *
  * Readers count themselves in one of two banks, per slot: how many entered, how many left. A grace period waits until
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
@@ -84,7 +84,7 @@ export class Srcu {
   readLock(): SrcuScope {
     if (slot < 0)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "Srcu.readLock: this thread is not attached");
-    const bank = Domain.index.load(this.ref) & 1;
+    const bank = Domain.index.peek(this.ref) & 1; // However old: every grace period waits for both banks.
     Atomics.add(i32, this.#counts + slot * STRIDE + bank, 1);
     return ((ownerId << 1) | bank) as SrcuScope;
   }

@@ -6,11 +6,17 @@ import test from "ava";
 import {
   alloc,
   Heap,
+  RcuDomain,
   RcuHashMap,
   type Ref,
   rcu,
   rcuReadLock,
   rcuReadUnlock,
+  rcuTasksQuiescent,
+  rcuTasksRegister,
+  rcuTasksUnregister,
+  Srcu,
+  startRcuTrace,
   struct,
 } from "../../rcu/index.ts";
 
@@ -32,22 +38,31 @@ test.serial("PROVE_RCU names each broken rule", async (t) => {
   t.regex(said["double kfreeRcu"], /twice/);
 });
 
-test.serial("the read path does no atomic operation at all", (t) => {
-  const heap = Heap.create({ bytes: 8 << 20 });
-  const node = alloc(Node) as Ref<"prove test node">;
-  const map = new RcuHashMap();
-  for (let n = 0; n < 100; n++) map.insert(n, n);
+/** Runs `fn` and counts the atomic operations that it does on this thread. */
+function countAtomics(fn: () => void): number {
   const real = globalThis.Atomics;
   let operations = 0;
-  const counting = new Proxy(real, {
+  globalThis.Atomics = new Proxy(real, {
     get(target, key) {
       operations++;
       return Reflect.get(target, key) as unknown;
     },
   });
-  globalThis.Atomics = counting;
   try {
-    let sum = 0;
+    fn();
+  } finally {
+    globalThis.Atomics = real;
+  }
+  return operations;
+}
+
+test.serial("the read path does no atomic operation at all", (t) => {
+  const heap = Heap.create({ bytes: 8 << 20 });
+  const node = alloc(Node) as Ref<"prove test node">;
+  const map = new RcuHashMap();
+  for (let n = 0; n < 100; n++) map.insert(n, n);
+  let sum = 0;
+  const operations = countAtomics(() => {
     for (let n = 0; n < 100; n++) {
       const scope = rcuReadLock();
       Node.next.deref(scope, node);
@@ -57,15 +72,68 @@ test.serial("the read path does no atomic operation at all", (t) => {
       });
       rcuReadUnlock();
     }
-    t.is(sum, 101 * 4950);
-    t.is(operations, 0);
-    map.insert(1, 2);
-    t.true(operations > 0, "the counter counts");
-  } finally {
-    globalThis.Atomics = real;
-  }
+  });
+  t.is(sum, 101 * 4950);
+  t.is(operations, 0);
+  t.true(countAtomics(() => map.insert(1, 2)) > 0, "the counter counts");
   heap.detach();
 });
+
+test.serial("with the trace on, the read path does none either", (t) => {
+  const heap = Heap.create({ bytes: 8 << 20 });
+  startRcuTrace({ entries: 16 });
+  const operations = countAtomics(() => {
+    for (let n = 0; n < 100; n++) {
+      rcuReadLock();
+      rcuReadUnlock();
+    }
+  });
+  t.is(operations, 0);
+  heap.detach();
+});
+
+test.serial(
+  "scopes of a domain do none between its quiescent states, one in 64 scopes; a nested one never",
+  (t) => {
+    const domain = RcuDomain.create({ bytes: 8 << 20 });
+    domain.run(() => 0); // The first of the turn: the thread becomes active.
+    let nested = 0;
+    t.is(
+      countAtomics(() => {
+        for (let n = 0; n < 60; n++) domain.run(() => domain.run(() => domain.run(() => nested++)));
+      }),
+      0,
+    );
+    t.is(nested, 60);
+    const many = countAtomics(() => {
+      for (let n = 0; n < 6400; n++) domain.run(() => 0);
+    });
+    t.is(many, 100, "a quiescent state is one atomic load when no grace period is in progress");
+    domain.unregisterThread();
+  },
+);
+
+test.serial(
+  "an SRCU scope costs two atomic additions and a load; a reader of Tasks RCU one load when it switches",
+  (t) => {
+    const heap = Heap.create({ bytes: 8 << 20 });
+    const srcu = new Srcu();
+    const scopes = countAtomics(() => {
+      for (let n = 0; n < 100; n++) srcu.readUnlock(srcu.readLock());
+    });
+    t.is(scopes, 300);
+    const task = rcuTasksRegister();
+    t.is(
+      countAtomics(() => {
+        for (let n = 0; n < 100; n++) rcuTasksQuiescent(task);
+      }),
+      100,
+    );
+    rcuTasksUnregister(task);
+    srcu.destroy();
+    heap.detach();
+  },
+);
 
 test.serial("the example program runs: readers miss nothing, everything is freed", (t) => {
   const file = fileURLToPath(new URL("../../rcu/example/table.ts", import.meta.url));
