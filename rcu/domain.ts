@@ -1,16 +1,17 @@
 /**
  * RcuDomain: RCU for any Node worker that lives in its event loop. A domain is a heap with its grace periods; the
- * thread is quiescent whenever its event loop turns, so readers only mark where they read:
+ * thread is quiescent whenever its synchronous code has returned, so readers only mark where they read:
  *
  *   const domain = RcuDomain.create();                 // main thread
  *   new Worker(file, { workerData: { domain: domain.handle() } });
  *   const domain = RcuDomain.attach(workerData.domain);  // worker
  *   const value = domain.run((scope) => table.get(scope, 42));
  *
- * The first `run` in a turn makes the thread active; it is idle again, an extended quiescent state, when the turn is
- * over (setImmediate). A thread that never returns to its event loop reports a quiescent state every 64 outermost `run`s.
+ * The first `run` of a turn makes the thread active; it is idle again, an extended quiescent state, when the turn is
+ * over. A turn is one synchronous run of code: it ends before the next microtask, since a pool's worker may go to sleep
+ * in one (piscina waits for its next task in Atomics.wait). A thread that never returns reports a quiescent state
+ * every 64 outermost `run`s.
  */
-
 import { getEnvironmentData, setEnvironmentData, type Worker } from "node:worker_threads";
 import { rcuRunCallbacks } from "./callback.ts";
 import { RcuError } from "./error.ts";
@@ -48,12 +49,18 @@ export interface SynchronizeOptions {
   sleep?: (ms: number) => Promise<unknown>;
 }
 
+/** A heap with its grace periods, and this thread's registration in it. */
 export class RcuDomain {
   /** Structs and collections of the domain live here. */
   readonly heap: Heap;
   #scopes = 0;
   #online = false;
-  readonly #offline = (): void => this.#endTurn();
+  /** The turn is over. A scope that is open now may be closed by a microtask; not later. */
+  readonly #offline = (): void => {
+    if (this.#scopes > 0) setImmediate(this.#late);
+    else this.#inHeap(() => this.#endTurn());
+  };
+  readonly #late = (): void => this.#inHeap(() => this.#endTurn());
 
   private constructor(heap: Heap) {
     this.heap = heap;
@@ -93,7 +100,10 @@ export class RcuDomain {
     return this.#scopes > 0;
   }
 
-  /** Opens a scope; what `enter` opened `exit` must close in the same turn. */
+  /**
+   * Opens a scope; what `enter` opened `exit` must close in the same turn, without an await between. Throws RcuDomainError
+   * when this thread is not registered.
+   */
   enter(): RcuScope {
     if (currentHeap() !== this.heap) this.heap.use();
     if (!this.#online) this.#goOnline();
@@ -101,13 +111,17 @@ export class RcuDomain {
     return rcuReadLock();
   }
 
+  /** Closes the innermost scope of enter(). */
   exit(): void {
     if (this.#scopes === 0) throw new RcuDomainError("exit() without enter()");
     rcuReadUnlock();
     if (--this.#scopes === 0) this.#outermost();
   }
 
-  /** Runs `fn` in a read scope and returns what it returns. The scope is closed even if it throws. */
+  /**
+   * Runs `fn(scope, arg)` in a read scope and returns what it returns. The scope is closed even if it throws. Scopes nest.
+   * Throws RcuDomainError when `fn` returns a promise, or this thread is not registered.
+   */
   run<T, A = undefined>(fn: (scope: RcuScope, arg: A) => T, arg?: A): T {
     const outer = currentHeap();
     const scope = this.enter();
@@ -142,7 +156,7 @@ export class RcuDomain {
     if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
     rcuIdleExit();
     this.#online = true;
-    setImmediate(this.#offline);
+    queueMicrotask(this.#offline);
   }
 
   #endTurn(): void {
@@ -158,12 +172,19 @@ export class RcuDomain {
   /** Closures wait for this thread, and it may have nothing else to do. */
   readonly #again = (): void => {
     if (this.#online || this.heap.slot < 0) return;
+    this.#inHeap(() => {
+      this.#goOnline();
+      this.#endTurn();
+    });
+  };
+
+  /** Does something in the domain's heap between two turns of others, and gives back the heap that was in use. */
+  #inHeap(what: () => void): void {
     const outer = currentHeap();
     this.heap.use();
-    this.#goOnline();
-    this.#endTurn();
+    what();
     if (outer !== null && outer !== this.heap) outer.use();
-  };
+  }
 
   /** This thread is quiescent from here until its next read: no grace period waits for it. */
   quiesce(): void {
@@ -177,15 +198,33 @@ export class RcuDomain {
     return promise;
   }
 
-  /** Waits until every read scope that is open now, on any thread, has closed; the event loop goes on meanwhile. */
+  #batch: Promise<void> | null = null;
+
+  /**
+   * Waits until every read scope that is open now, on any thread, has closed; the event loop goes on meanwhile. All callers of
+   * one turn share a grace period. Rejects with RcuDomainError inside a read scope.
+   */
   async synchronize(options: SynchronizeOptions = {}): Promise<void> {
     this.#mayWait("synchronize");
     this.quiesce();
+    if (options.sleep !== undefined) return this.#synchronize(options.sleep);
+    this.#batch ??= this.#synchronizeAll();
+    return this.#batch;
+  }
+
+  /** After all who call in this turn have unlinked what they unlink. */
+  async #synchronizeAll(): Promise<void> {
+    await null;
+    this.#batch = null;
+    return this.#synchronize(null);
+  }
+
+  async #synchronize(sleep: ((ms: number) => Promise<unknown>) | null): Promise<void> {
     const heap = this.heap.use();
     const stamp = gpStamp();
     requestGp(stamp);
     while (!seqDone(Atomics.load(heap.i32, RCU.GP_SEQ), stamp)) {
-      if (options.sleep !== undefined) await options.sleep(checkMs());
+      if (sleep !== null) await sleep(checkMs());
       else await this.#nextGp(stamp);
       heap.use();
       if (!seqDone(gpSeq(), stamp)) nudge(gpSeq());
@@ -205,14 +244,14 @@ export class RcuDomain {
     }
   }
 
-  /** The same, blocking this thread. */
+  /** The same, blocking this thread. Throws RcuDomainError inside a read scope. */
   synchronizeBlocking(): void {
     this.#mayWait("synchronizeBlocking");
     this.heap.use();
     synchronizeRcu();
   }
 
-  /** Waits, blocking, until all callbacks queued so far have run. */
+  /** Waits, blocking, until all callbacks that any thread has queued so far have run. */
   barrier(): void {
     this.#mayWait("barrier");
     this.heap.use();
@@ -226,7 +265,7 @@ export class RcuDomain {
     if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
   }
 
-  /** Comes back after unregisterThread(). */
+  /** Comes back after unregisterThread(); attach() and create() register the thread by themselves. */
   registerThread(): void {
     if (this.heap.slot >= 0) return;
     this.heap.reattach();

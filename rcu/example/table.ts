@@ -1,6 +1,6 @@
 /** Four workers read a table that the main thread updates a million times; memory stays bounded. Run: node table.ts */
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { RcuDomain, RcuHashMap, rcuStats } from "../index.ts";
+import { RcuDomain, RcuHashMap, rcuStats } from "sternix/rcu";
 
 const KEYS = 1000;
 if (isMainThread) {

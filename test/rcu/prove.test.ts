@@ -1,6 +1,4 @@
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import test from "ava";
 import {
@@ -134,12 +132,3 @@ test.serial(
     heap.detach();
   },
 );
-
-test.serial("the example program runs: readers miss nothing, everything is freed", (t) => {
-  const file = fileURLToPath(new URL("../../rcu/example/table.ts", import.meta.url));
-  const { stdout, stderr, status } = spawnSync(process.execPath, [file, "60000"], { encoding: "utf8" });
-  t.is(status, 0, stderr);
-  t.regex(stdout, /60000 updates/);
-  t.regex(stdout, /[1-9]\d* freed, 0 waiting/);
-  t.is(stdout.match(/worker \d+: \d+ reads/g)?.length, 4);
-});
