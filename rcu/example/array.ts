@@ -11,6 +11,7 @@ if (isMainThread) {
   const worker = new Worker(new URL(import.meta.url), {
     workerData: { domain: domain.handle(), array: array.ref },
   });
+  const ended = once(worker, "exit");
   await once(worker, "message");
   for (let n = 0; n < 2000; n++) {
     const length = 1 + ((n * 7) % 50);
@@ -23,7 +24,7 @@ if (isMainThread) {
   name.set("size 2");
   console.log(`the product is ${ratio.update((value) => value * 0.3)}`);
   console.log(domain.run((scope) => `${name.get(scope)}, beyond the end: ${array.get(scope, 1000)}`));
-  await once(worker, "exit");
+  await ended;
   domain.unregisterThread();
 } else {
   const domain = RcuDomain.attach(workerData.domain);
