@@ -3,6 +3,7 @@
  */
 
 import { copyFromUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
+import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { ERRNO } from "../kernel/uapi/errno.ts";
 
 /** How the 64 bits of a register become a JavaScript number. */
@@ -28,6 +29,8 @@ export interface Arg {
   readonly decode: number;
   /** The kernel writes what the argument points to: print it after the call. */
   readonly out?: boolean;
+  /** Besides `path`: it leads to a path in another way. */
+  readonly names?: Pick<PathArgument, "address" | "onlyWith">;
   format(value: number, call: CallView): string;
 }
 
@@ -50,6 +53,12 @@ export const size = ulong;
 export const hexArg = plain(DECODE.ULONG, hex);
 /** A pointer that strace does not follow. */
 export const ptr = plain(DECODE.ULONG, (value) => (value === 0 ? "NULL" : hex(value)));
+/** struct sockaddr; its length is argument `length`. */
+export const sockaddr = (length: number): Arg => ({ ...ptr, names: { address: { length } } });
+/** struct msghdr of a message that is sent, perhaps to a named socket. */
+export const messageOut: Arg = { ...ptr, names: { address: "message" } };
+/** An array of struct mmsghdr; their number is argument `count`. */
+export const messagesOut = (count: number): Arg => ({ ...ptr, names: { address: { messages: count } } });
 export const fd = int;
 export const pid = int;
 export const uid = plain(DECODE.UINT, (value) => (value === 0xffffffff ? "-1" : String(value)));
@@ -113,6 +122,12 @@ export const str: Arg = {
     return typeof bytes === "number" ? hex(value) : quote(bytes);
   },
 };
+
+/** Source of mount(2): a path when argument `flags` has one of `bits`, else anything. */
+export const mountSource = (flags: number, bits: number): Arg => ({
+  ...str,
+  names: { onlyWith: { arg: flags, bits } },
+});
 
 /** Bytes that the call reads; their number is argument `lengthArg`. */
 export const inBuffer = (lengthArg: number): Arg => ({

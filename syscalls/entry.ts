@@ -6,9 +6,9 @@
  */
 import { ram } from "../kernel/mm/ram.ts";
 import { BLOCK, NO_RETURN } from "../kernel/sched/block.ts";
+import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
 import type { CallHooks } from "../kernel/subsystem/install.ts";
-import type { PathArgument } from "../kernel/subsystem/view.ts";
 import { NR_SYSCALLS, SyscallCounts, type SyscallEntry } from "../kernel/syscall-entry.ts";
 import { Task } from "../kernel/task/task.ts";
 import { ENOSYS } from "../kernel/uapi/errno.ts";
@@ -31,11 +31,12 @@ export interface CallTracer {
 
 /** Where the paths of a call stand among its arguments: a path comes behind the directory that it starts from, if it has one. */
 function pathArguments(call: Syscall): PathArgument[] {
-  return call.args.flatMap((arg, index) =>
-    arg === path
+  return call.args.flatMap((arg, index): PathArgument[] => {
+    if (arg.names !== undefined) return [{ path: index, dirfd: -1, ...arg.names }];
+    return arg === path
       ? [{ path: index, dirfd: index > 0 && call.args[index - 1] === dirfd ? index - 1 : -1 }]
-      : [],
-  );
+      : [];
+  });
 }
 
 export interface EntryOptions {

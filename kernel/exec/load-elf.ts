@@ -77,14 +77,28 @@ function loadElf(bprm: Bprm): number {
   return result;
 }
 
-function openInterpreter(bprm: Bprm, at: { offset: number; size: number }): Ref<"file"> | number {
+/** The path in PT_INTERP, or -errno. */
+function interpreterName(file: Ref<"file">, at: { offset: number; size: number }): Uint8Array | number {
   const name = new Uint8Array(at.size);
-  if (kernelRead(bprm.file, name, at.offset) !== at.size) return -EIO;
+  if (kernelRead(file, name, at.offset) !== at.size) return -EIO;
   if (name[at.size - 1] !== 0) {
     setExecReason("an interpreter name without an end");
     return -ENOEXEC;
   }
-  const path = name.subarray(0, name.indexOf(0));
+  return name.subarray(0, name.indexOf(0));
+}
+
+/** The dynamic linker that a program asks for; null for what needs none. */
+export function elfInterpreter(file: Ref<"file">): Uint8Array | null {
+  const image = imageOf(file);
+  if (typeof image === "string" || image.interp === null) return null;
+  const name = interpreterName(file, image.interp);
+  return typeof name === "number" ? null : name;
+}
+
+function openInterpreter(bprm: Bprm, at: { offset: number; size: number }): Ref<"file"> | number {
+  const path = interpreterName(bprm.file, at);
+  if (typeof path === "number") return path;
   const opened = openExec(-100, path, 0);
   if (opened < 0) setExecReason(`the interpreter ${new TextDecoder().decode(path)} cannot be opened`);
   return opened;

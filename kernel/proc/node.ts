@@ -42,7 +42,7 @@ export interface ProcNode {
   /** Content that is read and written in place, at a position: instead of `generate` and `write`. */
   raw?: ProcRaw;
   /** A write to the file: bytes taken, or -errno. */
-  write?: (at: ProcAt, text: string) => number;
+  write?: (at: ProcAt, text: string, pos: number) => number;
   /** Most bytes of one write; default 4096. A longer one is refused (EFBIG) where the node says so, else cut. */
   writeMax?: number;
   /** A number that differs once the content did: poll(2) reports the file readable until it is read again. */
@@ -111,7 +111,7 @@ function add(path: string, mode: number): ProcNode {
 
 export interface ProcFileOptions {
   mode?: number;
-  write?: (at: ProcAt, text: string) => number;
+  write?: (at: ProcAt, text: string, pos: number) => number;
   writeMax?: number;
   changes?: () => number;
   waitQueue?: () => number;

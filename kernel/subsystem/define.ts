@@ -69,8 +69,11 @@ export interface VirtualFile<C> {
   readonly mode?: number;
   /** The whole content, made when somebody reads from the start; or -errno. */
   read?(context: C): string | Uint8Array | number;
-  /** One write(2), whole: -errno refuses it. */
-  write?(context: C, text: string): number | undefined;
+  /**
+   * One write(2), whole: -errno refuses it. `position` is where the file's offset stands: not 0 for what continues another
+   * write, as when a program copies a long file here in parts.
+   */
+  write?(context: C, text: string, position: number): number | undefined;
   /** poll(2) says "readable" when `context.notify(path)` was called after the last read. */
   readonly pollable?: boolean;
 }

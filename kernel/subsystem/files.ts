@@ -38,9 +38,9 @@ function register(instance: Instance, node: string, path: string, file: VirtualF
   const writing = placeOf(instance, `write to ${path}`, accepted);
   if (write !== undefined) {
     options.writeMax = WRITE_MAX;
-    options.write = (_at, text) => {
+    options.write = (_at, text, pos) => {
       if (isDisabled(instance)) return -ENODEV;
-      const result = guard<number | undefined>(writing, write as never, -EIO, text);
+      const result = guard<number | undefined>(writing, write as never, -EIO, text, pos);
       return result === undefined || result >= 0 ? Buffer.byteLength(text) : result;
     };
   }

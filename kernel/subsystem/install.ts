@@ -2,6 +2,7 @@
 import { getStateSynchronizeRcu, pollStateSynchronizeRcu, type Ref } from "../../rcu/index.ts";
 import { setSafePointHook } from "../sched/safe-point.ts";
 import { EIO, ENOSYS, EPERM } from "../uapi/errno.ts";
+import type { PathArgument } from "./call-paths.ts";
 import { callResult, verdict } from "./check.ts";
 import { SubsystemRecord } from "./context.ts";
 import type { CallLiteral, Hooks } from "./define.ts";
@@ -10,7 +11,7 @@ import { registerFiles } from "./files.ts";
 import { guard, guardHook } from "./guard.ts";
 import { hooks } from "./hooks.ts";
 import { addPlace, type Check, type Instance, type Place, placeOf, runAt } from "./place.ts";
-import { CallView, type PathArgument, TaskView } from "./view.ts";
+import { CallView, TaskView } from "./view.ts";
 
 /** What the system-call entry of a CPU needs to know of subsystems. */
 export interface SubsystemCalls {

@@ -3,27 +3,13 @@
  * keeps one finds another task in it the next time.
  */
 import type { Ref } from "../../rcu/index.ts";
-import { dentryInode } from "../fs/dcache.ts";
-import { pathFrom } from "../fs/dpath.ts";
 import { File } from "../fs/file.ts";
-import { inodeType } from "../fs/inode.ts";
-import { Mount, rootMount } from "../fs/mount.ts";
-import {
-  followLast,
-  LAST_NORM,
-  LOOKUP_FOLLOW,
-  lastName,
-  lookupLast,
-  lookupParent,
-  nd,
-  pathLookup,
-} from "../fs/namei.ts";
 import { strncpyFromUser } from "../mm/uaccess.ts";
 import { credOf } from "../task/cred.ts";
 import { commText } from "../task/exec.ts";
 import { Cred, Task } from "../task/task.ts";
-import { AT_FDCWD, O_NONBLOCK } from "../uapi/fcntl.ts";
-import { S_IFLNK } from "../uapi/stat.ts";
+import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { type PathArgument, resolvePaths } from "./call-paths.ts";
 import { asKernel } from "./place.ts";
 
 export class TaskView {
@@ -60,14 +46,7 @@ export class TaskView {
   }
 }
 
-/** Where in a call's arguments paths stand: argument numbers, `dirfd` -1 for the working directory. */
-export interface PathArgument {
-  readonly path: number;
-  readonly dirfd: number;
-}
-
 const PATH_MAX = 4096;
-const LINKS_MAX = 40;
 const decoder = new TextDecoder();
 
 export class CallView {
@@ -85,45 +64,15 @@ export class CallView {
 
   /**
    * Absolute paths of everything that the call names: symbolic links, "..", working and root directory resolved as the call
-   * itself will. Of a symbolic link in the last place, both the link and where it leads. Paths that lead nowhere
-   * are left out: the call fails by itself.
+   * itself will. Of a symbolic link in the last place, both the link and where it leads; of execve, also what interprets the
+   * program (scripts, dynamic linking); of socket calls, the name of a unix socket. Paths that lead nowhere are left out: the
+   * call fails by itself. What is named by a descriptor alone is not among them.
    *
    * Another thread can change the text between this look and the call's, as with every filter in front of system calls.
    */
   paths(): string[] {
-    return asKernel(() => this.#paths());
+    return asKernel(() => resolvePaths(this.name, this.args, this.pathArguments));
   }
-
-  #paths(): string[] {
-    const found: string[] = [];
-    for (const { path, dirfd } of this.pathArguments) {
-      const bytes = strncpyFromUser(this.args[path] ?? 0, PATH_MAX);
-      if (typeof bytes !== "number" && bytes.length > 0)
-        resolve(dirfd < 0 ? AT_FDCWD : this.args[dirfd]!, bytes, found);
-    }
-    return found;
-  }
-}
-
-/** From the machine's root, not the task's: chroot(2) changes no rule. What was unmounted under a process's feet has none. */
-function absolute(mount: Ref<"mount">, dentry: Ref<"dentry">): string {
-  const root = rootMount();
-  const path = pathFrom(mount, dentry, root, Mount.root.get(root));
-  return path === null ? "(unreachable)" : decoder.decode(path);
-}
-
-function resolve(dirfd: number, path: Uint8Array, found: string[]): void {
-  if (lookupParent(dirfd, path) < 0) return;
-  for (let link = 0; link < LINKS_MAX && nd.lastType === LAST_NORM; link++) {
-    const folder = absolute(nd.mount, nd.dentry);
-    found.push(`${folder === "/" ? "" : folder}/${decoder.decode(lastName())}`);
-    const dentry = lookupLast();
-    const inode = dentry > 0 ? dentryInode(dentry as Ref<"dentry">) : 0;
-    if (inode === 0 || inodeType(inode) !== S_IFLNK) return;
-    if (followLast(dentry as Ref<"dentry">) < 0) return;
-  }
-  if (pathLookup(dirfd, path, LOOKUP_FOLLOW) === 0 && nd.dentry !== 0)
-    found.push(absolute(nd.mount, nd.dentry));
 }
 
 /** An open device file. */

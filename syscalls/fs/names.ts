@@ -34,7 +34,7 @@ import {
 } from "../../kernel/uapi/mount.ts";
 import { decodeDev, S_IFDIR } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { dirfd, fd, linkTarget, mode, path, ptr, str, ulong } from "../args.ts";
+import { dirfd, fd, linkTarget, mode, mountSource, path, ptr, str, ulong } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { atFlags, mountArg, renameFlags, umountArg, unlinkFlags } from "./flags.ts";
 import { checkFlags, fsOf, getname, userPathAt, withRawFile } from "./user.ts";
@@ -169,7 +169,7 @@ function optional(address: number): string | number {
 export const mount = syscall({
   nr: 40,
   name: "mount",
-  args: [str, path, str, mountArg, ptr],
+  args: [mountSource(3, MS_BIND | MS_MOVE), path, str, mountArg, ptr],
   partial: "mount propagation is accepted and does nothing; mounts cannot be moved",
   handler(task, source, target, type, flags, data) {
     if (!capable(task, CAP_SYS_ADMIN)) return -EPERM;

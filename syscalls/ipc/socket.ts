@@ -59,11 +59,14 @@ import {
   flagSet,
   inBuffer,
   int,
+  messageOut,
+  messagesOut,
   oneOf,
   outBuffer,
   outFdPair,
   ptr,
   size,
+  sockaddr,
   timespec,
   uint,
 } from "../args.ts";
@@ -129,7 +132,7 @@ function withSocket(task: Ref<"task">, descriptor: number, work: (file: Ref<"fil
 export const bind = syscall({
   nr: 200,
   name: "bind",
-  args: [fd, ptr, uint],
+  args: [fd, sockaddr(2), uint],
   handler: (task, descriptor, at, length) =>
     withSocket(task, descriptor, (file) => sockBind(sockOf(file), at, length)),
 });
@@ -184,7 +187,7 @@ export const accept4 = syscall({
 export const connectCall = syscall({
   nr: 203,
   name: "connect",
-  args: [fd, ptr, uint],
+  args: [fd, sockaddr(2), uint],
   handler: (task, descriptor, at, length) =>
     withSocket(task, descriptor, (file) => connect(file, at, length)),
 });
@@ -213,7 +216,7 @@ const io = new UserIo();
 export const sendto = syscall({
   nr: 206,
   name: "sendto",
-  args: [fd, inBuffer(2), size, msgFlags, ptr, uint],
+  args: [fd, inBuffer(2), size, msgFlags, sockaddr(5), uint],
   handler: (task, descriptor, buffer, length, flags, to, toLength) =>
     withSocket(task, descriptor, (file) => {
       const error = io.setUser(buffer, length);
@@ -280,7 +283,7 @@ function receiveOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: num
 export const sendmsg = syscall({
   nr: 211,
   name: "sendmsg",
-  args: [fd, ptr, msgFlags],
+  args: [fd, messageOut, msgFlags],
   partial: "cycles of sockets sent through each other are not collected",
   handler: (task, descriptor, message, flags) =>
     withSocket(task, descriptor, (file) => sendOne(task, file, message, flags)),
@@ -324,7 +327,7 @@ function many(
 export const sendmmsg = syscall({
   nr: 269,
   name: "sendmmsg",
-  args: [fd, ptr, uint, msgFlags],
+  args: [fd, messagesOut(2), uint, msgFlags],
   partial: "waits for the first message only",
   handler: (task, descriptor, vector, count, flags) =>
     withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, sendOne, false)),

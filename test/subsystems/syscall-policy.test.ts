@@ -11,13 +11,18 @@ const spec = (rules: string) => `syscall-policy?rules=${encodeURIComponent(rules
 
 test("the first rule that fits decides; a prefix ends at a slash", (t) => {
   const rules = parseRules("allow * /srv/me # mine\n\ndeny:ENOENT 7 /srv\ndeny * /srv openat,mkdirat\n");
-  const as = (uid: number, call: string, path: string) => judge(rulesFor(rules, uid, call), path);
+  const as = (uid: number, call: string, path: string) => judge(rulesFor(rules, uid, call), call, path);
   t.is(as(7, "openat", "/srv/me/x"), 0);
   t.is(as(7, "openat", "/srv"), -2);
   t.is(as(8, "openat", "/srv/you"), -13);
   t.is(as(8, "newfstatat", "/srv/you"), 0);
   t.is(as(7, "openat", "/srvs"), 0);
-  t.is(judge(rulesFor(parseRules("deny * /"), 1, "x"), "/any"), -13);
+  t.is(judge(rulesFor(parseRules("deny * /"), 1, "x"), "x", "/any"), -13);
+  const moving = parseRules("allow 5 /srv/a\ndeny * /srv/a/b\nallow * /srv\ndeny * /srv/c");
+  t.is(judge(moving, "renameat2", "/srv"), -13, "something in it must keep its name");
+  t.is(judge(moving, "mount", "/"), -13);
+  t.is(judge(moving, "openat", "/srv"), 0);
+  t.is(judge(parseRules("allow * /srv\ndeny * /srv/c"), "renameat2", "/srv"), 0, "the first rule that fits");
 });
 
 test("rules that are wrong are refused by line", (t) => {
@@ -56,9 +61,48 @@ test.serial(
   },
 );
 
+test.serial("what was open before does not help, nor do other ways to name a path", async (t) => {
+  const host = mkdtempSync(join(tmpdir(), "sternix-"));
+  mkdirSync(join(host, "secret"));
+  writeFileSync(join(host, "secret", "file"), "secret");
+  writeFileSync(join(host, "secret", "interpreter"), "", { mode: 0o755 });
+  const tmp = mkdtempSync(join(tmpdir(), "sternix-"));
+  writeFileSync(join(tmp, "script"), "#! /outer/secret/interpreter -x\n", { mode: 0o755 });
+  for (const folder of [host, join(host, "secret"), tmp]) chmodSync(folder, 0o777);
+  chmodSync(join(host, "secret", "file"), 0o666);
+  const log: string[] = [];
+  await using machine = await Machine.boot({
+    cpus: 1,
+    memory: 64 << 20,
+    mounts: [
+      { host, guest: "/outer", writable: true },
+      { host: tmp, guest: "/tmp", writable: true },
+    ],
+    subsystems: [spec("deny 1000 /outer/secret")],
+    log: (line) => log.push(line),
+  });
+  const { stdout, stderr } = await machine.spawn(fixture("inherit.ts")).output();
+  t.is(stderr, "");
+  await machine.shutdown();
+  rmSync(host, { recursive: true });
+  rmSync(tmp, { recursive: true });
+  const { denied, allowed } = JSON.parse(stdout) as Record<string, Record<string, number>>;
+  t.deepEqual(Object.fromEntries(Object.entries(denied!).filter(([, result]) => result !== -13)), {}, stdout);
+  t.is(Object.keys(denied!).length, 15);
+  t.deepEqual([allowed!.read, allowed!.fchdir], [6, 0]);
+  t.true(allowed!.up! > 0);
+  t.deepEqual(log, []);
+});
+
 for (const cpus of [1, 2]) {
   test.serial(`rules are replaced while programs run, on ${cpus} CPU(s)`, async (t) => {
-    await using machine = await Machine.boot({ cpus, memory: 64 << 20, subsystems: ["syscall-policy"] });
+    const log: string[] = [];
+    await using machine = await Machine.boot({
+      cpus,
+      memory: 64 << 20,
+      subsystems: ["syscall-policy"],
+      log: (line) => log.push(line),
+    });
     const write = async (text: string) => {
       const argv = ["write", "/proc/syscall-policy", text];
       return (await machine.spawn(fixture("write.ts"), { argv }).output()).code;
@@ -82,6 +126,9 @@ for (const cpus of [1, 2]) {
       t.is(stdout, "ready\nrefused -1\nallowed 0\n");
     }
     await machine.shutdown();
+    t.deepEqual(log, [
+      "syscall-policy: rules refused, the old ones stay: line 1: give allow|deny[:ERRNO] UID|* /PATH [CALL,CALL...]",
+    ]);
   });
 }
 

@@ -6,7 +6,8 @@ export type Command =
 
 const SPACE = 32;
 const NEWLINE = 10;
-const KEY_MAX = 0xffff;
+/** Most bytes of a key. */
+export const KEY_MAX = 0xffff;
 const VERBS = ["get", "set", "del"] as const;
 
 /** `get KEY`, `set KEY VALUE`, `del KEY`; one newline at the end does not count. The value may hold any bytes. */

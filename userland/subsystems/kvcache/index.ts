@@ -1,14 +1,14 @@
 /**
  * kvcache: a bounded key-value store behind /dev/kvcache, shared by all processes of a machine.
  *
- * The cache maps the hash of a key to one heap string that holds key and value, and forgets the oldest when it is full. A
- * `get` takes no lock: it looks the string up, compares the key and copies the value, all inside one read scope.
+ * The cache maps keys to values, both byte arrays in the shared heap, and forgets the oldest key when it is full. A `get`
+ * takes no lock: it looks the key up and copies the value inside one read scope.
  */
 import {
   allocString,
+  blob,
   EVICTED,
   FULL,
-  hashBytes,
   kfreeStringRcu,
   type Ref,
   rcuReadLock,
@@ -29,13 +29,13 @@ import {
   ERANGE,
   table,
 } from "../../index.ts";
-import { type Command, parseCommand, parseRequest } from "./commands.ts";
+import { type Command, KEY_MAX, parseCommand, parseRequest } from "./commands.ts";
 
-/** A record: two bytes of key length, the key, the value. */
-const HEAD = 2;
+/** One write to the device holds a whole command: verb, key and value. */
+const VALUE_LIMIT = (1 << 20) - KEY_MAX - 16;
 
 const tables = {
-  cache: table.cache({ capacity: "entries", drop: (record) => kfreeStringRcu(record as Ref<"string">) }),
+  cache: table.cache({ capacity: "entries", key: blob(), value: blob() }),
   hits: table.counter(),
   misses: table.counter(),
   evictions: table.counter(),
@@ -43,52 +43,31 @@ const tables = {
 const options = {
   /** Most keys that it remembers. */
   entries: 1024,
-  /** Most bytes of one value. */
+  /** Most bytes of one value, up to 983 024. */
   valueMax: 65536,
 };
 type Context = ContextOf<typeof tables, typeof options>;
 
-/** The value of a key, or null. Lock-free. */
-function get(context: Context, key: Uint8Array): Uint8Array | null {
+/** A private copy of the value of a key, or null. Lock-free. */
+function get({ tables: { cache, hits, misses } }: Context, key: Uint8Array): Uint8Array | null {
   const scope = rcuReadLock();
-  const record = context.tables.cache.get(scope, hashBytes(key));
-  // A private copy: the record may be replaced as soon as the scope closes.
-  const bytes = record === undefined ? null : stringBytes(record as Ref<"string">);
+  const value = cache.get(scope, key);
   rcuReadUnlock();
-  const found = bytes !== null && isOf(bytes, key);
-  if (found) context.tables.hits.add();
-  else context.tables.misses.add();
-  return found ? bytes.subarray(HEAD + key.length) : null;
-}
-
-function isOf(record: Uint8Array, key: Uint8Array): boolean {
-  if (record[0]! + record[1]! * 256 !== key.length) return false;
-  return key.every((byte, index) => record[HEAD + index] === byte);
+  if (value === undefined) misses.add();
+  else hits.add();
+  return value ?? null;
 }
 
 /** 0 or -errno. */
 function set(context: Context, key: Uint8Array, value: Uint8Array): number {
   if (value.length > context.options.valueMax) return -E2BIG;
-  const bytes = new Uint8Array(HEAD + key.length + value.length);
-  bytes[0] = key.length;
-  bytes[1] = key.length >> 8;
-  bytes.set(key, HEAD);
-  bytes.set(value, HEAD + key.length);
-  const record = allocString(bytes);
-  if (record === 0) return -ENOSPC;
-  const done = context.tables.cache.tryInsert(hashBytes(key), record);
-  if (done === FULL) {
-    kfreeStringRcu(record);
-    return -ENOSPC;
-  }
+  const done = context.tables.cache.tryInsert(key, value);
   if (done === EVICTED) context.tables.evictions.add();
-  return 0;
+  return done === FULL ? -ENOSPC : 0;
 }
 
 /** Whether the key was there. */
-function del(context: Context, key: Uint8Array): boolean {
-  return get(context, key) !== null && context.tables.cache.delete(hashBytes(key));
-}
+const del = ({ tables: { cache } }: Context, key: Uint8Array): boolean => cache.delete(key);
 
 function run(context: Context, command: Command): Uint8Array | number {
   switch (command.verb) {
@@ -116,7 +95,7 @@ function request(context: Context, command: number, address: number): number {
   const bytes = copyFromUser(address, REQUEST_BYTES);
   if (bytes === null) return -EFAULT;
   const { keyAddress, keyLength, valueAddress, valueLength } = parseRequest(bytes);
-  if (keyLength < 1 || keyLength > 0xffff) return -EINVAL;
+  if (keyLength < 1 || keyLength > KEY_MAX) return -EINVAL;
   const key = copyFromUser(keyAddress, keyLength);
   if (key === null) return -EFAULT;
   if (command === KVCACHE_DEL) return del(context, key) ? 0 : -ENOENT;
@@ -135,10 +114,18 @@ export default defineSubsystem({
   name: "kvcache",
   options,
   tables,
+  init(_context, { entries, valueMax }) {
+    if (!Number.isInteger(entries) || entries < 1)
+      throw new RangeError(`entries=${entries}: give a number of keys, 1 or more`);
+    if (!Number.isInteger(valueMax) || valueMax < 0 || valueMax > VALUE_LIMIT)
+      throw new RangeError(`valueMax=${valueMax}: give a number of bytes, 0 to ${VALUE_LIMIT}`);
+  },
   devices: {
     kvcache: {
       mode: 0o666,
       write(context, file, bytes) {
+        // More than one write takes: no value may be so long, and a part of one must not be kept.
+        if (file.left > 0) return -E2BIG;
         const command = parseCommand(bytes);
         if (command === null) return -EINVAL;
         const answer = run(context, command);

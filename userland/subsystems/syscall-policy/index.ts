@@ -52,13 +52,8 @@ function currentRules(rules: Tables["rules"]): readonly Rule[] {
   return parsed;
 }
 
-/** Publishes new rules: 0 or -errno. Calls that are being judged finish with the old ones. */
+/** Publishes rules that were parsed: 0 or -errno. Calls that are being judged finish with the old ones. */
 function replace({ rules, policy, generations }: Tables, text: string): number {
-  try {
-    parseRules(text);
-  } catch {
-    return -EINVAL;
-  }
   const string = allocString(text);
   const set = string === 0 ? 0 : alloc(RuleSet);
   const arc = set === 0 ? 0 : arcNew(RuleSet, set);
@@ -110,7 +105,7 @@ export default defineSubsystem({
       const concerned = rulesFor(currentRules(rules), task.uid, call.name);
       if (concerned.length === 0) return 0;
       for (const path of call.paths()) {
-        const verdict = judge(concerned, path);
+        const verdict = judge(concerned, call.name, path);
         if (verdict === 0) continue;
         denied.add();
         return verdict;
@@ -128,7 +123,15 @@ export default defineSubsystem({
       rcuReadUnlock();
       return text;
     },
-    write(context, text) {
+    write(context, text, position) {
+      // The rest of a text that was written in parts: half a set of rules is none.
+      if (position !== 0) return -EINVAL;
+      try {
+        parseRules(text);
+      } catch (error) {
+        context.log(`rules refused, the old ones stay: ${(error as Error).message}`);
+        return -EINVAL;
+      }
       const error = replace(context.tables, text);
       if (error === 0) context.notify("/proc/syscall-policy");
       return error;

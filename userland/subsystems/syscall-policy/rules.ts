@@ -38,9 +38,19 @@ export function parseRules(text: string): Rule[] {
 export const rulesFor = (rules: readonly Rule[], uid: number, call: string): Rule[] =>
   rules.filter((rule) => (rule.uid === null || rule.uid === uid) && (rule.calls?.has(call) ?? true));
 
-/** 0 or -errno: of the first rule whose prefix holds the path. */
-export function judge(rules: readonly Rule[], path: string): number {
-  for (const { prefix, verdict } of rules)
+/** Calls that give what lies below a path another name. */
+const MOVES: ReadonlySet<string> = new Set(["renameat", "renameat2", "mount", "umount2", "pivot_root"]);
+
+/**
+ * 0 or -errno: of the first rule whose prefix holds the path. A call that moves folders is also denied by a rule about
+ * something in them.
+ */
+export function judge(rules: readonly Rule[], call: string, path: string): number {
+  const below = path === "/" ? "/" : `${path}/`;
+  const moves = MOVES.has(call);
+  for (const { prefix, verdict } of rules) {
     if (path === prefix || prefix === "" || path.startsWith(`${prefix}/`)) return verdict;
+    if (moves && verdict < 0 && prefix.startsWith(below)) return verdict;
+  }
   return 0;
 }

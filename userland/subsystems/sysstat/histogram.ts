@@ -1,34 +1,50 @@
 /**
  * Latencies in the shared heap: an array of words that every CPU adds to. Bucket n counts calls that took from 2^n up to
- * 2^(n+1) nanoseconds; behind the buckets stand the number of calls and the sum of their times.
+ * 2^(n+1) nanoseconds (the first also shorter ones, the last also longer ones); behind the buckets stands the sum of their times.
  */
 import { allocArray, arrayAdd, arrayLoad, type Ref } from "../../../rcu/index.ts";
 
-const BUCKETS = 32;
-const COUNT = BUCKETS;
-const SUM_LOW = BUCKETS + 1;
-const SUM_HIGH = BUCKETS + 2;
-const WORDS = BUCKETS + 3;
-const LONGEST = 2 ** 32 - 1;
+/** The last bucket begins at 2^47 ns, a day and a half. */
+export const BUCKETS = 48;
+const SUM_LOW = BUCKETS;
+const SUM_HIGH = BUCKETS + 1;
+const WORDS = BUCKETS + 2;
+const WORD = 2 ** 32;
 
 export const newHistogram = (): Ref<"array"> | 0 => allocArray(WORDS);
 
+/** The bucket of a time. */
+export function bucketOf(ns: number): number {
+  const low = ns < WORD ? ns >>> 0 : Math.floor(ns / WORD) >>> 0;
+  const bucket = 31 - Math.clz32(low | 1) + (ns < WORD ? 0 : 32);
+  return Math.min(bucket, BUCKETS - 1);
+}
+
 export function record(histogram: Ref<"array">, ns: number): void {
-  const time = Math.min(LONGEST, Math.max(1, Math.round(ns))) >>> 0;
-  arrayAdd(histogram, 31 - Math.clz32(time), 1);
-  arrayAdd(histogram, COUNT, 1);
-  const before = arrayAdd(histogram, SUM_LOW, time | 0) >>> 0;
-  if (before + time > LONGEST) arrayAdd(histogram, SUM_HIGH, 1);
+  const time = Math.max(0, Math.round(ns));
+  arrayAdd(histogram, bucketOf(time), 1);
+  addSum(histogram, time);
+}
+
+/** Adds to the 64-bit sum: low word first, its carry after. */
+function addSum(histogram: Ref<"array">, time: number): void {
+  const low = time % WORD;
+  const before = arrayAdd(histogram, SUM_LOW, low | 0) >>> 0;
+  const high = Math.floor(time / WORD) + (before + low >= WORD ? 1 : 0);
+  if (high > 0) arrayAdd(histogram, SUM_HIGH, high);
 }
 
 /** Adds what `from` counted, and nobody adds to any more, to `to`. */
 export function merge(from: Ref<"array">, to: Ref<"array">): void {
-  for (let word = 0; word < WORDS; word++) {
-    const by = arrayLoad(from, word);
-    const before = by === 0 ? 0 : arrayAdd(to, word, by) >>> 0;
-    if (word === SUM_LOW && before + (by >>> 0) > LONGEST) arrayAdd(to, SUM_HIGH, 1);
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    const calls = arrayLoad(from, bucket);
+    if (calls !== 0) arrayAdd(to, bucket, calls);
   }
+  addSum(to, sumOf(from));
 }
+
+const sumOf = (histogram: Ref<"array">): number =>
+  (arrayLoad(histogram, SUM_HIGH) >>> 0) * WORD + (arrayLoad(histogram, SUM_LOW) >>> 0);
 
 export interface Summary {
   readonly count: number;
@@ -36,13 +52,14 @@ export interface Summary {
   /** Upper bounds in nanoseconds: half, 99 in 100 of the calls took no longer. */
   readonly p50: number;
   readonly p99: number;
+  /** Calls by bucket. */
+  readonly buckets: readonly number[];
 }
 
-/** Adds histograms up. Calls that are recorded meanwhile may be in one number and not yet in another. */
-export function summarize(histograms: readonly Ref<"array">[]): Summary {
-  const words = (index: number) => histograms.reduce((sum, one) => sum + (arrayLoad(one, index) >>> 0), 0);
-  const buckets = Array.from({ length: BUCKETS }, (_, index) => words(index));
-  const count = words(COUNT);
+/** What a histogram says. Calls that are recorded meanwhile may be in a bucket and not yet in the sum. */
+export function summarize(histogram: Ref<"array">): Summary {
+  const buckets = Array.from({ length: BUCKETS }, (_, index) => arrayLoad(histogram, index) >>> 0);
+  const count = buckets.reduce((sum, calls) => sum + calls, 0);
   const percentile = (part: number): number => {
     let seen = 0;
     for (const [index, calls] of buckets.entries()) {
@@ -51,10 +68,5 @@ export function summarize(histograms: readonly Ref<"array">[]): Summary {
     }
     return 0;
   };
-  return {
-    count,
-    sumNs: words(SUM_HIGH) * 2 ** 32 + words(SUM_LOW),
-    p50: percentile(0.5),
-    p99: percentile(0.99),
-  };
+  return { count, sumNs: sumOf(histogram), p50: percentile(0.5), p99: percentile(0.99), buckets };
 }

@@ -148,20 +148,45 @@ function format(title: string, rows: Row[]): string {
   return `${[head, ...lines].join("\n")}\n`;
 }
 
-function describe({ tasks, calls, programs }: Tables): string {
-  const byCall: Row[] = [];
-  const byTask: Row[] = [];
-  const byProgram: Row[] = [];
+interface Rows {
+  readonly call: Row[];
+  readonly task: Row[];
+  readonly program: Row[];
+}
+
+function collect({ tasks, calls, programs }: Tables): Rows {
+  const rows: Rows = { call: [], task: [], program: [] };
   const scope = rcuReadLock();
-  calls.forEach(scope, (nr, histogram) => byCall.push([syscallName(nr), summarize([histogram])]));
-  tasks.forEach(scope, (tid, stat) =>
-    byTask.push([`${tid} (${commOf(stat)})`, summarize([Stat.histogram.get(stat)])]),
+  calls.forEach(scope, (nr, histogram) => void rows.call.push([syscallName(nr), summarize(histogram)]));
+  tasks.forEach(
+    scope,
+    (tid, stat) => void rows.task.push([`${tid} (${commOf(stat)})`, summarize(Stat.histogram.get(stat))]),
   );
-  programs.forEach(scope, (_key, stat) =>
-    byProgram.push([commOf(stat), summarize([Stat.histogram.get(stat)])]),
+  programs.forEach(
+    scope,
+    (_key, stat) => void rows.program.push([commOf(stat), summarize(Stat.histogram.get(stat))]),
   );
   rcuReadUnlock();
-  return `${format("call", byCall)}\n${format("task", byTask)}\n${format("ended program", byProgram)}`;
+  return rows;
+}
+
+function describe(tables: Tables): string {
+  const { call, task, program } = collect(tables);
+  return `${format("call", call)}\n${format("task", task)}\n${format("ended program", program)}`;
+}
+
+/** One histogram a line: its kind and name, a tab, and `FROM:CALLS` for each bucket that counted, FROM in nanoseconds. */
+function histograms(tables: Tables): string {
+  return Object.entries(collect(tables))
+    .flatMap(([kind, rows]: [string, Row[]]) =>
+      rows.map(([name, { buckets }]) => {
+        const counted = buckets.flatMap((calls, n) =>
+          calls === 0 ? [] : [`${n === 0 ? 0 : 2 ** n}:${calls}`],
+        );
+        return `${kind} ${name}\t${counted.join(" ")}\n`;
+      }),
+    )
+    .join("");
 }
 
 export default defineSubsystem({
@@ -209,5 +234,6 @@ export default defineSubsystem({
       return 0;
     },
   },
+  sys: { histograms: { read: ({ tables: mine }) => histograms(mine) } },
   report: ({ tables: mine }) => describe(mine),
 });
