@@ -47,15 +47,35 @@ test.serial(
   async (t) => {
     const log: string[] = [];
     await using machine = await Machine.boot({
-      cpus: 2,
+      cpus: 4,
       memory: 64 << 20,
       subsystems: ["kvcache?entries=8"],
       log: (line) => log.push(line),
     });
-    const storms = [1, 2].map(() => machine.spawn(fixture("kv-storm.ts"), { argv: ["storm", "3"] }).output());
+    const storms = [1, 2].map(() => machine.spawn(fixture("kv-storm.ts"), { argv: ["storm", "4"] }).output());
     for (const { code, stderr } of await Promise.all(storms)) t.deepEqual([code, stderr], [0, ""]);
     const { kvcache } = machine.reports();
     t.regex(kvcache!, /^entries 8 of 8\n/);
+    await machine.shutdown();
+    t.deepEqual(log, []);
+  },
+);
+
+test.serial(
+  "it answers as a model does: oldest out first, any bytes, an update keeps its place",
+  async (t) => {
+    const log: string[] = [];
+    await using machine = await Machine.boot({
+      cpus: 1,
+      memory: 64 << 20,
+      subsystems: ["kvcache?entries=5"],
+      log: (line) => log.push(line),
+    });
+    const { stdout, stderr } = await machine.spawn(fixture("kv-model.ts"), { argv: ["model", "5"] }).output();
+    t.is(stderr, "");
+    t.is(stdout, "same -7\n", "a value that takes more than one write is too long, not cut");
+    const huge = await t.throwsAsync(Machine.boot({ subsystems: ["kvcache?valueMax=2000000"] }));
+    t.is(huge!.message, "subsystem kvcache: valueMax=2000000: give a number of bytes, 0 to 983025");
     await machine.shutdown();
     t.deepEqual(log, []);
   },

@@ -43,7 +43,7 @@ const tables = {
 const options = {
   /** Most keys that it remembers. */
   entries: 1024,
-  /** Most bytes of one value, up to 983 024. */
+  /** Most bytes of one value, up to 983 025. */
   valueMax: 65536,
 };
 type Context = ContextOf<typeof tables, typeof options>;
