@@ -21,7 +21,9 @@ export interface ArrayOptions<V> {
   /** Opens the array that another thread made. */
   readonly at?: number | Handle;
 }
-type Init<V> = V extends number ? number | ArrayOptions<V> : ArrayOptions<V> & { readonly value: Kind<V> };
+type Init<V> = [V] extends [number]
+  ? number | ArrayOptions<V>
+  : ArrayOptions<V> & { readonly value: Kind<V> };
 
 export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
   readonly #value: Kind<V>;
