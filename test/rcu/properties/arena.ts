@@ -19,6 +19,8 @@ import {
   rcuIdleEnter,
   rcuIdleExit,
   rcuQuiescent,
+  rcuReadLockHeld,
+  rcuReadUnlock,
   rcuRunCallbacks,
   stringText,
   struct,
@@ -158,7 +160,11 @@ export class Step<M extends object, R extends { readonly arena: Arena }> impleme
     return this.#can(model);
   }
   run(model: M, real: R): void {
-    this.#act(model, real);
+    try {
+      this.#act(model, real);
+    } finally {
+      while (rcuReadLockHeld()) rcuReadUnlock(); // Left open by an assertion that failed.
+    }
     real.arena.verify();
   }
   toString(): string {
