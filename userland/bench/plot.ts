@@ -32,7 +32,10 @@ export function plot(results: Results): string {
   );
   y += 12;
   y = legend(parts, y, marks);
-  for (const unit of new Set(results.cells.map((cell) => cell.unit))) {
+  const units = [...new Set(results.cells.map((cell) => cell.unit))];
+  // Calls a second against CPUs is the chart that matters: it comes first.
+  if (results.bench === "syscalls") units.reverse();
+  for (const unit of units) {
     const cells = results.cells.filter((cell) => cell.unit === unit);
     if (cells[0]!.better === "less") y = dots(parts, y, unit, cells, marks);
     else y = rates(parts, y, cells, marks);

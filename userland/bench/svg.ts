@@ -20,7 +20,10 @@ export interface Mark {
   readonly colour: string;
   readonly shape: number;
 }
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000"];
+const COLOURS = [
+  ...["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000"],
+  ...["#882255", "#999933", "#44aa99", "#332288"],
+];
 const SHAPES = 5;
 
 export const markOf = (index: number): Mark => ({

@@ -60,7 +60,14 @@ export async function measureTables(
   const cells = plan.threads.flatMap((threads) =>
     plan.writes.map((writes): Conditions => ({ threads, writes })),
   );
-  const perPass = plan.tables.reduce((sum, table) => sum + plan.sizesOf(table).length * cells.length, 0);
+  const sizesOf = (table: TableBench): readonly number[] => {
+    const [most, reason] = table.most ?? [Number.POSITIVE_INFINITY, ""];
+    const sizes = plan.sizesOf(table);
+    if (sizes.some((entries) => entries > most))
+      results.skip(`${table.name} with more than ${most.toLocaleString("en-US")} entries: ${reason}`);
+    return sizes.filter((entries) => entries <= most);
+  };
+  const perPass = plan.tables.reduce((sum, table) => sum + sizesOf(table).length * cells.length, 0);
   const retries = new Retries(options.retryMs);
   const steps = perPass * options.passes;
   const budget = new Budget(options.limitMs, steps);
@@ -71,7 +78,7 @@ export async function measureTables(
     const crew = await hireCrew(world, most, false);
     const strictCrew = plan.wanted("rcu-strict") ? await hireCrew(world, most, true) : crew;
     for (const table of plan.tables)
-      for (const entries of plan.sizesOf(table)) {
+      for (const entries of sizesOf(table)) {
         const one: OneTable = {
           table,
           entries,

@@ -56,7 +56,7 @@ export const hashMap: TableBench = {
 export const cache: TableBench = {
   name: "RcuCache",
   what: "get; a write inserts a new key, which evicts the oldest",
-  sizes: [64, 4096, 65536],
+  sizes: [64, 4096, 65536, 1 << 20],
   deferredBytes: SMALL,
   build(entries) {
     const made = new RcuCache({ capacity: entries });
@@ -81,7 +81,7 @@ export const cache: TableBench = {
 export const list: TableBench = {
   name: "RcuList",
   what: "a walk over the whole list; a write removes the first and adds one at the end",
-  sizes: [64],
+  sizes: [64, 1024],
   deferredBytes: SMALL,
   build(entries) {
     const made = new RcuList();
@@ -140,7 +140,7 @@ export const idr: TableBench = {
 export const arc: TableBench = {
   name: "RcuArc",
   what: "the object in a scope, without a count; a write replaces it",
-  sizes: [64, 4096],
+  sizes: [64, 4096, 65536, 1 << 20],
   deferredBytes: SMALL,
   build(entries) {
     const cells = need(allocArray(entries));

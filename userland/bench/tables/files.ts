@@ -90,7 +90,7 @@ function recreate(path: Uint8Array): number {
 export const dentryTable: TableBench = {
   name: "dentry",
   what: "name hash and dLookup; a write drops the dentry and adds it again",
-  sizes: [64, 4096, 65536],
+  sizes: [64, 4096, 65536, 1 << 20],
   deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
   build(entries) {
     makeDirectory(AT_FDCWD, `/dentry${entries}`, 0o755);
@@ -138,12 +138,18 @@ export const mountTable: TableBench = {
   name: "mount",
   what: "lookupMount; a write is umount and a bind mount",
   sizes: [64, 1024],
+  most: [1 << 16, "mounts share a few hash chains, which would be walked for minutes"],
   deferredBytes: cellBytes(Mount),
   build(entries) {
     const places = need(allocArray(entries));
     const root = rootMount();
+    const folder = `/mnt${entries}`;
+    makeDirectory(AT_FDCWD, folder, 0o755);
     for (let n = 0; n < entries; n++) {
-      const path = `/mnt${entries}.${n}`;
+      // A directory has 65000 links at most.
+      const group = `${folder}/${n >> 12}`;
+      if ((n & 4095) === 0) makeDirectory(AT_FDCWD, group, 0o755);
+      const path = `${group}/${n}`;
       makeDirectory(AT_FDCWD, path, 0o755);
       if (pathLookup(AT_FDCWD, path) < 0) throw new Error(`no directory ${path}`);
       arraySet(places, n, nd.dentry);

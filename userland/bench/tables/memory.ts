@@ -10,7 +10,7 @@ import { finishWait } from "../../../kernel/sched/waitqueue.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import { FUTEX_BITSET_MATCH_ANY } from "../../../kernel/uapi/futex.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../../kernel/uapi/mman.ts";
-import { alloc, type Ref } from "../../../rcu/index.ts";
+import { alloc, type Ref, rcuBarrier } from "../../../rcu/index.ts";
 import { need } from "../world.ts";
 import { cellBytes, type TableBench } from "./table.ts";
 
@@ -23,6 +23,7 @@ export const vmaTable: TableBench = {
   name: "vma",
   what: "findVma; a write changes one VMA (madvise), which publishes a copy of the array",
   sizes: [64, 4096],
+  most: [1 << 14, "each VMA added copies the array of all, so filling more takes minutes"],
   // A write queues the old VMA, and the old array of all: three words for each.
   deferredBytes: (entries) => (cellBytes(Vma) + entries * 12) / 2,
   build(entries) {
@@ -40,6 +41,8 @@ export const vmaTable: TableBench = {
       };
       need(editVmas(held, mm, page, page + PAGES, null, spec, nothingRemoved()) + 1);
       Mm.ptl.unlock(mm);
+      // The old arrays go, or the heap would hold one of each length.
+      if (n % 64 === 0) rcuBarrier();
     }
     return [mm];
   },
@@ -67,7 +70,7 @@ const addressOf = (n: number): number => FUTEXES + n * 4;
 export const futexTable: TableBench = {
   name: "futex",
   what: "futex wake of a word that nobody waits for; a write is a wait that is given up",
-  sizes: [64, 4096],
+  sizes: [64, 4096, 65536],
   deferredBytes: 0,
   build(entries) {
     const mm = need(mmCreate());

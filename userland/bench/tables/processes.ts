@@ -2,7 +2,14 @@
 
 import { handlerOf, Sighand, setAction, sighandOf } from "../../../kernel/signal/sighand.ts";
 import { CAP_KILL, capable, commitCred } from "../../../kernel/task/cred.ts";
-import { attachPid, detachPid, findTask, lockTaskList, unlockTaskList } from "../../../kernel/task/pid.ts";
+import {
+  attachPid,
+  detachPid,
+  findTask,
+  lockTaskList,
+  PID_MAX,
+  unlockTaskList,
+} from "../../../kernel/task/pid.ts";
 import { Cred, Group, Task } from "../../../kernel/task/task.ts";
 import {
   alloc,
@@ -22,6 +29,7 @@ export const pidTable: TableBench = {
   name: "pid",
   what: "findTask; a write replaces the task (exit and fork)",
   sizes: [64, 4096, 32767],
+  most: [PID_MAX - 1, "pids end there"],
   integers: true,
   deferredBytes: cellBytes(Task),
   build(entries) {
@@ -52,6 +60,8 @@ export const pidTable: TableBench = {
   }),
 };
 
+const MOST_PROCESSES = [1 << 18, "processes with all they have would fill the heap"] as const;
+
 /** An array of processes, each with a group, credentials and handlers of its own. */
 function processes(entries: number): readonly number[] {
   const tasks = need(allocArray(entries));
@@ -63,7 +73,8 @@ const taskAt = (tasks: Ref<"array">, n: number): Ref<"task"> => arrayGet(tasks, 
 export const credentials: TableBench = {
   name: "cred",
   what: "capable; a write publishes a copy (setuid)",
-  sizes: [64, 4096],
+  sizes: [64, 4096, 65536],
+  most: MOST_PROCESSES,
   deferredBytes: cellBytes(Cred),
   build: processes,
   open: ([tasks]) => ({
@@ -82,7 +93,8 @@ const SIGNAL = 10;
 export const signalHandlers: TableBench = {
   name: "sighand",
   what: "handler of a signal; a write sets it (rt_sigaction)",
-  sizes: [64, 4096],
+  sizes: [64, 4096, 65536],
+  most: MOST_PROCESSES,
   deferredBytes: cellBytes(Sighand),
   build: processes,
   open: ([tasks]) => ({

@@ -8,6 +8,8 @@ export interface TableBench {
   readonly what: string;
   /** Numbers of entries that it is measured with; --quick takes 4096 where it is one of them. */
   readonly sizes: readonly number[];
+  /** There cannot be more entries than these, and why. */
+  readonly most?: readonly [entries: number, reason: string];
   /** Keys and values are integers below the number of entries: maps of other libraries can hold the same. */
   readonly integers?: true;
   /** Heap bytes that one queued callback keeps from being reused: the mean over those that a write queues. */
