@@ -38,6 +38,7 @@ export function arcNew<N extends string>(_type: StructType<N>, value: Ref<N>): A
 }
 /** The object, while a count is held or a scope is open. */
 export const arcGet = <N extends string>(arc: Arc<N>): Ref<N> => Counts.value.get(arc) as Ref<N>;
+/** Another strong count, by who holds one. */
 export function arcClone<N extends string>(arc: Arc<N>): Arc<N> {
   Counts.strong.add(arc, 1);
   return arc;
@@ -49,6 +50,7 @@ export function arcDrop<N extends string>(arc: Arc<N>): void {
   kfreeCellRcu(value);
   weakDrop(arc as unknown as Weak<N>);
 }
+/** A weak count, by who holds a strong one. */
 export function arcDowngrade<N extends string>(arc: Arc<N>): Weak<N> {
   Counts.weak.add(arc, 1);
   return arc as unknown as Weak<N>;
@@ -58,6 +60,7 @@ export function weakUpgrade<N extends string>(weak: Weak<N>): Arc<N> | 0 {
   const arc = weak as unknown as Arc<N>;
   return Counts.strong.incNotZero(arc) ? arc : 0;
 }
+/** Drops a weak count. */
 export function weakDrop<N extends string>(weak: Weak<N>): void {
   const arc = weak as unknown as Arc<N>;
   if (Counts.weak.decAndTest(arc)) kfreeRcu(Counts, arc);
@@ -102,6 +105,7 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
     if (when === "now") arcDrop(old);
     else callRcu(dropLater, old);
   }
+  /** Drops the count in the cell and frees the cell, after a grace period. */
   destroy(): void {
     this.update(0);
     kfreeRcu(Slot, this.ref);

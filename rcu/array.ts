@@ -60,23 +60,31 @@ export function allocArray(length: number): Ref<"array"> | 0 {
   if (ref !== 0) i32[ref] = length;
   return ref as Ref<"array"> | 0;
 }
+/** Frees an array at once: nobody else can reach it. */
 export function freeArray(ref: Ref<"array">): void {
   freeWords(i32[ref]! + 1, ref);
 }
+/** Number of elements. */
 export const arrayLength = (ref: Ref<"array">): number => i32[ref]!;
+/** An element, by a plain load. The index is not checked. */
 export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + 1 + index]!;
+/** Sets an element by a plain store: before the array is published, or by its one owner. The index is not checked. */
 export const arraySet = (ref: Ref<"array">, index: number, value: number): void => {
   i32[ref + 1 + index] = value;
 };
 /** Atomic load, store, compare-and-swap, add of one element: the store publishes. */
 export const arrayLoad = (ref: Ref<"array">, index: number): number => Atomics.load(i32, ref + 1 + index);
+/** Publishes an element by an atomic store. */
 export const arrayStore = (ref: Ref<"array">, index: number, value: number): void => {
   Atomics.store(i32, ref + 1 + index, value);
 };
+/** Stores `next` when the element is `expected`; says whether it did. */
 export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean =>
   Atomics.compareExchange(i32, ref + 1 + index, expected, next) === expected;
+/** Adds atomically and returns the old value. */
 export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number =>
   Atomics.add(i32, ref + 1 + index, value);
+/** Copies the first `length` elements. */
 export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
   i32.copyWithin(to + 1, from + 1, from + 1 + length);
 }
@@ -108,10 +116,13 @@ export function allocString(text: string | Uint8Array): Ref<"string"> | 0 {
   u8.set(bytes, (ref + TEXT) * 4);
   return ref as Ref<"string">;
 }
+/** Frees a string at once: nobody else can reach it. */
 export function freeString(ref: Ref<"string">): void {
   freeWords(TEXT + ((i32[ref + LENGTH]! + 3) >> 2), ref);
 }
+/** Length in bytes. */
 export const stringLength = (ref: Ref<"string">): number => i32[ref + LENGTH]!;
+/** Hash of the bytes, as hashBytes gives it. */
 export const stringHash = (ref: Ref<"string">): number => i32[ref + HASH]!;
 /** A private copy of the bytes. */
 export function stringBytes(ref: Ref<"string">): Uint8Array<ArrayBuffer> {
@@ -133,6 +144,7 @@ export function stringText(ref: Ref<"string">): string {
   }
   return decoder.decode(stringBytes(ref));
 }
+/** Whether the string has these bytes; `hash` is hashBytes of them. */
 export function stringEquals(ref: Ref<"string">, bytes: Uint8Array, hash: number): boolean {
   if (i32[ref + HASH] !== hash || i32[ref + LENGTH] !== bytes.length) return false;
   const start = (ref + TEXT) * 4;

@@ -5,17 +5,22 @@
  */
 export type SharedWords = Int32Array<SharedArrayBuffer>;
 
+/** Loads the word. */
 export const atomicLoad = (words: SharedWords, index: number): number => Atomics.load(words, index);
+/** Stores the word. */
 export const atomicStore = (words: SharedWords, index: number, value: number): void => {
   Atomics.store(words, index, value);
 };
 /** Adds and returns the *old* value. */
 export const atomicAdd = (words: SharedWords, index: number, value: number): number =>
   Atomics.add(words, index, value);
+/** Keeps only these bits and returns the old value. */
 export const atomicAnd = (words: SharedWords, index: number, value: number): number =>
   Atomics.and(words, index, value);
+/** Sets these bits and returns the old value. */
 export const atomicOr = (words: SharedWords, index: number, value: number): number =>
   Atomics.or(words, index, value);
+/** Stores and returns the old value. */
 export const atomicExchange = (words: SharedWords, index: number, value: number): number =>
   Atomics.exchange(words, index, value);
 /** Stores `next` when the word holds `expected`; says whether it did. */
@@ -28,6 +33,7 @@ export const atomicWait = (
   value: number,
   ms?: number,
 ): "ok" | "not-equal" | "timed-out" => Atomics.wait(words, index, value, ms);
+/** Wakes sleepers of atomicWait, all of them or `count`; returns how many. */
 export const atomicNotify = (words: SharedWords, index: number, count?: number): number =>
   Atomics.notify(words, index, count);
 /** The same for a thread that must not block (the host's event loop): `value` settles when woken or after `ms`. */

@@ -16,6 +16,7 @@ type NodeRef = Ref<"rcu_cache_node">;
 /** The table's lock is held: what the list functions ask for. */
 const HELD = 1 as Held;
 
+/** How an RcuCache is made or opened. */
 export type RcuCacheOptions<K extends Value = number, V extends Value = number> = Omit<
   TableOptions<K, V>,
   "buckets"
@@ -30,6 +31,7 @@ export type RcuCacheOptions<K extends Value = number, V extends Value = number> 
 } & NeedsKey<K> &
   NeedsValue<V>;
 
+/** A map of at most `capacity` keys that forgets the oldest when it is full. Reads are lock-free and do not count as use. */
 export class RcuCache<K extends Value = number, V extends Value = number> extends KeyedTable<K, V> {
   readonly #drop: ((value: V) => void) | undefined;
   /** Words that left the cache since the lock was taken. */
@@ -48,6 +50,7 @@ export class RcuCache<K extends Value = number, V extends Value = number> extend
     if (at === undefined) HashTable.capacity.init(this.ref, capacity);
   }
 
+  /** Entries at most. */
   get capacity(): number {
     return HashTable.capacity.get(this.ref);
   }

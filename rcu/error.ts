@@ -39,6 +39,7 @@ export type RcuErrorCode =
 
 /** Everything that sternix/rcu throws by itself. */
 export class RcuError extends Error {
+  /** Which mistake it was: for programs, where the message is for people. */
   readonly code: RcuErrorCode;
   constructor(code: RcuErrorCode, message: string) {
     super(message);

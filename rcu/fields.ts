@@ -25,6 +25,7 @@ import { assertScope } from "./scope.ts";
 const PROVE = PROVE_RCU;
 
 abstract class Field {
+  /** Word of the field in the struct: `ref + offset` is its heap address. */
   readonly offset: number;
   /** Name of the struct, for messages: set by its declaration. */
   readonly of: string = "";
@@ -35,9 +36,11 @@ abstract class Field {
 
 /** Written before publication, constant afterwards. A 32-bit integer or a reference. */
 export class Fixed<N extends string, T extends number> extends Field {
+  /** A plain load. */
   get(ref: Ref<N>): T {
     return i32[ref + this.offset] as T;
   }
+  /** Before publication. */
   init(ref: Ref<N>, value: T): void {
     i32[ref + this.offset] = value;
   }
@@ -45,9 +48,11 @@ export class Fixed<N extends string, T extends number> extends Field {
 
 /** Touched only by its owner (the CPU on which the task is current; the creator before publication): plain access. */
 export class Owned<N extends string, T extends number> extends Field {
+  /** A plain load. */
   get(ref: Ref<N>): T {
     return i32[ref + this.offset] as T;
   }
+  /** A plain store. */
   set(ref: Ref<N>, value: T): void {
     i32[ref + this.offset] = value;
   }
@@ -55,9 +60,11 @@ export class Owned<N extends string, T extends number> extends Field {
 
 /** A number up to 2^53, not atomic: plain access by its owner, or under whatever rule the struct states. */
 export class Wide<N extends string> extends Field {
+  /** A plain load of a double. */
   get(ref: Ref<N>): number {
     return f64[(ref + this.offset) >> 1]!;
   }
+  /** A plain store of a double. */
   set(ref: Ref<N>, value: number): void {
     f64[(ref + this.offset) >> 1] = value;
   }
@@ -65,6 +72,7 @@ export class Wide<N extends string> extends Field {
 
 /** Any CPU, any time: sequentially consistent operations on 32 bits. */
 export class Atomic<N extends string, T extends number> extends Field {
+  /** An atomic load. */
   load(ref: Ref<N>): T {
     return Atomics.load(i32, ref + this.offset) as T;
   }
@@ -72,6 +80,7 @@ export class Atomic<N extends string, T extends number> extends Field {
   peek(ref: Ref<N>): T {
     return i32[ref + this.offset] as T;
   }
+  /** An atomic store: publishes what was written before. */
   store(ref: Ref<N>, value: T): void {
     Atomics.store(i32, ref + this.offset, value);
   }
@@ -83,12 +92,15 @@ export class Atomic<N extends string, T extends number> extends Field {
   add(ref: Ref<N>, value: number): number {
     return Atomics.add(i32, ref + this.offset, value);
   }
+  /** Sets bits and returns the old value. */
   or(ref: Ref<N>, bits: number): number {
     return Atomics.or(i32, ref + this.offset, bits);
   }
+  /** Keeps only these bits and returns the old value. */
   and(ref: Ref<N>, bits: number): number {
     return Atomics.and(i32, ref + this.offset, bits);
   }
+  /** Stores and returns the old value. */
   exchange(ref: Ref<N>, value: T): T {
     return Atomics.exchange(i32, ref + this.offset, value) as T;
   }
@@ -119,6 +131,7 @@ export class Atomic<N extends string, T extends number> extends Field {
   wait(ref: Ref<N>, value: T, ms?: number): boolean {
     return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
   }
+  /** Wakes sleepers of wait(), all of them or `count`; returns how many. */
   notify(ref: Ref<N>, count?: number): number {
     return Atomics.notify(i32, ref + this.offset, count);
   }
@@ -160,6 +173,7 @@ export class RcuField<N extends string, T extends string> extends Field {
   exchange(ref: Ref<N>, value: Ptr<T>): Ptr<T> {
     return Atomics.exchange(i32, ref + this.offset, value) as Ptr<T>;
   }
+  /** cmpxchg: publishes `next` when the field holds `expected`; says whether it did. */
   cas(ref: Ref<N>, expected: Ptr<T>, next: Ptr<T>): boolean {
     return Atomics.compareExchange(i32, ref + this.offset, expected, next) === expected;
   }
@@ -167,9 +181,11 @@ export class RcuField<N extends string, T extends string> extends Field {
 
 /** Only with the named lock held; 32 bits. */
 export class Locked<N extends string, L extends string, T extends number> extends Field {
+  /** Reads it with the lock held. */
   get(_held: Held<L>, ref: Ref<N>): T {
     return i32[ref + this.offset] as T;
   }
+  /** Changes it with the lock held. */
   set(_held: Held<L>, ref: Ref<N>, value: T): void {
     i32[ref + this.offset] = value;
   }
@@ -185,12 +201,15 @@ export class Locked<N extends string, L extends string, T extends number> extend
 
 /** Only with the named lock held; a number up to 2^53. */
 export class LockedWide<N extends string, L extends string> extends Field {
+  /** Reads it with the lock held. */
   get(_held: Held<L>, ref: Ref<N>): number {
     return f64[(ref + this.offset) >> 1]!;
   }
+  /** Changes it with the lock held. */
   set(_held: Held<L>, ref: Ref<N>, value: number): void {
     f64[(ref + this.offset) >> 1] = value;
   }
+  /** Before publication. */
   init(ref: Ref<N>, value: number): void {
     f64[(ref + this.offset) >> 1] = value;
   }
@@ -202,13 +221,16 @@ export class LockedWide<N extends string, L extends string> extends Field {
 
 /** A lock for short critical sections. Nothing may sleep or switch tasks with it held. */
 export class Spinlock<N extends string, L extends string> extends Field {
+  /** Takes the lock, spinning and then sleeping; from a dead owner, too. The result is the proof that locked fields ask for. */
   lock(ref: Ref<N>): Held<L> {
     lockWord(ref + this.offset);
     return 1 as Held<L>;
   }
+  /** Takes it if it is free; else 0. */
   tryLock(ref: Ref<N>): Held<L> | 0 {
     return tryLockWord(ref + this.offset) ? (1 as Held<L>) : 0;
   }
+  /** Gives it back. Throws RcuUsageError when this thread does not hold it. */
   unlock(ref: Ref<N>): void {
     unlockWord(ref + this.offset);
   }
@@ -223,13 +245,16 @@ export class Spinlock<N extends string, L extends string> extends Field {
  * not be taken inside a read scope; it breaks like the others when its owner dies.
  */
 export class Mutex<N extends string, L extends string> extends Field {
+  /** Takes it, sleeping if it must. Throws RcuUsageError inside a read scope or with a spinlock held. */
   lock(ref: Ref<N>): Held<L> {
     mutexLock(ref + this.offset);
     return 1 as Held<L>;
   }
+  /** Takes it if it is free; else 0. */
   tryLock(ref: Ref<N>): Held<L> | 0 {
     return mutexTryLock(ref + this.offset) ? (1 as Held<L>) : 0;
   }
+  /** Gives it back. Throws RcuUsageError when this thread does not hold it. */
   unlock(ref: Ref<N>): void {
     mutexUnlock(ref + this.offset);
   }
@@ -237,17 +262,21 @@ export class Mutex<N extends string, L extends string> extends Field {
 
 /** A reader-writer lock, writers preferred. Neither side may sleep or switch tasks with it held. */
 export class Rwlock<N extends string, L extends string> extends Field {
+  /** Takes it for reading, with others who read. A thread holds at most eight. */
   readLock(ref: Ref<N>): Held<L> {
     readLockWord(ref + this.offset);
     return 1 as Held<L>;
   }
+  /** Gives back what readLock took. */
   readUnlock(ref: Ref<N>): void {
     readUnlockWord(ref + this.offset);
   }
+  /** Takes it alone. */
   writeLock(ref: Ref<N>): Held<L> {
     writeLockWord(ref + this.offset);
     return 1 as Held<L>;
   }
+  /** Gives back what writeLock took. */
   writeUnlock(ref: Ref<N>): void {
     writeUnlockWord(ref + this.offset);
   }
@@ -255,26 +284,33 @@ export class Rwlock<N extends string, L extends string> extends Field {
 
 /** A fixed number of 32-bit words inside the struct; the struct states the rule. */
 export class Words<N extends string> extends Field {
+  /** Number of words. */
   readonly length: number;
   constructor(offset: number, length: number) {
     super(offset);
     this.length = length;
   }
+  /** A plain load. The index is not checked. */
   get(ref: Ref<N>, index: number): number {
     return i32[ref + this.offset + index]!;
   }
+  /** A plain store. The index is not checked. */
   set(ref: Ref<N>, index: number, value: number): void {
     i32[ref + this.offset + index] = value;
   }
+  /** An atomic load. */
   load(ref: Ref<N>, index: number): number {
     return Atomics.load(i32, ref + this.offset + index);
   }
+  /** An atomic store. */
   store(ref: Ref<N>, index: number, value: number): void {
     Atomics.store(i32, ref + this.offset + index, value);
   }
+  /** Adds atomically and returns the old value. */
   add(ref: Ref<N>, index: number, value: number): number {
     return Atomics.add(i32, ref + this.offset + index, value);
   }
+  /** Stores `next` when the word is `expected`; says whether it did. */
   cas(ref: Ref<N>, index: number, expected: number, next: number): boolean {
     return Atomics.compareExchange(i32, ref + this.offset + index, expected, next) === expected;
   }
@@ -282,6 +318,7 @@ export class Words<N extends string> extends Field {
   at(ref: Ref<N>): number {
     return ref + this.offset;
   }
+  /** Copies all words from one object to another. */
   copy(from: Ref<N>, to: Ref<N>): void {
     i32.copyWithin(to + this.offset, from + this.offset, from + this.offset + this.length);
   }
@@ -289,6 +326,7 @@ export class Words<N extends string> extends Field {
 
 /** A fixed number of bytes inside the struct. */
 export class Bytes<N extends string> extends Field {
+  /** Number of bytes. */
   readonly length: number;
   constructor(offset: number, length: number) {
     super(offset);
@@ -299,9 +337,11 @@ export class Bytes<N extends string> extends Field {
     const start = (ref + this.offset) * 4;
     return u8.subarray(start, start + this.length);
   }
+  /** One byte. The index is not checked. */
   get(ref: Ref<N>, index: number): number {
     return u8[(ref + this.offset) * 4 + index]!;
   }
+  /** Sets one byte. The index is not checked. */
   set(ref: Ref<N>, index: number, value: number): void {
     u8[(ref + this.offset) * 4 + index] = value;
   }
@@ -330,6 +370,7 @@ export class ListNode<N extends string> extends Field {
   }
 }
 
+/** Whether the list with this head (ListNode.at) has no node. */
 export function listIsEmpty(head: number): boolean {
   return i32[head] === head;
 }
@@ -349,9 +390,11 @@ function insertBetween(node: number, prev: number, next: number): void {
   i32[next + 1] = node;
   Atomics.store(i32, prev, node);
 }
+/** Adds an unlinked node at the end; publishes it. The lock of the list is held. */
 export function listAddTail(_held: Held, head: number, node: number): void {
   insertBetween(node, i32[head + 1]!, head);
 }
+/** Adds an unlinked node at the front (or behind the node `head`); publishes it. The lock of the list is held. */
 export function listAddHead(_held: Held, head: number, node: number): void {
   insertBetween(node, head, i32[head]!);
 }

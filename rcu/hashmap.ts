@@ -20,10 +20,12 @@ import type { RcuScope } from "./ref.ts";
 const NAME = "RcuHashMap";
 const TABLE = HashTable.table.offset;
 
+/** How an RcuHashMap is made or opened. */
 export type RcuHashMapOptions<K extends Value = number, V extends Value = number> = TableOptions<K, V> &
   NeedsKey<K> &
   NeedsValue<V>;
 
+/** A map shared by all threads of a heap: lock-free reads, updates under its lock. A key that is updated is never missed by a reader. */
 export class RcuHashMap<K extends Value = number, V extends Value = number> extends KeyedTable<K, V> {
   readonly #guard: RcuHashMapGuard<K, V>;
   /** Keys and values are the words themselves and nothing is checked: the short way. */
@@ -112,6 +114,7 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     const node = this.findNode(key);
     return node === 0 ? undefined : this.readValue(node);
   }
+  /** For RcuHashMapGuard: the lock is held. */
   insertLocked(key: K, value: V): number {
     const hash = this.key.owns ? this.hashOf(key) : this.key.encode(key);
     const word = this.encodeValue(value);
@@ -123,12 +126,14 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
   override removeLocked(key: K): V | undefined {
     return super.removeLocked(key);
   }
+  /** For RcuHashMapGuard: the lock is held. */
   drainLocked(visit?: (key: K, value: V) => void): void {
     this.drainNodes((node) => {
       visit?.(this.readKey(node), this.readValue(node));
       this.retireNode(node);
     });
   }
+  /** For RcuHashMapGuard: gives the lock back. */
   unlockMap(): void {
     this.release();
   }
@@ -140,6 +145,7 @@ export class RcuHashMapGuard<K extends Value = number, V extends Value = number>
   constructor(map: RcuHashMap<K, V>) {
     this.#map = map;
   }
+  /** The value of a key, or undefined. */
   get(key: K): V | undefined {
     return this.#map.getLocked(key);
   }
@@ -154,6 +160,7 @@ export class RcuHashMapGuard<K extends Value = number, V extends Value = number>
     const made = make();
     return this.#map.insertLocked(key, made) === FULL ? undefined : made;
   }
+  /** Removes a key; returns what remove() of the map does. */
   remove(key: K): V | undefined {
     return this.#map.removeLocked(key);
   }
@@ -161,6 +168,7 @@ export class RcuHashMapGuard<K extends Value = number, V extends Value = number>
   drain(visit?: (key: K, value: V) => void): void {
     this.#map.drainLocked(visit);
   }
+  /** Gives the lock back: the guard may not be used any more. */
   unlock(): void {
     this.#map.unlockMap();
   }

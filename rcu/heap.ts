@@ -33,6 +33,7 @@ export interface HeapHandle {
   readonly buffer: SharedArrayBuffer;
 }
 
+/** What Heap.create is told. */
 export interface HeapOptions {
   /** Size in bytes, 4 MiB to 2 GiB; default 256 MiB. Only touched pages take memory. */
   bytes?: number;
@@ -58,11 +59,17 @@ export function currentHeap(): Heap | null {
   return current;
 }
 
+/** A shared heap and this thread's slot in it. */
 export class Heap implements Views {
+  /** The memory itself. */
   readonly buffer: SharedArrayBuffer;
+  /** The memory as 32-bit words: a reference is an index into it. */
   readonly i32: Int32Array<SharedArrayBuffer>;
+  /** The same, unsigned. */
   readonly u32: Uint32Array<SharedArrayBuffer>;
+  /** The same, as bytes. */
   readonly u8: Uint8Array<SharedArrayBuffer>;
+  /** The same, as doubles. */
   readonly f64: Float64Array<SharedArrayBuffer>;
   #slot = -1;
   #owner = 0;
@@ -119,6 +126,7 @@ export class Heap implements Views {
     return heap;
   }
 
+  /** What another thread needs to attach: for workerData or postMessage. */
   handle(): HeapHandle {
     return { buffer: this.buffer };
   }

@@ -51,8 +51,10 @@ export interface TreeOptions<V> {
   /** Opens the Idr that another thread made. */
   readonly at?: number | Handle;
 }
+/** How an Idr is made or opened. */
 export type IdrOptions<V extends Value = number> = TreeOptions<V> & NeedsValue<V>;
 
+/** Small integers for values, in a radix tree: lock-free lookup, allocation under its lock. */
 export class Idr<V extends Value = number> extends Collection<"idr"> {
   readonly #value: Kind<V>;
   /** Words are the values. */
@@ -68,6 +70,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
     this.#direct = value.direct;
   }
 
+  /** Number of ids in use; a racy look. */
   get size(): number {
     return Tree.count.racy(this.ref);
   }

@@ -24,6 +24,7 @@ import { alloc, fixed, free, listNode, type StructType, spinlock, struct, TYPE }
 
 const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(), kind: fixed() });
 
+/** A doubly linked list of structs through one of their own listNode fields. */
 export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
   readonly #node: ListNode<N>;
   readonly #head: number;
@@ -35,6 +36,7 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
     this.#head = Head.entries.at(this.ref);
   }
 
+  /** Whether nothing is on it; a racy look. */
   isEmpty(): boolean {
     return listIsEmpty(this.#head);
   }
@@ -63,6 +65,7 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
     this.assertHeap();
     return Head.lock.lock(this.ref);
   }
+  /** Gives back what lock() took. */
   unlock(): void {
     Head.lock.unlock(this.ref);
   }

@@ -32,11 +32,14 @@ const TABLE = HashTable.table.offset;
 
 /** What an insertion did. */
 export const FULL = 0;
+/** The key was not there. */
 export const INSERTED = 1;
+/** The key was there: its value was replaced. */
 export const UPDATED = 2;
 /** The insertion made room by dropping the oldest entry. */
 export const EVICTED = 3;
 
+/** How a map or a cache is made or opened. */
 export interface TableOptions<K, V> {
   /** How keys are kept. Default: 32-bit integers. */
   readonly key?: KeyKind<K>;
@@ -111,6 +114,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     return node === 0 ? undefined : this.readValue(node);
   }
 
+  /** Whether the key is there. Lock-free. */
   has(_scope: RcuScope, key: K): boolean {
     if (this.checked) this.assertReadable();
     return this.findNode(key) !== 0;

@@ -26,8 +26,10 @@ export interface ListOptions<V> {
   /** Opens the list that another thread made. */
   readonly at?: number | Handle;
 }
+/** How an RcuList is made or opened. */
 export type RcuListOptions<V extends Value = number> = ListOptions<V> & NeedsValue<V>;
 
+/** A doubly linked list of values that readers walk while it changes. */
 export class RcuList<V extends Value = number> {
   readonly #list: RcuIntrusiveList<"rcu_list_entry">;
   readonly #value: Kind<V>;
@@ -47,6 +49,7 @@ export class RcuList<V extends Value = number> {
   get ref(): Ref<"rcu_list"> {
     return this.#list.ref;
   }
+  /** What another thread opens the list with. */
   handle(): Handle {
     return this.#list.handle();
   }
@@ -71,6 +74,7 @@ export class RcuList<V extends Value = number> {
     this.#list.unshift(this.#make(value));
   }
 
+  /** Whether nothing is on it; a racy look. */
   isEmpty(): boolean {
     return this.#list.isEmpty();
   }
@@ -83,6 +87,7 @@ export class RcuList<V extends Value = number> {
   next(scope: RcuScope, cursor: Cursor): Cursor | 0 {
     return this.#list.next(scope, entryOf(cursor)) as unknown as Cursor | 0;
   }
+  /** The value at a cursor. */
   value(_scope: RcuScope, cursor: Cursor): V {
     return this.#value.decode(Entry.value.get(entryOf(cursor)));
   }

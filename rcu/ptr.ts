@@ -96,6 +96,7 @@ export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
     this.assertHeap();
     return unpoisoned(Cell.value.exchange(this.ref, POISONED));
   }
+  /** Frees the cell, not the object. Nobody may read it any more. */
   destroy(): void {
     this.assertHeap();
     free(Cell, this.ref);
@@ -105,6 +106,7 @@ const unpoisoned = <N extends string>(value: number): Ptr<N> => (value === POISO
 
 /** Owns an object of a struct type: replacing it frees the old one after a grace period. Never NULL. */
 export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
+  /** The struct type of what it owns. */
   readonly type: StructType<N>;
   readonly #kind: Kind<Ref<N>>;
   constructor(type: StructType<N>, init: Ref<N> | At) {
@@ -114,6 +116,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
     this.type = type;
     this.#kind = kind;
   }
+  /** The object, good in the scope. */
   get(_scope: RcuScope): Ref<N> {
     if (this.checked) this.assertReadable();
     return derefWord(this.ref) as Ref<N>;
@@ -133,6 +136,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
 
 /** RcuBox that may be empty. */
 export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
+  /** The struct type of what it owns. */
   readonly type: StructType<N>;
   readonly #kind: Kind<Ref<N>>;
   constructor(type: StructType<N>, init: Ptr<N> | At = 0) {
@@ -145,6 +149,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
     this.type = type;
     this.#kind = kind;
   }
+  /** The object, good in the scope; 0 when it is empty. */
   get(_scope: RcuScope): Ptr<N> {
     if (this.checked) this.assertReadable();
     return derefWord(this.ref) as Ptr<N>;
@@ -157,6 +162,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
     if (old !== 0) kfreeRcu(this.type, old);
     return old !== 0;
   }
+  /** Frees the object, if there is one, and the box, after a grace period. */
   destroy(): void {
     this.update(0);
     kfreeRcu(Cell, this.ref);
@@ -173,9 +179,11 @@ export class RcuString extends Collection<"rcu_cell"> {
     if (this.checked) this.assertReadable();
     return derefWord(this.ref) as Ref<"string">;
   }
+  /** The text, decoded. */
   get(scope: RcuScope): string {
     return stringText(this.peek(scope));
   }
+  /** A private copy of the bytes. */
   bytes(scope: RcuScope): Uint8Array {
     return stringBytes(this.peek(scope));
   }
@@ -184,6 +192,7 @@ export class RcuString extends Collection<"rcu_cell"> {
     this.assertHeap();
     kfreeStringRcu(Cell.value.exchange(this.ref, encode(STRING, text, "RcuString.set")) as Ref<"string">); // [A]
   }
+  /** Frees the string and the cell, after a grace period. */
   destroy(): void {
     this.assertHeap();
     kfreeStringRcu(Cell.value.load(this.ref) as Ref<"string">);
@@ -200,6 +209,7 @@ export class RcuAtomic extends Collection<"rcu_cell"> {
   constructor(init: number | At) {
     super(Cell, openCell(init, "RcuAtomic") ?? makeCellOf(double(), init as number, "RcuAtomic"));
   }
+  /** The number. */
   get(_scope: RcuScope): number {
     if (this.checked) this.assertReadable();
     return double().decode(derefWord(this.ref));
@@ -221,6 +231,7 @@ export class RcuAtomic extends Collection<"rcu_cell"> {
       Cell.lock.unlock(this.ref);
     }
   }
+  /** Frees the number and the cell, after a grace period. */
   destroy(): void {
     this.assertHeap();
     double().retire(Cell.value.load(this.ref));

@@ -14,6 +14,7 @@ import { derefWord, i32 } from "./memory.ts";
 import { Cell, encode, makeCell, openCell } from "./ptr.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 
+/** How an RcuArray is made or opened. */
 export interface ArrayOptions<V> {
   readonly length?: number;
   /** How elements are kept. Default: 32-bit integers, which begin as 0; others begin empty. */
@@ -25,6 +26,7 @@ type Init<V> = [V] extends [number]
   ? number | ArrayOptions<V>
   : ArrayOptions<V> & { readonly value: Kind<V> };
 
+/** A growable array whose length and elements are published together. */
 export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
   readonly #value: Kind<V>;
   readonly #signature: string;
@@ -47,6 +49,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
     if (this.checked) this.assertReadable();
     return derefWord(this.ref) as Ref<"array">;
   }
+  /** Number of elements now. */
   length(scope: RcuScope): number {
     return arrayLength(this.view(scope));
   }
@@ -117,6 +120,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
     if (word !== 0) this.#value.retire(word);
   }
 
+  /** Frees the elements, the array and the cell, after a grace period. */
   destroy(): void {
     this.assertHeap();
     const array = Cell.value.load(this.ref) as Ref<"array">;

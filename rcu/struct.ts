@@ -48,6 +48,7 @@ export type Kind =
   | "bytes"
   | "list";
 
+/** What a field was declared as: the result of fixed(), atomic() and so on. */
 export interface Spec<K extends Kind, T = number> {
   readonly kind: K;
   readonly words: number;
@@ -79,9 +80,11 @@ export const locked = <L extends string, T extends number = number>(lock: L): Sp
 /** A number up to 2^53, only with the named lock held. */
 export const lockedWide = <L extends string>(lock: L): Spec<"lockedWide", L> =>
   spec("lockedWide", 2, 0, lock);
+/** A lock for short critical sections. */
 export const spinlock = (): Spec<"spinlock"> => spec("spinlock", 1);
 /** A lock that may be held across sleeps. */
 export const mutex = (): Spec<"mutex"> => spec("mutex", 1);
+/** A reader-writer lock, writers preferred. */
 export const rwlock = (): Spec<"rwlock"> => spec("rwlock", 2);
 /** An inline array of 32-bit words. */
 export const words = (length: number): Spec<"words"> => spec("words", length, length);
@@ -129,8 +132,10 @@ export interface StructType<N extends string = string> {
     cache: number;
   };
 }
+/** Where a struct type keeps what it is: for this package only. */
 export const TYPE: unique symbol = Symbol("struct type");
 
+/** A declared struct: its type, and an accessor for each field. */
 export type Struct<N extends string, F> = StructType<N> & {
   readonly [K in keyof F & string]: AccessorOf<N, K, F[K]>;
 };
@@ -138,6 +143,7 @@ export type Struct<N extends string, F> = StructType<N> & {
 /** Struct types declared so far in this thread, by name. */
 export const declaredStructs = new Map<string, StructType>();
 
+/** Declares a struct type: once in each thread that uses it, with the same fields everywhere. Throws DeclarationError. */
 export function struct<const N extends string, const F extends Record<string, Spec<Kind, unknown>>>(
   name: N,
   fields: F,
