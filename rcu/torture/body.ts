@@ -11,17 +11,18 @@ import {
   tasksReader,
   tasksUpdater,
 } from "./flavours.ts";
+import { type LitmusBoard, type LitmusHandle, litmusReader, litmusUpdater } from "./litmus.ts";
 import { preemptReader } from "./preempt.ts";
 import { Random } from "./random.ts";
 import { reader } from "./reader.ts";
 import { stallThread, watchStalls } from "./stall.ts";
-import { Control } from "./state.ts";
+import { Control, FAIL } from "./state.ts";
 import { updater } from "./updater.ts";
 
 /** What a CPU can host. */
 export type ActorName = keyof typeof ACTORS;
 /** What has a thread of its own. */
-export type ThreadName = keyof typeof THREADS;
+export type ThreadName = keyof typeof THREADS | keyof typeof PAIR;
 
 export interface TortureWorkerData {
   buffer: SharedArrayBuffer;
@@ -31,6 +32,8 @@ export interface TortureWorkerData {
   part: ThreadName | readonly ActorName[];
   seed: number;
   mutant: string | null;
+  /** Of the litmus pair, whose threads are in this heap instead. */
+  litmus: LitmusHandle | null;
   /** Whether it ends without leaving the heap: whoever sees it end must reap it. */
   dies?: boolean;
 }
@@ -57,6 +60,11 @@ const THREADS = {
   exit: exitThread,
 } satisfies Record<string, (control: ControlRef, seed: number, heap: Heap) => void>;
 
+const PAIR = {
+  "litmus-updater": litmusUpdater,
+  "litmus-reader": litmusReader,
+} satisfies Record<string, (litmus: LitmusHandle, seed: number, board: LitmusBoard) => void>;
+
 export async function main(data: TortureWorkerData): Promise<void> {
   const words = new Int32Array(data.buffer);
   const control = data.control as ControlRef;
@@ -65,6 +73,14 @@ export async function main(data: TortureWorkerData): Promise<void> {
     const seen = Atomics.load(words, ready);
     if (seen < 0 || seen === data.index) break;
     Atomics.wait(words, ready, seen, 1000);
+  }
+  if (data.part === "litmus-updater" || data.part === "litmus-reader") {
+    Atomics.add(words, ready, 1);
+    Atomics.notify(words, ready);
+    for (let seen = Atomics.load(words, ready); seen >= 0; seen = Atomics.load(words, ready))
+      Atomics.wait(words, ready, seen, 1000);
+    PAIR[data.part](data.litmus!, data.seed, litmusBoard(words, control));
+    return;
   }
   const heap = Heap.attach({ buffer: data.buffer });
   if (data.index >= 0) Control.slots.store(control, data.index, heap.slot + 1);
@@ -86,6 +102,16 @@ export async function main(data: TortureWorkerData): Promise<void> {
   } else await hostActors(data.part, control, data.seed, heap);
 }
 
+/** The pair is in another heap than the counters, which it reaches by their words. */
+function litmusBoard(words: Int32Array, control: ControlRef): LitmusBoard {
+  const failures = control + Control.failures.offset + FAIL.LITMUS;
+  return {
+    stopped: () => Atomics.load(words, control + Control.stop.offset) !== 0,
+    round: () => Atomics.add(words, control + Control.litmus.offset, 1),
+    failed: () => Atomics.add(words, failures, 1),
+  };
+}
+
 async function hostActors(
   names: readonly ActorName[],
   control: ControlRef,
@@ -101,8 +127,7 @@ async function hostActors(
     control,
     random: new Random(seed),
     heap: domain?.heap ?? heap,
-    alone: names.length === 1,
-    blocks: names.includes("tasks-updater"),
+    hosts: names,
     scopes: 0,
     domain,
   };

@@ -12,6 +12,7 @@ import {
   rcuQuiescent,
   rcuRunCallbacks,
 } from "../index.ts";
+import type { ActorName } from "./body.ts";
 import type { Random } from "./random.ts";
 import { Control } from "./state.ts";
 
@@ -21,10 +22,8 @@ export interface Cpu {
   readonly control: ControlRef;
   readonly random: Random;
   readonly heap: Heap;
-  /** Whether this thread hosts one actor only, which may then block it. */
-  readonly alone: boolean;
-  /** Whether updaters that block the thread are among its actors. */
-  readonly blocks: boolean;
+  /** Names of the actors that it hosts. One that is alone may block it; others must think of those that need their turn. */
+  readonly hosts: readonly ActorName[];
   /** Scopes that the actors keep open from turn to turn: a thread does not leave the heap inside one, or while a task runs. */
   scopes: number;
   /** The domain whose scopes the actors use; null: they are the kernel's. */

@@ -52,20 +52,21 @@ export function* srcuReader(cpu: Cpu): Generator<undefined, void> {
  * CPU will wait for all tasks: then the reader sleeps meanwhile, as a task that does not run does.
  */
 export function* tasksReader(cpu: Cpu): Generator<undefined, void> {
-  const { control, random, blocks } = cpu;
+  const { control, random } = cpu;
+  const sleeps = cpu.hosts.includes("tasks-updater");
   const member = rcuTasksRegister();
   while (!stopped(control)) {
     cpu.scopes++;
     const element = look(control);
     for (let n = random.below(12); n >= 0; n--) {
       rcuQuiescent(); // Involuntary switches: they mean nothing to Tasks RCU.
-      if (!blocks && random.chance(4)) yield;
+      if (!sleeps && random.chance(4)) yield;
       spin(random.below(10_000));
     }
     if (element !== 0) checkAge(control, element);
     cpu.scopes--;
     Control.reads.add(control, 1);
-    if (blocks || random.chance(200)) {
+    if (sleeps || random.chance(200)) {
       rcuTasksSleep(member);
       yield;
       if (random.chance(200)) Control.stop.wait(control, 0, random.below(3));
@@ -118,8 +119,8 @@ function* replaceElements(cpu: Cpu, wait: Wait): Generator<Promise<unknown> | un
 
 export function srcuUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
   const srcu = new Srcu({ at: Control.srcu.get(cpu.control) });
-  return replaceElements(cpu, ({ alone, random }) => {
-    if (!alone || random.chance(2)) return srcu.synchronize();
+  return replaceElements(cpu, ({ hosts, random }) => {
+    if (hosts.length > 1 || random.chance(2)) return srcu.synchronize();
     srcu.synchronizeBlocking();
     return undefined;
   });

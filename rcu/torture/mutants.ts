@@ -16,10 +16,6 @@ export interface Mutant {
   readonly replace: string;
   /** A cast that shows it sooner than the usual one. */
   readonly options?: Pick<TortureOptions, "cpus" | "readers" | "updaters" | "chores">;
-  /** The window is a few instructions: the model checker finds it, torture on x86 need not. */
-  readonly modelOnly?: true;
-  /** Torture finds it, but on a busy machine not surely within a minute: the model checker's test is the one that counts. */
-  readonly rare?: true;
   /** The flavour whose readers it harms. Default: qsbr. */
   readonly flavour?: "preempt" | "srcu" | "tasks" | "domain";
 }
@@ -133,7 +129,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "fields.ts",
     find: "  assign(_held: Held, ref: Ref<N>, value: Ptr<T>): void {\n    Atomics.store(i32, ref + this.offset, value);",
     replace: "  assign(_held: Held, ref: Ref<N>, value: Ptr<T>): void {\n    i32[ref + this.offset] = value;",
-    modelOnly: true,
+    options: { cpus: 0, readers: 0, updaters: 0, chores: ["litmus", "sleeper"] },
   },
   {
     name: "preempted-forgotten",

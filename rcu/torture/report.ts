@@ -35,6 +35,8 @@ export interface TortureReport extends Cast {
   /** Tasks and threads that ended right after a read. */
   readonly exits: number;
   readonly crashes: number;
+  /** Rounds of the litmus test RCU+sync+free. */
+  readonly litmus: number;
   /** Deliberate stalls that were reported by name; and stall reports in all, which a busy machine may cause too. */
   readonly stalls: number;
   readonly warnings: number;
@@ -53,6 +55,7 @@ const CHORE_COUNTS = {
   sleeper: ["idle sleeps", Control.sleeps],
   stall: ["deliberate stalls", Control.stalls],
   exit: ["exits", Control.exits],
+  litmus: ["litmus rounds", Control.litmus],
 } as const satisfies Record<Chore, unknown>;
 
 /** Of what there was too little so far for a success to mean anything. */
@@ -107,6 +110,7 @@ export function reportOf(
     hotplugs: Control.hotplugs.load(control),
     exits: Control.exits.load(control),
     crashes,
+    litmus: Control.litmus.load(control),
     stalls: Control.stalls.load(control),
     warnings: Control.warnings.load(control),
     tooShort: tooFew.length > 0,
@@ -123,7 +127,7 @@ export function formatReport(report: TortureReport): string {
     `reads ${rate(report.reads)}, updates ${rate(report.updates)}, grace periods ${rate(report.gracePeriods)}`,
     `callbacks ${rate(report.callbacks)}, barriers ${report.barriers}, floods ${report.floods}, ` +
       `idle sleeps ${report.sleeps}, hotplugs ${report.hotplugs}, exits ${report.exits}, crashes ${report.crashes}, ` +
-      `deliberate stalls reported ${report.stalls}`,
+      `deliberate stalls reported ${report.stalls}, litmus rounds ${report.litmus}`,
     ...report.failures.map((failure) => `!!! ${failure}`),
   ];
   if (report.success && report.tooShort)

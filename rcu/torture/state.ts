@@ -18,6 +18,7 @@ export const FAILURES = [
   "synchronize returned before its grace period",
   "a deliberate stall was not reported",
   "a stall report left out the thread or task that stalled",
+  "litmus test RCU+sync+free: a reader held an element whose grace period was over",
 ] as const;
 export const FAIL = {
   AGE: 0,
@@ -31,6 +32,7 @@ export const FAIL = {
   EARLY: 8,
   STALL: 9,
   UNNAMED: 10,
+  LITMUS: 11,
 } as const;
 
 /** Ages that the histogram tells apart: 0 published, 1 just removed, 2 and more a mistake. */
@@ -74,6 +76,8 @@ export const Control = struct("torture_control", {
   sleeps: atomic(),
   hotplugs: atomic(),
   exits: atomic(),
+  /** Rounds of the litmus pair. */
+  litmus: atomic(),
   /** The thread that stalls on purpose: slot + 1 and threadId; or the task, the record of its scope. 0: nobody does. */
   stallSlot: atomic(),
   stallThread: atomic(),

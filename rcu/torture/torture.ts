@@ -19,6 +19,7 @@ import {
 import type { ActorName, ThreadName, TortureWorkerData } from "./body.ts";
 import "./chores.ts"; // The host runs what is left over: it needs their reclaimers.
 import type { ControlRef } from "./cpu.ts";
+import { createLitmus, type LitmusHandle } from "./litmus.ts";
 import { findMutant } from "./mutants.ts";
 import { type Cast, missing, reportOf, type TortureReport } from "./report.ts";
 import { AGES, Control, Element, FAILURES, FIRM_KEYS, FLAVOURS, type Flavour, TASKS, Task } from "./state.ts";
@@ -33,8 +34,18 @@ const CAST: Record<Flavour, readonly [reader: ActorName, updater: ActorName]> = 
   domain: ["domain-reader", "domain-updater"],
 };
 
-export const CHORES = ["barrier", "flood", "hotplug", "sleeper", "stall", "exit"] as const;
+export const CHORES = ["barrier", "flood", "hotplug", "sleeper", "stall", "exit", "litmus"] as const;
 export type Chore = (typeof CHORES)[number];
+/** Threads that are there all the time; those that come only to exit are not. */
+const THREADS_OF: Record<Chore, readonly ThreadName[]> = {
+  barrier: ["barrier"],
+  flood: ["flood"],
+  hotplug: ["hotplug"],
+  sleeper: ["sleeper"],
+  stall: ["stall"],
+  exit: [],
+  litmus: ["litmus-updater", "litmus-reader"],
+};
 
 /** CPUs that fit into a heap beside the host, the chores, and what crashes. */
 export const MAX_CPUS = 48;
@@ -44,7 +55,7 @@ export const MAX_ACTORS = 1000;
 export interface TortureOptions {
   /** Length of the run. Default: 10. */
   seconds?: number;
-  /** Threads that host the readers and updaters, several to a thread when there are more. Default: 2. */
+  /** Threads that host the readers and updaters, several to a thread when there are more; 0: chores only. Default: 2. */
   cpus?: number;
   /** Default: one to a CPU. */
   readers?: number;
@@ -101,6 +112,7 @@ class Run {
   readonly #parts: TortureWorkerData["part"][];
   readonly #heap: Heap;
   readonly #control: ControlRef;
+  readonly #litmus: LitmusHandle | null;
   readonly #failures: string[] = [];
   readonly #workers = new Set<Worker>();
   #victim: Worker | null = null;
@@ -116,7 +128,8 @@ class Run {
     this.#chores = options.chores ?? CHORES;
     const crash: ThreadName[] = options.crash === true ? ["victim"] : [];
     // CPUs come last, so that the highest slots are theirs.
-    this.#parts = [...this.#chores.filter((chore) => chore !== "exit"), ...crash, ...this.#cpus()];
+    this.#parts = [...this.#chores.flatMap((chore) => THREADS_OF[chore]), ...crash, ...this.#cpus()];
+    this.#litmus = this.#chores.includes("litmus") ? createLitmus(this.#options.cpus > 0 ? 100 : 5) : null;
     this.#heap = Heap.create({ bytes: 64 << 20, debug: true });
     this.#control = alloc(Control) as ControlRef;
     const map = new RcuHashMap({ buckets: 64 });
@@ -147,6 +160,7 @@ class Run {
       part,
       seed,
       mutant,
+      litmus: this.#litmus,
       dies,
     };
     const worker = new Worker(new URL(`./torture-worker${import.meta.url.slice(-3)}`, import.meta.url), {

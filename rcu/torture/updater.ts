@@ -41,13 +41,14 @@ interface Polled {
   cookie: GpCookie;
 }
 
-export function* updater({ control, random }: Cpu): Generator<undefined, void> {
+export function* updater(cpu: Cpu): Generator<undefined, void> {
+  const { control, random } = cpu;
   const map = new RcuHashMap({ at: Control.map.get(control) });
   const polled: Polled[] = [];
   while (!stopped(control)) {
     if (random.chance(16)) replaceLate(control, random);
     else if (random.chance(4)) replaceInBatch(control, random, polled);
-    else replaceElement(control, random, polled);
+    else yield* replaceElement(cpu, polled);
     churn(map, random);
     agePolled(polled);
     Control.updates.add(control, 1);
@@ -55,9 +56,18 @@ export function* updater({ control, random }: Cpu): Generator<undefined, void> {
     spin(random.below(random.chance(2) ? 50_000 : 500));
   }
   for (const { element, cookie } of polled) {
-    condSynchronizeRcu(cookie);
+    if (tasksNeed(cpu)) yield* pollUntilDone(cookie);
+    else condSynchronizeRcu(cookie);
     free(Element, element);
   }
+}
+
+/** Whether tasks that were switched out in their scopes, for which a grace period waits, run on this CPU. */
+const tasksNeed = (cpu: Cpu): boolean => cpu.hosts.includes("preempt-reader");
+
+/** Waits, and lets the CPU do other things. */
+function* pollUntilDone(cookie: GpCookie): Generator<undefined, void> {
+  while (!pollStateSynchronizeRcu(cookie)) yield;
 }
 
 /**
@@ -124,7 +134,8 @@ function replaceInBatch(control: ControlRef, random: Random, polled: Polled[]): 
   }
 }
 
-function replaceElement(control: ControlRef, random: Random, polled: Polled[]): void {
+function* replaceElement(cpu: Cpu, polled: Polled[]): Generator<undefined, void> {
+  const { control, random } = cpu;
   const fresh = makeElement(random);
   if (fresh === 0) return;
   const way = random.below(8);
@@ -142,22 +153,20 @@ function replaceElement(control: ControlRef, random: Random, polled: Polled[]): 
   const old = Control.current.peek(held, control);
   Control.current.assign(held, control, fresh);
   Control.updateLock.unlock(control);
-  if (old !== 0) retire(control, old, way);
-}
-
-function retire(control: ControlRef, old: ElementRef, way: number): void {
+  if (old === 0) return;
   Element.age.add(old, 1);
   if (way === 2) kfreeRcu(Element, old);
   else if (way > 4) callRcu(ageLater, old);
-  else waitAndFree(control, old, way === 3);
+  else yield* waitAndFree(cpu, old, way === 3);
 }
 
-function waitAndFree(control: ControlRef, old: ElementRef, expedited: boolean): void {
+function* waitAndFree(cpu: Cpu, old: ElementRef, expedited: boolean): Generator<undefined, void> {
   while (Element.age.load(old) < FREE_AGE) {
     const cookie = startPollSynchronizeRcu();
-    if (expedited) synchronizeRcuExpedited();
+    if (tasksNeed(cpu)) yield* pollUntilDone(cookie);
+    else if (expedited) synchronizeRcuExpedited();
     else synchronizeRcu();
-    if (!pollStateSynchronizeRcu(cookie)) Control.failures.add(control, FAIL.EARLY, 1);
+    if (!pollStateSynchronizeRcu(cookie)) Control.failures.add(cpu.control, FAIL.EARLY, 1);
     Element.age.add(old, 1);
   }
   free(Element, old);
