@@ -11,6 +11,7 @@ import { pageCache } from "./buddy.ts";
 import { accelerate, advance, announceRun, append, pop } from "./cblist.ts";
 import { WrongTypeError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
+import { gathered, gathering } from "./gather.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
 import { CBLIST, CELL_LINK, HEADER, RCU, SLOT_RCU } from "./layout.ts";
 import { i32, slot } from "./memory.ts";
@@ -44,7 +45,7 @@ const BATCH_END = rcuEvent("rcu_batch_end");
 /** Batches are unlimited, from a flood until it is drained. */
 let flooded = false;
 /** HEADER.PRESSURE when this thread last looked. */
-let pressureSeen = 0;
+export let pressureSeen = 0;
 let running = false;
 /** Whether this thread is running callbacks now. */
 export const inCallback = (): boolean => running;
@@ -59,8 +60,12 @@ function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
   traceRcu(event, cell, (queued - i32[list + CBLIST.RUN]!) | 0);
   if (rcuNesting() < 0 && !running)
     orphanSlot(slot, false); // Queued while idle: somebody active must run it.
-  else if (i32[list + CBLIST.WAIT] === 0) accelerate(list);
-  else if (((queued - i32[list + CBLIST.RUN]!) | 0) % FLOOD === 0) flood(list);
+  else {
+    const pending = (queued - i32[list + CBLIST.RUN]!) | 0;
+    if (i32[list + CBLIST.WAIT] === 0) {
+      if (pending >= gathered) accelerate(list);
+    } else if (pending % FLOOD === 0) flood(list);
+  }
 }
 
 /** Puts a record of makeHead on this thread's list. */
@@ -168,7 +173,7 @@ export function rcuDrop(value: { destroy(): void } | Disposable): void {
 function runOwn(limit: number): number {
   const list = slotBase(slot) + SLOT_RCU.LIST;
   advance(list);
-  accelerate(list);
+  if (!gathering) accelerate(list);
   const headCache = cacheOf(RcuHead);
   let ran = 0;
   let closures = 0;
@@ -188,6 +193,7 @@ function runOwn(limit: number): number {
     if (ran > 0) countRun(list, ran);
     traceRcu(BATCH_END, ran, 0);
   }
+  if (gathering && pendingOwn() >= gathered) accelerate(list);
   return ran + closures;
 }
 

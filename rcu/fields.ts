@@ -318,6 +318,28 @@ export class Words<N extends string> extends Field {
   at(ref: Ref<N>): number {
     return ref + this.offset;
   }
+  /**
+   * Walks the chain from `first` through `next` to an object whose words begin with key[0..count), three at least; 0 at the end.
+   * The loop of a hash lookup: the view is fetched once for all of it.
+   */
+  find(_scope: RcuScope, first: Ptr<N>, next: RcuField<N, N>, key: Int32Array, count: number): Ptr<N> {
+    if (PROVE) assertScope();
+    const view = i32;
+    const { offset } = this;
+    const k0 = key[0]!;
+    const k1 = key[1]!;
+    const k2 = key[2]!;
+    for (let ref = first as number; ref !== 0; ) {
+      const at = ref + offset;
+      if (view[at] === k0 && view[at + 1] === k1 && view[at + 2] === k2) {
+        let n = 3;
+        while (n < count && view[at + n] === key[n]) n++;
+        if (n >= count) return ref as Ptr<N>;
+      }
+      ref = derefWord(ref + next.offset);
+    }
+    return 0;
+  }
   /** Copies all words from one object to another. */
   copy(from: Ref<N>, to: Ref<N>): void {
     i32.copyWithin(to + this.offset, from + this.offset, from + this.offset + this.length);

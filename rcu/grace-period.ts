@@ -114,16 +114,6 @@ export function rcuQuiescent(): void {
   if (seq !== i32[base + SLOT_RCU.SEEN]) report(base, seq);
 }
 
-/** Whether rcuQuiescent or rcuRunCallbacks has anything to do: a plain peek, for fast paths. */
-export function rcuPending(): boolean {
-  const base = slotBase(slot);
-  return (
-    i32[RCU.GP_SEQ] !== i32[base + SLOT_RCU.SEEN] ||
-    i32[base + SLOT_RCU.LIST + 10] !== i32[base + SLOT_RCU.LIST + 11] ||
-    i32[RCU.ORPHANS] !== 0
-  );
-}
-
 function report(base: number, seq: number): void {
   i32[base + SLOT_RCU.SEEN] = seq;
   if (!inProgress(seq) || i32[base + SLOT_RCU.LINE] === seq) return;

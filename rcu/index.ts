@@ -14,12 +14,14 @@ export {
   rcuDrop,
   rcuRunCallbacks,
 } from "./callback.ts";
+export { rcuCatchUp, rcuPending } from "./catch-up.ts";
 export type { At, Handle } from "./collection.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
-export { rcuLaggards, rcuPending, rcuQuiescent } from "./grace-period.ts";
+export { rcuHurry, setGathering } from "./gather.ts";
+export { rcuLaggards, rcuQuiescent } from "./grace-period.ts";
 export { RcuReadGuard, RcuReadScope, type RcuScopeOwner, rcuRead } from "./guard.ts";
 export { RcuHashMap, RcuHashMapGuard, type RcuHashMapOptions } from "./hashmap.ts";
 export * from "./heap.ts";

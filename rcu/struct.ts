@@ -169,8 +169,10 @@ export function struct<const N extends string, const F extends Record<string, Sp
     views: null,
     cache: -1,
   };
-  declaredStructs.set(name, result as unknown as StructType);
-  return result as unknown as Struct<N, F>;
+  // Copied: V8 keeps what was added name by name in a hash table from 13 fields on, and looks each access up in it.
+  const type = { ...result } as unknown as Struct<N, F>;
+  declaredStructs.set(name, type);
+  return type;
 }
 
 function accessor(field: Spec<Kind, unknown>, offset: number): unknown {

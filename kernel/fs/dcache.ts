@@ -37,19 +37,19 @@ import {
   Dcache,
   DName,
   dcache,
+  findName,
   freeName,
   hashName,
-  nameChain,
+  nameParent,
   nameQstr,
   newName,
-  sameWords,
   USE_NONE,
   USE_PINNED,
   USE_RECENT,
   unhash,
 } from "./dname.ts";
 import { iput } from "./inode.ts";
-import { Qstr, qstrBytes, qstrOf, wordsOf } from "./qstr.ts";
+import { Qstr, qstrBytes, qstrOf } from "./qstr.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
 const DEAD = -0x4000_0000;
@@ -86,28 +86,18 @@ type D = Ref<"dentry">;
 
 /** Finds a name, without locks. The result has no count: it is good for the caller's scope. */
 export function dLookup(parent: D, text: Qstr): Ptr<"dentry"> {
-  const { hash, length, words } = text;
-  const count = wordsOf(length);
   const scope = rcuReadLock();
-  let name = nameChain(parent, hash);
+  let name: Ptr<"dname"> = 0;
   let found: Ptr<"dentry"> = 0;
-  while (name !== 0) {
-    if (
-      DName.hash.get(name) === hash &&
-      DName.parent.get(name) === parent &&
-      DName.length.get(name) === length &&
-      sameWords(name, words, count)
-    ) {
-      const dentry = DName.dentry.get(name);
-      const use = DName.use.get(name);
-      if (use === USE_PINNED || Dentry.refcount.peek(dentry) >= 0) {
-        if (use === USE_NONE) DName.use.set(name, USE_RECENT);
-        found = dentry;
-        break;
-      }
-    }
-    name = DName.next.deref(scope, name);
-  }
+  do {
+    name = findName(scope, parent, text, name);
+    if (name === 0) break;
+    found = DName.dentry.get(name);
+    const use = DName.use.get(name);
+    if (use === USE_PINNED) break;
+    if (Dentry.refcount.peek(found) < 0) found = 0;
+    else if (use === USE_NONE) DName.use.set(name, USE_RECENT);
+  } while (found === 0);
   rcuReadUnlock();
   return found;
 }
@@ -124,7 +114,7 @@ const own = new Qstr();
 /** The directory that the dentry is in, itself for a root. Good for the caller's scope. */
 export function dentryParent(dentry: D): D {
   const scope = rcuReadLock();
-  const parent = DName.parent.get(Dentry.name.deref(scope, dentry) as Ref<"dname">);
+  const parent = nameParent(Dentry.name.deref(scope, dentry) as Ref<"dname">);
   rcuReadUnlock();
   return parent;
 }
@@ -162,7 +152,7 @@ export function kill(dentry: D): Ptr<"dentry"> {
   const name = Dentry.name.access(dentry) as Ref<"dname">;
   if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
   if ((Dentry.flags.peek(dentry) & D_PINNED) === 0) Dcache.count.add(dcache.get(), -1);
-  const parent = DName.parent.get(name);
+  const parent = nameParent(name);
   const inode = Dentry.inode.access(dentry);
   freeName(name);
   kfreeRcu(Dentry, dentry);
@@ -257,14 +247,14 @@ export function dDrop(held: Held, dentry: D): void {
   const name = Dentry.name.access(dentry) as Ref<"dname">;
   unhash(name);
   if ((flags & D_PINNED) === 0) return;
-  unlinkChild(held, DName.parent.get(name), dentry);
+  unlinkChild(held, nameParent(name), dentry);
   dput(dentry); // The count for being linked; the caller's keeps it alive.
 }
 
 /** Drops a cached name that turned out stale. The inode lock of `parent` is held; the caller needs no count. */
 export function dInvalidate(parent: D, dentry: D): void {
   const name = Dentry.name.access(dentry) as Ref<"dname">;
-  if (DName.parent.get(name) !== parent || !dgetLive(dentry)) return;
+  if (nameParent(name) !== parent || !dgetLive(dentry)) return;
   if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
   dput(dentry);
 }

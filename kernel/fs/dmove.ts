@@ -1,7 +1,16 @@
 /** Giving a dentry another name: what rename does to the dentry cache. */
 import type { Held, Ref } from "../../rcu/index.ts";
 import { D_PINNED, D_UNHASHED, Dentry, dget, dput, linkChild, unlinkChild } from "./dcache.ts";
-import { DName, freeName, hashName, nameQstr, newName, USE_PINNED, USE_RECENT, unhash } from "./dname.ts";
+import {
+  freeName,
+  hashName,
+  nameParent,
+  nameQstr,
+  newName,
+  USE_PINNED,
+  USE_RECENT,
+  unhash,
+} from "./dname.ts";
 import { Qstr } from "./qstr.ts";
 
 type D = Ref<"dentry">;
@@ -17,8 +26,8 @@ const useOf = (dentry: D): number => ((Dentry.flags.peek(dentry) & D_PINNED) !==
 export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): number {
   const from = Dentry.name.access(dentry) as Ref<"dname">;
   const to = Dentry.name.access(target) as Ref<"dname">;
-  const fromParent = DName.parent.get(from);
-  const toParent = DName.parent.get(to);
+  const fromParent = nameParent(from);
+  const toParent = nameParent(to);
   const moved = newName(toParent, dentry, nameQstr(to, text), useOf(dentry));
   if (moved === 0) return -1;
   if (exchange) {
@@ -54,7 +63,7 @@ export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): 
 /** Gives `dentry` a name that is not cached in `parent`. Locks and result as dMoveOver. */
 export function dMoveNew(held: Held, dentry: D, parent: D, to: Qstr): number {
   const from = Dentry.name.access(dentry) as Ref<"dname">;
-  const fromParent = DName.parent.get(from);
+  const fromParent = nameParent(from);
   const moved = newName(parent, dentry, to, useOf(dentry));
   if (moved === 0) return -1;
   dget(parent);

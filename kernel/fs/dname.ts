@@ -17,6 +17,7 @@ import {
   kfreeRcu,
   owned,
   type Ptr,
+  type RcuScope,
   type Ref,
   rcu,
   spinlock,
@@ -24,32 +25,29 @@ import {
   words,
 } from "../../rcu/index.ts";
 import { globalsBound, kernelGlobal } from "../global.ts";
-import { type Qstr, wordsOf } from "./qstr.ts";
+import { KEY, keyWords, type Qstr } from "./qstr.ts";
 
-/** Names of up to so many words live in the record itself. */
-const SHORT_WORDS = 8;
+type D = Ref<"dentry">;
+
+/** Keys of up to so many words, names of up to 31 bytes, live in the record itself. */
+const SHORT_KEY = KEY.TEXT + 8;
 
 export const DName = struct("dname", {
-  hash: fixed(),
-  parent: fixed<Ref<"dentry">>(),
-  /** In bytes. */
-  length: fixed(),
+  /** As KEY says; behind the length of a longer name is the array with the whole key. */
+  key: words(SHORT_KEY),
   /** Next in the hash chain: the stripe's lock for writers. */
   next: rcu("dname"),
   dentry: fixed<Ref<"dentry">>(),
   /** USE_ below: a hint for the eviction hand, written by whoever looks the name up. */
   use: owned(),
-  /** As Qstr.words; of longer names the first word is the array that holds them. */
-  text: words(SHORT_WORDS),
 });
+export const nameParent = (name: Ref<"dname">): D => DName.key.get(name, KEY.PARENT) as D;
 
 /** Not looked up since the eviction hand passed. */
 export const USE_NONE = 0;
 export const USE_RECENT = 1;
 /** Never evicted: while it is hashed its dentry is alive. */
 export const USE_PINNED = 2;
-
-type D = Ref<"dentry">;
 
 const DcacheStripe = struct("dcache_stripe", { lock: spinlock() });
 export const Dcache = struct("dcache", {
@@ -102,31 +100,35 @@ const bucketOf = (parent: D, hash: number): number =>
 const stripeOf = (bucket: number): Ref<"dcache_stripe"> =>
   arrayGet(Dcache.stripes.get(dcache.get()), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
 
-/** First record of the chain that the name is in, if it is cached. */
-export function nameChain(parent: D, hash: number): Ptr<"dname"> {
+/** The record of a name in a directory, from `after` on (0: the beginning of its chain); 0 when there is none. */
+export function findName(scope: RcuScope, parent: D, text: Qstr, after: Ptr<"dname">): Ptr<"dname"> {
   if (bound !== globalsBound) bind();
-  return arrayGet(buckets, bucketOf(parent, hash)) as Ptr<"dname">;
+  const { key } = text;
+  key[KEY.PARENT] = parent;
+  const first =
+    after !== 0
+      ? DName.next.deref(scope, after)
+      : (arrayGet(buckets, bucketOf(parent, key[KEY.HASH]!)) as Ptr<"dname">);
+  const count = keyWords(key[KEY.LENGTH]!);
+  if (count <= SHORT_KEY) return DName.key.find(scope, first, DName.next, key, count);
+  let name = first;
+  for (;;) {
+    name = DName.key.find(scope, name, DName.next, key, KEY.TEXT);
+    if (name === 0 || sameArray(DName.key.get(name, KEY.TEXT) as Ref<"array">, key, count)) return name;
+    name = DName.next.deref(scope, name);
+  }
 }
 
-/** Whether the record has these words; its length is theirs. */
-export function sameWords(name: Ref<"dname">, text: Int32Array, count: number): boolean {
-  if (count > SHORT_WORDS) {
-    const long = DName.text.get(name, 0) as Ref<"array">;
-    for (let n = 0; n < count; n++) if (arrayGet(long, n) !== text[n]) return false;
-    return true;
-  }
-  for (let n = 0; n < count; n++) if (DName.text.get(name, n) !== text[n]) return false;
+function sameArray(array: Ref<"array">, key: Int32Array, count: number): boolean {
+  for (let n = KEY.TEXT; n < count; n++) if (arrayGet(array, n) !== key[n]) return false;
   return true;
 }
 
 /** Copies the record's name. */
 export function nameQstr(name: Ref<"dname">, to: Qstr): Qstr {
-  to.length = DName.length.get(name);
-  to.hash = DName.hash.get(name);
-  const count = wordsOf(to.length);
-  const long = DName.text.get(name, 0) as Ref<"array">;
-  for (let n = 0; n < count; n++)
-    to.words[n] = count > SHORT_WORDS ? arrayGet(long, n) : DName.text.get(name, n);
+  const count = keyWords(DName.key.get(name, KEY.LENGTH));
+  const long = DName.key.get(name, KEY.TEXT) as Ref<"array">;
+  for (let n = 0; n < count; n++) to.key[n] = count > SHORT_KEY ? arrayGet(long, n) : DName.key.get(name, n);
   return to;
 }
 
@@ -134,35 +136,35 @@ export function nameQstr(name: Ref<"dname">, to: Qstr): Qstr {
 export function newName(parent: D, dentry: D, text: Qstr, use: number): Ptr<"dname"> {
   const name = alloc(DName);
   if (name === 0) return 0;
-  DName.parent.init(name, parent);
+  const { key } = text;
+  key[KEY.PARENT] = parent;
   DName.dentry.init(name, dentry);
-  DName.hash.init(name, text.hash);
-  DName.length.init(name, text.length);
   DName.use.set(name, use);
-  const count = wordsOf(text.length);
-  if (count <= SHORT_WORDS) for (let n = 0; n < count; n++) DName.text.set(name, n, text.words[n]!);
-  else {
-    const long = allocArray(count);
-    if (long === 0) {
-      free(DName, name);
-      return 0;
-    }
-    for (let n = 0; n < count; n++) arraySet(long, n, text.words[n]!);
-    DName.text.set(name, 0, long);
+  const count = keyWords(key[KEY.LENGTH]!);
+  const here = count <= SHORT_KEY ? count : KEY.TEXT;
+  for (let n = 0; n < here; n++) DName.key.set(name, n, key[n]!);
+  if (here === count) return name;
+  const long = allocArray(count);
+  if (long === 0) {
+    free(DName, name);
+    return 0;
   }
+  for (let n = 0; n < count; n++) arraySet(long, n, key[n]!);
+  DName.key.set(name, KEY.TEXT, long);
   return name;
 }
 
 /** Frees a record that is in no chain any more, after a grace period. */
 export function freeName(name: Ref<"dname">): void {
-  if (wordsOf(DName.length.get(name)) > SHORT_WORDS) kfreeArrayRcu(DName.text.get(name, 0) as Ref<"array">);
+  if (keyWords(DName.key.get(name, KEY.LENGTH)) > SHORT_KEY)
+    kfreeArrayRcu(DName.key.get(name, KEY.TEXT) as Ref<"array">);
   kfreeRcu(DName, name);
 }
 
 /** Publishes the record. */
 export function hashName(name: Ref<"dname">): void {
   if (bound !== globalsBound) bind();
-  const bucket = bucketOf(DName.parent.get(name), DName.hash.get(name));
+  const bucket = bucketOf(nameParent(name), DName.key.get(name, KEY.HASH));
   const stripe = stripeOf(bucket);
   DcacheStripe.lock.lock(stripe);
   DName.next.init(name, arrayGet(buckets, bucket) as Ptr<"dname">);
@@ -173,7 +175,7 @@ export function hashName(name: Ref<"dname">): void {
 /** Takes the record out of its chain, putting `by` (0: nothing; same key) in its place. */
 export function unhash(name: Ref<"dname">, by: Ptr<"dname"> = 0): void {
   if (bound !== globalsBound) bind();
-  const bucket = bucketOf(DName.parent.get(name), DName.hash.get(name));
+  const bucket = bucketOf(nameParent(name), DName.key.get(name, KEY.HASH));
   const stripe = stripeOf(bucket);
   const held = DcacheStripe.lock.lock(stripe);
   const next = DName.next.peek(held, name);

@@ -6,6 +6,7 @@ import {
   type HeapHandle,
   type Ref,
   setForceNotifier,
+  setGathering,
 } from "../../rcu/index.ts";
 import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
@@ -14,6 +15,7 @@ import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { CALLBACKS_GATHERED } from "../sched/safe-point.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
 import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
 import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
@@ -76,6 +78,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   }
   setForceNotifier(kickSlot);
   reportRcuStalls();
+  setGathering(CALLBACKS_GATHERED);
   const subsystems = installSubsystems(openSubsystems(parts.subsystems ?? []));
   const syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
   const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));

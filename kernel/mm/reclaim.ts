@@ -3,6 +3,7 @@
  * frames come back after a grace period, since a reader may be copying out of one; so reclaim starts early, at a
  * low-water mark, and whoever finds nothing at all tries again after its next safe point (fault.ts).
  */
+import { rcuHurry } from "../../rcu/index.ts";
 import { findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
 import { forEachMapping } from "./mapping.ts";
 import { dropCleanPages } from "./pages.ts";
@@ -30,7 +31,10 @@ export function allocPage(near: number): number {
   if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) makeRoom();
   const frame = takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
   // For whoever tries again.
-  if (frame === 0) makeRoom();
+  if (frame === 0) {
+    makeRoom();
+    rcuHurry();
+  }
   return frame;
 }
 

@@ -5,7 +5,7 @@
  * needed; do what is needed; pass a safe point. A task leaves the CPU in one place each for blocking, preemption,
  * stop and exit, and the CPU does not touch it afterwards: another one may run it already.
  */
-import { locksHeld, type Ref, rcuReadLockHeld, rcuReadUnlock } from "../../rcu/index.ts";
+import { locksHeld, type Ref, rcuHurry, rcuReadLockHeld, rcuReadUnlock } from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
 import { spawnLost, startSpawned } from "../machine/spawn.ts";
 import { machineStopping, notifyHost } from "../machine/state.ts";
@@ -99,6 +99,7 @@ function runTask(
       const now = nowNs();
       if (nextTimer() <= now) runTimers(now);
       checkCpuTimers(Task.group.get(task));
+      rcuHurry();
       safePoint(task);
       if (Cpu.queued.load(cpu) !== 0) shareQueue(number);
       const waiting = Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0);

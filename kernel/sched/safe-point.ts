@@ -2,15 +2,11 @@
  * Safe points: where a CPU holds no reference into shared tables. System-call exit, before blocking, context switch, task
  * exit. Here it answers TLB requests, reports a quiescent state, runs RCU callbacks and delayed releases.
  */
-import {
-  drainReleases,
-  type Ref,
-  rcuPending,
-  rcuQuiescent,
-  rcuRunCallbacks,
-  releasesPending,
-} from "../../rcu/index.ts";
+import { drainReleases, type Ref, rcuCatchUp, rcuPending, releasesPending } from "../../rcu/index.ts";
 import { serveTlbRequests } from "../mm/tlb.ts";
+
+/** Callbacks that a CPU gathers before it asks for a grace period (setGathering); the tick and idling do not wait. */
+export const CALLBACKS_GATHERED = 64;
 
 /** `task`: in whose context delayed releases run; 0 between tasks. */
 export let safePoint = plainSafePoint;
@@ -26,8 +22,5 @@ export function setSafePointHook(hook: () => void): void {
 function plainSafePoint(task: Ref<"task"> | 0): void {
   serveTlbRequests();
   if (releasesPending()) drainReleases(task);
-  if (rcuPending()) {
-    rcuQuiescent();
-    rcuRunCallbacks();
-  }
+  if (rcuPending()) rcuCatchUp();
 }

@@ -11,13 +11,14 @@ import { bindGlobals, createGlobals } from "../../kernel/global.ts";
 import { bindRam, createRam } from "../../kernel/mm/ram.ts";
 import { mmInit } from "../../kernel/mm/shmem.ts";
 import { setCurrent } from "../../kernel/sched/current.ts";
+import { CALLBACKS_GATHERED } from "../../kernel/sched/safe-point.ts";
 import { newSighand } from "../../kernel/signal/sighand.ts";
 import { newCred } from "../../kernel/task/cred.ts";
 import { pidsInit } from "../../kernel/task/pid.ts";
 import { Group, RLIM_NLIMITS, Task } from "../../kernel/task/task.ts";
 import { clockInit } from "../../kernel/time/clock.ts";
 import { timersInit } from "../../kernel/time/timer.ts";
-import { alloc, Heap, type HeapHandle, type Held, type Ref } from "../../rcu/index.ts";
+import { alloc, Heap, type HeapHandle, type Held, type Ref, setGathering } from "../../rcu/index.ts";
 
 /** What a thread needs to join. */
 export interface WorldHandle {
@@ -64,6 +65,7 @@ export function joinWorld(handle: WorldHandle): { heap: Heap; task: Ref<"task"> 
   bindRam(handle.memory);
   const task = newProcess();
   setCurrent(task);
+  setGathering(CALLBACKS_GATHERED);
   return { heap, task };
 }
 

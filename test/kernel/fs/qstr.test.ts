@@ -3,7 +3,7 @@ import test from "ava";
 import fc from "fast-check";
 import { makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
 import { pathLookup } from "../../../kernel/fs/namei.ts";
-import { Qstr, qstrBytes, qstrOf, qstrScan } from "../../../kernel/fs/qstr.ts";
+import { KEY, keyWords, Qstr, qstrBytes, qstrOf, qstrScan } from "../../../kernel/fs/qstr.ts";
 import { ENAMETOOLONG, ENOENT } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD, NAME_MAX } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFREG } from "../../../kernel/uapi/stat.ts";
@@ -22,15 +22,15 @@ test("a component scanned in a path is the same name as its bytes, wherever it s
       const path = new Uint8Array([...new Uint8Array(at), ...bytes, 0x2f, ...rest, 0, 0, 0]);
       const scanned = new Qstr();
       // What a longer name left behind does not matter.
-      scanned.words.fill(-1);
+      scanned.key.fill(-1);
       const end = qstrScan(scanned, new DataView(path.buffer), at);
       const taken = qstrOf(bytes);
-      const words = (bytes.length + 3) >> 2;
+      const words = keyWords(bytes.length);
       return (
         end === at + bytes.length &&
-        scanned.length === taken.length &&
-        scanned.hash === taken.hash &&
-        scanned.words.subarray(0, words).join() === taken.words.subarray(0, words).join() &&
+        scanned.key[KEY.LENGTH] === bytes.length &&
+        scanned.key[KEY.HASH] === taken.key[KEY.HASH] &&
+        scanned.key.subarray(KEY.LENGTH, words).join() === taken.key.subarray(KEY.LENGTH, words).join() &&
         qstrBytes(scanned).join() === bytes.join()
       );
     }),
@@ -44,7 +44,7 @@ test("a name that is too long says so and no more", (t) => {
     const path = new Uint8Array(length + 8).fill(0x61);
     path[length + 1] = 0x2f;
     t.is(qstrScan(scanned, new DataView(path.buffer), 1), length + 1);
-    t.is(scanned.length, length);
+    t.is(scanned.key[KEY.LENGTH], length);
   }
 });
 
