@@ -28,7 +28,7 @@ export type Arc<N extends string> = Ref<"rcu_arc"> & { readonly of?: N };
 export type Weak<N extends string> = number & { readonly weak?: N };
 
 /** Takes over an object; the result is its first count. 0 when the heap is full: the object is still the caller's. */
-export function arcNew<N extends string>(_type: StructType<N>, value: Ref<N>): Arc<N> | 0 {
+export function arcNew<N extends string>(_type: StructType<N>, value: Ref<NoInfer<N>>): Arc<N> | 0 {
   const arc = alloc(Counts);
   if (arc === 0) return 0;
   Counts.value.init(arc, value);

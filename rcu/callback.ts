@@ -87,7 +87,7 @@ function flood(list: number): void {
  * first safe point after it. Throws CorruptionError for an object that was handed over or freed already, WrongTypeError for
  * one of another type. (Linux: kfree_rcu.)
  */
-export function kfreeRcu<N extends string>(type: StructType<N>, ref: Ref<N>): void {
+export function kfreeRcu<N extends string>(type: StructType<N>, ref: Ref<NoInfer<N>>): void {
   kfreeCellOf(cacheOf(type), ref, type); // Small enough to be inlined, where the type is a constant.
 }
 function kfreeCellOf(cache: number, ref: number, type: StructType): void {

@@ -109,7 +109,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
   /** The struct type of what it owns. */
   readonly type: StructType<N>;
   readonly #kind: Kind<Ref<N>>;
-  constructor(type: StructType<N>, init: Ref<N> | At) {
+  constructor(type: StructType<N>, init: Ref<NoInfer<N>> | At) {
     const signature = `RcuBox<${type[TYPE].name}>`;
     const kind = own(type);
     super(Cell, openCell(init, signature) ?? makeCellOf(kind, init as Ref<N>, signature));
@@ -139,7 +139,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
   /** The struct type of what it owns. */
   readonly type: StructType<N>;
   readonly #kind: Kind<Ref<N>>;
-  constructor(type: StructType<N>, init: Ptr<N> | At = 0) {
+  constructor(type: StructType<N>, init: Ptr<NoInfer<N>> | At = 0) {
     const signature = `RcuOptionBox<${type[TYPE].name}>`;
     const kind = own(type);
     super(

@@ -222,7 +222,7 @@ export function alloc<N extends string>(type: StructType<N>): Ref<N> | 0 {
 }
 
 /** Frees an object at once: nobody else can reach it. Objects that readers may hold go through kfreeRcu. */
-export function free<N extends string>(type: StructType<N>, ref: Ref<N>): void {
+export function free<N extends string>(type: StructType<N>, ref: Ref<NoInfer<N>>): void {
   freeCell(cacheOf(type), ref);
 }
 

@@ -20,7 +20,7 @@ export type TaggedRef<N extends string> = number & { readonly [tagged]: N };
 const REFS = 2 ** 29;
 
 /** Throws StaleReferenceError, WrongTypeError. */
-export function tagRef<N extends string>(type: StructType<N>, ref: Ref<N>): TaggedRef<N> {
+export function tagRef<N extends string>(type: StructType<N>, ref: Ref<NoInfer<N>>): TaggedRef<N> {
   checkObject(type, ref, "tagRef");
   return (cellGeneration(ref) * REFS + ref) as TaggedRef<N>;
 }
@@ -29,14 +29,18 @@ export function tagRef<N extends string>(type: StructType<N>, ref: Ref<N>): Tagg
 export function tryUntagRef<N extends string>(
   _scope: RcuScope,
   _type: StructType<N>,
-  tag: TaggedRef<N>,
+  tag: TaggedRef<NoInfer<N>>,
 ): Ref<N> | 0 {
   const ref = tag % REFS;
   return cellIsAlive(ref) && cellGeneration(ref) === Math.floor(tag / REFS) ? (ref as Ref<N>) : 0;
 }
 
 /** The object, good in the scope. Throws StaleReferenceError when it has been freed. */
-export function untagRef<N extends string>(scope: RcuScope, type: StructType<N>, tag: TaggedRef<N>): Ref<N> {
+export function untagRef<N extends string>(
+  scope: RcuScope,
+  type: StructType<N>,
+  tag: TaggedRef<NoInfer<N>>,
+): Ref<N> {
   const ref = tryUntagRef(scope, type, tag);
   if (ref !== 0) return ref;
   const at = tag % REFS;

@@ -26,6 +26,7 @@ import {
   type RcuScope,
   RcuString,
   rcuBarrier,
+  rcuQuiescent,
   rcuReadLock,
   rcuReadUnlock,
   text,
@@ -152,7 +153,10 @@ for (const [name, open] of Object.entries(STORES))
         let count = 0;
         const full = { instanceOf: HeapFullError, code: "ERR_RCU_HEAP_FULL" } as const;
         const error = t.throws(() => {
-          for (; ; count++) store.put(count);
+          for (; ; count++) {
+            store.put(count);
+            if (count % 64 === 0) rcuQuiescent(); // Or the map would not grow.
+          }
         }, full);
         t.regex(error.message, new RegExp(`^${name}<.*full; create it with more bytes, or remove something`));
         for (let n = 0; n < 20; n++) t.throws(() => store.put(count), full);
