@@ -32,6 +32,7 @@ export type RcuErrorCode =
   | "ERR_RCU_IDLE"
   | "ERR_RCU_WAITS_FOR_ITSELF"
   | "ERR_RCU_RELEASE_LOOP"
+  | "ERR_RCU_IN_USE"
   | "ERR_RCU_DOMAIN"
   // CorruptionError
   | "ERR_RCU_DOUBLE_FREE"

@@ -104,7 +104,7 @@ export function assertNoLocalReleases(): void {
   const waiting = local.filter((entry) => entry.heap === i32).length + behindGp;
   if (waiting > 0)
     throw new RcuUsageError(
-      "ERR_RCU_RELEASE_LOOP",
+      "ERR_RCU_IN_USE",
       `detach with ${waiting} delayed release(s) of this thread's objects: call finalizeReleases(context) first`,
     );
 }

@@ -196,12 +196,9 @@ export class Srcu {
   /** Frees it. Throws RcuUsageError when scopes are open or callbacks wait: synchronize() and barrier() come first. */
   destroy(): void {
     if (!empty(this.ref, 0) || !empty(this.ref, 1))
-      throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "Srcu.destroy: a read scope of it is open");
+      throw new RcuUsageError("ERR_RCU_IN_USE", "Srcu.destroy: a read scope of it is open");
     if (!this.#handedOver(this.#queued()))
-      throw new RcuUsageError(
-        "ERR_RCU_WAITS_FOR_ITSELF",
-        "Srcu.destroy: callbacks wait: await barrier() first",
-      );
+      throw new RcuUsageError("ERR_RCU_IN_USE", "Srcu.destroy: callbacks wait: await barrier() first");
     lockWord(RCU.SRCU_LOCK);
     const next = Domain.next.racy(this.ref) as SrcuRef | 0;
     const prev = Domain.prev.racy(this.ref) as SrcuRef | 0;

@@ -18,9 +18,10 @@ import {
   slotBase,
   tryEndGp,
 } from "./grace-period.ts";
+import { rcuIdleEnter } from "./idle.ts";
 import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
-import { i32 } from "./memory.ts";
+import { i32, slot } from "./memory.ts";
 import { orphansStuck } from "./orphan.ts";
 import type { Brand } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
@@ -167,6 +168,20 @@ const ranUpTo = (list: number, count: number): boolean =>
  */
 export function rcuBarrier(): void {
   assertMayWait("rcuBarrier");
+  const base = slotBase(slot);
+  const depth = rcuNesting() < 0 ? i32[base + SLOT_RCU.IDLE_DEPTH]! : 0;
+  if (depth > 0) goActive(); // All others may be idle as well: somebody has to run the callbacks.
+  try {
+    barrier();
+  } finally {
+    if (depth > 0) {
+      rcuIdleEnter();
+      i32[base + SLOT_RCU.IDLE_DEPTH] = depth;
+    }
+  }
+}
+
+function barrier(): void {
   const high = Atomics.load(i32, RCU.SLOT_HIGH);
   const lists: number[] = [];
   const counts: number[] = [];

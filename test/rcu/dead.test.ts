@@ -122,7 +122,7 @@ test.serial("call_srcu: a callback runs when the readers of its Srcu have left, 
     srcu.readUnlock(first);
     rcuBarrier();
     t.deepEqual(log, [1], "the second reader came after the first callback, which does not wait for it");
-    t.throws(() => srcu.destroy(), { code: "ERR_RCU_INSIDE_SCOPE" });
+    t.throws(() => srcu.destroy(), { code: "ERR_RCU_IN_USE" });
     srcu.readUnlock(second);
     srcu.call(note, 3);
     srcuBarrier(srcu);
@@ -230,6 +230,24 @@ test.serial("closures run on their own thread after a grace period, and before i
     for (let n = 0; n < 3; n++) rcuQuiescent();
     rcuRunCallbacks();
     t.deepEqual(log, [slot, here.slot]);
+  }),
+);
+
+test.serial("a barrier of an idle thread runs what nobody else is there to run, and leaves it idle", (t) =>
+  inHeap((here, there) => {
+    there.use();
+    rcuIdleEnter();
+    here.use();
+    rcuIdleEnter();
+    rcuIdleEnter();
+    callRcu(note, 1);
+    rcuBarrier();
+    t.deepEqual(log, [1]);
+    t.true(rcuStats().slots.every((slot) => slot.idle));
+    rcuIdleExit();
+    t.true(rcuStats().slots[0]!.idle, "as deeply as before");
+    rcuIdleExit();
+    t.false(rcuStats().slots[0]!.idle);
   }),
 );
 

@@ -1,0 +1,13 @@
+/** What srcu.test.ts and its workers declare. */
+import { alloc, atomic, defineReclaimer, kfreeRcu, type Ref, struct } from "../../rcu/index.ts";
+
+export const DEAD = 1;
+export const Thing = struct("srcu test thing", { state: atomic() });
+export const Root = struct("srcu test root", { current: atomic() });
+
+/** No reader of the Srcu may stand on it any more: marks it, and frees it after a grace period of RCU. */
+export const retire = defineReclaimer("srcu test: retire", (thing: Ref<"srcu test thing">) => {
+  Thing.state.store(thing, DEAD);
+  kfreeRcu(Thing, thing);
+});
+export const newThing = (): Ref<"srcu test thing"> => alloc(Thing) as Ref<"srcu test thing">;
