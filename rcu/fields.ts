@@ -111,10 +111,21 @@ export class Atomic<N extends string, T extends number> extends Field {
   /** Takes a count unless it is already zero: how a reader in a scope starts to own an object that may be dying. */
   incNotZero(ref: Ref<N>): boolean {
     const word = ref + this.offset;
-    for (;;) {
-      const count = Atomics.load(i32, word);
-      if (count === 0) return false;
-      if (Atomics.compareExchange(i32, word, count, count + 1) === count) return true;
+    for (let count = i32[word]!; ; ) {
+      if (count === 0) return false; // Stale or not: it was zero while the caller's scope was open.
+      const seen = Atomics.compareExchange(i32, word, count, count + 1);
+      if (seen === count) return true;
+      count = seen;
+    }
+  }
+  /** The same where a negative count means dead, and zero only that nobody uses the object now. */
+  incUnlessNegative(ref: Ref<N>): boolean {
+    const word = ref + this.offset;
+    for (let count = i32[word]!; ; ) {
+      if (count < 0) return false;
+      const seen = Atomics.compareExchange(i32, word, count, count + 1);
+      if (seen === count) return true;
+      count = seen;
     }
   }
   /** Drops a count; true when it was the last one. */

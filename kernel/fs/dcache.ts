@@ -127,13 +127,7 @@ export function dget(dentry: D): void {
   Dentry.refcount.add(dentry, 1);
 }
 /** A count for a reader in a scope: false when the dentry is dead, look it up again then. */
-export function dgetLive(dentry: D): boolean {
-  for (;;) {
-    const count = Dentry.refcount.load(dentry);
-    if (count < 0) return false;
-    if (Dentry.refcount.cas(dentry, count, count + 1)) return true;
-  }
-}
+export const dgetLive = (dentry: D): boolean => Dentry.refcount.incUnlessNegative(dentry);
 
 /** Drops a count. An unused dentry stays cached while it is hashed. */
 export function dput(dentry: D): void {

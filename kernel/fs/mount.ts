@@ -104,11 +104,9 @@ export function mntGet(mount: M): void {
 }
 /** A count for a reader in a scope; false when the mount is gone. */
 export function mntGetLive(mount: M): boolean {
-  for (;;) {
-    const count = Mount.refcount.load(mount);
-    if (count <= 0) return false;
+  for (let count = Mount.refcount.peek(mount); count > 0; count = Mount.refcount.load(mount))
     if (Mount.refcount.cas(mount, count, count + 1)) return true;
-  }
+  return false;
 }
 export function mntPut(mount: M): void {
   if (Mount.refcount.add(mount, -1) !== 1) return;

@@ -10,7 +10,7 @@
 
 import { type Ptr, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
-import { move } from "../mm/uaccess.ts";
+import { copyStringIn, move } from "../mm/uaccess.ts";
 import { current } from "../sched/current.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
@@ -98,9 +98,16 @@ export function currentFs(): Ref<"fsinfo"> {
   return task === 0 ? bootFs.get() : (Task.fs.access(task) as Ref<"fsinfo">);
 }
 
-/** Puts the path into the buffer. 0, -ENAMETOOLONG. */
-function setPath(path: string | Uint8Array): number {
-  if (typeof path === "string") {
+/** A path: text, bytes, or the address of a NUL-terminated string of the current task, which is read as the walk begins. */
+export type PathName = string | Uint8Array | number;
+
+/** Puts the path into the buffer. 0, -ENAMETOOLONG, -EFAULT. */
+function setPath(path: PathName): number {
+  let { length } = path as Uint8Array;
+  if (typeof path === "number") {
+    length = copyStringIn(path, buf, FIRST, PATH_MAX);
+    if (length < 0) return length;
+  } else if (typeof path === "string") {
     let ascii = path.length < PATH_MAX;
     for (let i = 0; ascii && i < path.length; i++) {
       const code = path.charCodeAt(i);
@@ -113,7 +120,7 @@ function setPath(path: string | Uint8Array): number {
     move(path, 0, buf, FIRST, path.length);
   }
   pos = FIRST;
-  limit = FIRST + path.length;
+  limit = FIRST + length;
   buf[limit] = SLASH;
   return 0;
 }
@@ -165,7 +172,7 @@ export function setResolve(flags: number): void {
 }
 
 /** Resolves a whole path into nd.mount, nd.dentry, nd.inode. 0 or -errno. */
-export function pathLookup(dirfd: number, path: string | Uint8Array, flags = LOOKUP_FOLLOW): number {
+export function pathLookup(dirfd: number, path: PathName, flags = LOOKUP_FOLLOW): number {
   let error = setPath(path);
   if (error < 0) return error;
   links = 0;
@@ -178,7 +185,7 @@ export function pathLookup(dirfd: number, path: string | Uint8Array, flags = LOO
  * Resolves all but the last component: nd.mount, nd.dentry, nd.inode are the directory (searchable, checked), and
  * lookupLast, followLast and lastName speak of the last component.
  */
-export function lookupParent(dirfd: number, path: string | Uint8Array): number {
+export function lookupParent(dirfd: number, path: PathName): number {
   let error = setPath(path);
   if (error < 0) return error;
   links = 0;

@@ -52,6 +52,7 @@ import {
   lookupLast,
   lookupParent,
   nd,
+  type PathName,
   pathLookup,
   setResolve,
   stepInto,
@@ -67,7 +68,7 @@ type I = Ref<"inode">;
 const RETRIES = 16;
 
 /** Opens a path: a file with one count, -errno, or a BLOCK value (FIFOs wait for their other end). */
-export function vfsOpen(dirfd: number, path: string | Uint8Array, flags: number, mode = 0): F | number {
+export function vfsOpen(dirfd: number, path: PathName, flags: number, mode = 0): F | number {
   let wanted = flags;
   if ((wanted & O_PATH) !== 0) wanted &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   if ((wanted & __O_TMPFILE) !== 0) {
@@ -100,14 +101,14 @@ export function vfsOpenHow(
   }
 }
 
-function openExisting(dirfd: number, path: string | Uint8Array, flags: number): F | number {
+function openExisting(dirfd: number, path: PathName, flags: number): F | number {
   const follow = (flags & O_NOFOLLOW) === 0 ? LOOKUP_FOLLOW : 0;
   const error = pathLookup(dirfd, path, follow | ((flags & O_DIRECTORY) !== 0 ? LOOKUP_DIRECTORY : 0));
   if (error < 0) return error;
   return openPlace(nd.mount, nd.dentry, nd.inode, flags, false);
 }
 
-function openCreate(dirfd: number, path: string | Uint8Array, flags: number, mode: number): F | number {
+function openCreate(dirfd: number, path: PathName, flags: number, mode: number): F | number {
   let error = lookupParent(dirfd, path);
   for (;;) {
     if (error < 0) return error;
@@ -151,7 +152,7 @@ function openCreate(dirfd: number, path: string | Uint8Array, flags: number, mod
   }
 }
 
-function openTmpfile(dirfd: number, path: string | Uint8Array, flags: number, mode: number): F | number {
+function openTmpfile(dirfd: number, path: PathName, flags: number, mode: number): F | number {
   let error = pathLookup(dirfd, path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   if (error < 0) return error;
   error = mayChangeDir(nd.mount, nd.inode);

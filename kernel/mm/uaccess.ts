@@ -157,6 +157,27 @@ export function move(src: Uint8Array, from: number, dst: Uint8Array, to: number,
   else dst.set(src.subarray(from, from + n), to);
 }
 
+/**
+ * A NUL-terminated string of fewer than `max` bytes to dst[off..), without the NUL: its length, -EFAULT, or -ENAMETOOLONG when no
+ * NUL comes within `max` bytes.
+ */
+export function copyStringIn(addr: number, dst: Uint8Array, off: number, max: number): number {
+  for (let done = 0; done < max; ) {
+    const from = userRead(addr + done);
+    if (from < 0) return -EFAULT;
+    const { u8 } = ram;
+    const end = from + Math.min(max - done, PAGE_SIZE - (from & PAGE_MASK));
+    let to = off + done;
+    for (let at = from; at < end; at++, to++) {
+      const byte = u8[at]!;
+      if (byte === 0) return to - off;
+      dst[to] = byte;
+    }
+    done += end - from;
+  }
+  return -ENAMETOOLONG;
+}
+
 const scratch = new Uint8Array(PAGE_SIZE);
 
 /**

@@ -45,8 +45,11 @@ import { filesOf, getname } from "./user.ts";
 function openFd(task: Ref<"task">, flags: number, open: () => number): number {
   const files = filesOf(task);
   const descriptor = getUnusedFd(files, flags);
-  if (descriptor < 0) return descriptor;
-  const file = open();
+  return descriptor < 0 ? descriptor : publish(files, descriptor, open());
+}
+
+/** What an open came to, under the descriptor reserved for it. */
+function publish(files: Ref<"files">, descriptor: number, file: number): number {
   if (file < 0) {
     putUnusedFd(files, descriptor);
     return file;
@@ -62,10 +65,10 @@ export const openat = syscall({
   args: [dirfd, path, oflags, mode],
   returns: fd,
   handler(task, dir, name, flags, bits) {
-    const bytes = getname(name);
-    if (typeof bytes === "number") return bytes;
     const large = (flags & O_PATH) !== 0 ? flags : flags | O_LARGEFILE;
-    return openFd(task, flags, () => vfsOpen(dir, bytes, large, bits));
+    const files = filesOf(task);
+    const descriptor = getUnusedFd(files, flags);
+    return descriptor < 0 ? descriptor : publish(files, descriptor, vfsOpen(dir, name, large, bits));
   },
 });
 

@@ -17,10 +17,8 @@ export const getname = (address: number): Uint8Array | number => strncpyFromUser
 
 /** Looks up a path of the *at calls: AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH in `flags` count. Result in `nd`. */
 export function userPathAt(dirfd: number, address: number, flags: number): number {
-  const path = getname(address);
-  if (typeof path === "number") return path;
   const follow = (flags & AT_SYMLINK_NOFOLLOW) === 0 ? LOOKUP_FOLLOW : 0;
-  return pathLookup(dirfd, path, follow | ((flags & AT_EMPTY_PATH) !== 0 ? LOOKUP_EMPTY : 0));
+  return pathLookup(dirfd, address, follow | ((flags & AT_EMPTY_PATH) !== 0 ? LOOKUP_EMPTY : 0));
 }
 
 /** Calls `use` with the open file of a descriptor: -EBADF. */
