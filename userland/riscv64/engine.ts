@@ -20,7 +20,7 @@ import { Tlb } from "./tlb.ts";
 import { Units } from "./units.ts";
 
 /** Arrivals at a target before it is translated. */
-const THRESHOLD = 9984;
+const THRESHOLD = 4992;
 /** Code spaces remembered; the least recently named one is forgotten first. */
 const MAX_SPACES = 256;
 

@@ -38,6 +38,8 @@ export function translate(
   const module = new ModuleBuilder(maxPages);
   const writer = new UnitWriter(module, graph, lean);
   writer.write();
+  // Its function index is known once all imports are.
+  for (const place of writer.selfCalls) writer.e.c.setCallee(place, module.importNames().length);
   module.function("f", UNIT, [...SCRATCH_LOCALS, ...writer.e.locals()], writer.e.c);
   let instructions = 0;
   for (const block of graph.order) instructions += block.instructions.length;
@@ -70,6 +72,8 @@ class UnitWriter {
   /** Label to branch to for a node: the top of a loop, or the end of a block that the node follows. */
   private readonly loopLabel: number[] = [];
   private readonly blockLabel: number[] = [];
+  /** Places of calls of the unit itself. */
+  readonly selfCalls: number[] = [];
   /** Label of the dispatch loop of an irreducible unit. */
   private dispatch = 0;
 
@@ -268,7 +272,7 @@ class UnitWriter {
         e.rd(() => e.nextPc());
         e.c.i32(((pc + decoded.imm) >>> 0) | 0);
         e.c.set(HOST);
-        this.call(n);
+        this.call(n, (pc + decoded.imm) >>> 0 === this.graph.order[0]!.pc);
         return;
       case "jalr":
         this.indirect(n);
@@ -313,7 +317,11 @@ class UnitWriter {
     c.get(Q0);
     c.op(I32.WRAP_I64);
     if (isReturn) {
-      e.exit();
+      // The way that is taken most: not by the shared exit.
+      c.set(CODE);
+      e.spill(e.dirty);
+      c.get(CODE);
+      c.op(CTL.RETURN);
       return;
     }
     if (e.decoded.rd === 0) {
@@ -324,8 +332,11 @@ class UnitWriter {
     this.call(n);
   }
 
-  /** Calls the guest function at HOST; goes on when it returns to the next instruction, else passes its result up. */
-  private call(n: number): void {
+  /**
+   * Calls the guest function at HOST; goes on when it returns to the next instruction, else passes its result up. A call of this
+   * very unit needs no look-up: while it runs, its code is what it was made from.
+   */
+  private call(n: number, recursive = false): void {
     const { e } = this;
     const c = e.c;
     e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
@@ -343,8 +354,11 @@ class UnitWriter {
     c.get(DEPTH);
     c.i32(1);
     c.op(I32.SUB);
-    lookUp(c, HOST, e.stub("find"));
-    c.callIndirect(CTL.CALL_INDIRECT, this.unitType);
+    if (recursive) this.selfCalls.push(c.callLater());
+    else {
+      lookUp(c, HOST, e.stub("find"));
+      c.callIndirect(CTL.CALL_INDIRECT, this.unitType);
+    }
     c.tee(HOST);
     c.i32(e.next() | 0);
     c.op(I32.NE);

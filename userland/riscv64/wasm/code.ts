@@ -54,7 +54,7 @@ export class Code {
     this.length += length;
   }
 
-  /** Room for the unsigned LEB128 of a length that is not known yet: its place, for `setLength`. */
+  /** Room for the unsigned LEB128 of a number that is not known yet: its place, for `setLength`. */
   reserveLength(): number {
     for (let i = 0; i < 5; i++) this.byte(0x80);
     return this.length;
@@ -62,8 +62,12 @@ export class Code {
 
   /** Writes how many bytes have come since `reserveLength` returned `start`. */
   setLength(start: number): void {
-    const value = this.length - start;
-    for (let i = 0; i < 5; i++) this.bytes[start - 5 + i] = ((value >>> (7 * i)) & 127) | (i < 4 ? 128 : 0);
+    this.padded(start, this.length - start);
+  }
+
+  /** Unsigned LEB128 in the five bytes before `end`. */
+  private padded(end: number, value: number): void {
+    for (let i = 0; i < 5; i++) this.bytes[end - 5 + i] = ((value >>> (7 * i)) & 127) | (i < 4 ? 128 : 0);
   }
 
   /** Unsigned LEB128 of a value below 2^32. */
@@ -219,6 +223,16 @@ export class Code {
   call(index: number): void {
     this.byte(CTL.CALL);
     this.unsigned(index);
+  }
+
+  /** A call whose function index `setCallee` will tell. Returns its place. */
+  callLater(): number {
+    this.byte(CTL.CALL);
+    return this.reserveLength();
+  }
+
+  setCallee(place: number, index: number): void {
+    this.padded(place, index);
   }
 
   /** call_indirect or return_call_indirect through table 0. */
