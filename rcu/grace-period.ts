@@ -50,8 +50,7 @@ export function requestGp(stamp: number): void {
       break;
     }
   }
-  const seq = Atomics.load(i32, RCU.GP_SEQ);
-  if (!inProgress(seq)) startGps(seq);
+  startNeeded();
 }
 
 /** Starts grace periods while somebody needs one and all slots have passed those before. */
@@ -67,6 +66,15 @@ function startGps(seq: number): void {
     if (!endGp(idle + 1)) return;
     idle = (idle + 4) | 0;
   }
+}
+
+/**
+ * Starts the grace period that somebody needs, if none is in progress: whoever ended the last one was to do that, but may
+ * have been stopped in between, or have died.
+ */
+export function startNeeded(): void {
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  if (!inProgress(seq)) startGps(seq);
 }
 
 /** Ends grace period `seq` when every slot has passed a quiescent state for it; says whether this call did. */

@@ -3,7 +3,7 @@
 import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { accelerate } from "./cblist.ts";
 import { RcuUsageError } from "./error.ts";
-import { goActive, goIdle, gpSeq, othersActive, slotBase } from "./grace-period.ts";
+import { goActive, goIdle, gpSeq, othersActive, slotBase, startNeeded } from "./grace-period.ts";
 import { RCU, SLOT_RCU } from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
@@ -49,6 +49,7 @@ export function rcuIdleEnter(): void {
 function drainAlone(): boolean {
   const list = slotBase(slot) + SLOT_RCU.LIST;
   accelerate(list);
+  startNeeded(); // What the orphans wait for, should who ended the last one be held up.
   goIdle(); // Ends the grace period asked for, if nobody else holds it up.
   goActive();
   return runSome(Infinity) > 0;

@@ -160,18 +160,19 @@ export function readLockWord(word: number): void {
   while (i32[note] !== 0)
     if (++note === end)
       throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${SLOT_RCU.READ_HELD_MAX} read locks held already`);
-  for (;;) {
-    Atomics.add(i32, word + 1, 1);
-    i32[note] = word;
-    if (Atomics.load(i32, word) === 0) {
-      heldWords[locksHeld++] = ~word;
-      return;
-    }
+  Atomics.add(i32, word + 1, 1);
+  i32[note] = word;
+  if (Atomics.load(i32, word) !== 0) {
     i32[note] = 0;
     dropReader(word);
-    lockWord(word); // Queue behind the writer, then try again.
+    // Queues behind the writer, and counts itself while the writer's word is its own: readers that only took and gave it
+    // back could turn each other away for ever, each taking the other for a writer.
+    lockWord(word);
+    Atomics.add(i32, word + 1, 1);
+    i32[note] = word;
     unlockWord(word);
   }
+  heldWords[locksHeld++] = ~word;
 }
 
 export function readUnlockWord(word: number): void {

@@ -16,6 +16,7 @@ import {
   requestGp,
   seqDone,
   slotBase,
+  startNeeded,
   tryEndGp,
 } from "./grace-period.ts";
 import { rcuIdleEnter } from "./idle.ts";
@@ -57,9 +58,13 @@ function assertMayWait(what: string): void {
 /** How long to sleep between two looks. */
 export const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
 
-/** After a sleep without news: the last slot that the grace period waited for may have been reaped; others are asked. */
+/**
+ * After a sleep without news: the last slot that the grace period waited for may have been reaped, or who was to start
+ * the next one may have died; others are asked.
+ */
 export function nudge(seq: number): void {
   tryEndGp(seq);
+  startNeeded();
   forceQuiescentStates(rcuLaggards());
   checkStall();
 }

@@ -1,64 +1,60 @@
-import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+/**
+ * The model checker (test/rcu/model/README.md): scenarios over the real code, under every interleaving. What is here takes
+ * seconds; `node test/rcu/model/cli.ts --full` explores the larger ones too.
+ */
 import test from "ava";
-import type { Verdict } from "./model/checker.ts";
+import { MUTANTS } from "../../rcu/torture/mutants.ts";
+import { check } from "./model/checker.ts";
+import { FOUND_BY } from "./model/mutants.ts";
+import { SCENARIOS } from "./model/scenarios/index.ts";
 
-type Posted = Omit<Verdict, "outcomes"> & { outcomes: string[] };
+const named = (name: string) => {
+  const scenario = SCENARIOS.find((one) => one.name === name);
+  if (scenario === undefined) throw new Error(`no scenario ${name}`);
+  return scenario;
+};
 
-async function explore(scenario: string, mutant: string | null = null): Promise<Posted> {
-  const worker = new Worker(new URL("./model/model-worker.ts", import.meta.url), {
-    workerData: { scenario, mutant },
-  });
-  const [verdict] = (await once(worker, "message")) as [Posted];
-  await worker.terminate();
-  return verdict;
+for (const scenario of SCENARIOS) {
+  if (scenario.full === true) continue;
+  for (const model of scenario.models ?? (["tso"] as const)) {
+    const verdict = scenario.allowed === true ? "allowed, and found" : "never, in any interleaving";
+    test.serial(`${verdict}: ${scenario.name} (${model})`, async (t) => {
+      const { violation, incomplete, states, executions, outcomes } = await check(scenario, {
+        model,
+        ...(scenario.allowed === true ? { shortest: 0 } : {}),
+      });
+      if (scenario.allowed === true) t.truthy(violation, scenario.about);
+      else {
+        t.is(violation, null, violation?.trace.join("\n"));
+        t.false(incomplete);
+        t.true(executions > 1, "there was something to interleave");
+      }
+      t.log(`${states} states, ${executions.toPrecision(3)} executions, ${outcomes.size} outcomes`);
+    });
+  }
 }
 
-for (const scenario of [
-  "RCU+sync+free",
-  "RCU+sync+free, reader leaves and enters idle",
-  "RCU+sync+free, two readers",
-  "a scope inside the scope, and what a safe point does between",
-  "two updates in turn",
-  "RCU+sync+free while another CPU starts grace periods",
-  "kfreeRcu while another CPU starts grace periods",
-  "a key of RcuHashMap while it is updated",
-  "a key of RcuHashMap while the table grows",
-  "MP+onceassign+derefonce",
-  "RCU+sync+read",
-  "C-RW-G+RW-R",
-]) {
-  test.serial(`never, in any interleaving: ${scenario}`, async (t) => {
-    const verdict = await explore(scenario);
-    t.deepEqual(verdict.violation, null);
-    t.false(verdict.incomplete);
-    t.true(verdict.outcomes.length > 1, "different interleavings have different outcomes");
-    t.log(`${verdict.states} states, ${verdict.outcomes.length} outcomes`);
+for (const [mutant, { scenario, memory }] of Object.entries(FOUND_BY)) {
+  test.serial(`the model finds ${mutant} and prints the interleaving`, async (t) => {
+    const options = { mutant, shortest: 20_000, ...(memory === undefined ? {} : { model: memory }) };
+    const { violation } = await check(named(scenario), options);
+    t.truthy(violation, "the mistake shows");
+    t.true(
+      violation!.trace.some((line) => /^CPU \d +rcu\/[\w-]+\.ts:\d+ +\S/.test(line)),
+      "lines of the code are named",
+    );
+    t.log(`${violation!.what}: ${violation!.trace.length} lines, ${violation!.changes} changes of CPU`);
   });
 }
 
-test.serial("one grace period against two read scopes: allowed, and found", async (t) => {
-  const verdict = await explore("two scopes");
-  t.is(verdict.violation?.what, "allowed: found");
+test("every mutant has a scenario, which holds without the mutant", (t) => {
+  t.deepEqual(
+    MUTANTS.map(({ name }) => name).filter((name) => FOUND_BY[name] === undefined),
+    [],
+  );
+  for (const { scenario, memory } of Object.values(FOUND_BY)) {
+    t.not(named(scenario).full, true);
+    t.not(named(scenario).allowed, true);
+    if (memory !== undefined) t.true((named(scenario).models ?? ["tso"]).includes(memory));
+  }
 });
-
-for (const [mutant, scenario] of [
-  ["publish-plain", "RCU+sync+free while another CPU starts grace periods"],
-  ["active-unmarked", "RCU+sync+free, reader leaves and enters idle"],
-  ["first-report-ends", "RCU+sync+free"],
-  ["last-slot-forgotten", "RCU+sync+free, two readers"],
-  ["one-boundary", "RCU+sync+free while another CPU starts grace periods"],
-  ["late-report", "two updates in turn"],
-  ["nested-enter", "a scope inside the scope, and what a safe point does between"],
-  ["free-at-once", "kfreeRcu while another CPU starts grace periods"],
-  ["update-by-reinsert", "a key of RcuHashMap while it is updated"],
-  ["resize-loses-readers", "a key of RcuHashMap while the table grows"],
-  ["local-stamp", "kfreeRcu while another CPU starts grace periods"],
-] as const) {
-  test.serial(`the model finds ${mutant}, and prints the interleaving`, async (t) => {
-    const { violation, states } = await explore(scenario, mutant);
-    t.not(violation, null);
-    t.true(violation!.trace.length > 5);
-    t.log(`${violation!.what}: ${violation!.trace.length} steps, ${states} states`);
-  });
-}

@@ -1,0 +1,8 @@
+/** What the programs of the model call. Each CPU imports a copy of its own (instance.ts). */
+
+export { goActive, goIdle } from "../../../rcu/grace-period.ts";
+export * from "../../../rcu/index.ts";
+export { i32 } from "../../../rcu/memory.ts";
+export { declaredStructs, TYPE } from "../../../rcu/struct.ts";
+export { count, Root, release, Task, Thing } from "./structs.ts";
+export { updater } from "./updater.ts";

@@ -1,0 +1,27 @@
+/** Which scenario finds which mutant of rcu/torture/mutants.ts; the same scenario holds without it. */
+import type { MemoryModel } from "./machine.ts";
+
+export const FOUND_BY: Readonly<
+  Record<string, { readonly scenario: string; readonly memory?: MemoryModel }>
+> = {
+  "synchronize-noop": { scenario: "RCU+sync+free" },
+  "local-stamp": { scenario: "kfreeRcu" },
+  "nested-enter": { scenario: "a scope in a scope" },
+  "late-report": { scenario: "two updates in turn" },
+  "one-boundary": { scenario: "a grace period in progress" },
+  "idle-late": { scenario: "a CPU goes to sleep" },
+  "stamp-early": { scenario: "a cookie, polled" },
+  "update-by-reinsert": { scenario: "RcuHashMap, a key is updated" },
+  "last-slot-forgotten": { scenario: "two readers" },
+  "first-report-ends": { scenario: "two readers" },
+  "active-unmarked": { scenario: "idle, then reading" },
+  "free-at-once": { scenario: "kfreeRcu" },
+  "barrier-noop": { scenario: "rcuBarrier" },
+  "orphans-lost": { scenario: "a CPU leaves with callbacks queued" },
+  "publish-plain": { scenario: "a grace period in progress" },
+  "preempted-forgotten": { scenario: "preempted in a scope" },
+  "srcu-one-bank": { scenario: "SRCU, two grace periods" },
+  "tasks-any-switch": { scenario: "Tasks RCU" },
+  "turn-never-begins": { scenario: "RcuDomain, turns of an event loop" },
+  "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
+};

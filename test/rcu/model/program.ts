@@ -1,0 +1,456 @@
+/**
+ * The programs of the CPUs, as trees. JavaScript cannot stop a function half-way, so a program is run again from its
+ * beginning, with the values that its accesses gave before, up to its next access to shared memory; there it is
+ * left by an exception. A program is a function of those values, so each of its states, once found, is a node of a tree
+ * that need not be computed again: exploring interleavings works on the trees.
+ *
+ * Words that only one CPU touches, or that nobody writes, are no scheduling points: which ones, is found out
+ * (Sharing). All accesses to the others are.
+ */
+import type { Instance, Library } from "./instance.ts";
+
+export type OpKind =
+  | "load"
+  | "store"
+  | "atomic load"
+  | "atomic store"
+  | "add"
+  | "and"
+  | "or"
+  | "exchange"
+  | "compare"
+  | "wait"
+  | "notify";
+export const READS = 1;
+export const WRITES = 2;
+
+/** An access to a shared word. `a` is what is stored, added, expected or how many are woken; `b` what a comparison stores. */
+export interface Op {
+  readonly kind: OpKind;
+  readonly at: number;
+  readonly a: number;
+  readonly b: number;
+}
+/** READS, WRITES or both. A sleeper is put on its word's list, a notifier takes it off. */
+export const effect = (op: Op): number =>
+  op.kind === "load" || op.kind === "atomic load" ? READS : op.kind === "store" ? WRITES : READS | WRITES;
+
+/** What `wait` answers, as the program's log has it. */
+export const WOKEN = 0;
+export const NOT_EQUAL = 1;
+export const TIMED_OUT = 2;
+const ANSWERS = ["ok", "not-equal", "timed-out"] as const;
+
+export class Node {
+  readonly id: number;
+  readonly parent: Node | null;
+  /** What the parent's access gave. */
+  readonly value: number;
+  readonly depth: number;
+  /** Sleeps that ended by time-out so far. */
+  readonly timeouts: number;
+  /** The next access; null when the program has ended. */
+  op: Op | null = null;
+  /** Once it has ended: what it noted, why it failed, the words that it alone wrote. */
+  end: { notes: Map<string, number>; error: Error | null; words: Map<number, number> } | null = null;
+  readonly children = new Map<number, Node>();
+  /** By shared word: READS and WRITES of this access and of those that may follow it, as far as known. */
+  readonly future: Uint8Array;
+  /** By shared word: that exploration has relied on what `future` does not hold. */
+  readonly relied: Uint8Array;
+  reliedOnCommon = false;
+  /** Whether atomic loads, and atomic stores, are among them. */
+  takes = false;
+  leaves = false;
+
+  constructor(id: number, parent: Node | null, value: number, words: number) {
+    this.id = id;
+    this.parent = parent;
+    this.value = value;
+    this.depth = parent === null ? 0 : parent.depth + 1;
+    const slept = parent?.op?.kind === "wait" && value === TIMED_OUT;
+    this.timeouts = (parent?.timeouts ?? 0) + (slept ? 1 : 0);
+    this.future = new Uint8Array(words);
+    this.relied = new Uint8Array(words);
+  }
+}
+
+/** Which words are shared: found by watching who touches the others. */
+export class Sharing {
+  /** Shared words, to their dense numbers. */
+  readonly index = new Map<number, number>();
+  readonly words: number[] = [];
+  readonly #users = new Map<number, { readers: number; writers: number }>();
+  readonly #found = new Set<number>();
+  /** All words that any CPU touches are scheduling points: for comparison. */
+  readonly everything: boolean;
+
+  constructor(everything: boolean) {
+    this.everything = everything;
+  }
+  /** A CPU touches a word that is not known to be shared. */
+  touch(cpu: number, at: number, how: number): void {
+    let users = this.#users.get(at);
+    if (users === undefined) this.#users.set(at, (users = { readers: 0, writers: 0 }));
+    if ((how & READS) !== 0) users.readers |= 1 << cpu;
+    if ((how & WRITES) !== 0) users.writers |= 1 << cpu;
+    const all = users.readers | users.writers;
+    if (this.everything || (users.writers !== 0 && (all & (all - 1)) !== 0)) this.#found.add(at);
+  }
+  /** Words that turned out to be shared are so from here on; says whether there were any. */
+  learn(): boolean {
+    const more = [...this.#found].filter((at) => !this.index.has(at));
+    this.#found.clear();
+    for (const at of more) {
+      this.index.set(at, this.words.length);
+      this.words.push(at);
+    }
+    return more.length > 0;
+  }
+  get pending(): boolean {
+    return this.#found.size > 0;
+  }
+}
+
+/** A word turned out to be shared that was not known to be: exploration starts over. */
+export class Restart extends Error {}
+class Suspended extends Error {}
+class Aborted extends Error {}
+const SUSPENDED = new Suspended();
+
+/** More accesses than any program of ours makes: it runs in circles. */
+const MAX_DEPTH = 400;
+const MAX_PRIVATE = 200_000;
+
+/** What a program is given beside the library. */
+export interface Cpu {
+  readonly number: number;
+  /** Remembers a value for the scenario to judge. */
+  note(name: string, value: number): void;
+  /** Ends the program here, as if it waited for ever: the execution counts, what comes later does not happen. */
+  abort(): never;
+  /** Runs what setImmediate was given: the end of an event-loop turn. */
+  endTurn(): void;
+}
+export interface Body {
+  /** Runs once the CPU is attached, before the scenario begins. What it returns is given to `run`. */
+  readonly boot?: (lib: Library, cpu: Cpu) => unknown;
+  /** Objects made by `boot` change: make them anew for every run. */
+  readonly reboot?: true;
+  /** The CPU is not attached when the scenario begins: `run` does that, or does not need it. */
+  readonly absent?: true;
+  readonly run: (lib: Library, cpu: Cpu, booted: never) => void;
+}
+
+export class Program implements Cpu {
+  readonly number: number;
+  readonly instance: Instance;
+  readonly #body: Body;
+  readonly #sharing: Sharing;
+  /** The heap as the scenario finds it, and as this CPU's boot found it. */
+  #image!: Int32Array;
+  #before!: Int32Array;
+  #booted: unknown;
+  root!: Node;
+  #ids = 0;
+  nodes = 0;
+  /** How often the tree grew by an access that exploration had relied not to be there. */
+  surprises = 0;
+
+  // The run in progress.
+  #words = new Map<number, number>();
+  #log: Op[] = [];
+  #path: Int32Array = new Int32Array(0);
+  #cursor = 0;
+  #privately = 0;
+  #dead = true;
+  #booting = false;
+  #found: Op | null = null;
+  #notes = new Map<string, number>();
+  #turns: (() => void)[] = [];
+  /** Called for each access of a run that is being explained. */
+  #watch: ((op: Op) => void) | null = null;
+
+  constructor(number: number, instance: Instance, body: Body, sharing: Sharing) {
+    this.number = number;
+    this.instance = instance;
+    this.#body = body;
+    this.#sharing = sharing;
+  }
+
+  /** Attaches the CPU and boots it; accesses go to the real heap. */
+  boot(attach: () => void, image: () => Int32Array): void {
+    this.#attach = attach;
+    this.#start = this.instance.checkpoint();
+    if (this.#body.reboot) this.#before = image();
+    if (this.#body.absent !== true) attach();
+    this.#booted = this.#body.boot?.(this.instance.library, this);
+    if (!this.#body.reboot) this.#start = this.instance.checkpoint();
+  }
+  #attach!: () => void;
+  /** The variables of the code when a run begins. */
+  #start: unknown[][] = [];
+
+  /** The tree is begun anew: other words are shared now. */
+  reset(image: Int32Array): void {
+    this.#image = image;
+    this.#ids = 0;
+    this.root = this.#discover(null, 0);
+  }
+
+  /** The state after the node's access has given `value`. */
+  step(node: Node, value: number): Node {
+    return node.children.get(value) ?? this.#discover(node, value);
+  }
+
+  #discover(parent: Node | null, value: number): Node {
+    const node = new Node(this.#ids++, parent, value, this.#sharing.words.length);
+    const most = this.#sharing.everything ? MAX_PRIVATE : MAX_DEPTH;
+    const error =
+      node.depth > most ? new Error(`more than ${most} accesses: it runs in circles`) : this.#run(node);
+    if (this.#sharing.pending) throw new Restart();
+    if (error === SUSPENDED) {
+      node.op = this.#found!;
+      this.#remember(node);
+    } else {
+      const failed = error === null || error instanceof Aborted ? null : (error as Error);
+      node.end = { notes: this.#notes, error: failed, words: this.#words };
+    }
+    parent?.children.set(value, node);
+    this.nodes++;
+    return node;
+  }
+
+  /** Tells the nodes on the way what may follow them. */
+  #remember(node: Node): void {
+    const word = this.#sharing.index.get(node.op!.at)!;
+    const how = effect(node.op!);
+    for (let at: Node | null = node; at !== null && (at.future[word]! & how) !== how; at = at.parent) {
+      at.future[word]! |= how;
+      if (at.relied[word] !== 0) this.surprises++;
+    }
+    if (node.op!.kind === "load" || node.op!.kind === "store") return;
+    const takes = node.op!.kind !== "atomic store";
+    const leaves = node.op!.kind !== "atomic load";
+    for (let at: Node | null = node; at !== null; at = at.parent) {
+      if ((!takes || at.takes) && (!leaves || at.leaves)) break;
+      at.takes ||= takes;
+      at.leaves ||= leaves;
+      if (at.reliedOnCommon) this.surprises++;
+    }
+  }
+
+  /** Runs the program up to the node; returns how it ended. */
+  #run(node: Node): unknown {
+    this.#path = new Int32Array(node.depth);
+    this.#log.length = node.depth;
+    for (let at = node; at.parent !== null; at = at.parent) {
+      this.#path[at.depth - 1] = at.value;
+      this.#log[at.depth - 1] = at.parent.op!;
+    }
+    this.instance.rollback(this.#start);
+    this.#words = new Map();
+    this.#notes = new Map();
+    this.#turns = [];
+    this.#cursor = 0;
+    this.#privately = 0;
+    this.#dead = false;
+    if (this.#body.reboot) this.#reboot();
+    try {
+      this.#body.run(this.instance.library, this, this.#booted as never);
+      return this.#dead ? SUSPENDED : null;
+    } catch (error) {
+      return this.#dead ? SUSPENDED : error;
+    } finally {
+      this.#dead = true;
+    }
+  }
+
+  /** Boots again, on the heap as it was then; what that writes is in the image already. */
+  #reboot(): void {
+    this.#booting = true;
+    try {
+      if (this.#body.absent !== true) this.#attach();
+      this.#booted = this.#body.boot?.(this.instance.library, this);
+    } finally {
+      this.#booting = false;
+      this.#words = new Map();
+    }
+  }
+
+  /** An access of the running program: private, from the log, or the one at which it is left. */
+  access(kind: OpKind, at: number, a: number, b: number): number {
+    if (this.#dead) throw SUSPENDED;
+    const op = { kind, at, a, b };
+    if (this.#booting) return this.#private(op, this.#before);
+    if (!this.#sharing.index.has(at)) {
+      this.#sharing.touch(this.number, at, effect(op));
+      if (kind === "wait" || ++this.#privately > MAX_PRIVATE) {
+        this.#sharing.touch(31, at, WRITES); // Somebody else must wake it, or nobody can.
+        this.#dead = true;
+        throw SUSPENDED;
+      }
+      return this.#private(op, this.#image);
+    }
+    if (this.#cursor === this.#path.length) {
+      this.#watch?.(op);
+      this.#found = op;
+      this.#dead = true;
+      throw SUSPENDED;
+    }
+    const before = this.#log[this.#cursor]!;
+    if (before.at !== at || before.kind !== kind || before.a !== a || before.b !== b)
+      throw new Error(
+        `CPU ${this.number} is not a function of what it reads: access ${this.#cursor} was ${before.kind} of ${before.at}, now ${kind} of ${at}`,
+      );
+    this.#watch?.(op);
+    return this.#path[this.#cursor++]!;
+  }
+
+  #private(op: Op, image: Int32Array): number {
+    const old = this.#words.get(op.at) ?? image[op.at]!;
+    const fresh = applied(op, old);
+    if (fresh !== undefined) this.#words.set(op.at, fresh);
+    return op.kind === "notify" ? 0 : old;
+  }
+
+  /** Runs the program once more up to the node and tells of each access on the way: for stack traces. */
+  explain(node: Node, watch: (op: Op) => void): void {
+    this.#watch = watch;
+    try {
+      this.#run(node);
+    } finally {
+      this.#watch = null;
+    }
+  }
+
+  note(name: string, value: number): void {
+    if (!this.#dead) this.#notes.set(name, value);
+  }
+  abort(): never {
+    throw this.#dead ? SUSPENDED : new Aborted();
+  }
+  later(turn: () => void): void {
+    this.#turns.push(turn);
+  }
+  endTurn(): void {
+    for (const turn of this.#turns.splice(0)) turn();
+  }
+}
+
+/** What the word holds afterwards; undefined when nothing is stored. */
+export function applied(op: Op, old: number): number | undefined {
+  switch (op.kind) {
+    case "store":
+    case "atomic store":
+    case "exchange":
+      return op.a | 0;
+    case "add":
+      return (old + op.a) | 0;
+    case "and":
+      return old & op.a;
+    case "or":
+      return old | op.a;
+    case "compare":
+      return old === (op.a | 0) ? op.b | 0 : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** The globals of a CPU's copy of the code: every access to the heap goes to the program. */
+export function globalsOf(direct: () => boolean, program: () => Program) {
+  const proxies = new WeakMap<SharedArrayBuffer, Int32Array>();
+  const access = (words: Int32Array, kind: OpKind, at: number, a = 0, b = 0): number => {
+    if (!direct()) return program().access(kind, at, a, b);
+    const old = words[at]!;
+    const fresh = applied({ kind, at, a, b }, old);
+    if (fresh !== undefined) words[at] = fresh;
+    if (kind === "wait") throw new Error("the model's boot sleeps");
+    return kind === "notify" ? 0 : old;
+  };
+  // The heap's own words behind each proxy.
+  const real = new WeakMap<object, Int32Array>();
+  const wordsOf = (buffer: SharedArrayBuffer): Int32Array => {
+    const known = proxies.get(buffer);
+    if (known !== undefined) return known;
+    const target = new Int32Array(buffer);
+    const proxy: Int32Array = new Proxy(target, {
+      get(_target, key) {
+        const at = typeof key === "string" ? Number(key) : Number.NaN;
+        if (Number.isInteger(at)) return access(target, "load", at);
+        if (key === "length") return target.length;
+        if (key === "buffer") return target.buffer;
+        if (key === "fill")
+          return (value: number, start: number, end: number) => {
+            for (let at = start; at < end; at++) access(target, "store", at, value);
+          };
+        if (key === "copyWithin")
+          return (to: number, from: number, end: number) => {
+            for (let n = 0; n < end - from; n++)
+              access(target, "store", to + n, access(target, "load", from + n));
+          };
+        throw new Error(`the model does not know Int32Array.${String(key)}`);
+      },
+      set(_target, key, value) {
+        access(target, "store", Number(key), value as number);
+        return true;
+      },
+    });
+    proxies.set(buffer, proxy);
+    real.set(proxy, target);
+    return proxy;
+  };
+  const words = (proxy: Int32Array): Int32Array => {
+    const target = real.get(proxy);
+    if (target === undefined) throw new Error("Atomics on something that is not the heap");
+    return target;
+  };
+  const Int32 = function (this: unknown, of: number | SharedArrayBuffer) {
+    return typeof of === "number" ? new Int32Array(of) : wordsOf(of);
+  };
+  return {
+    Int32Array: Int32,
+    Uint8Array: wordsOnly("Uint8Array", Uint8Array),
+    Float64Array: wordsOnly("Float64Array", Float64Array),
+    Date: { now: () => 1 },
+    setImmediate: (turn: () => void) => program().later(turn),
+    Atomics: {
+      load: (p: Int32Array, at: number) => access(words(p), "atomic load", at),
+      store: (p: Int32Array, at: number, value: number) => {
+        access(words(p), "atomic store", at, value);
+        return value;
+      },
+      add: (p: Int32Array, at: number, value: number) => access(words(p), "add", at, value),
+      sub: (p: Int32Array, at: number, value: number) => access(words(p), "add", at, -value),
+      and: (p: Int32Array, at: number, value: number) => access(words(p), "and", at, value),
+      or: (p: Int32Array, at: number, value: number) => access(words(p), "or", at, value),
+      exchange: (p: Int32Array, at: number, value: number) => access(words(p), "exchange", at, value),
+      compareExchange: (p: Int32Array, at: number, expected: number, value: number) =>
+        access(words(p), "compare", at, expected, value),
+      wait: (p: Int32Array, at: number, value: number) => ANSWERS[access(words(p), "wait", at, value)],
+      notify: (p: Int32Array, at: number, count = 64) => access(words(p), "notify", at, count),
+    },
+  };
+}
+
+/** Views of other widths may exist, and may look at private memory, but not at the heap. */
+function wordsOnly(
+  name: string,
+  real: Uint8ArrayConstructor | Float64ArrayConstructor,
+): (...args: unknown[]) => unknown {
+  return function (this: unknown, ...args: unknown[]) {
+    if (!(args[0] instanceof SharedArrayBuffer)) return Reflect.construct(real, args);
+    return new Proxy(
+      {},
+      {
+        get(_target, key) {
+          throw new Error(`the model has words of 32 bits only: ${name}.${String(key)} of the heap`);
+        },
+        set(_target, key) {
+          throw new Error(`the model has words of 32 bits only: ${name}.${String(key)} of the heap`);
+        },
+      },
+    );
+  };
+}

@@ -1,0 +1,72 @@
+/** What a scenario is, and the world that most of them begin in. */
+import type { Held, Ref } from "../../../rcu/index.ts";
+import type { Library } from "./instance.ts";
+import type { MemoryModel } from "./machine.ts";
+import type { Body, Cpu } from "./program.ts";
+
+export interface Scenario {
+  readonly name: string;
+  /** One line: what is at stake. */
+  readonly about: string;
+  /** Memories to explore it on. Default: tso. */
+  readonly models?: readonly MemoryModel[];
+  /** Others, which take longer: explored by `cli.ts --full`. */
+  readonly fullModels?: readonly MemoryModel[];
+  /** Too large for the tests: explored by `cli.ts --full`. */
+  readonly full?: true;
+  /** The rule is one that may be broken, and the exploration must find how. */
+  readonly allowed?: true;
+  /** Sleepers may go on by time-out, so often. Default 0: whoever sleeps is woken. */
+  readonly timeouts?: number;
+  /** Words, by name, whose plain stores may race: the scenario says why. */
+  readonly mayRace?: readonly string[];
+  readonly limit?: number;
+  /** Makes the structs and collections; the heap is new and attached to. Returns the programs, which find them by reference. */
+  readonly build: (lib: Library) => Cast;
+}
+export interface Cast {
+  readonly cpus: readonly Body[];
+  /** Struct types, by name, of which every CPU has some cells in its magazines. Default: rcu_head. */
+  readonly stock?: readonly string[];
+  /** Says what rule the run that has ended breaks, if any. `word` reads the heap as it is then. */
+  readonly judge: (notes: ReadonlyMap<string, number>, word: (at: number) => number) => string | null;
+}
+
+export type RootRef = Ref<"model_root">;
+export type ThingRef = Ref<"model_thing">;
+
+/** A lock is held, for functions that want proof: the scenario has one updater. */
+export const HELD = 1 as Held;
+
+/** What stands where freed memory was. */
+export const POISON = 99;
+
+export interface World {
+  readonly root: RootRef;
+  /** What `root.current` points to; its value is 1. */
+  readonly old: ThingRef;
+  /** Not published yet, value 0. */
+  readonly fresh: ThingRef;
+}
+export function world(lib: Library): World {
+  const root = lib.alloc(lib.Root) as RootRef;
+  const old = lib.alloc(lib.Thing) as ThingRef;
+  const fresh = lib.alloc(lib.Thing) as ThingRef;
+  lib.Thing.value.init(old, 1);
+  lib.Root.current.init(root, old);
+  return { root, old, fresh };
+}
+
+/** Reads what root.current points to, in a scope, and notes the value. */
+export function look(lib: Library, cpu: Cpu, root: RootRef, name: string): void {
+  const scope = lib.rcuReadLock();
+  const thing = lib.Root.current.deref(scope, root);
+  if (thing !== 0) cpu.note(name, lib.Thing.value.get(thing));
+  lib.rcuReadUnlock();
+}
+
+/** A judge: none of the notes is POISON. */
+export function noPoison(notes: ReadonlyMap<string, number>): string | null {
+  for (const [name, value] of notes) if (value === POISON) return `${name}: freed memory was read`;
+  return null;
+}

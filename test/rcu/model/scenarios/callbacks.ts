@@ -1,0 +1,148 @@
+/** Callbacks: when they run, barriers, delayed releases. */
+
+import type { Heap } from "../../../../rcu/index.ts";
+import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
+import { HELD, type Scenario, type ThingRef, world } from "../scenario.ts";
+
+const kfree: Scenario = {
+  name: "kfreeRcu",
+  about:
+    "the cell is given back after a grace period that followed the unlinking, while another CPU starts some",
+  fullModels: ["weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            lib.startPollSynchronizeRcu();
+            lib.rcuQuiescent();
+            const scope = lib.rcuReadLock();
+            const thing = lib.Root.current.deref(scope, root) as ThingRef;
+            cpu.note("state", lib.i32[thing + CELL_STATE]! & 0xff);
+            lib.rcuReadUnlock();
+            lib.rcuQuiescent();
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.kfreeRcu(lib.Thing, old);
+            lib.rcuQuiescent();
+            lib.rcuRunCallbacks();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: (notes) =>
+        notes.get("state") === CELL_FREE ? "a reader stood on a cell that was given back" : null,
+    };
+  },
+};
+
+const barrier: Scenario = {
+  name: "rcuBarrier",
+  about: "when it returns, what other CPUs had queued before it began has run",
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            lib.rcuBarrier();
+            cpu.note("ran", lib.Root.x.load(root));
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            lib.callRcu(lib.count, root);
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+            lib.synchronizeRcu();
+            lib.rcuRunCallbacks();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: (notes) => (notes.get("ran") === 0 ? "the barrier returned before the callback had run" : null),
+    };
+  },
+};
+
+const twoBatches: Scenario = {
+  name: "callbacks of two grace periods",
+  about: "what is queued while a grace period goes by waits for the next one",
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            const scope = lib.rcuReadLock();
+            const thing = lib.Root.current.deref(scope, root);
+            if (thing !== 0) cpu.note("state", lib.i32[thing + CELL_STATE]! & 0xff);
+            lib.rcuReadUnlock();
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.kfreeRcu(lib.Thing, old);
+            lib.Root.current.assign(HELD, root, 0);
+            lib.kfreeRcu(lib.Thing, fresh);
+            lib.rcuQuiescent();
+            lib.rcuRunCallbacks();
+            lib.rcuQuiescent();
+            lib.rcuRunCallbacks();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: (notes) =>
+        notes.get("state") === CELL_FREE ? "a reader stood on a cell that was given back" : null,
+    };
+  },
+};
+
+/** Delayed releases of a CPU that leaves are drained by another, by either backend. */
+const releases = (backend: "list" | "rcu"): Scenario => ({
+  name: `delayed releases (${backend})`,
+  about: "each is run exactly once, by its CPU or, if that has left, by the next one that drains",
+  ...(backend === "rcu" ? { full: true as const } : {}),
+  build(lib) {
+    const { root } = world(lib);
+    const at = root + lib.Root.x.offset;
+    return {
+      cpus: [
+        {
+          run(lib) {
+            lib.setReleaseBackend(backend);
+            lib.queueRelease(lib.release, root);
+            lib.drainReleases(0);
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            lib.finalizeReleases(0);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            lib.setReleaseBackend(backend);
+            lib.queueRelease(lib.release, root);
+            heap.detach();
+            lib.atomicStore(heap.i32, root + lib.Root.y.offset, 1);
+            lib.atomicNotify(heap.i32, root + lib.Root.y.offset);
+          },
+        },
+      ],
+      judge: (_notes, word) => (word(at) === 2 ? null : `${word(at)} releases ran, not 2`),
+    };
+  },
+});
+
+export const CALLBACKS: readonly Scenario[] = [kfree, barrier, twoBatches, releases("list"), releases("rcu")];

@@ -1,0 +1,161 @@
+/** SRCU, Tasks RCU, domains. */
+import type { RcuDomain, Ref, Srcu, TasksMember } from "../../../../rcu/index.ts";
+import type { Library } from "../instance.ts";
+import type { Cpu } from "../program.ts";
+import { HELD, noPoison, POISON, type Scenario, type ThingRef, world } from "../scenario.ts";
+
+const srcu = (periods: number, updaters = 1): Scenario => ({
+  name: updaters > 1 ? "SRCU, two updaters" : periods === 1 ? "SRCU" : "SRCU, two grace periods",
+  about: "a reader that picked a bank and was delayed before it counted itself is waited for all the same",
+  ...(updaters > 1 ? { full: true as const } : { models: ["tso", "weak"] as const }),
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const at = new lib.Srcu().ref;
+    const boot = (lib: Library): Srcu => new lib.Srcu({ at });
+    return {
+      cpus: [
+        {
+          boot,
+          run(lib, cpu, domain: Srcu) {
+            const scope = domain.readLock();
+            const thing = lib.Root.current.deref(1 as never, root) as ThingRef;
+            cpu.note("r0", lib.Thing.value.get(thing));
+            domain.readUnlock(scope);
+            lib.goIdle();
+          },
+        },
+        {
+          boot,
+          run(lib, _cpu, domain: Srcu) {
+            lib.Thing.value.init(fresh, 2);
+            for (let n = 1; n < periods; n++) domain.synchronizeBlocking();
+            lib.Root.current.assign(HELD, root, fresh);
+            domain.synchronizeBlocking();
+            lib.Thing.value.init(old, POISON);
+            lib.goIdle();
+          },
+        },
+        // Another one finds the gate taken, or takes it first.
+        ...Array.from({ length: updaters - 1 }, () => ({
+          boot,
+          run(lib: Library, _cpu: Cpu, domain: Srcu) {
+            domain.synchronizeBlocking();
+            lib.goIdle();
+          },
+        })),
+      ],
+      judge: noPoison,
+    };
+  },
+});
+
+const tasks: Scenario = {
+  name: "Tasks RCU",
+  about: "a task that has not switched of its own accord is waited for, without any read scope",
+  fullModels: ["weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const member = lib.rcuTasksRegister() as TasksMember & Ref<"rcu_tasks_member">;
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            const thing = lib.Root.current.access(root) as ThingRef;
+            lib.rcuQuiescent(); // A switch that was forced on it: no quiescent state of the task.
+            cpu.note("r0", lib.Thing.value.get(thing));
+            lib.rcuTasksQuiescent(member);
+            lib.rcuTasksSleep(member);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          run(lib) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.synchronizeRcuTasks();
+            lib.Thing.value.init(old, POISON);
+            lib.rcuIdleEnter();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
+const tasksWake: Scenario = {
+  name: "Tasks RCU, a task wakes up",
+  about: "a task that begins to run while others are waited for has seen what was unlinked, or is waited for",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const member = lib.rcuTasksRegister();
+    lib.rcuTasksSleep(member);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            lib.rcuTasksWake(member);
+            const thing = lib.Root.current.access(root) as ThingRef;
+            cpu.note("r0", lib.Thing.value.get(thing));
+            lib.rcuTasksSleep(member);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          run(lib) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.synchronizeRcuTasks();
+            lib.Thing.value.init(old, POISON);
+            lib.rcuIdleEnter();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
+const domain: Scenario = {
+  name: "RcuDomain, turns of an event loop",
+  about: "the first scope of a turn makes the thread active, the end of the turn makes it quiescent",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const handle = lib.currentHeap()!.handle();
+    return {
+      cpus: [
+        {
+          absent: true,
+          reboot: true,
+          boot: (lib) => lib.RcuDomain.attach(handle),
+          run(lib, cpu, domain: RcuDomain) {
+            for (let turn = 0; turn < 2; turn++) {
+              domain.run((scope) => {
+                const thing = lib.Root.current.deref(scope, root) as ThingRef;
+                cpu.note(`turn ${turn}`, lib.Thing.value.get(thing));
+              });
+              cpu.endTurn();
+            }
+          },
+        },
+        {
+          absent: true,
+          reboot: true,
+          boot: (lib) => lib.RcuDomain.attach(handle),
+          run(lib, cpu, domain: RcuDomain) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            domain.synchronizeBlocking();
+            lib.Thing.value.init(old, POISON);
+            cpu.endTurn();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
+export const FLAVOURS: readonly Scenario[] = [srcu(1), srcu(2), srcu(1, 2), tasks, tasksWake, domain];

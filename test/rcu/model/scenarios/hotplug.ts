@@ -1,0 +1,223 @@
+/** CPUs that come, go and die, and what becomes of their callbacks. */
+import type { Heap } from "../../../../rcu/index.ts";
+import type { Library } from "../instance.ts";
+import {
+  HELD,
+  look,
+  noPoison,
+  POISON,
+  type RootRef,
+  type Scenario,
+  type ThingRef,
+  world,
+} from "../scenario.ts";
+
+function replace(lib: Library, root: RootRef, old: ThingRef, fresh: ThingRef): void {
+  lib.Thing.value.init(fresh, 2);
+  lib.Root.current.assign(HELD, root, fresh);
+  lib.synchronizeRcu();
+  lib.Thing.value.init(old, POISON);
+  lib.rcuIdleEnter();
+}
+
+const joins: Scenario = {
+  name: "a CPU joins",
+  about: "a thread attaches, reads, and leaves, while a grace period is waited for",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const handle = lib.currentHeap()!.handle();
+    return {
+      cpus: [
+        { run: (lib) => replace(lib, root, old, fresh) },
+        {
+          absent: true,
+          run(lib, cpu) {
+            const heap = lib.Heap.attach(handle);
+            look(lib, cpu, root, "r0");
+            heap.detach();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
+const dies: Scenario = {
+  name: "a CPU dies in a scope",
+  about: "a thread that dies with a scope open is reaped: the grace period ends, and not before it has read",
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            const cookie = lib.startPollSynchronizeRcu();
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            lib.condSynchronizeRcu(cookie);
+            lib.Thing.value.init(old, POISON);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          run(lib, cpu) {
+            const scope = lib.rcuReadLock();
+            const thing = lib.Root.current.deref(scope, root) as ThingRef;
+            cpu.note("r0", lib.Thing.value.get(thing));
+            // The worker's exit event, which its parent gets: it is what tells that the thread is no more.
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
+const counts = (lib: Library, root: RootRef, wanted: number) => {
+  const at = root + lib.Root.x.offset;
+  return (_notes: ReadonlyMap<string, number>, word: (at: number) => number): string | null =>
+    word(at) === wanted ? null : `${word(at)} callbacks ran, not ${wanted}`;
+};
+
+const leaves: Scenario = {
+  name: "a CPU leaves with callbacks queued",
+  about: "its callbacks become orphans, which another one runs, once",
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            lib.rcuBarrier();
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            lib.callRcu(lib.count, root);
+            heap.detach();
+            lib.atomicStore(heap.i32, root + lib.Root.y.offset, 1);
+            lib.atomicNotify(heap.i32, root + lib.Root.y.offset);
+          },
+        },
+      ],
+      judge: counts(lib, root, 1),
+    };
+  },
+};
+
+const handsOn: Scenario = {
+  name: "a CPU goes idle, another runs its callbacks",
+  about: "what a sleeping CPU had queued runs on one that is active, and nobody wakes the sleeper for it",
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib) {
+            lib.callRcu(lib.count, root);
+            lib.rcuIdleEnter();
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+        {
+          run(lib) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            lib.rcuBarrier();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: counts(lib, root, 1),
+    };
+  },
+};
+
+const sleeps: Scenario = {
+  name: "a CPU goes idle with callbacks queued",
+  about: "whoever is active runs them; the last one to go idle runs them first",
+  full: true,
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib) {
+            lib.callRcu(lib.count, root);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          run(lib) {
+            lib.rcuQuiescent();
+            lib.rcuRunCallbacks();
+            lib.rcuIdleEnter();
+          },
+        },
+      ],
+      judge: counts(lib, root, 1),
+    };
+  },
+};
+
+const bothSleep: Scenario = {
+  name: "two CPUs go idle, each with a callback",
+  about: "neither leaves its callback to the other",
+  full: true,
+  build(lib) {
+    const { root } = world(lib);
+    const body = {
+      run(lib: Library): void {
+        lib.callRcu(lib.count, root);
+        lib.rcuIdleEnter();
+      },
+    };
+    return { cpus: [body, body], judge: counts(lib, root, 2) };
+  },
+};
+
+const reaped: Scenario = {
+  name: "a dead CPU's callbacks",
+  about: "who reaps a thread takes its callbacks and its delayed releases over",
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            lib.rcuBarrier();
+            lib.drainReleases(0);
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          run(lib) {
+            lib.callRcu(lib.count, root);
+            lib.queueRelease(lib.release, root);
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+      ],
+      judge: counts(lib, root, 2),
+    };
+  },
+};
+
+export const HOTPLUG: readonly Scenario[] = [joins, dies, leaves, handsOn, sleeps, bothSleep, reaped];

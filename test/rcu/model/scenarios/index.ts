@@ -1,0 +1,21 @@
+/** All scenarios. */
+import type { Scenario } from "../scenario.ts";
+import { CALLBACKS } from "./callbacks.ts";
+import { COLLECTIONS } from "./collections.ts";
+import { FLAVOURS } from "./flavours.ts";
+import { GRACE } from "./grace.ts";
+import { HOTPLUG } from "./hotplug.ts";
+import { LITMUS } from "./litmus.ts";
+import { LOCKS } from "./locks.ts";
+import { PREEMPT } from "./preempt.ts";
+
+export const SCENARIOS: readonly Scenario[] = [
+  ...LITMUS,
+  ...GRACE,
+  ...PREEMPT,
+  ...HOTPLUG,
+  ...CALLBACKS,
+  ...LOCKS,
+  ...FLAVOURS,
+  ...COLLECTIONS,
+];

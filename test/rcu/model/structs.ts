@@ -1,0 +1,40 @@
+/** The structs, reclaimers and releasers that the model's programs use. */
+import {
+  atomic,
+  defineReclaimer,
+  defineReleaser,
+  fixed,
+  mutex,
+  PREEMPT_WORDS,
+  type Ref,
+  rcu,
+  rwlock,
+  spinlock,
+  struct,
+  words,
+} from "../../../rcu/index.ts";
+
+export const Thing = struct("model_thing", { value: fixed() });
+export const Root = struct("model_root", {
+  current: rcu("model_thing"),
+  x: atomic(),
+  y: atomic(),
+  z: atomic(),
+  spin: spinlock(),
+  sleep: mutex(),
+  both: rwlock(),
+});
+/** A task that may be switched out: `queued` says that it waits for a CPU, `holds` is what it has in its hands. */
+export const Task = struct("model_task", {
+  preempt: words(PREEMPT_WORDS),
+  holds: atomic(),
+  queued: atomic(),
+});
+
+/** Counts in `x` of the root: a callback, and a delayed release. */
+export const count = defineReclaimer("model: count", (root) => {
+  Root.x.add(root as Ref<"model_root">, 1);
+});
+export const release = defineReleaser("model: release", (root) => {
+  Root.x.add(root as Ref<"model_root">, 1);
+});
