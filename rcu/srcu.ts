@@ -268,8 +268,9 @@ function want(ref: SrcuRef, stamp: number): void {
  */
 function advance(ref: SrcuRef): void {
   const wait = Domain.list.at(ref) + CBLIST.WAIT;
+  // Counted once: if looking again counted too, two threads could keep each other looking for ever.
+  let look = (Domain.looks.add(ref, 1) + 1) | 0;
   for (let again = true; again; ) {
-    const look = (Domain.looks.add(ref, 1) + 1) | 0;
     if (!takeOverWord(ref + Domain.gate.offset)) return;
     const before = Domain.seq.load(ref);
     try {
@@ -281,7 +282,9 @@ function advance(ref: SrcuRef): void {
       Domain.event.add(ref, 1);
       Domain.event.notify(ref);
     }
-    again = Domain.looks.load(ref) !== look;
+    const now = Domain.looks.load(ref);
+    again = now !== look;
+    look = now;
     if (i32[wait] !== 0) again = handOver(ref) || again;
   }
 }

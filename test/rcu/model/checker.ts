@@ -160,7 +160,11 @@ class Seat {
   /** Boots the program of a CPU on the heap of `host`, with some cells of the given types in its magazines. */
   boot(program: Program, host: Seat, stock: readonly string[]): void {
     const handle = host.heap!.handle();
-    const types = stock.map((name) => this.library.declaredStructs.get(name)!);
+    const types = stock.map((name) => {
+      const type = this.library.declaredStructs.get(name);
+      if (type === undefined) throw new Error(`stock of ${name}: no struct has that name`);
+      return type;
+    });
     const attach = (): void => {
       this.heap = this.library.Heap.attach(handle);
       for (const type of types) this.library.free(type, this.library.alloc(type) as Ref<string>);

@@ -119,12 +119,13 @@ function keepers(source: string, me: string): string {
     (match) => match[1]!,
   );
   if (names.length + arrays.length === 0) return "";
-  const saved = [...names, ...arrays.map((name) => `${name}.slice()`)].join(", ");
+  const saved = [...names, ...arrays].map((name) => `copied(${name})`).join(", ");
   const restored =
-    names.map((name, n) => `${name} = values[${n}];`).join(" ") +
-    arrays.map((name, n) => `restoreWords(${name}, values[${names.length + n}]);`).join(" ");
+    names.map((name, n) => `${name} = copied(values[${n}]);`).join(" ") +
+    arrays.map((name, n) => `refill(${name}, values[${names.length + n}]);`).join(" ");
   return (
-    `function restoreWords(to: any, from: any): void { if (ArrayBuffer.isView(to)) (to as any).set(from); else to.splice(0, to.length, ...from); }\n` +
+    `function copied(value: any): any { return Array.isArray(value) ? value.slice() : ArrayBuffer.isView(value) && !(value.buffer instanceof SharedArrayBuffer) ? (value as any).slice() : value; }\n` +
+    `function refill(to: any, from: any): void { if (ArrayBuffer.isView(to)) (to as any).set(from); else to.splice(0, to.length, ...from); }\n` +
     `${me}.keep((): any[] => [${saved}], (values: any[]): void => { ${restored} });\n`
   );
 }

@@ -20,8 +20,10 @@ export const FOUND_BY: Readonly<
   "orphans-lost": { scenario: "a CPU leaves with callbacks queued" },
   "publish-plain": { scenario: "a grace period in progress" },
   "preempted-forgotten": { scenario: "preempted in a scope" },
-  "srcu-one-bank": { scenario: "SRCU, two grace periods" },
+  "srcu-one-bank": { scenario: "SRCU, a delayed reader" },
   "tasks-any-switch": { scenario: "Tasks RCU" },
   "turn-never-begins": { scenario: "RcuDomain, turns of an event loop" },
+  "stall-unnamed": { scenario: "a stall, by a CPU" },
+  "stall-task-unseen": { scenario: "a stall, by a task that was switched out" },
   "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
 };

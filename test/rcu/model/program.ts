@@ -163,6 +163,8 @@ export class Program implements Cpu {
   #path: Int32Array = new Int32Array(0);
   #cursor = 0;
   #privately = 0;
+  /** Sleeps that have ended by time-out. */
+  #slept = 0;
   #dead = true;
   #booting = false;
   #found: Op | null = null;
@@ -254,6 +256,7 @@ export class Program implements Cpu {
     this.#turns = [];
     this.#cursor = 0;
     this.#privately = 0;
+    this.#slept = 0;
     this.#dead = false;
     if (this.#body.reboot) this.#reboot();
     try {
@@ -304,7 +307,9 @@ export class Program implements Cpu {
         `CPU ${this.number} is not a function of what it reads: access ${this.#cursor} was ${before.kind} of ${before.at}, now ${kind} of ${at}`,
       );
     this.#watch?.(op);
-    return this.#path[this.#cursor++]!;
+    const value = this.#path[this.#cursor++]!;
+    if (kind === "wait" && value === TIMED_OUT) this.#slept++;
+    return value;
   }
 
   #private(op: Op, image: Int32Array): number {
@@ -329,6 +334,10 @@ export class Program implements Cpu {
   }
   abort(): never {
     throw this.#dead ? SUSPENDED : new Aborted();
+  }
+  /** Milliseconds: each time-out takes ten seconds, and nothing else any time. */
+  now(): number {
+    return 1 + 10_000 * this.#slept;
   }
   later(turn: () => void): void {
     this.#turns.push(turn);
@@ -413,7 +422,7 @@ export function globalsOf(direct: () => boolean, program: () => Program) {
     Int32Array: Int32,
     Uint8Array: wordsOnly("Uint8Array", Uint8Array),
     Float64Array: wordsOnly("Float64Array", Float64Array),
-    Date: { now: () => 1 },
+    Date: { now: () => (direct() ? 1 : program().now()) },
     setImmediate: (turn: () => void) => program().later(turn),
     Atomics: {
       load: (p: Int32Array, at: number) => access(words(p), "atomic load", at),

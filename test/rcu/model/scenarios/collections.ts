@@ -160,7 +160,7 @@ const cache: Scenario = {
     shared.insert(2, 12);
     const open = (lib: Library): RcuCache => new lib.RcuCache({ at: shared.ref });
     return {
-      stock: ["rcu_cache_entry", "rcu_hash_node", "rcu_head"],
+      stock: ["rcu_cache_node", "rcu_head"],
       cpus: [
         {
           boot: open,
@@ -208,8 +208,8 @@ const idr: Scenario = {
           boot: open,
           run(lib, cpu, idr: Idr) {
             const scope = lib.rcuReadLock();
-            cpu.note("kept", idr.get(scope, 1));
-            cpu.note("far", idr.get(scope, 64));
+            cpu.note("kept", idr.get(scope, 1) ?? 0);
+            cpu.note("far", idr.get(scope, 64) ?? 0);
             lib.rcuReadUnlock();
             lib.goIdle();
           },

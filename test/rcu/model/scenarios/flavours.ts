@@ -1,13 +1,13 @@
 /** SRCU, Tasks RCU, domains. */
-import type { RcuDomain, Ref, Srcu, TasksMember } from "../../../../rcu/index.ts";
+import type { RcuDomain, Srcu, TasksMember } from "../../../../rcu/index.ts";
 import type { Library } from "../instance.ts";
 import type { Cpu } from "../program.ts";
 import { HELD, noPoison, POISON, type Scenario, type ThingRef, world } from "../scenario.ts";
 
-const srcu = (periods: number, updaters = 1): Scenario => ({
-  name: updaters > 1 ? "SRCU, two updaters" : periods === 1 ? "SRCU" : "SRCU, two grace periods",
-  about: "a reader that picked a bank and was delayed before it counted itself is waited for all the same",
-  ...(updaters > 1 ? { full: true as const } : { models: ["tso", "weak"] as const }),
+const srcu = (updaters: number): Scenario => ({
+  name: updaters > 1 ? "SRCU, two updaters" : "SRCU",
+  about: "who reads in a scope is waited for, and the updater is woken when the scope ends",
+  ...(updaters > 1 ? { full: true as const } : { fullModels: ["weak"] as const }),
   build(lib) {
     const { root, old, fresh } = world(lib);
     const at = new lib.Srcu().ref;
@@ -28,7 +28,6 @@ const srcu = (periods: number, updaters = 1): Scenario => ({
           boot,
           run(lib, _cpu, domain: Srcu) {
             lib.Thing.value.init(fresh, 2);
-            for (let n = 1; n < periods; n++) domain.synchronizeBlocking();
             lib.Root.current.assign(HELD, root, fresh);
             domain.synchronizeBlocking();
             lib.Thing.value.init(old, POISON);
@@ -49,17 +48,51 @@ const srcu = (periods: number, updaters = 1): Scenario => ({
   },
 });
 
+const srcuDelayed: Scenario = {
+  name: "SRCU, a delayed reader",
+  about:
+    "a reader that picked a bank and was delayed before it counted itself is waited for, two grace periods later too",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const at = new lib.Srcu().ref;
+    const boot = (lib: Library): Srcu => new lib.Srcu({ at });
+    return {
+      cpus: [
+        {
+          boot,
+          run(lib, cpu, domain: Srcu) {
+            domain.readLock(); // And stays in the scope.
+            const thing = lib.Root.current.deref(1 as never, root) as ThingRef;
+            cpu.note("r0", lib.Thing.value.get(thing));
+          },
+        },
+        {
+          boot,
+          run(lib, _cpu, domain: Srcu) {
+            lib.Thing.value.init(fresh, 2);
+            domain.startPoll();
+            lib.Root.current.assign(HELD, root, fresh);
+            if (domain.pollState(domain.startPoll())) lib.Thing.value.init(old, POISON);
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
 const tasks: Scenario = {
   name: "Tasks RCU",
   about: "a task that has not switched of its own accord is waited for, without any read scope",
   fullModels: ["weak"],
   build(lib) {
     const { root, old, fresh } = world(lib);
-    const member = lib.rcuTasksRegister() as TasksMember & Ref<"rcu_tasks_member">;
     return {
       cpus: [
         {
-          run(lib, cpu) {
+          boot: (lib) => lib.rcuTasksRegister(),
+          run(lib, cpu, member: TasksMember) {
             const thing = lib.Root.current.access(root) as ThingRef;
             lib.rcuQuiescent(); // A switch that was forced on it: no quiescent state of the task.
             cpu.note("r0", lib.Thing.value.get(thing));
@@ -89,12 +122,15 @@ const tasksWake: Scenario = {
   models: ["tso", "weak"],
   build(lib) {
     const { root, old, fresh } = world(lib);
-    const member = lib.rcuTasksRegister();
-    lib.rcuTasksSleep(member);
     return {
       cpus: [
         {
-          run(lib, cpu) {
+          boot(lib) {
+            const member = lib.rcuTasksRegister();
+            lib.rcuTasksSleep(member);
+            return member;
+          },
+          run(lib, cpu, member: TasksMember) {
             lib.rcuTasksWake(member);
             const thing = lib.Root.current.access(root) as ThingRef;
             cpu.note("r0", lib.Thing.value.get(thing));
@@ -158,4 +194,4 @@ const domain: Scenario = {
   },
 };
 
-export const FLAVOURS: readonly Scenario[] = [srcu(1), srcu(2), srcu(1, 2), tasks, tasksWake, domain];
+export const FLAVOURS: readonly Scenario[] = [srcu(1), srcuDelayed, srcu(2), tasks, tasksWake, domain];

@@ -8,6 +8,7 @@ import { HOTPLUG } from "./hotplug.ts";
 import { LITMUS } from "./litmus.ts";
 import { LOCKS } from "./locks.ts";
 import { PREEMPT } from "./preempt.ts";
+import { STALL } from "./stall.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   ...LITMUS,
@@ -18,4 +19,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOCKS,
   ...FLAVOURS,
   ...COLLECTIONS,
+  ...STALL,
 ];
