@@ -129,7 +129,7 @@ export interface Cpu {
   note(name: string, value: number): void;
   /** Ends the program here, as if it waited for ever: the execution counts, what comes later does not happen. */
   abort(): never;
-  /** Runs what setImmediate was given: the end of an event-loop turn. */
+  /** Runs what queueMicrotask and setImmediate were given: the end of an event-loop turn. */
   endTurn(): void;
 }
 export interface Body {
@@ -424,6 +424,7 @@ export function globalsOf(direct: () => boolean, program: () => Program) {
     Float64Array: wordsOnly("Float64Array", Float64Array),
     Date: { now: () => (direct() ? 1 : program().now()) },
     setImmediate: (turn: () => void) => program().later(turn),
+    queueMicrotask: (turn: () => void) => program().later(turn),
     Atomics: {
       load: (p: Int32Array, at: number) => access(words(p), "atomic load", at),
       store: (p: Int32Array, at: number, value: number) => {
