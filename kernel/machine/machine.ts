@@ -32,6 +32,7 @@ import { nrTasks } from "../task/pid.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
 import { errnoText } from "../uapi/errno.ts";
+import { SIGKILL } from "../uapi/signal.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
@@ -81,6 +82,8 @@ const TICK_MS = 4;
 /** Ticks without a busy CPU after which the tick stops. */
 const IDLE_TICKS = 8;
 const BOOT_TIMEOUT_MS = 60_000;
+/** What a CPU may take to leave its loop at shutdown. */
+const STOP_MS = 2000;
 /** A CPU that dies so often before it is up will not come up. */
 const BOOT_CRASHES = 3;
 
@@ -213,11 +216,17 @@ export class Machine {
       for (let number = 0; number < nrCpus(); number++) kickCpu(number);
     });
     const engine: Record<string, number> = {};
-    for (const report of await Promise.all(this.#reports))
+    const impatient = setTimeout(() => this.#endCpus(), STOP_MS);
+    const reports = await Promise.all(this.#reports);
+    clearTimeout(impatient);
+    for (const report of reports)
       for (const [name, count] of Object.entries(report?.engine ?? {}))
         engine[name] = (engine[name] ?? 0) + count;
     // A group leaves the task count before its spawner is told: now that the CPUs are done, all are.
-    this.#enter(() => this.#reapProcesses());
+    this.#enter(() => {
+      this.#reapProcesses();
+      this.#abandonProcesses();
+    });
     if (this.#tick !== null) clearInterval(this.#tick);
     this.#tick = null;
     await this.#pool.destroy();
@@ -228,6 +237,31 @@ export class Machine {
       this.#drainLog();
     });
     return engine;
+  }
+
+  /** CPUs that do not leave their loops: a program in TypeScript that makes no call is never interrupted. */
+  #endCpus(): void {
+    for (let number = 0; number < nrCpus(); number++) {
+      if (this.#enter(() => Cpu.state.load(cpuOf(number))) !== CPU_ONLINE) continue;
+      this.#options.log?.(`CPU ${number} does not stop: its worker is ended`);
+      this.#ends[number]?.abort();
+    }
+  }
+
+  /** Those whose CPU had to be ended: no CPU is left on which they could exit. */
+  #abandonProcesses(): void {
+    for (const { spawn, resolve } of this.#processes.values()) {
+      const lost = Spawn.lostCpu.load(spawn);
+      resolve({
+        signal: SIGKILL,
+        coreDumped: false,
+        error: 0,
+        reason: "",
+        status: SIGKILL,
+        ...(lost === 0 ? {} : { lostCpu: lost - 1 }),
+      });
+    }
+    this.#processes.clear();
   }
 
   #bootCpu(cpu: number): void {

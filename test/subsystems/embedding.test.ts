@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import test from "ava";
-import { Machine, MachineError, SpawnError } from "../../userland/index.ts";
+import { CpuLostError, Machine, MachineError, SpawnError, type SpawnOptions } from "../../userland/index.ts";
 
 const guest = (name: string) => new URL(`../guest/bin/${name}`, import.meta.url);
 const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url);
@@ -123,6 +123,57 @@ test.serial("many machines live in one process, and know nothing of each other",
   t.is((await two.spawn(guest("hello")).output()).stdout, "hello from riscv64\n");
   t.is(two.stats().cpus.length, 1);
   await Promise.all([two.shutdown(), three.shutdown()]);
+});
+
+test.serial("a signal or a timeout ends a process, and `exited` says which", async (t) => {
+  await using machine = await Machine.boot(small);
+  const spin = (options: SpawnOptions) =>
+    machine.spawn(guest("spin"), {
+      argv: ["spin", "forever"],
+      stdout: "ignore",
+      stderr: "ignore",
+      ...options,
+    });
+  const timeout = await t.throwsAsync(spin({ timeout: 30 }).exited, { instanceOf: DOMException });
+  t.is(timeout!.name, "TimeoutError");
+  const control = new AbortController();
+  const aborted = spin({ signal: control.signal });
+  control.abort(new Error("enough"));
+  await t.throwsAsync(aborted.exited, { message: "enough" });
+  t.false(aborted.kill(0), "it is gone");
+  t.throws(() => spin({ signal: control.signal }), { message: "enough" });
+  t.throws(() => spin({ timeout: 1.5 }), { instanceOf: RangeError });
+  const quick = machine.spawn(guest("hello"), { timeout: 60_000, signal: new AbortController().signal });
+  t.is((await quick.output()).stdout, "hello from riscv64\n");
+});
+
+test.serial("a program that makes no call does not hold up the shutdown", async (t) => {
+  const log: string[] = [];
+  const machine = await Machine.boot({ cpus: 2, memory: 64 << 20, log: (line) => log.push(line) });
+  const spinning = machine.spawn(fixture("spin.ts"));
+  const other = machine.spawn(guest("echo"), { stdin: "pipe" });
+  await spinning.stdout.getReader().read();
+  const ends = Promise.allSettled([spinning.exited, other.exited]);
+  await machine.shutdown();
+  const [lost, killed] = await ends;
+  t.true(lost.status === "rejected" && lost.reason instanceof CpuLostError, JSON.stringify(lost));
+  t.deepEqual(killed.status === "fulfilled" && killed.value, { code: null, signal: "SIGKILL" });
+  t.regex(log[0]!, /^CPU \d does not stop: its worker is ended$/);
+});
+
+test.serial("machines give their memory back", async (t) => {
+  const once = async () => {
+    await using machine = await Machine.boot({ ...small, subsystems: ["kvcache", "sysstat"] });
+    t.is((await machine.spawn(guest("hello")).output()).stdout, "hello from riscv64\n");
+  };
+  const rss = async (boots: number) => {
+    for (let n = 0; n < boots; n++) await once();
+    return process.memoryUsage().rss;
+  };
+  const first = await rss(3);
+  const last = await rss(7);
+  const grown = (last - first) >> 20;
+  t.true(grown < 100, `7 more boots took ${grown} MiB`);
 });
 
 test.serial("the README's example works as typed", (t) => {

@@ -31,7 +31,10 @@ export interface ProcessOutput extends ProcessExit {
 
 export class GuestProcess {
   readonly pid: number;
-  /** Rejects with SpawnError when the program could not be loaded, CpuLostError when a CPU died under it. */
+  /**
+   * Rejects with SpawnError when the program could not be loaded, CpuLostError when a CPU died under it, and with the reason of
+   * `signal`, or a TimeoutError, when that ended it.
+   */
   readonly exited: Promise<ProcessExit>;
   /** Set when `exited` is settled. */
   ended = false;
@@ -40,14 +43,24 @@ export class GuestProcess {
   readonly #stdout: OutputPipe | null;
   readonly #stderr: OutputPipe | null;
 
-  constructor(kernel: KernelMachine, name: string, started: Process, streams: Streams) {
+  constructor(
+    kernel: KernelMachine,
+    name: string,
+    started: Process,
+    streams: Streams,
+    { stop, killSignal = "SIGKILL" }: { stop: AbortSignal | null; killSignal: SpawnOptions["killSignal"] },
+  ) {
     this.#kernel = kernel;
     this.#stdin = streams.stdin;
     this.#stdout = streams.stdout;
     this.#stderr = streams.stderr;
     this.pid = started.pid;
+    const abort = () => void this.kill(killSignal);
+    stop?.addEventListener("abort", abort, { once: true });
     this.exited = started.exited.then((exit) => {
       this.ended = true;
+      stop?.removeEventListener("abort", abort);
+      stop?.throwIfAborted();
       if (exit.lostCpu !== undefined) throw new CpuLostError(exit.lostCpu, started.pid, name);
       if (exit.error !== 0) throw new SpawnError(name, exit.error, exit.reason);
       return exit.signal === undefined
@@ -149,6 +162,7 @@ export function startGuest(
     stdio.push(to === "ignore" ? STDIO_NULL : STDIO_CONSOLE);
     return null;
   };
+  const stop = stopSignal(options);
   const { stdin = "ignore", stdout = "pipe", stderr = "pipe" } = options;
   const streams: Streams = { stdin: input(stdin), stdout: output(stdout), stderr: output(stderr) };
   const started = kernel.spawn({
@@ -162,7 +176,19 @@ export function startGuest(
     stdio: stdio as readonly (Ref<"file"> | 0 | -1)[],
   });
   connect(streams, stdin, stdout, stderr);
-  return new GuestProcess(kernel, name, started, streams);
+  return new GuestProcess(kernel, name, started, streams, { stop, killSignal: options.killSignal });
+}
+
+/** What ends the process early. Throws the reason when it has happened already. */
+function stopSignal({ signal, timeout }: SpawnOptions): AbortSignal | null {
+  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0))
+    throw new RangeError(`timeout ${timeout}: give a whole number of milliseconds`);
+  signal?.throwIfAborted();
+  const signals = [
+    ...(signal === undefined ? [] : [signal]),
+    ...(timeout === undefined ? [] : [AbortSignal.timeout(timeout)]),
+  ];
+  return signals.length === 0 ? null : AbortSignal.any(signals);
 }
 
 /** Leads the pipes to the streams that were given. Their errors are the streams' owners': the process sees a closed pipe. */

@@ -35,6 +35,12 @@ export interface SpawnOptions {
   readonly cwd?: string;
   readonly uid?: number;
   readonly gid?: number;
+  /** Aborting it kills the process; `exited` then rejects with its reason. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds after which the process is killed; `exited` then rejects with a TimeoutError (DOMException). */
+  readonly timeout?: number;
+  /** What `signal` and `timeout` send. Default: "SIGKILL". */
+  readonly killSignal?: number | NodeJS.Signals;
   /** Default: "ignore". */
   readonly stdin?: Input;
   /** Default: "pipe". */
