@@ -135,6 +135,43 @@ test("a table that the heap has no room for refuses the boot, and one that grows
   t.is(log.length, 1, log.join("\n"));
 });
 
+for (const cpus of [1, 2])
+  test.serial(
+    `a device has positions and is mapped; lists, ids and the like are tables: ${cpus} CPU(s)`,
+    async (t) => {
+      const log: string[] = [];
+      await using machine = await Machine.boot({
+        cpus,
+        memory: 64 << 20,
+        debug: true,
+        subsystems: [fixture("ramdisk.ts")],
+        log: (line) => log.push(line),
+      });
+      const { stdout, stderr } = await machine.spawn(fixture("ramdisk-program.ts")).output();
+      await machine.shutdown();
+      t.is(stderr, "");
+      const [results, tables] = stdout.split("\n");
+      t.deepEqual(JSON.parse(results!), [
+        12288,
+        12282,
+        6,
+        -28,
+        4094,
+        4,
+        4098,
+        6,
+        "tail a",
+        0,
+        true,
+        "abcd",
+        4,
+        "aBcd",
+      ]);
+      t.is(tables, "6@12282 4@4094 0=12282.5 1=4094.5 12282:6 4094:4");
+      t.deepEqual(log, []);
+    },
+  );
+
 test("a file in /proc can be opened with O_TRUNC, as a shell's > does", async (t) => {
   await using machine = await Machine.boot({ cpus: 1, memory: 64 << 20, subsystems: [fixture("probe.ts")] });
   const argv = ["write", "/sys/kernel/probe/text", "from a shell\n", "truncate"];
