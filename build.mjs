@@ -5,7 +5,7 @@
  * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -57,3 +57,8 @@ const types = spawnSync(
   },
 );
 process.exitCode = types.status ?? 1;
+
+// The declarations name WebAssembly.Memory, which TypeScript knows only with the DOM. An empty interface merges with that.
+const face = "dist/types/userland/index.d.ts";
+writeFileSync("dist/types/webassembly.d.ts", "declare namespace WebAssembly {\n  interface Memory {}\n}\n");
+writeFileSync(face, `/// <reference path="../webassembly.d.ts" />\n${readFileSync(face, "utf8")}`);

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -70,4 +70,89 @@ test("the built RCU library works by itself", (t) => {
   const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
   t.is(run.stderr, "");
   t.is(run.stdout, "[42,1,0]\n");
+});
+
+/** A project of somebody who has installed the package: what a README's text says, in files. */
+function installed(files: Readonly<Record<string, string>>): string {
+  const folder = mkdtempSync(join(tmpdir(), "sternix-dist-"));
+  mkdirSync(join(folder, "node_modules", "@types"), { recursive: true });
+  symlinkSync(project, join(folder, "node_modules", "sternix"));
+  for (const name of ["@types/node", "undici-types"])
+    symlinkSync(join(project, "node_modules", name), join(folder, "node_modules", name));
+  const config = {
+    compilerOptions: {
+      target: "esnext",
+      module: "nodenext",
+      lib: ["esnext"],
+      types: ["node"],
+      strict: true,
+      noEmit: true,
+      erasableSyntaxOnly: true,
+    },
+  };
+  const all = { "package.json": '{ "type": "module" }', "tsconfig.json": JSON.stringify(config), ...files };
+  for (const [name, text] of Object.entries(all)) writeFileSync(join(folder, name), text);
+  return folder;
+}
+
+const textBlock = (document: string, start: RegExp): string => {
+  const text = readFileSync(join(project, document), "utf8");
+  const block = new RegExp(`^\`\`\`ts${start.source}(.*?)^\`\`\`$`, "ms").exec(text)?.[1];
+  if (block === undefined) throw new Error(`${document} has no block ${start.source}`);
+  return block;
+};
+const tutorialFile = (name: string) =>
+  textBlock("userland/subsystems/README.md", new RegExp(` file=${name.replace(".", "\\.")}\\n`));
+
+const compiles = (folder: string) =>
+  spawnSync(process.execPath, [join(project, "node_modules/typescript/bin/tsc"), "-p", folder], {
+    encoding: "utf8",
+  });
+
+test("the subsystem of the tutorial compiles and runs against the built package", (t) => {
+  const folder = installed({
+    "pagecount.ts": tutorialFile("step3/pagecount.ts"),
+    "openfiles.ts": tutorialFile("step1/openfiles.ts"),
+    "embed.ts": tutorialFile("step3/embed.ts"),
+  });
+  t.is(compiles(folder).stdout, "");
+  const limit = "/sys/kernel/pagecount/limit";
+  const run = spawnSync(
+    process.execPath,
+    [
+      bin,
+      "run",
+      "--subsystem",
+      "./pagecount.ts?limit=2",
+      "./openfiles.ts",
+      limit,
+      ...Array(3).fill("/etc/passwd"),
+    ],
+    { cwd: folder, encoding: "utf8" },
+  );
+  t.is(run.stdout, "/etc/passwd: opened\n/etc/passwd: opened\n/etc/passwd: errno 24\n2\n", run.stderr);
+  const embedded = spawnSync(process.execPath, ["embed.ts"], { cwd: folder, encoding: "utf8" });
+  t.is(embedded.stdout, "/etc/passwd: opened\n/etc/passwd: errno 24\n1\n\n", embedded.stderr);
+  const wrong = installed({
+    "wrong.ts": `import { defineSubsystem, table } from "sternix";
+import { text } from "sternix/rcu";
+export default defineSubsystem({
+  name: "wrong",
+  tables: { names: table.hashMap({ key: text() }) },
+  hooks: { taskExit: ({ tables }) => void tables.names.get("without a scope") },
+});
+`,
+  });
+  t.regex(compiles(wrong).stdout, /wrong\.ts.*error TS2554/, "the types of the built package hold the rules");
+});
+
+test("the README's embedding example compiles and runs against the built package", (t) => {
+  const folder = installed({
+    "example.ts": textBlock("README.md", /\n(?=import \{ Machine \})/),
+    "hello.ts":
+      'import { program } from "sternix";\nexport default program(function* (sys) {\n  yield* sys.print("hello\\n");\n});\n',
+  });
+  t.is(compiles(folder).stdout, "");
+  const run = spawnSync(process.execPath, ["example.ts"], { cwd: folder, encoding: "utf8" });
+  t.is(run.stdout, "hello\n0 null\n", run.stderr);
 });
