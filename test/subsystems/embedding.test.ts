@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -150,11 +150,13 @@ test.serial("a signal or a timeout ends a process, and `exited` says which", asy
 test.serial("a program that makes no call does not hold up the shutdown", async (t) => {
   const log: string[] = [];
   const machine = await Machine.boot({ cpus: 2, memory: 64 << 20, log: (line) => log.push(line) });
-  const spinning = machine.spawn(fixture("spin.ts"));
+  const folder = mkdtempSync(join(tmpdir(), "sternix-"));
+  const spinning = machine.spawn(fixture("spin.ts"), { argv: ["spin", join(folder, "spins")] });
   const other = machine.spawn(guest("echo"), { stdin: "pipe" });
-  await spinning.stdout.getReader().read();
+  while (!existsSync(join(folder, "spins"))) await new Promise((resolve) => setTimeout(resolve, 5));
   const ends = Promise.allSettled([spinning.exited, other.exited]);
   await machine.shutdown();
+  rmSync(folder, { recursive: true });
   const [lost, killed] = await ends;
   t.true(lost.status === "rejected" && lost.reason instanceof CpuLostError, JSON.stringify(lost));
   t.deepEqual(killed.status === "fulfilled" && killed.value, { code: null, signal: "SIGKILL" });
