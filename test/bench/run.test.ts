@@ -29,6 +29,7 @@ function checkSchema(
   const { cells, machine, versions } = JSON.parse(JSON.stringify(results)) as Results;
   t.is(results.schema, SCHEMA);
   t.true(!Number.isNaN(Date.parse(results.date)));
+  t.true(machine.referenceNs > 0);
   t.true(machine.cpus > 0 && machine.memoryBytes > 0 && machine.load.length === 2);
   t.true(["sternix", "node", "v8"].every((name) => typeof versions[name] === "string"));
   t.true(cells.length > 0);

@@ -37,7 +37,8 @@ export function compareResults(before: Results, after: Results): Comparison {
   const refused = refusal(before, after);
   const old = new Map(before.cells.map((cell) => [cellKey(cell), cell]));
   const floorOf = floorsOf([...before.cells, ...after.cells]);
-  const machine = after.machine.referenceNs / before.machine.referenceNs;
+  const [then, now] = [before.machine.referenceNs, after.machine.referenceNs];
+  const machine = then > 0 && now > 0 ? now / then : 1;
   const changes: Change[] = [];
   for (const cell of after.cells) {
     const was = old.get(cellKey(cell));

@@ -45,6 +45,7 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
   const measurements = MEASUREMENTS.filter(({ name }) => only.has(name));
   for (let pass = 0; measurements.length > 0 && pass < options.passes; pass++) {
     results.beginPass(pass);
+    await results.takeReference();
     await gracePeriods(measurements, options, results, progress);
   }
   addTargets(results);

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os";
 import { Failure } from "../cli/failure.ts";
-import { referenceNs } from "./reference.ts";
+import { Reference } from "./reference.ts";
 import {
   compare,
   median,
@@ -72,7 +72,7 @@ export interface Results {
      * less than about 0.95, times are too long. Null: not known.
      */
     readonly cpuShare: number | null;
-    /** Nanoseconds of a fixed loop that has nothing to do with Sternix (reference.ts), median over the run. */
+    /** Nanoseconds of a fixed loop that has nothing to do with Sternix (reference.ts), median over the run; 0: not taken. */
     readonly referenceNs: number;
   };
   /** sternix, node, v8, and the peers by name. */
@@ -118,7 +118,7 @@ export class ResultsBuilder {
   readonly #load = loadavg()[0]!;
   readonly #collected = new Map<string, Collected>();
   readonly #shares: number[] = [];
-  readonly #references: number[] = [];
+  #reference: Reference | null = null;
   #pass = 0;
   #passes = 1;
 
@@ -132,12 +132,12 @@ export class ResultsBuilder {
   beginPass(pass: number): void {
     this.#pass = pass;
     this.#passes = Math.max(this.#passes, pass + 1);
-    this.takeReference();
   }
 
   /** Measures how fast the machine is right now; benchmarks call it every now and then. */
-  takeReference(): void {
-    this.#references.push(referenceNs());
+  async takeReference(): Promise<void> {
+    this.#reference ??= new Reference();
+    await this.#reference.take();
   }
 
   /** Adds the samples of one pass to a cell. */
@@ -210,7 +210,7 @@ export class ResultsBuilder {
   }
 
   finish(): Results {
-    this.takeReference();
+    void this.#reference?.stop();
     return {
       schema: SCHEMA,
       bench: this.#bench,
@@ -223,7 +223,7 @@ export class ResultsBuilder {
         platform: `${platform()} ${release()} ${arch()}`,
         load: [this.#load, loadavg()[0]!],
         cpuShare: this.#shares.length === 0 ? null : median(this.#shares),
-        referenceNs: median(this.#references),
+        referenceNs: this.#reference?.ns ?? 0,
       },
       versions: this.versions,
       passes: this.#passes,

@@ -102,6 +102,7 @@ export async function benchSyscalls(options: BenchOptions, progress: Progress): 
     };
     for (let pass = 0; pass < options.passes; pass++) {
       results.beginPass(pass);
+      await results.takeReference();
       if (singles.length > 0) await singleCalls(bench, singles);
       if (scaled.length > 0) for (const count of cpus) await callsPerSecond(bench, scaled, count);
     }
@@ -185,7 +186,7 @@ async function singleCalls(
         { name: label, conditions: {}, contender: contender.name, unit: "ns", better: "less" },
         samples[index]!.map(({ n, ns }) => ns / n),
       );
-    results.takeReference();
+    await results.takeReference();
   }
   await field.stop();
 }

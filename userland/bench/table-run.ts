@@ -73,6 +73,7 @@ export async function measureTables(
   const budget = new Budget(options.limitMs, steps);
   for (let pass = 0; pass < options.passes; pass++) {
     results.beginPass(pass);
+    await results.takeReference();
     const world = createWorld();
     const most = Math.max(...plan.threads);
     const crew = await hireCrew(world, most, false);
@@ -90,7 +91,7 @@ export async function measureTables(
           at: () => progress.at(budget.step(), steps, `${table.name}, ${entries} entries`),
         };
         await measureTable(one, plan, options, results, retries);
-        results.takeReference();
+        await results.takeReference();
       }
     rcuIdleEnter();
     for (const each of new Set([crew, strictCrew])) await each.dismiss();

@@ -37,6 +37,7 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
   const retries = new Retries(options.retryMs);
   for (let pass = 0; pass < options.passes; pass++) {
     results.beginPass(pass);
+    await results.takeReference();
     for (const count of cpus) {
       const machine = await bootGuest({ cpus: count });
       for (const name of names) {
@@ -57,7 +58,7 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
           },
           samples.map(({ rate }) => rate),
         );
-        results.takeReference();
+        await results.takeReference();
       }
       await machine.shutdown();
     }
