@@ -10,6 +10,7 @@ import { makeDirectory, makeNode, makeSymlink } from "./dir.ts";
 import { dcacheInit } from "./dname.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
+import { hostfsInit } from "./hostfs/opener.ts";
 import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
 import { memfdInit } from "./memfd.ts";
 import {
@@ -46,7 +47,14 @@ import "./regular.ts";
 /** Makes the tables: once per machine, by the booting thread, after the heap, the globals, RAM and the clock. */
 export function vfsInit(): void {
   const ok =
-    superInit() && inodeInit() && dcacheInit() && mountInit() && renameInit() && fileInit() && memfdInit();
+    superInit() &&
+    inodeInit() &&
+    dcacheInit() &&
+    mountInit() &&
+    renameInit() &&
+    fileInit() &&
+    memfdInit() &&
+    hostfsInit();
   if (!ok) throw new Error("the kernel heap is too small for the file system tables");
 }
 

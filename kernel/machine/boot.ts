@@ -3,6 +3,7 @@
 import { Heap, HeapError, type HeapHandle } from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ptyInit } from "../drivers/pty.ts";
+import { bindDescriptors } from "../fs/hostfs/opener.ts";
 import {
   ensureMountpoint,
   mountFs,
@@ -67,6 +68,8 @@ export interface Kernel {
   readonly handle: HeapHandle;
   readonly memory: WebAssembly.Memory;
   readonly globals: number;
+  /** What the host's thread opened for hostfs (fs/hostfs/opener.ts). */
+  readonly descriptors: Set<number>;
   /** The subsystems, as this thread sees them. */
   readonly subsystems: readonly Instance[];
 }
@@ -93,6 +96,8 @@ function makeKernel(options: KernelOptions): Kernel {
   const globals = createGlobals();
   if (globals === 0) throw new MachineError("the kernel heap is too small");
   bindGlobals(globals);
+  const descriptors = new Set<number>();
+  bindDescriptors(descriptors);
   setThisCpu(-1);
   setCurrent(0);
   const memory = createRam(options.memory, cpus); // page frames, register files
@@ -113,7 +118,7 @@ function makeKernel(options: KernelOptions): Kernel {
   mountAll(options); // root, devices, host folders
   const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
   const subsystems = subsystemsInit(options.subsystems ?? [], limit); // what others plug in
-  return { heap, handle: heap.handle(), memory, globals, subsystems };
+  return { heap, handle: heap.handle(), memory, globals, descriptors, subsystems };
 }
 
 function mountAll(options: KernelOptions): void {

@@ -3,6 +3,7 @@
  * replaces CPUs that die, and takes everything down again.
  */
 
+import { isMainThread } from "node:worker_threads";
 import { Piscina } from "piscina";
 import {
   atomicLoad,
@@ -21,6 +22,7 @@ import {
   rcuStats,
   stringText,
 } from "../../rcu/index.ts";
+import { bindDescriptors, closeDescriptors, closeGivenBack } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";
 import { bindRam, ram } from "../mm/ram.ts";
@@ -233,8 +235,11 @@ export class Machine {
     options.beforeClose?.();
     this.#enter(() => {
       if (!this.#closed) closeSubsystems(this.#kernel.subsystems);
-      this.#closed = true;
       this.#drainLog();
+      // In a Worker, Node has closed what the CPUs left open (opener.ts).
+      if (!this.#closed)
+        closeDescriptors(isMainThread ? reports.flatMap((report) => report?.descriptors ?? []) : []);
+      this.#closed = true;
     });
     return engine;
   }
@@ -316,6 +321,7 @@ export class Machine {
     bindGlobals(this.#kernel.globals as Ref<"array">);
     if (ram.memory !== this.#kernel.memory) bindRam(this.#kernel.memory);
     bindSubsystems(this.#kernel.subsystems);
+    bindDescriptors(this.#kernel.descriptors);
   }
 
   #enter<T>(work: () => T): T {
@@ -348,6 +354,7 @@ export class Machine {
     this.#enter(() => {
       this.#drainLog();
       this.#reapProcesses();
+      closeGivenBack();
     });
     if (atomicLoad(ram.i32, HOST_TICK_STOPPED) === 0 && this.#tick === null && !this.#stopping)
       this.#startTick();

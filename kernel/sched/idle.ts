@@ -19,7 +19,14 @@ const SPINS = 40;
 /** An idle CPU with a timer waits at most this long at once, so that a clock that jumps does no harm. */
 const LONGEST_MS = 60_000;
 
+/** What a CPU sees to before it sleeps; registered by modules that know what. */
+const chores: (() => void)[] = [];
+export function beforeIdle(chore: () => void): void {
+  chores.push(chore);
+}
+
 export function idle(cpu: Ref<"cpu">, number: number): void {
+  for (const chore of chores) chore();
   safePoint(0);
   Cpu.idle.store(cpu, CPU_IDLE);
   if (Cpu.queued.load(cpu) === 0 && !needResched(number) && !machineStopping()) sleep(cpu);

@@ -3,35 +3,33 @@ import fs from "node:fs";
 import type { Ref } from "../../../rcu/index.ts";
 import { nowNs } from "../../time/clock.ts";
 import { Inode } from "../inode.ts";
-import { closeHost, hostCall, hostLstat, openHostFile } from "./host.ts";
+import { hostCall, hostLstat, openHostFile } from "./host.ts";
 import { applyStat, FD_READ, FD_WRITE, hostPath, sameFile, VALIDITY_US } from "./inode.ts";
+import { keepDescriptor, keptDescriptor } from "./opener.ts";
 
 type I = Ref<"inode">;
 
 /** The inode's host descriptor, opened when there is none yet; -errno. */
 function descriptor(inode: I, which: number, flags: number): number {
-  const open = Inode.priv.get(inode, which) - 1;
+  const open = keptDescriptor(inode, which);
   if (open >= 0) return open;
   const path = hostPath(inode);
   if (typeof path === "number") return path;
   const fd = openHostFile(path, flags, (st) => sameFile(inode, st));
-  if (fd < 0) return fd;
-  if (Inode.priv.cas(inode, which, 0, fd + 1)) return fd;
-  closeHost(fd);
-  return Inode.priv.load(inode, which) - 1;
+  return fd < 0 ? fd : keepDescriptor(inode, which, fd);
 }
 export const writeDescriptor = (inode: I): number => descriptor(inode, FD_WRITE, fs.constants.O_RDWR);
 
 /** For reading; a descriptor for writing serves as well. */
 export function readDescriptor(inode: I): number {
-  const write = Inode.priv.get(inode, FD_WRITE) - 1;
+  const write = keptDescriptor(inode, FD_WRITE);
   return write >= 0 ? write : descriptor(inode, FD_READ, fs.constants.O_RDONLY);
 }
 
 /** Reads the attributes again if they are older than the validity: 0 or -errno. */
 export function refreshHost(inode: I): number {
   if (nowNs() - Inode.checked.get(inode) < VALIDITY_US * 1000) return 0;
-  const fd = Math.max(Inode.priv.get(inode, FD_WRITE), Inode.priv.get(inode, FD_READ)) - 1;
+  const fd = Math.max(keptDescriptor(inode, FD_WRITE), keptDescriptor(inode, FD_READ));
   if (fd >= 0) {
     const st = hostCall(() => fs.fstatSync(fd));
     if (typeof st === "number") return st;

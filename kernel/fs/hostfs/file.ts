@@ -32,6 +32,7 @@ import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
 import { readDescriptor, refreshHost, writeDescriptor } from "./descriptor.ts";
 import { hostCall } from "./host.ts";
 import { directoryPath, FD_WRITE, WROTE } from "./inode.ts";
+import { keptDescriptor } from "./opener.ts";
 
 type I = Ref<"inode">;
 type F = Ref<"file">;
@@ -169,7 +170,7 @@ function hostSync(file: F, dataOnly: boolean): number {
   const inode = File.inode.get(file);
   const mapping = Inode.mapping.get(inode);
   const error = mapping === 0 ? 0 : mappingWriteback(mapping);
-  const fd = Inode.priv.get(inode, FD_WRITE) - 1;
+  const fd = keptDescriptor(inode, FD_WRITE);
   if (error < 0 || fd < 0) return error;
   const result = hostCall(() => (dataOnly ? fs.fdatasyncSync(fd) : fs.fsyncSync(fd)));
   return typeof result === "number" ? result : 0;

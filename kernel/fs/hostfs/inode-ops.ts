@@ -17,6 +17,7 @@ import {
   toHostUid,
 } from "./host.ts";
 import { applyStat, childPath, FD_WRITE, hostInode, hostPath, moveHostInode, sameFile } from "./inode.ts";
+import { keepDescriptor } from "./opener.ts";
 
 type I = Ref<"inode">;
 
@@ -119,7 +120,8 @@ const hostfsInodeOps: InodeOps = {
       return fs.fstatSync(fd);
     });
     const inode = typeof st === "number" ? st : hostInode(Inode.sb.get(dir), dir, name, st);
-    if (inode < 0 || !Inode.priv.cas(inode as I, FD_WRITE, 0, fd + 1)) closeHost(fd);
+    if (inode < 0) closeHost(fd);
+    else keepDescriptor(inode as I, FD_WRITE, fd);
     return inode;
   },
   mkdir(dir, name, mode) {

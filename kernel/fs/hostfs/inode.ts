@@ -7,7 +7,6 @@ import nodeFs from "node:fs";
 import {
   allocString,
   callRcu,
-  defineReclaimer,
   freeString,
   hashBytes,
   kfreeStringRcu,
@@ -50,13 +49,14 @@ import {
   toGuestGid,
   toGuestUid,
 } from "./host.ts";
+import { dropDescriptor, keepDescriptor, keptDescriptor } from "./opener.ts";
 
 type I = Ref<"inode">;
 
 /** Inode.priv: the name by which the host finds it. PARENT is a counted inode, 0 for the mount's root. */
 const PARENT = 0;
 const NAME = 1;
-/** Host descriptors + 1, 0 when not open: for reading (directories: to stand for the path), for writing. */
+/** Host descriptors (opener.ts): for reading (directories: to stand for the path), for writing. */
 export const FD_READ = 2;
 export const FD_WRITE = 3;
 /** Non-zero: the guest wrote since the attributes were read, so a new mtime does not mean foreign contents. */
@@ -162,16 +162,14 @@ const isNamed = (inode: I, parent: I, name: Uint8Array): boolean =>
   Inode.priv.get(inode, PARENT) === parent &&
   stringEquals(Inode.priv.get(inode, NAME) as Ref<"string">, name, hashBytes(name));
 
-const closeLater = defineReclaimer("host descriptor", closeHost);
-
 /**
  * Evicts: what the host side holds. Descriptors are closed after a grace period: another CPU's handler may be about to
  * use a path through one, and the host would give the number to something else.
  */
 export function hostEvict(inode: I): void {
   for (const which of [FD_READ, FD_WRITE]) {
-    const fd = Inode.priv.get(inode, which) - 1;
-    if (fd >= 0) callRcu(closeLater, fd);
+    const word = Inode.priv.get(inode, which);
+    if (word !== 0) callRcu(dropDescriptor, word);
   }
   const name = Inode.priv.get(inode, NAME) as Ref<"string"> | 0;
   if (name !== 0) kfreeStringRcu(name);
@@ -204,7 +202,7 @@ export function hostPath(inode: I): HostPath | number {
 
 /** A path that means this directory and no other, for one more component; -errno. */
 export function directoryPath(dir: I): HostPath | number {
-  const open = Inode.priv.get(dir, FD_READ) - 1;
+  const open = keptDescriptor(dir, FD_READ);
   if (open >= 0) return `/proc/self/fd/${open}`;
   const path = hostPath(dir);
   if (typeof path === "number") return path;
@@ -221,9 +219,7 @@ export function directoryPath(dir: I): HostPath | number {
     closeHost(fd);
     return typeof st === "number" ? st : -ESTALE;
   }
-  if (Inode.priv.cas(dir, FD_READ, 0, fd + 1)) return `/proc/self/fd/${fd}`;
-  closeHost(fd);
-  return `/proc/self/fd/${Inode.priv.load(dir, FD_READ) - 1}`;
+  return `/proc/self/fd/${keepDescriptor(dir, FD_READ, fd)}`;
 }
 
 /** A name in a directory as a host path; -errno. */
