@@ -174,6 +174,7 @@ function buildRun(module: ModuleBuilder, threshold: number, rare: number): Code 
         c.get(COUNT);
         c.op(I32.OR);
         c.set(COUNT);
+        emitNear(c, next);
         c.br(arrive);
         break;
       case "jalr":
