@@ -20,8 +20,9 @@ int main(int argc, char **argv, char **envp) {
   print("killed status %x\n", (i64)status);
   print("no more children %d\n", waitpid(-1, &status, 0));
   pid = fork();
-  if (pid == 0) { nap(30); exit(0); }
+  if (pid == 0) for (;;) nap(1000);
   print("nohang %d\n", waitpid(pid, &status, WNOHANG));
+  sys(SYS_kill, pid, SIGKILL);
   print("any %d\n", (i64)(waitpid(-1, &status, 0) == pid));
   int n = 0;
   for (int i = 0; i < 20; i++)
