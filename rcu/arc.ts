@@ -14,6 +14,8 @@ import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, type StructType, struct } from "./struct.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 const Counts = struct("rcu_arc", {
   value: fixed(),
   strong: atomic(),
@@ -86,7 +88,7 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
   /** The object, good in the scope; 0 when empty. */
   get(_scope: RcuScope): Ref<N> | 0 {
     if (this.checked) this.assertReadable();
-    const arc = derefWord(this.ref) as Arc<N> | 0;
+    const arc = deref(this.ref) as Arc<N> | 0;
     return arc === 0 ? 0 : arcGet(arc);
   }
   /** A count that outlives the scope; 0 when empty. */

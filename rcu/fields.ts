@@ -22,6 +22,8 @@ import { PROVE_RCU } from "./prove.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 const PROVE = PROVE_RCU;
 
 abstract class Field {
@@ -153,16 +155,16 @@ export class RcuField<N extends string, T extends string> extends Field {
   /** rcu_dereference: a plain load, ordered by the address dependency (rcu/design.md). */
   deref(_scope: RcuScope, ref: Ref<N>): Ptr<T> {
     if (PROVE) assertScope();
-    return derefWord(ref + this.offset) as Ptr<T>;
+    return deref(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_check: for code that runs inside a read scope or with the updater's lock held, whichever it is. */
   check(_proof: RcuScope | Held, ref: Ref<N>): Ptr<T> {
     if (PROVE && locksHeld === 0) assertScope();
-    return derefWord(ref + this.offset) as Ptr<T>;
+    return deref(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_raw: unchecked, for who knows better: a thread that passes no quiescent state, a dump of the heap. */
   raw(ref: Ref<N>): Ptr<T> {
-    return derefWord(ref + this.offset) as Ptr<T>;
+    return deref(ref + this.offset) as Ptr<T>;
   }
   /** rcu_dereference_protected: for the updater, who holds the lock. */
   peek(_held: Held, ref: Ref<N>): Ptr<T> {
@@ -347,7 +349,7 @@ export class Words<N extends string> extends Field {
         while (n < count && view[at + n] === key[n]) n++;
         if (n >= count) return ref as Ptr<N>;
       }
-      ref = derefWord(ref + next.offset);
+      ref = deref(ref + next.offset);
     }
     return 0;
   }
@@ -409,12 +411,12 @@ export function listIsEmpty(head: number): boolean {
 }
 /** First node, or 0. */
 export function listFirst(head: number): number {
-  const next = derefWord(head);
+  const next = deref(head);
   return next === head ? 0 : next;
 }
 /** Node after `node`, or 0 at the end. */
 export function listNext(head: number, node: number): number {
-  const next = derefWord(node);
+  const next = deref(node);
   return next === head ? 0 : next;
 }
 function insertBetween(node: number, prev: number, next: number): void {

@@ -18,6 +18,8 @@ import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, listNode, locked, spinlock, struct } from "./struct.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 /** What all threads share of a map; its address is the map's name. */
 export const HashTable = struct("rcu_hash_table", {
   /** Buckets, an array whose length is a power of two, plus 0 or 1: the link word that its chains use. */
@@ -153,13 +155,13 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
 
   /** Calls `visit` for the nodes of the table as it is now. In a read scope, or with the lock held. */
   protected eachNode(visit: (node: number) => void): void {
-    const tagged = derefWord(this.ref + TABLE);
+    const tagged = deref(this.ref + TABLE);
     const table = tagged & ~1;
     const link = tagged & 1;
     const length = i32[table]!;
     for (let n = 1; n <= length; n++)
-      for (let node = derefWord(table + n); node !== 0; ) {
-        const next = derefWord(node + link); // Read first: with the lock held, `visit` may remove the node.
+      for (let node = deref(table + n); node !== 0; ) {
+        const next = deref(node + link); // Read first: with the lock held, `visit` may remove the node.
         visit(node);
         node = next;
       }

@@ -30,6 +30,8 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
   readonly #guard: RcuHashMapGuard<K, V>;
   /** Keys and values are the words themselves and nothing is checked: the short way. */
   readonly #short: boolean;
+  /** Besides, both are integers. */
+  readonly #ints: boolean;
 
   /** Throws HeapFullError when a new map finds no room; kernel code uses tryCreate. */
   constructor(...none: NoOptions<K | V>);
@@ -38,6 +40,7 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     super(NAME, options);
     this.#short =
       !this.key.owns && this.value.direct && options.hasher === undefined && !this.checked && !STRICT_RCU;
+    this.#ints = this.#short && this.key.name === "int" && this.value.name === "int";
     this.#guard = new RcuHashMapGuard<K, V>(this);
   }
 
@@ -73,9 +76,22 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
 
   /** The value of a key, 0 when there is none: for maps of references. Lock-free. */
   lookup(scope: RcuScope, key: K): V | 0 {
-    if (!this.#short) return super.get(scope, key) ?? 0;
+    if (!this.#short) return this.#lookupLong(scope, key);
     const node = this.#find(key as number);
     return node === 0 ? 0 : (i32[node + NODE_VALUE] as V);
+  }
+
+  #lookupLong(scope: RcuScope, key: K): V | 0 {
+    return super.get(scope, key) ?? 0;
+  }
+
+  override tryInsert(key: K, value: V): number {
+    if (!this.#ints || ((key as number) | 0) !== key || ((value as number) | 0) !== value)
+      return super.tryInsert(key, value);
+    this.acquire();
+    const done = this.put(key, key, value);
+    this.release();
+    return done;
   }
 
   /** Takes the lock for several updates: `const guard = map.lock(); ... guard.unlock()`. */

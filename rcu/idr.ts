@@ -13,6 +13,8 @@ import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 const BITS = 6;
 const FANOUT = 1 << BITS;
 /** Ids are below 2^30: five levels. */
@@ -89,14 +91,14 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
 
   #find(_scope: RcuScope, id: number): number {
     if (this.checked) this.assertReadable();
-    let node = derefWord(this.ref);
+    let node = deref(this.ref);
     let shift = i32[node + SHIFT]!;
     if (id >>> 0 !== id || id >>> shift >= FANOUT) return 0;
     for (; shift > 0; shift -= BITS) {
-      node = derefWord(node + SLOTS + ((id >>> shift) & (FANOUT - 1)));
+      node = deref(node + SLOTS + ((id >>> shift) & (FANOUT - 1)));
       if (node === 0) return 0;
     }
-    return derefWord(node + SLOTS + (id & (FANOUT - 1)));
+    return deref(node + SLOTS + (id & (FANOUT - 1)));
   }
 
   /**
@@ -283,12 +285,12 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
   /** Visits ids in ascending order. */
   forEach(_scope: RcuScope, visit: (id: number, value: V) => void): void {
     if (this.checked) this.assertReadable();
-    this.#walk(derefWord(this.ref) as NodeRef, 0, visit);
+    this.#walk(deref(this.ref) as NodeRef, 0, visit);
   }
   #walk(node: NodeRef, base: number, visit: (id: number, value: V) => void): void {
     const shift = i32[node + SHIFT]!;
     for (let slot = 0; slot < FANOUT; slot++) {
-      const word = derefWord(node + SLOTS + slot);
+      const word = deref(node + SLOTS + slot);
       if (word === 0) continue;
       if (shift === 0) visit(base + slot, this.#value.decode(word));
       else this.#walk(word as NodeRef, base + slot * 2 ** shift, visit);

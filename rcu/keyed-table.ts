@@ -12,6 +12,8 @@ import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, listNode, type StructType, struct, words } from "./struct.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 /** Words 0 to 3 of every node. Links first: hash-table.ts. */
 const common = {
   links: words(2),
@@ -89,13 +91,13 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   /** The node of a key, 0 when there is none. In a read scope, or with the lock held. */
   protected findNode(key: K, hash = this.hashOf(key)): number {
     const { owns } = this.key;
-    const tagged = derefWord(this.ref + TABLE);
+    const tagged = deref(this.ref + TABLE);
     const table = tagged & ~1;
     const link = tagged & 1;
-    let node = derefWord(table + this.bucketOf(hash, i32[table]!));
+    let node = deref(table + this.bucketOf(hash, i32[table]!));
     while (node !== 0) {
       if (i32[node + NODE_KEY] === hash && (!owns || this.key.equals(i32[node + BYTES]!, key))) break;
-      node = derefWord(node + link);
+      node = deref(node + link);
     }
     return node;
   }
@@ -104,7 +106,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     return this.key.decode(i32[node + (this.key.owns ? BYTES : NODE_KEY)]!);
   }
   protected readValue(node: number): V {
-    return this.value.decode(derefWord(node + NODE_VALUE));
+    return this.value.decode(deref(node + NODE_VALUE));
   }
 
   /** The value of a key, or undefined. Lock-free. */

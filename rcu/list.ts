@@ -34,12 +34,15 @@ export class RcuList<V extends Value = number> {
   readonly #list: RcuIntrusiveList<"rcu_list_entry">;
   readonly #value: Kind<V>;
   readonly #signature: string;
+  /** Words are the values. */
+  readonly #direct: boolean;
 
   /** Throws HeapFullError. */
   constructor(...none: NoOptions<V>);
   constructor(options: RcuListOptions<V>);
   constructor(options: ListOptions<V> = {}) {
     this.#value = kindOr(options.value);
+    this.#direct = this.#value.direct;
     this.#signature = `RcuList<${this.#value.name}>`;
     const at = options.at === undefined ? undefined : { at: options.at };
     this.#list = new RcuIntrusiveList(Entry, Entry.node, at, this.#signature);
@@ -89,7 +92,8 @@ export class RcuList<V extends Value = number> {
   }
   /** The value at a cursor. */
   value(_scope: RcuScope, cursor: Cursor): V {
-    return this.#value.decode(Entry.value.get(entryOf(cursor)));
+    const word = Entry.value.get(entryOf(cursor));
+    return this.#direct ? (word as V) : this.#value.decode(word);
   }
 
   /** Adds behind the entry; false when that was removed. Throws HeapFullError. */

@@ -12,6 +12,8 @@ import { derefWord } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, type StructType, spinlock, struct, TYPE } from "./struct.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 export const Cell = struct("rcu_cell", { value: atomic(), lock: spinlock(), kind: fixed() });
 export type CellRef = Ref<"rcu_cell">;
 
@@ -58,7 +60,7 @@ export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
   /** rcu_dereference. Throws StaleReferenceError after poison(). */
   get(_scope: RcuScope): Ptr<N> {
     if (this.checked) this.assertReadable();
-    const value = derefWord(this.ref);
+    const value = deref(this.ref);
     if (value === POISONED)
       throw new StaleReferenceError(
         "RcuPtr: read after poison(): whoever did it took the object away",
@@ -119,7 +121,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
   /** The object, good in the scope. */
   get(_scope: RcuScope): Ref<N> {
     if (this.checked) this.assertReadable();
-    return derefWord(this.ref) as Ref<N>;
+    return deref(this.ref) as Ref<N>;
   }
   /** Throws WrongTypeError or StaleReferenceError when `fresh` is no live object of the type. */
   update(fresh: Ref<N>): void {
@@ -152,7 +154,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
   /** The object, good in the scope; 0 when it is empty. */
   get(_scope: RcuScope): Ptr<N> {
     if (this.checked) this.assertReadable();
-    return derefWord(this.ref) as Ptr<N>;
+    return deref(this.ref) as Ptr<N>;
   }
   /** Puts an object in, or nothing; says whether there was one before. Throws like RcuBox.update. */
   update(fresh: Ptr<N>): boolean {
@@ -177,7 +179,7 @@ export class RcuString extends Collection<"rcu_cell"> {
   /** The string's reference: good in the scope, for comparing without decoding. */
   peek(_scope: RcuScope): Ref<"string"> {
     if (this.checked) this.assertReadable();
-    return derefWord(this.ref) as Ref<"string">;
+    return deref(this.ref) as Ref<"string">;
   }
   /** The text, decoded. */
   get(scope: RcuScope): string {
@@ -212,7 +214,7 @@ export class RcuAtomic extends Collection<"rcu_cell"> {
   /** The number. */
   get(_scope: RcuScope): number {
     if (this.checked) this.assertReadable();
-    return double().decode(derefWord(this.ref));
+    return double().decode(deref(this.ref));
   }
   /** Throws HeapFullError, and changes nothing then. */
   set(value: number): void {

@@ -14,6 +14,8 @@ import { derefWord, i32 } from "./memory.ts";
 import { Cell, encode, makeCell, openCell } from "./ptr.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 
+const deref = derefWord; // V8 folds a constant of this module, not an imported one.
+
 /** How an RcuArray is made or opened. */
 export interface ArrayOptions<V> {
   readonly length?: number;
@@ -47,17 +49,18 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
   /** The array as it is now, for arrayGet and arrayLength: good in the scope. Elements are words (kind.ts). */
   view(_scope: RcuScope): Ref<"array"> {
     if (this.checked) this.assertReadable();
-    return derefWord(this.ref) as Ref<"array">;
+    return deref(this.ref) as Ref<"array">;
   }
   /** Number of elements now. */
   length(scope: RcuScope): number {
     return arrayLength(this.view(scope));
   }
   /** An element; undefined beyond the end, or where an element that is no integer was never set. */
-  get(scope: RcuScope, index: number): V | undefined {
-    const array = this.view(scope);
+  get(_scope: RcuScope, index: number): V | undefined {
+    if (this.checked) this.assertReadable();
+    const array = deref(this.ref);
     if (!(index >= 0 && index < i32[array]!)) return undefined;
-    const word = derefWord(array + 1 + index);
+    const word = deref(array + 1 + index);
     return this.#direct ? (word as V) : this.#decode(word);
   }
   #decode(word: number): V | undefined {
@@ -69,7 +72,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
   forEach(scope: RcuScope, visit: (value: V, index: number) => void): void {
     const array = this.view(scope);
     for (let n = 0; n < arrayLength(array); n++) {
-      const value = this.#decode(derefWord(array + 1 + n));
+      const value = this.#decode(deref(array + 1 + n));
       if (value !== undefined) visit(value, n);
     }
   }
