@@ -8,13 +8,17 @@ import {
   alloc,
   allocArray,
   allocString,
+  arrayAdd,
   arrayGet,
+  arrayLoad,
+  arraySet,
   arrayStore,
   atomic,
   callRcu,
   defineReclaimer,
   fixed,
   free,
+  freeArray,
   freeString,
   type Held,
   listAddTail,
@@ -32,6 +36,7 @@ import {
   struct,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { thisCpu } from "../sched/current.ts";
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
 import { MNT_DETACH, MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
@@ -41,8 +46,6 @@ import { inodeType } from "./inode.ts";
 import { fileSystemType } from "./ops.ts";
 import { SB_DCACHE, SB_RDONLY, Superblock, sbGet, sbPut } from "./super.ts";
 
-const DEAD = -0x4000_0000;
-
 export const Mount = struct("mount", {
   id: fixed(),
   sb: fixed<Ref<"superblock">>(),
@@ -51,8 +54,10 @@ export const Mount = struct("mount", {
   source: fixed<Ref<"string">>(),
   /** MS_RDONLY | MS_NOSUID ... */
   flags: atomic(),
-  /** One for being attached, one per user (open file, root, cwd, child mount); DEAD after umount. */
-  refcount: atomic(),
+  /** COUNTED, ATTACHED or DEAD; changed under the table's lock. */
+  state: atomic(),
+  /** One for being attached, one per user (open file, root, cwd, child mount): see "Counts" below. */
+  counts: fixed<Ref<"array">>(),
   /** Where it is attached: 0 for the root mount. Counted. */
   parent: rcu("mount"),
   mountpoint: rcu("dentry"),
@@ -99,18 +104,60 @@ export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
   return mount;
 }
 
+// Counts. Every open(2) on every CPU takes and drops one of the same mount, so each CPU has a counter on a line of its own
+// (Linux: mnt_pcp). Their sum says something only when nobody adds: [1] a count is added, [2] then the state is loaded,
+// and unless it is ATTACHED the count is taken back and asked for under the lock. Who sums has [3] stored another
+// state first, holding the lock: either [2] sees it, or the sum sees [1]. So the sum is never too small.
+
+/** Users find it by its place: counts are added without a look at the sum. */
+const ATTACHED = 0;
+/** Not attached (any more), or about to be taken off: it dies with its last count. */
+const COUNTED = 1;
+const DEAD = 2;
+/** CPUs beyond so many share counters. */
+const COUNTERS = 16;
+const LINE = 16;
+const counter = (): number => ((thisCpu() + 1) & (COUNTERS - 1)) * LINE;
+
+function users(mount: M): number {
+  const counts = Mount.counts.get(mount);
+  let sum = 0;
+  for (let n = 0; n < COUNTERS; n++) sum += arrayLoad(counts, n * LINE);
+  return sum;
+}
+
+/** Another count for a caller who has one. */
 export function mntGet(mount: M): void {
-  Mount.refcount.add(mount, 1);
+  if (!mntGetLive(mount)) throw new Error(`mount ${Mount.id.get(mount)}: another count of a dead mount`);
 }
 /** A count for a reader in a scope; false when the mount is gone. */
 export function mntGetLive(mount: M): boolean {
-  for (let count = Mount.refcount.peek(mount); count > 0; count = Mount.refcount.load(mount))
-    if (Mount.refcount.cas(mount, count, count + 1)) return true;
-  return false;
+  const counts = Mount.counts.get(mount);
+  arrayAdd(counts, counter(), 1); // [1]
+  if (Mount.state.load(mount) === ATTACHED) return true; // [2]
+  arrayAdd(counts, counter(), -1);
+  const table = mountTable.get();
+  MountTable.lock.lock(table);
+  const live =
+    Mount.state.peek(mount) === ATTACHED || (Mount.state.peek(mount) === COUNTED && users(mount) > 0);
+  if (live) arrayAdd(counts, counter(), 1);
+  MountTable.lock.unlock(table);
+  if (!live) buryUnused(mount); // The last user may have seen the count that was added for a moment.
+  return live;
 }
 export function mntPut(mount: M): void {
-  if (Mount.refcount.add(mount, -1) !== 1) return;
-  if (Mount.refcount.cas(mount, 0, DEAD)) destroy(mount);
+  arrayAdd(Mount.counts.get(mount), counter(), -1);
+  if (Mount.state.load(mount) !== ATTACHED) buryUnused(mount);
+}
+
+/** Destroys a mount that has lost its place and its last user: once, whoever notices. */
+function buryUnused(mount: M): void {
+  const table = mountTable.get();
+  MountTable.lock.lock(table);
+  const unused = Mount.state.peek(mount) === COUNTED && users(mount) === 0;
+  if (unused) Mount.state.store(mount, DEAD);
+  MountTable.lock.unlock(table);
+  if (unused) destroy(mount);
 }
 
 /** Whether nothing may be changed through it; false for files without a mount (0). */
@@ -127,7 +174,9 @@ function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number)
   const name = allocString(source);
   if (name === 0) return 0;
   const mount = alloc(Mount);
-  if (mount === 0) {
+  const counts = mount === 0 ? 0 : allocArray(COUNTERS * LINE);
+  if (mount === 0 || counts === 0) {
+    if (mount !== 0) free(Mount, mount);
     freeString(name);
     return 0;
   }
@@ -136,7 +185,9 @@ function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number)
   Mount.root.init(mount, root);
   Mount.source.init(mount, name);
   Mount.flags.init(mount, flags & MNT_FLAGS);
-  Mount.refcount.init(mount, 1);
+  Mount.state.init(mount, COUNTED);
+  Mount.counts.init(mount, counts);
+  arraySet(counts, counter(), 1);
   Superblock.mounts.add(sb, 1);
   return mount;
 }
@@ -166,6 +217,7 @@ export function setRootMount(mount: M): void {
   const table = mountTable.get();
   const held = MountTable.lock.lock(table);
   listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
+  Mount.state.store(mount, ATTACHED);
   MountTable.root.assign(held, table, mount);
   MountTable.lock.unlock(table);
 }
@@ -187,6 +239,7 @@ export function attachMount(mount: M, parent: M, dentry: D): number {
   const buckets = MountTable.buckets.get(table);
   const bucket = bucketOf(parent, dentry);
   Mount.next.init(mount, arrayGet(buckets, bucket) as Ptr<"mount">);
+  Mount.state.store(mount, ATTACHED);
   arrayStore(buckets, bucket, mount);
   Dentry.flags.or(dentry, D_MOUNTED);
   listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
@@ -211,17 +264,18 @@ export function detachMount(mount: M, flags: number): number {
   const table = mountTable.get();
   const held = MountTable.lock.lock(table);
   const parent = Mount.parent.peek(held, mount);
-  if (parent === 0) {
+  // The root, or one that MNT_DETACH hid already: only who stands in it can name it.
+  if (parent === 0 || Mount.state.peek(mount) !== ATTACHED) {
     MountTable.lock.unlock(table);
     return -EINVAL;
   }
   if ((flags & MNT_DETACH) === 0) {
-    if (!Mount.refcount.cas(mount, 1, DEAD)) {
-      MountTable.lock.unlock(table);
-      return -EBUSY;
-    }
-    takeOff(held, table, mount);
+    Mount.state.store(mount, COUNTED); // [3]
+    const busy = users(mount) !== 1;
+    Mount.state.store(mount, busy ? ATTACHED : DEAD);
+    if (!busy) takeOff(held, table, mount);
     MountTable.lock.unlock(table);
+    if (busy) return -EBUSY;
     destroy(mount);
     return 0;
   }
@@ -229,6 +283,7 @@ export function detachMount(mount: M, flags: number): number {
   const gone: M[] = [];
   const collect = (top: M): void => {
     for (const child of mountsBelow(top)) collect(child);
+    Mount.state.store(top, COUNTED);
     takeOff(held, table, top);
     gone.push(top);
   };
@@ -264,6 +319,7 @@ function takeOff(held: Held, table: Ref<"mount_table">, mount: M): void {
 const freeMount = defineReclaimer("mount", (arg) => {
   const mount = arg as M;
   freeString(Mount.source.get(mount));
+  freeArray(Mount.counts.get(mount));
   free(Mount, mount);
 });
 
