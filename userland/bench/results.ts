@@ -37,6 +37,8 @@ export interface CellName {
   readonly unit: string;
   /** Whether less is better (times) or more is (rates). */
   readonly better: "less" | "more";
+  /** Noisier than others of its contender: who takes part waits for others to get a CPU. */
+  readonly switching?: true;
 }
 
 export interface Cell extends CellName, Sampled {
@@ -260,9 +262,9 @@ export const conditionsText = (cell: Pick<Cell, "conditions">): string =>
     })
     .join(", ");
 
-/** Cells of a kind are about equally noisy: one contender, with so many threads or CPUs. */
-const kindOf = (cell: CellName): string =>
-  JSON.stringify([cell.contender, cell.conditions.threads ?? cell.conditions.cpus ?? 0]);
+/** Cells of a kind are about equally noisy: one contender, with so many threads or CPUs, switching or not. */
+const kindOf = ({ contender, conditions, switching }: CellName): string =>
+  JSON.stringify([contender, conditions.threads ?? conditions.cpus ?? 0, switching ?? false]);
 
 /** How much each cell differs from itself, see noiseFloors: over the cells of one run, or of two. */
 export const floorsOf = (cells: readonly Cell[]): ((cell: Cell) => number) =>

@@ -116,7 +116,7 @@ export function betweenPasses(samples: Passes): number {
 }
 
 /** Fewer measurements than this say nothing about their kind: those of all kinds are taken. */
-const FEW = 8;
+const FEW = 4;
 /** The floor of a kind is what this share of its measurements keep to. */
 const FLOOR_QUANTILE = 0.95;
 

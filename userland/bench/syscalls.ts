@@ -183,7 +183,14 @@ async function singleCalls(
     const samples = await inTurns(bench, name, able, options.ms, run, !SWITCHING.has(name), false);
     for (const [index, contender] of able.entries())
       results.record(
-        { name: label, conditions: {}, contender: contender.name, unit: "ns", better: "less" },
+        {
+          name: label,
+          conditions: {},
+          contender: contender.name,
+          unit: "ns",
+          better: "less",
+          ...(SWITCHING.has(name) ? { switching: true } : {}),
+        },
         samples[index]!.map(({ n, ns }) => ns / n),
       );
     await results.takeReference();
