@@ -66,6 +66,25 @@ export function linkedCells(list: number): number {
   return count;
 }
 
+/**
+ * Makes the list of a dead thread whole, which may have died with a change half made: every cell that any segment leads to
+ * is in `next`, once. Returns how many there are.
+ */
+export function mend(list: number): number {
+  const cells = new Set<number>();
+  for (const segment of SEGMENTS) {
+    for (let cell = i32[list + segment]!; cell !== 0 && !cells.has(cell); cell = i32[cell + CELL_LINK]!)
+      cells.add(cell);
+    i32[list + segment] = 0;
+    i32[list + segment + 1] = 0;
+  }
+  for (const cell of cells) {
+    i32[cell + CELL_LINK] = 0;
+    append(list, CBLIST.NEXT, cell, cell);
+  }
+  return cells.size;
+}
+
 /** Wakes the barriers that wait for callbacks to have run. */
 export function announceRun(): void {
   if (Atomics.load(i32, RCU.BARRIER_WAITERS) === 0) return;

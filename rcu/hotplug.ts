@@ -5,7 +5,7 @@
 
 import { runSome } from "./callback.ts";
 import { RcuUsageError } from "./error.ts";
-import { goActive, goIdle, gpSeq, slotBase, tryEndGp } from "./grace-period.ts";
+import { goActive, goIdle, gpSeq, slotBase, startNeeded, tryEndGp } from "./grace-period.ts";
 import { CBLIST, GP_SEQ_START, LINE_IDLE, MAX_SLOTS, RCU, SEQ_START, SLOT_RCU } from "./layout.ts";
 import { dropReadLocks, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
@@ -73,4 +73,5 @@ export function reapRcu(of: number): void {
   orphanSlot(of, true);
   orphanReleases(of);
   tryEndGp(gpSeq());
+  startNeeded(); // It may have died between two.
 }

@@ -4,7 +4,7 @@
  * wait for a count.
  */
 import { pageCache } from "./buddy.ts";
-import { accelerate, advance, announceRun, append, linkedCells, pop, SEGMENTS } from "./cblist.ts";
+import { accelerate, advance, announceRun, append, linkedCells, mend, pop, SEGMENTS } from "./cblist.ts";
 import { slotBase } from "./grace-period.ts";
 import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
@@ -32,7 +32,7 @@ export function orphanSlot(of: number, lost: boolean): void {
   lockWord(RCU.ORPHAN_LOCK);
   let count = (i32[list + CBLIST.QUEUED]! - i32[list + CBLIST.RUN]!) | 0;
   if (!lost) count -= countedHere();
-  else count = linkedCells(list);
+  else count = mend(list);
   if (count > 0) adopt(list, count);
   if (lost) Atomics.store(i32, list + CBLIST.RUN, i32[list + CBLIST.QUEUED]!);
   const releases = base + SLOT_RCU.RELEASE_LIST;

@@ -186,10 +186,13 @@ function flush(id: number, mag: number, keep: number): void {
   unlockWord(base + CACHE.LOCK);
 }
 
-/** Returns the magazines of a slot that is being given up to the depots. */
+/** Returns the magazines of a slot that is being given up to the depots. Its owner may have died between list and count. */
 export function adoptMagazines(of: number): void {
   for (let id = 0; id < i32[HEADER.CACHE_COUNT]!; id++) {
     const mag = magazine(of, id);
+    let count = 0;
+    for (let cell = i32[mag + MAGAZINE.HEAD]!; cell !== 0; cell = i32[cell + CELL_LINK]!) count++;
+    i32[mag + MAGAZINE.COUNT] = count;
     if (i32[mag + MAGAZINE.COUNT]! > 0) flush(id, mag, 0);
   }
 }

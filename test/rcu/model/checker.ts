@@ -41,13 +41,33 @@ const HEAP_BYTES = 4 << 20;
 
 /** Explores a scenario. One at a time: the copies of the code are used again. */
 export async function check(scenario: Scenario, options: Options = {}): Promise<Verdict> {
+  let sum: Verdict | null = null;
+  for (let variant = 0; variant < (scenario.variants ?? 1); variant++) {
+    const one = await checkOne(scenario, variant, options);
+    sum = sum === null ? one : added(sum, one);
+    if (one.violation !== null || one.incomplete) break;
+  }
+  return sum!;
+}
+
+const added = (sum: Verdict, one: Verdict): Verdict => ({
+  ...one,
+  states: sum.states + one.states,
+  executions: sum.executions + one.executions,
+  outcomes: new Set([...sum.outcomes, ...one.outcomes]),
+  timeouts: Math.max(sum.timeouts, one.timeouts),
+  nodes: sum.nodes + one.nodes,
+  passes: sum.passes + one.passes,
+});
+
+async function checkOne(scenario: Scenario, variant: number, options: Options): Promise<Verdict> {
   const mutants = options.mutant == null ? [] : [findMutant(options.mutant)];
   const model = options.model ?? scenario.models?.[0] ?? "tso";
   const { reduce = true } = options;
   const host = await borrow(mutants, 0);
   const seats: Seat[] = [];
   host.create();
-  const cast = scenario.build(host.library);
+  const cast = scenario.build(host.library, variant);
   host.leave();
   const sharing = new Sharing(!reduce);
   for (let cpu = 1; cpu <= cast.cpus.length; cpu++) seats.push(await borrow(mutants, cpu));

@@ -116,6 +116,8 @@ export class Sharing {
 export class Restart extends Error {}
 class Suspended extends Error {}
 class Aborted extends Error {}
+class Died extends Error {}
+const DIED = new Died();
 const SUSPENDED = new Suspended();
 
 /** More accesses than any program of ours makes: it runs in circles. */
@@ -140,6 +142,9 @@ export interface Body {
   /** The CPU is not attached when the scenario begins: `run` does that, or does not need it. */
   readonly absent?: true;
   readonly run: (lib: Library, cpu: Cpu, booted: never) => void;
+  /** The thread is terminated when it has made so many accesses, private ones too; then `died` happens, as somebody else would see it. */
+  readonly diesAfter?: number;
+  readonly died?: (lib: Library, cpu: Cpu) => void;
 }
 
 export class Program implements Cpu {
@@ -163,6 +168,8 @@ export class Program implements Cpu {
   #path: Int32Array = new Int32Array(0);
   #cursor = 0;
   #privately = 0;
+  /** Accesses until the thread is terminated. */
+  #left = Number.POSITIVE_INFINITY;
   /** Sleeps that have ended by time-out. */
   #slept = 0;
   #dead = true;
@@ -259,8 +266,15 @@ export class Program implements Cpu {
     this.#slept = 0;
     this.#dead = false;
     if (this.#body.reboot) this.#reboot();
+    this.#left = this.#body.diesAfter ?? Number.POSITIVE_INFINITY;
     try {
-      this.#body.run(this.instance.library, this, this.#booted as never);
+      try {
+        this.#body.run(this.instance.library, this, this.#booted as never);
+      } catch (error) {
+        if (error !== DIED) throw error;
+        this.#left = Number.POSITIVE_INFINITY;
+        this.#body.died?.(this.instance.library, this);
+      }
       return this.#dead ? SUSPENDED : null;
     } catch (error) {
       return this.#dead ? SUSPENDED : error;
@@ -286,6 +300,8 @@ export class Program implements Cpu {
     if (this.#dead) throw SUSPENDED;
     const op = { kind, at, a, b };
     if (this.#booting) return this.#private(op, this.#before);
+    if (this.#left <= 0) throw DIED; // Again and again: what `finally` would do does not happen.
+    this.#left--;
     if (!this.#sharing.index.has(at)) {
       this.#sharing.touch(this.number, at, effect(op));
       if (kind === "wait" || ++this.#privately > MAX_PRIVATE) {

@@ -21,8 +21,10 @@ export interface Scenario {
   /** Words, by name, whose plain stores may race: the scenario says why. */
   readonly mayRace?: readonly string[];
   readonly limit?: number;
+  /** So many scenarios in one: `build` is called with each number below. */
+  readonly variants?: number;
   /** Makes the structs and collections; the heap is new and attached to. Returns the programs, which find them by reference. */
-  readonly build: (lib: Library) => Cast;
+  readonly build: (lib: Library, variant: number) => Cast;
 }
 export interface Cast {
   readonly cpus: readonly Body[];

@@ -114,7 +114,7 @@ const twoLists: Scenario = {
   about: "two CPUs change the list, under its lock, while a third one walks it",
   full: true,
   build(lib) {
-    const cast = list.build(lib);
+    const cast = list.build(lib, 0);
     const shared = new lib.RcuList();
     shared.push(1);
     const open = (lib: Library): RcuList => new lib.RcuList({ at: shared.ref });

@@ -116,7 +116,7 @@ const twoPeriodsThreeCpus: Scenario = {
   full: true,
   limit: 6_000_000,
   build(lib) {
-    const cast = twoPeriods.build(lib);
+    const cast = twoPeriods.build(lib, 0);
     return { ...cast, cpus: [...cast.cpus, cast.cpus[0]!] };
   },
 };

@@ -220,4 +220,166 @@ const reaped: Scenario = {
   },
 };
 
-export const HOTPLUG: readonly Scenario[] = [joins, dies, leaves, handsOn, sleeps, bothSleep, reaped];
+/** More than the accesses of the thread that dies: the last variants let it live. */
+const LIFE = 130;
+
+const diesAnywhere: Scenario = {
+  name: "a CPU dies anywhere",
+  about:
+    "after each of its accesses in turn: it is reaped, nothing hangs, its callbacks run at most once, and what it read was there",
+  full: true,
+  timeouts: 3,
+  variants: LIFE,
+  build(lib, diesAfter) {
+    const { root, old, fresh } = world(lib);
+    const obituary = (lib: Library): void => {
+      lib.Root.y.store(root, 1);
+      lib.Root.y.notify(root);
+    };
+    const at = root + lib.Root.x.offset;
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            const cookie = lib.startPollSynchronizeRcu();
+            lib.rcuQuiescent();
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            lib.condSynchronizeRcu(cookie);
+            lib.Thing.value.init(old, POISON);
+            lib.rcuBarrier();
+            lib.Root.spin.lock(root);
+            lib.Root.spin.unlock(root);
+            lib.goIdle();
+          },
+        },
+        {
+          diesAfter,
+          died: obituary,
+          run(lib, cpu) {
+            look(lib, cpu, root, "r0");
+            lib.callRcu(lib.count, root);
+            lib.rcuQuiescent();
+            lib.Root.spin.lock(root);
+            lib.Root.spin.unlock(root);
+            lib.rcuRunCallbacks();
+            cpu.note("lives", 1);
+            obituary(lib);
+          },
+        },
+      ],
+      judge: (notes, word) => (word(at) > 1 ? `the callback ran ${word(at)} times` : noPoison(notes)),
+    };
+  },
+};
+
+const diesQueueing: Scenario = {
+  name: "a CPU dies while it queues callbacks",
+  about:
+    "with its list or its magazine half changed: they are mended, callbacks run at most once, and nothing hangs",
+  timeouts: 3,
+  variants: 60,
+  build(lib, diesAfter) {
+    const { root } = world(lib);
+    const at = root + lib.Root.x.offset;
+    const obituary = (lib: Library): void => {
+      lib.Root.y.store(root, 1);
+      lib.Root.y.notify(root);
+    };
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            lib.rcuBarrier();
+            lib.goIdle();
+          },
+        },
+        {
+          diesAfter,
+          died: obituary,
+          run(lib, cpu) {
+            lib.callRcu(lib.count, root);
+            cpu.note("lived", 1);
+            obituary(lib);
+          },
+        },
+      ],
+      judge: (notes, word) =>
+        word(at) > 1 || (notes.has("lived") && word(at) !== 1) ? `${word(at)} callbacks ran` : null,
+    };
+  },
+};
+
+/** The one who ends a grace period starts the next. It dies in between; somebody waits for that one. */
+const diesBetween: Scenario = {
+  name: "a CPU dies between two grace periods",
+  about: "who reaps it, or waits for the next grace period, starts that",
+  full: true,
+  timeouts: 3,
+  variants: 40,
+  build(lib, diesAfter) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib) {
+            while (lib.Root.x.load(root) === 0) lib.Root.x.wait(root, 0);
+            lib.synchronizeRcu();
+            lib.goIdle();
+          },
+        },
+        {
+          diesAfter,
+          died(lib) {
+            lib.Root.x.store(root, 1);
+            lib.Root.x.notify(root);
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+          run(lib) {
+            lib.startPollSynchronizeRcu();
+            lib.Root.x.store(root, 1);
+            lib.Root.x.notify(root);
+            lib.rcuQuiescent();
+            lib.rcuQuiescent();
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+        {
+          reboot: true,
+          boot(lib) {
+            lib.goIdle();
+            return lib.currentHeap();
+          },
+          run(lib, _cpu, heap: Heap) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+          },
+        },
+      ],
+      judge: () => null,
+    };
+  },
+};
+
+export const HOTPLUG: readonly Scenario[] = [
+  joins,
+  dies,
+  diesAnywhere,
+  diesQueueing,
+  diesBetween,
+  leaves,
+  handsOn,
+  sleeps,
+  bothSleep,
+  reaped,
+];
