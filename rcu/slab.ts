@@ -29,8 +29,10 @@ import { i32, slot } from "./memory.ts";
 import { allocOwner } from "./owner.ts";
 import { hashName } from "./ref.ts";
 
-const BATCH = 16;
-const MAGAZINE_MAX = 3 * BATCH;
+/** Cells moved at once between magazine and depot. */
+const BATCH = 32;
+/** Twice what a CPU gathers before it asks for a grace period: cells that come back together stay on their CPU. */
+const MAGAZINE_MAX = 4 * BATCH;
 
 const cacheBase = (id: number): number => CACHE.BASE + id * CACHE.WORDS;
 const magazine = (of: number, id: number): number => MAGAZINE.BASE + (of * MAX_CACHES + id) * MAGAZINE.WORDS;
