@@ -1,3 +1,5 @@
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import test from "ava";
 import { defineSubsystem, Machine, SubsystemError, type SubsystemSpec } from "../../userland/index.ts";
 
@@ -85,6 +87,19 @@ test("what cannot be used is refused with a SubsystemError that names it", async
     await refused("kvcache?entries=0"),
     /^subsystem kvcache: table cache: RcuCache: capacity 0 is not a positive integer$/,
   );
+});
+
+test("those that come with Sternix import nothing but sternix and sternix/rcu", (t) => {
+  const folder = fileURLToPath(new URL("../../userland/subsystems/", import.meta.url));
+  const files = globSync("*/*.ts", { cwd: folder });
+  t.true(files.length >= 6);
+  for (const file of files)
+    for (const [, from] of readFileSync(folder + file, "utf8").matchAll(/ from "(.+?)";/g))
+      t.regex(
+        from!,
+        /^(\.\/[a-z]+\.ts|\.\.\/\.\.\/index\.ts|\.\.\/\.\.\/\.\.\/rcu\/index\.ts|node:.+)$/,
+        file,
+      );
 });
 
 test("a literal of a wrong shape is refused by the property that is wrong", (t) => {

@@ -59,6 +59,20 @@ for (const { step, command, output } of commands) {
   });
 }
 
+test.serial("the mistake of step 4 is reported in the words of the tutorial, and the calls go on", (t) => {
+  const [, from, to] = /Change `(.+?)` into `(.+?)` and run again/.exec(tutorial)!;
+  const [, line] = /^ {4}(sternix: subsystem pagecount: .*)$/m.exec(tutorial)!;
+  const step3 = readFileSync(join(folder, "step3", "pagecount.ts"), "utf8");
+  t.true(step3.includes(from!));
+  mkdirSync(join(folder, "step4"));
+  writeFileSync(join(folder, "step4", "pagecount.ts"), step3.replace(from!, to!));
+  cpSync(join(folder, "step1", "openfiles.ts"), join(folder, "step4", "openfiles.ts"));
+  const [, ...args] = words(commands.find(({ step }) => step === "step3")!.command);
+  const run = spawnSync(process.execPath, [cli, ...args], { cwd: join(folder, "step4"), encoding: "utf8" });
+  t.true(run.stderr.split("\n").includes(line!), run.stderr);
+  t.is(run.stdout, `${"/etc/passwd: opened\n".repeat(3)}2\n`);
+});
+
 test.serial("the embedding program of the tutorial works as typed", (t) => {
   // Installed, "sternix" is found by the package manager; here it is this checkout.
   const self = `import { registerSelf } from ${JSON.stringify(pathToFileURL(path("userland/subsystem-modules.ts")).href)}; registerSelf();`;
