@@ -35,11 +35,13 @@ if (isMainThread) {
     for (let n = 1; n < arrayLength(now); n++) if (arrayGet(now, n) !== 9) torn++;
     looks++;
   };
-  const timer = setInterval(() => {
+  const turn = (): void => {
     for (let n = 0; n < 100; n++) domain.run(look);
-  });
+  };
+  const timer = setInterval(turn);
   parentPort!.once("message", () => {
     clearInterval(timer);
+    turn();
     parentPort!.postMessage({ looks, torn });
     domain.unregisterThread();
   });

@@ -18,7 +18,7 @@ if (isMainThread) {
   const ended = once(worker, "exit");
   await once(worker, "message");
   setForceNotifier((slot) => {
-    console.log(`slot ${slot} is asked to leave its scope`);
+    if (atomicLoad(please, 0) === 0) console.log(`slot ${slot} is asked to leave its scope`);
     atomicStore(please, 0, 1);
   });
   synchronizeRcuExpedited();

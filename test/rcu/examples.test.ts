@@ -159,7 +159,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "the same object: true",
     "after the block: nesting 0",
   ],
-  sleep: ["after 20 ms it still waits for slot 1", "more sleeps than warnings: true"],
+  sleep: ["after 20 ms it still waits for slot 1", "every warning came after a sleep: true"],
   srcu: [
     "another Srcu did not wait, this one is done: false",
     "the reader used 42 after an await",
