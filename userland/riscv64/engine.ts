@@ -20,7 +20,7 @@ import { Tlb } from "./tlb.ts";
 import { Units } from "./units.ts";
 
 /** Arrivals at a target before it is translated. */
-const THRESHOLD = 4992;
+const THRESHOLD = 5120;
 /** Code spaces remembered; the least recently named one is forgotten first. */
 const MAX_SPACES = 256;
 

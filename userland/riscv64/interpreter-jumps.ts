@@ -22,7 +22,7 @@ export const VPN = FIRST_FREE_LOCAL + 2;
 /** Guest calls made and not yet returned from inside this activation. */
 const NEST = FIRST_FREE_LOCAL + 3;
 /** Arrivals between two looks for a unit that another CPU has made; a power of 2. The threshold is a multiple of it, or below. */
-const ASK_EVERY = 128;
+const ASK_EVERY = 512;
 /** Times that units leave for an instruction before they are translated anew. */
 const SIDE_EXITS_MAX = 4096;
 
