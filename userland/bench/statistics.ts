@@ -56,8 +56,8 @@ const RESAMPLES = 400;
 const CONFIDENCE = 0.95;
 
 /**
- * How many times `a` is of `b`. The difference is real when the spreads do not overlap, and when the confidence interval of
- * the ratio stays away from 1 by more than `floor` (logarithm of a ratio: how much the same code differs from itself).
+ * How many times `a` is of `b`. The difference is real when the spreads do not overlap, and when the ratio lies beyond `floor` (a
+ * logarithm: how much the same code differs from itself), its whole confidence interval beyond half of that.
  *
  * The interval is a hierarchical bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 8): passes are drawn
  * with replacement, then the rounds in each. `paired`: both were measured in turns, so a round of one goes with the same of the
@@ -67,8 +67,9 @@ export function compare(a: Sampled, b: Sampled, floor = 0, paired = false): Rati
   const ratio = a.median / b.median;
   const [low, high] = bootstrap(a.samples, b.samples, paired);
   const apart = a.low > b.high || a.high < b.low;
-  const margin = Math.exp(floor);
-  return { ratio, low, high, real: apart && (low / margin > 1 || high * margin < 1) };
+  const beyond = Math.abs(Math.log(ratio)) > floor;
+  const margin = Math.exp(floor / 2);
+  return { ratio, low, high, real: apart && beyond && (low / margin > 1 || high * margin < 1) };
 }
 
 function bootstrap(a: Passes, b: Passes, paired: boolean): readonly [number, number] {
@@ -118,7 +119,7 @@ export function betweenPasses(samples: Passes): number {
 /** Fewer measurements than this say nothing about their kind: those of all kinds are taken. */
 const FEW = 4;
 /** The floor of a kind is what this share of its measurements keep to. */
-const FLOOR_QUANTILE = 0.95;
+const FLOOR_QUANTILE = 0.99;
 
 /**
  * The noise floor under each measurement: how far its own passes lie apart, or how far those of its kind do, whichever is more.
