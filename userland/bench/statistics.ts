@@ -57,7 +57,7 @@ const CONFIDENCE = 0.95;
 
 /**
  * How many times `a` is of `b`. The difference is real when the spreads do not overlap, and when the ratio lies beyond `floor` (a
- * logarithm: how much the same code differs from itself), its whole confidence interval beyond half of that.
+ * logarithm: how much the same code differs from itself), its whole confidence interval beyond three quarters of that.
  *
  * The interval is a hierarchical bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 8): passes are drawn
  * with replacement, then the rounds in each. `paired`: both were measured in turns, so a round of one goes with the same of the
@@ -68,7 +68,7 @@ export function compare(a: Sampled, b: Sampled, floor = 0, paired = false): Rati
   const [low, high] = bootstrap(a.samples, b.samples, paired);
   const apart = a.low > b.high || a.high < b.low;
   const beyond = Math.abs(Math.log(ratio)) > floor;
-  const margin = Math.exp(floor / 2);
+  const margin = Math.exp(0.75 * floor);
   return { ratio, low, high, real: apart && beyond && (low / margin > 1 || high * margin < 1) };
 }
 
