@@ -34,7 +34,8 @@ for (const [cpus, names] of [1, 2].map((n) => [n, BY_CPUS[n]!] as const)) {
         log: (line) => log.push(line.split("\n")[0]!),
       });
       for (const name of names) {
-        const bystander = machine.spawn(hello);
+        // A reclaimer may run on any CPU, in any task: that one would not stand by.
+        const bystander = name === "loops-reclaimer" ? null : machine.spawn(hello);
         const one = machine.spawn(fixture("faulty-program.ts"), { argv: ["program", name] });
         const failed = await one.output().then(
           () => null,
@@ -45,7 +46,7 @@ for (const [cpus, names] of [1, 2].map((n) => [n, BY_CPUS[n]!] as const)) {
           t.true(failed instanceof CpuLostError, String(failed));
           t.is((failed as CpuLostError).pid, one.pid);
         }
-        t.deepEqual((await bystander.output()).stdout, "hello from riscv64\n");
+        if (bystander !== null) t.is((await bystander.output()).stdout, "hello from riscv64\n");
         t.is((await machine.spawn(hello).output()).stdout, "hello from riscv64\n", name);
         const lines = log
           .filter((line) => line.startsWith(`subsystem ${name}: `))
