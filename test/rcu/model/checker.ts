@@ -34,6 +34,8 @@ export interface Verdict extends Omit<Exploration, "violation"> {
   readonly shared: number;
   /** Passes until nothing new was found. */
   readonly passes: number;
+  /** When incomplete: interleavings with up to so many changes of CPU were explored, all of them. Else Infinity. */
+  readonly changes: number;
 }
 
 const LIMIT = 4_000_000;
@@ -97,11 +99,15 @@ async function checkOne(scenario: Scenario, variant: number, options: Options): 
         const found = explorer().explore();
         if (found.violation === null && !found.incomplete && reduce && surprises(programs) !== before)
           continue;
-        const shortest =
-          found.violation === null || options.shortest === 0
-            ? null
-            : explorer().shortest(options.shortest ?? 300_000);
-        const violation = shortest ?? found.violation;
+        const looked = found.violation !== null && options.shortest !== 0;
+        const most = found.incomplete ? rules.limit : (options.shortest ?? 300_000);
+        let bounded: ReturnType<Explorer["shortest"]> | null = null;
+        if (looked || found.incomplete)
+          for (let known = -1; bounded?.violation == null && known !== surprises(programs); ) {
+            known = surprises(programs);
+            bounded = explorer().shortest(most);
+          }
+        const violation = bounded?.violation ?? found.violation;
         return {
           ...found,
           scenario: scenario.name,
@@ -110,6 +116,7 @@ async function checkOne(scenario: Scenario, variant: number, options: Options): 
           nodes: size(programs),
           shared: sharing.words.length,
           passes,
+          changes: found.incomplete ? bounded!.changes : Number.POSITIVE_INFINITY,
         };
       }
     } catch (error) {

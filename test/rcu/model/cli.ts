@@ -45,6 +45,7 @@ function options() {
   }
 }
 const given = options();
+process.stdout.on("error", () => process.exit(1)); // Nobody reads on.
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const chosen = SCENARIOS.filter((scenario) =>
@@ -73,6 +74,8 @@ async function report(scenario: Scenario, model: MemoryModel, mutant: string | n
     `${scenario.name.padEnd(42)} ${model.padEnd(5)} ${told(verdict, wanted).padEnd(10)} ${amount(verdict.states).padStart(11)} states ` +
       `${amount(verdict.executions).padStart(12)} executions ${String(verdict.outcomes.size).padStart(3)} outcomes`,
   );
+  if (verdict.incomplete)
+    say(`  never with up to ${verdict.changes} changes of CPU; what needs more is not proved`);
   if (given.scenario !== undefined)
     for (const outcome of verdict.outcomes) if (outcome !== "") say(`  ${outcome}`);
   if (

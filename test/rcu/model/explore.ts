@@ -196,10 +196,10 @@ export class Explorer {
   }
 
   /**
-   * The violation with the fewest changes of CPU, so that it can be read; null when none is found within the limit.
-   * Breadth first by the number of changes.
+   * The violation with the fewest changes of CPU, so that it can be read; null when none is found within the limit of states.
+   * Breadth first by the number of changes: `changes` is the most that were explored whole, Infinity when that is everything.
    */
-  shortest(limit: number): { what: string; moves: Move[] } | null {
+  shortest(limit: number): { violation: { what: string; moves: Move[] } | null; changes: number } {
     interface Step {
       readonly state: State;
       readonly move: Move | null;
@@ -212,32 +212,33 @@ export class Explorer {
       return moves.reverse();
     };
     let level: Step[] = [{ state: this.initial(), move: null, before: null }];
-    while (level.length > 0) {
+    for (let changes = 0; level.length > 0; changes++) {
       const next: Step[] = [];
       while (level.length > 0) {
         const step = level.pop()!;
         const last = step.move?.cpu ?? -1;
         const key = `${last};${keyOf(step.state)}`;
         if (seen.has(key)) continue;
-        if (seen.size >= limit) return null;
+        if (seen.size >= limit) return { violation: null, changes: changes - 1 };
         seen.add(key);
         const failed = this.#failure(step.state);
-        if (failed !== null) return { what: failed, moves: unwind(step) };
+        if (failed !== null) return { violation: { what: failed, moves: unwind(step) }, changes };
         const moves = this.moves(step.state, last);
         if (moves.length === 0) {
           const what = this.#verdict(step.state, new Set());
-          if (what !== null) return { what, moves: unwind(step) };
+          if (what !== null) return { violation: { what, moves: unwind(step) }, changes };
         }
         for (const move of moves) {
           const racing = this.#race(move);
-          if (racing !== null) return { what: racing, moves: [...unwind(step), move] };
+          if (racing !== null)
+            return { violation: { what: racing, moves: [...unwind(step), move] }, changes };
           const same = move.cpu === last || last < 0 || move.kind === "drain";
           (same ? level : next).push({ state: move.to, move, before: step });
         }
       }
       level = next;
     }
-    return null;
+    return { violation: null, changes: Number.POSITIVE_INFINITY };
   }
 
   /** Whether a state is wrong before its run has ended. */
@@ -271,7 +272,8 @@ export class Explorer {
     const able = groups.flatMap((moves, cpu) => (moves.length > 0 ? [cpu] : []));
     if (able.length === 0) return this.#timeouts(state);
     if (!this.#rules.reduce) return groups.flat();
-    if (able.includes(prefer)) return this.#single(state, prefer, groups[prefer]!) ?? groups.flat();
+    if (prefer >= 0 && !able.includes(prefer)) return groups.flat();
+    if (prefer >= 0) return this.#single(state, prefer, groups[prefer]!) ?? groups.flat();
     let best = able;
     for (const cpu of able) {
       const single = this.#single(state, cpu, groups[cpu]!);
