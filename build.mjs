@@ -49,13 +49,16 @@ chmodSync("dist/sternix.js", 0o755);
 copyFileSync("test/guest/bin/syscalls", "dist/bench-syscalls-guest");
 copyFileSync("test/guest/src/syscalls.c", "dist/bench-syscalls-guest.c");
 
-const types = spawnSync(
-  process.execPath,
-  ["node_modules/typescript/bin/tsc", "--project", "tsconfig.build.json"],
-  {
-    stdio: "inherit",
-  },
-);
+const declarations = {
+  extends: "../tsconfig.json",
+  compilerOptions: { declaration: true, emitDeclarationOnly: true, rootDir: "..", outDir: "types" },
+  include: ["../rcu/index.ts", "../userland/index.ts", "../kernel/webassembly.d.ts"],
+};
+writeFileSync("dist/tsconfig.json", JSON.stringify(declarations));
+const types = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "--project", "dist"], {
+  stdio: "inherit",
+});
+rmSync("dist/tsconfig.json");
 process.exitCode = types.status ?? 1;
 
 // The declarations name WebAssembly.Memory, which TypeScript knows only with the DOM. An empty interface merges with that.

@@ -6,10 +6,10 @@
  *   if (names.insert("etc", 7) === EVICTED) ...
  */
 import { WrongTypeError } from "./error.ts";
-import { listAddTail, listDelRcu, listFirst } from "./fields.ts";
 import { HashTable } from "./hash-table.ts";
 import { CacheNode, EVICTED, INSERTED, KeyedTable, type TableOptions } from "./keyed-table.ts";
 import type { NeedsKey, NeedsValue, Value } from "./kind.ts";
+import { listAddTail, listDelRcu, listFirst } from "./list-node.ts";
 import type { Held, Ref } from "./ref.ts";
 
 type NodeRef = Ref<"rcu_cache_node">;

@@ -7,7 +7,6 @@ import {
   Atomic,
   Bytes,
   Fixed,
-  ListNode,
   Locked,
   LockedWide,
   Mutex,
@@ -19,6 +18,7 @@ import {
   Words,
 } from "./fields.ts";
 import { HEADER } from "./layout.ts";
+import { ListNode } from "./list-node.ts";
 import { heapDebug, i32 } from "./memory.ts";
 import { cellAround, cellIsAlive } from "./slab.ts";
 

@@ -26,7 +26,8 @@ const deref = derefWord; // V8 folds a constant of this module, not an imported 
 
 const PROVE = PROVE_RCU;
 
-abstract class Field {
+/** What every accessor has. */
+export abstract class Field {
   /** Word of the field in the struct: `ref + offset` is its heap address. */
   readonly offset: number;
   /** Name of the struct, for messages: set by its declaration. */
@@ -380,77 +381,6 @@ export class Bytes<N extends string> extends Field {
   set(ref: Ref<N>, index: number, value: number): void {
     u8[(ref + this.offset) * 4 + index] = value;
   }
-}
-
-/**
- * Two words, next and prev: a node of, or the head of, a doubly linked list through structs. Links are *addresses*:
- * word indices of the node field itself; `owner` gets back to the struct. Updates need the list's lock;
- * `addTail`, `addHead` and `del` publish so that readers in a read scope may walk `next` (a deleted node keeps
- * its next pointer until it is freed, which takes a grace period).
- */
-export class ListNode<N extends string> extends Field {
-  /** Address of the node (or head) in this object. */
-  at(ref: Ref<N>): number {
-    return ref + this.offset;
-  }
-  /** The object that holds the node at this address. */
-  owner(address: number): Ref<N> {
-    return (address - this.offset) as Ref<N>;
-  }
-  /** Makes it an empty head, or an unlinked node. */
-  init(ref: Ref<N>): void {
-    const node = ref + this.offset;
-    i32[node] = node;
-    i32[node + 1] = node;
-  }
-}
-
-/** Whether the list with this head (ListNode.at) has no node. */
-export function listIsEmpty(head: number): boolean {
-  return i32[head] === head;
-}
-/** First node, or 0. */
-export function listFirst(head: number): number {
-  const next = deref(head);
-  return next === head ? 0 : next;
-}
-/** Node after `node`, or 0 at the end. */
-export function listNext(head: number, node: number): number {
-  const next = deref(node);
-  return next === head ? 0 : next;
-}
-function insertBetween(node: number, prev: number, next: number): void {
-  i32[node] = next;
-  i32[node + 1] = prev;
-  i32[next + 1] = node;
-  Atomics.store(i32, prev, node);
-}
-/** Adds an unlinked node at the end; publishes it. The lock of the list is held. */
-export function listAddTail(_held: Held, head: number, node: number): void {
-  insertBetween(node, i32[head + 1]!, head);
-}
-/** Adds an unlinked node at the front (or behind the node `head`); publishes it. The lock of the list is held. */
-export function listAddHead(_held: Held, head: number, node: number): void {
-  insertBetween(node, head, i32[head]!);
-}
-/** Unlinks the node; its own next pointer stays for readers that stand on it. */
-export function listDelRcu(_held: Held, node: number): void {
-  const next = i32[node]!;
-  const prev = i32[node + 1]!;
-  i32[next + 1] = prev;
-  Atomics.store(i32, prev, next);
-  i32[node + 1] = 0;
-}
-/** Unlinks the node and makes it an unlinked node again: for lists without RCU readers. */
-export function listDelInit(held: Held, node: number): void {
-  listDelRcu(held, node);
-  i32[node] = node;
-  i32[node + 1] = node;
-}
-/** Whether an initialised node is on no list. */
-export function listUnlinked(node: number): boolean {
-  const next = i32[node]!;
-  return next === node || next === 0;
 }
 
 /** Throws when a lock is held where the thread is about to sleep or switch tasks. */

@@ -31,6 +31,7 @@ export { RcuIntrusiveList } from "./intrusive-list.ts";
 export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-table.ts";
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
+export * from "./list-node.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";

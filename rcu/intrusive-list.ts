@@ -17,7 +17,7 @@ import {
   listFirst,
   listIsEmpty,
   listNext,
-} from "./fields.ts";
+} from "./list-node.ts";
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
 import { alloc, fixed, free, listNode, type StructType, spinlock, struct, TYPE } from "./struct.ts";

@@ -18,7 +18,6 @@ import {
   Atomic,
   Bytes,
   Fixed,
-  ListNode,
   Locked,
   LockedWide,
   Mutex,
@@ -29,6 +28,7 @@ import {
   Wide,
   Words,
 } from "./fields.ts";
+import { ListNode } from "./list-node.ts";
 import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell, liveCells } from "./slab.ts";

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import test from "ava";
 
 test("rcu/api.md is up to date (npm run api), and nothing that is exported lacks a docstring", (t) => {
-  const script = fileURLToPath(new URL("../../api.mjs", import.meta.url));
+  const script = fileURLToPath(new URL("../../rcu/api.mjs", import.meta.url));
   const { status, stderr } = spawnSync(process.execPath, [script, "--check"], { encoding: "utf8" });
   t.is(status, 0, stderr);
 });

@@ -1,6 +1,6 @@
 /**
  * Writes rcu/api.md: every export of sternix/rcu with its signature, what its docstring says (errors among it) and where it
- * is. `node api.mjs` writes, `node api.mjs --check` says whether the page is what it would write, and names exports and members
+ * is. `node rcu/api.mjs` writes, `node rcu/api.mjs --check` says whether the page is what it would write, and names exports and members
  * without a docstring; both end with status 1 when something is missing.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { SyntaxKind } from "typescript/unstable/ast";
 import { API, SymbolFlags } from "typescript/unstable/sync";
 
-const root = dirname(fileURLToPath(import.meta.url));
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const page = `${root}/rcu/api.md`;
 
 /** Modules in the order in which one would read about them; those that are not named come last. */
@@ -28,9 +28,9 @@ const ORDER = [
 
 const api = new API({ cwd: root });
 const { program, checker } = api
-  .updateSnapshot({ openProject: `${root}/tsconfig.rcu.json` })
-  .getProject(`${root}/tsconfig.rcu.json`);
-const project = api.updateSnapshot().getProject(`${root}/tsconfig.rcu.json`);
+  .updateSnapshot({ openProject: `${root}/rcu/tsconfig.json` })
+  .getProject(`${root}/rcu/tsconfig.json`);
+const project = api.updateSnapshot().getProject(`${root}/rcu/tsconfig.json`);
 
 const missing = [];
 
