@@ -2,10 +2,9 @@
 import { type GpCookie, type Ref, startPollSynchronizeRcu } from "../../../rcu/index.ts";
 import { Root } from "./structs.ts";
 
-const Control = Root;
-
-/** Torture waits between the two mistaken lines; the model needs no luck. */
-export const spin = (_loops: number): void => {};
+/** Torture waits between the two mistaken lines, one way or another; the model needs no luck. */
+const Control = { current: Root.current, stop: { wait(..._arguments: unknown[]): void {} } };
+export const spin = (_loops: number): void => Control.stop.wait();
 
 export const updater = {
   replaceAndPoll(control: Ref<"model_root">, fresh: Ref<"model_thing">): [Ref<"model_thing">, GpCookie] {
