@@ -2,7 +2,7 @@
 import { Heap, RcuDomain, rcuIdleEnter, rcuIdleExit } from "../index.ts";
 import { barrierThread, floodThread, hotplugThread, sleeperThread } from "./chores.ts";
 import { type Actor, type ControlRef, type Cpu, runCpu } from "./cpu.ts";
-import { exitThread, victimThread } from "./exit.ts";
+import { exitThread, reaperThread, victimThread } from "./exit.ts";
 import {
   domainReader,
   domainUpdater,
@@ -58,6 +58,7 @@ const THREADS = {
   stall: stallThread,
   victim: victimThread,
   exit: exitThread,
+  reaper: reaperThread,
 } satisfies Record<string, (control: ControlRef, seed: number, heap: Heap) => void>;
 
 const PAIR = {
@@ -83,7 +84,6 @@ export async function main(data: TortureWorkerData): Promise<void> {
     return;
   }
   const heap = Heap.attach({ buffer: data.buffer });
-  if (data.index >= 0) Control.slots.store(control, data.index, heap.slot + 1);
   if (Control.ready.load(control) >= 0) {
     Control.ready.add(control, 1);
     Control.ready.notify(control);

@@ -1,6 +1,9 @@
-/** Threads that end right after a read, or in the middle of it. */
+/** Threads that end right after a read, or in the middle of it, and the one that buries them. */
 import {
+  type Heap,
   RcuHashMap,
+  rcuIdleEnter,
+  rcuIdleExit,
   rcuQuiescent,
   rcuReadLock,
   rcuReadUnlock,
@@ -13,6 +16,19 @@ import { look } from "./flavours.ts";
 import { Random, spin } from "./random.ts";
 import { checkAge, readAlone } from "./reader.ts";
 import { Control, FAIL, FIRM_KEYS, FLAVOURS } from "./state.ts";
+
+/** Reaps dead threads: the host names them, but does nothing that could wait for what the test has broken. */
+export function reaperThread(control: ControlRef, _seed: number, heap: Heap): void {
+  while (!stopped(control)) {
+    rcuIdleEnter();
+    Control.dead.wait(control, 0, 50);
+    rcuIdleExit();
+    const thread = Control.dead.load(control);
+    if (thread === 0) continue;
+    heap.reapThread(thread);
+    Control.dead.store(control, 0);
+  }
+}
 
 /** Reads a little and ends: the thread is gone, or dead without having said so, while its last scope is still warm. */
 export function exitThread(control: ControlRef, seed: number): void {

@@ -81,7 +81,7 @@ const journalWord = (entry: number, word: number): number => (entry + word * 104
 /** Length of a burst of rounds. */
 const BURST_MS = 20;
 /** Looks at the barrier before sleeping: the rounds that count are those in which both threads have a core. */
-const SPINS = 5000;
+const SPINS = 20_000;
 
 /** Makes the pair's heap; this thread does not stay in it. */
 export function createLitmus(pauseMs: number): LitmusHandle {

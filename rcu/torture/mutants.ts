@@ -70,7 +70,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: "torture/updater.ts",
     find: "    const old = Control.current.exchange(control, fresh);\n    const cookie = startPollSynchronizeRcu();",
     replace:
-      "    const cookie = startPollSynchronizeRcu();\n    spin(200_000);\n    const old = Control.current.exchange(control, fresh);",
+      "    const cookie = startPollSynchronizeRcu();\n    Control.stop.wait(control, 0, 1);\n    const old = Control.current.exchange(control, fresh);",
+    options: { cpus: 3, readers: 2, updaters: 1, chores: ["sleeper"] },
   },
   {
     name: "update-by-reinsert",
@@ -80,6 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
       "      const old = Atomics.exchange(i32, found + NODE_VALUE, word); // [A]\n" +
       "      if (old !== word) this.valueLeft(old);\n      return UPDATED;",
     replace: "      this.takeNode(found);",
+    options: { cpus: 3, readers: 2, updaters: 1, chores: ["sleeper"] },
   },
   {
     name: "last-slot-forgotten",
@@ -138,6 +140,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (Atomics.load(i32, RCU.PREEMPT_COUNT) === 0) return false;",
     replace: "if (Atomics.load(i32, RCU.PREEMPT_COUNT) >= 0) return false;",
     flavour: "preempt",
+    options: { chores: ["sleeper"] },
   },
   {
     name: "srcu-one-bank",
@@ -154,6 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "late = seen !== ASLEEP && (seen === AWAKE || ((seen - goal) | 0) < 0);",
     replace: "late = seen === -2;",
     flavour: "tasks",
+    options: { chores: ["sleeper"] },
   },
   {
     name: "turn-never-begins",
@@ -162,6 +166,16 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    rcuIdleExit();\n    this.#online = true;",
     replace: "    this.#online = false;",
     flavour: "domain",
+    options: { chores: ["sleeper"] },
+  },
+  {
+    name: "exit-listed",
+    why: "a task that exits behind its scope stays on the list of those that were switched out inside one",
+    file: "switch.ts",
+    find: "  else if (resumed()) leavePreempted();",
+    replace: "",
+    flavour: "preempt",
+    options: { chores: ["sleeper"] },
   },
   {
     name: "stall-unnamed",

@@ -60,8 +60,6 @@ export const Control = struct("torture_control", {
   updateLock: spinlock(),
   stop: atomic(),
   ready: atomic(),
-  /** Slot + 1 of each worker, by its number. */
-  slots: words(64),
   map: fixed(),
   srcu: fixed(),
   /** Number of the flavour in FLAVOURS. */
@@ -76,6 +74,8 @@ export const Control = struct("torture_control", {
   sleeps: atomic(),
   hotplugs: atomic(),
   exits: atomic(),
+  /** threadId of a thread that is to be reaped; 0: none. */
+  dead: atomic(),
   /** Rounds of the litmus pair. */
   litmus: atomic(),
   /** The thread that stalls on purpose: slot + 1 and threadId; or the task, the record of its scope. 0: nobody does. */

@@ -43,7 +43,7 @@ const THREADS_OF: Record<Chore, readonly ThreadName[]> = {
   hotplug: ["hotplug"],
   sleeper: ["sleeper"],
   stall: ["stall"],
-  exit: [],
+  exit: ["reaper"],
   litmus: ["litmus-updater", "litmus-reader"],
 };
 
@@ -83,7 +83,7 @@ export interface TortureOptions {
 /** A grace period that lasts longer than this has been lost; readers hold one up for milliseconds. */
 const LOST_MS = 12_000;
 /** How much longer a run may take to mean something. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 /** How long workers may take to leave after the stop. */
 const LEAVE_MS = 20_000;
 const FAILED_LEAVE_MS = 300;
@@ -117,6 +117,8 @@ class Run {
   readonly #workers = new Set<Worker>();
   #victim: Worker | null = null;
   #crashes = 0;
+  /** threadIds of threads that have died in the heap and were not reaped yet. */
+  readonly #dead = new Set<number>();
   /** Readers that came only to exit, and whether one is there now. */
   #exits = 0;
   #exiting = false;
@@ -126,7 +128,7 @@ class Run {
     this.#options = { ...options, ...castOf(options) };
     if (options.mutant != null) findMutant(options.mutant);
     this.#chores = options.chores ?? CHORES;
-    const crash: ThreadName[] = options.crash === true ? ["victim"] : [];
+    const crash: ThreadName[] = options.crash === true ? ["victim", "reaper"] : [];
     // CPUs come last, so that the highest slots are theirs.
     this.#parts = [...this.#chores.flatMap((chore) => THREADS_OF[chore]), ...crash, ...this.#cpus()];
     this.#litmus = this.#chores.includes("litmus") ? createLitmus(this.#options.cpus > 0 ? 100 : 5) : null;
@@ -220,12 +222,25 @@ class Run {
 
   async #crash(): Promise<void> {
     const index = this.#parts.indexOf("victim");
+    const thread = this.#victim!.threadId;
     await this.#victim!.terminate();
     this.#crashes++;
-    const slot = Control.slots.load(this.#control, index) - 1;
-    Control.slots.store(this.#control, index, 0);
-    if (slot >= 0) this.#heap.reap(slot); // Otherwise it had not attached yet.
+    await this.#reap(thread);
     this.#victim = this.#spawn(index, "victim", 1000 + this.#crashes);
+  }
+
+  /** Has the reaper see to what a dead thread left in the heap. What it does not come to, because the run ends, stays noted. */
+  async #reap(thread: number): Promise<void> {
+    this.#dead.add(thread);
+    while (Control.stop.load(this.#control) === 0) {
+      if (Control.dead.load(this.#control) === 0) {
+        if (!this.#dead.has(thread)) return;
+        this.#dead.delete(thread);
+        Control.dead.store(this.#control, thread);
+        Control.dead.notify(this.#control);
+      }
+      await sleep(1);
+    }
   }
 
   /** A thread that reads and exits at once. Every other one has not left the heap: it is reaped by its thread. */
@@ -233,9 +248,9 @@ class Run {
     this.#exiting = true;
     const worker = this.#spawn(-1, "exit", this.#exits, this.#exits++ % 2 === 1);
     const thread = worker.threadId;
-    worker.once("exit", () => {
+    worker.once("exit", async () => {
+      await this.#reap(thread);
       this.#exiting = false;
-      if (this.#heap.slot >= 0) this.#heap.reapThread(thread);
     });
   }
 
@@ -259,12 +274,19 @@ class Run {
     // After a failure others may be stuck because of it: that is no further news.
     const patience = this.#failed() ? FAILED_LEAVE_MS : LEAVE_MS;
     while (this.#workers.size > 0 && performance.now() - stopping < patience) await sleep(5);
-    if (this.#workers.size > 0) {
+    const stuck = this.#workers.size > 0;
+    if (stuck) {
       if (!this.#failed()) this.#failures.push(`${this.#workers.size} threads hung`);
       await Promise.all([...this.#workers].map((worker) => worker.terminate()));
-    } else if (!this.#failed()) checkLeftovers(control, this.#failures);
+    } else if (!this.#failed()) {
+      const last = Control.dead.load(control);
+      if (last !== 0) this.#dead.add(last);
+      for (const thread of this.#dead) this.#heap.reapThread(thread);
+      checkLeftovers(control, this.#failures);
+    }
     const report = reportOf(control, this.#options, seconds, this.#failures, this.#crashes, this.#missing());
-    this.#heap.detach();
+    // What terminated threads had locked stays locked: a heap like that is abandoned.
+    if (!stuck) this.#heap.detach();
     return report;
   }
 }
