@@ -169,15 +169,6 @@ export const MUTANTS: readonly Mutant[] = [
     options: { chores: ["sleeper"] },
   },
   {
-    name: "exit-listed",
-    why: "a task that exits behind its scope stays on the list of those that were switched out inside one",
-    file: "switch.ts",
-    find: "  else if (resumed()) leavePreempted();",
-    replace: "",
-    flavour: "preempt",
-    options: { chores: ["sleeper"] },
-  },
-  {
     name: "stall-unnamed",
     why: "a stall is reported without the thread that holds the grace period up",
     file: "stall.ts",
