@@ -15,11 +15,11 @@ import { type ControlRef, stopped } from "./cpu.ts";
 import { look } from "./flavours.ts";
 import { Random, spin } from "./random.ts";
 import { checkAge, readAlone } from "./reader.ts";
-import { Control, FAIL, FIRM_KEYS, FLAVOURS } from "./state.ts";
+import { Control, FAIL, FIRM_KEYS, FLAVOURS, STOP_ALL } from "./state.ts";
 
 /** Reaps dead threads: the host names them, but does nothing that could wait for what the test has broken. */
 export function reaperThread(control: ControlRef, _seed: number, heap: Heap): void {
-  while (!stopped(control)) {
+  while (Control.stop.load(control) !== STOP_ALL) {
     rcuIdleEnter();
     Control.dead.wait(control, 0, 50);
     rcuIdleExit();

@@ -55,9 +55,14 @@ export const Task = struct("torture_task", {
   reading: owned(),
 });
 
+/** Who may wait for a grace period ends first: a thread that died last of all still has to be reaped for them. */
+export const STOP_ALL_BUT_REAPERS = 1;
+export const STOP_ALL = 2;
+
 export const Control = struct("torture_control", {
   current: rcu("torture_element"),
   updateLock: spinlock(),
+  /** 0 while the run lasts, then STOP_ALL_BUT_REAPERS, then STOP_ALL. */
   stop: atomic(),
   ready: atomic(),
   map: fixed(),

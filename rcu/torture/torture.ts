@@ -22,7 +22,19 @@ import type { ControlRef } from "./cpu.ts";
 import { createLitmus, type LitmusHandle } from "./litmus.ts";
 import { findMutant } from "./mutants.ts";
 import { type Cast, missing, reportOf, type TortureReport } from "./report.ts";
-import { AGES, Control, Element, FAILURES, FIRM_KEYS, FLAVOURS, type Flavour, TASKS, Task } from "./state.ts";
+import {
+  AGES,
+  Control,
+  Element,
+  FAILURES,
+  FIRM_KEYS,
+  FLAVOURS,
+  type Flavour,
+  STOP_ALL,
+  STOP_ALL_BUT_REAPERS,
+  TASKS,
+  Task,
+} from "./state.ts";
 import "./updater.ts";
 
 /** Readers and updaters of each flavour. */
@@ -229,10 +241,10 @@ class Run {
     this.#victim = this.#spawn(index, "victim", 1000 + this.#crashes);
   }
 
-  /** Has the reaper see to what a dead thread left in the heap. What it does not come to, because the run ends, stays noted. */
+  /** Has the reaper see to what a dead thread left in the heap. What it does not come to before it ends itself stays noted. */
   async #reap(thread: number): Promise<void> {
     this.#dead.add(thread);
-    while (Control.stop.load(this.#control) === 0) {
+    while (Control.stop.load(this.#control) !== STOP_ALL) {
       if (Control.dead.load(this.#control) === 0) {
         if (!this.#dead.has(thread)) return;
         this.#dead.delete(thread);
@@ -268,12 +280,20 @@ class Run {
   async end(): Promise<TortureReport> {
     const control = this.#control;
     const seconds = (performance.now() - this.#started) / 1000;
-    Control.stop.store(control, 1);
-    Control.stop.notify(control);
+    const tell = (what: number) => {
+      Control.stop.store(control, what);
+      Control.stop.notify(control);
+    };
     const stopping = performance.now();
     // After a failure others may be stuck because of it: that is no further news.
     const patience = this.#failed() ? FAILED_LEAVE_MS : LEAVE_MS;
-    while (this.#workers.size > 0 && performance.now() - stopping < patience) await sleep(5);
+    const left = async (count: number, until: number) => {
+      while (this.#workers.size > count && performance.now() < until) await sleep(5);
+    };
+    tell(STOP_ALL_BUT_REAPERS);
+    await left(this.#parts.filter((part) => part === "reaper").length, stopping + patience);
+    tell(STOP_ALL);
+    await left(0, performance.now() + patience);
     const stuck = this.#workers.size > 0;
     if (stuck) {
       if (!this.#failed()) this.#failures.push(`${this.#workers.size} threads hung`);
