@@ -59,6 +59,8 @@ export type SrcuCookie = Brand<"srcu cookie">;
 /** Words per slot: entered and left for each bank; a cache line, so that slots do not share one. */
 const STRIDE = 16;
 const LEFT = 2;
+/** Calls of the slot's thread that have left a scope, or soon will, and still look whether somebody waits: destroy lets them go first. */
+const LEAVING = 4;
 const CHECK_MS = 100;
 
 const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + 1;
@@ -93,9 +95,11 @@ export class Srcu {
   readUnlock(scope: SrcuScope): void {
     const owner = scope >>> 1;
     const word = this.#counts + ((owner & 0xff) - 1) * STRIDE + LEFT + (scope & 1);
+    countLeaving(this.ref, 1);
     if (owner === ownerId) Atomics.add(i32, word, 1);
     else leaveForeign(owner, word);
     if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
+    countLeaving(this.ref, -1);
   }
 
   /** Runs `fn` in a scope, until its promise settles if it is async. */
@@ -206,6 +210,7 @@ export class Srcu {
     if (prev !== 0) Domain.next.init(prev, next);
     else i32[RCU.SRCU_HEAD] = next;
     unlockWord(RCU.SRCU_LOCK);
+    while (leaving(this.ref)) Domain.event.wait(this.ref, Domain.event.load(this.ref), 1);
     freeArray(Domain.counts.get(this.ref));
     free(Domain, this.ref);
   }
@@ -247,6 +252,17 @@ function empty(ref: SrcuRef, bank: number): boolean {
   for (let of = 0; of < MAX_SLOTS; of++) left += Atomics.load(i32, counts + of * STRIDE + LEFT + bank);
   for (let of = 0; of < MAX_SLOTS; of++) entered += Atomics.load(i32, counts + of * STRIDE + bank);
   return ((entered - left) | 0) === 0;
+}
+
+/** A plain store by the slot's owner, before an atomic one: who sees that a scope has ended sees this too. */
+function countLeaving(ref: SrcuRef, change: number): void {
+  if (slot >= 0) i32[wordOf(ref, slot) + LEAVING]! += change;
+}
+
+/** Whether some thread still looks at it on its way out. */
+function leaving(ref: SrcuRef): boolean {
+  for (let of = 0; of < MAX_SLOTS; of++) if (Atomics.load(i32, wordOf(ref, of) + LEAVING) !== 0) return true;
+  return false;
 }
 
 /** Asks for a grace period that ends at `stamp` or later, and does what can be done for it now. */
@@ -341,10 +357,15 @@ export function dropSrcuScopes(of: number): void {
   for (let ref = i32[RCU.SRCU_HEAD]! as SrcuRef | 0; ref !== 0; ref = Domain.next.racy(ref) as SrcuRef | 0) {
     const word = wordOf(ref, of);
     for (const bank of [0, 1]) Atomics.store(i32, word + LEFT + bank, Atomics.load(i32, word + bank));
+    Atomics.store(i32, word + LEAVING, 0);
+    countLeaving(ref, 1);
     srcus.push(ref);
   }
   unlockWord(RCU.SRCU_LOCK);
-  for (const ref of srcus) if (Domain.waiting.load(ref) !== 0) advance(ref);
+  for (const ref of srcus) {
+    if (Domain.waiting.load(ref) !== 0) advance(ref);
+    countLeaving(ref, -1);
+  }
 }
 
 /** A thread does not detach inside an SRCU scope: who would know when it ends? */

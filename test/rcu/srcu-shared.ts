@@ -11,3 +11,6 @@ export const retire = defineReclaimer("srcu test: retire", (thing: Ref<"srcu tes
   kfreeRcu(Thing, thing);
 });
 export const newThing = (): Ref<"srcu test thing"> => alloc(Thing) as Ref<"srcu test thing">;
+
+/** One Srcu after the other, handed to a reader: `turn` is 3n, then 3n + 1 when the n-th is there, then 3n + 2 while it is read. */
+export const Relay = struct("srcu test relay", { turn: atomic(), srcu: atomic() });

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
-import { alloc, liveObjects, RcuDomain, type Ref, rcuStats, Srcu } from "../../rcu/index.ts";
-import { newThing, Root, Thing } from "./srcu-shared.ts";
+import { alloc, liveObjects, RcuDomain, type RcuError, type Ref, rcuStats, Srcu } from "../../rcu/index.ts";
+import { newThing, Relay, Root, retire, Thing } from "./srcu-shared.ts";
 
 const ROUNDS = 4000;
 const WORKERS = 3;
@@ -52,3 +52,48 @@ test.serial("a worker that is terminated among them, at any moment, holds nobody
   }
   domain.unregisterThread();
 });
+
+/** Whether it could be destroyed: not while its callback waits. */
+function destroyed(srcu: Srcu): boolean {
+  try {
+    srcu.destroy();
+    return true;
+  } catch (error) {
+    if ((error as RcuError).code === "ERR_RCU_IN_USE") return false;
+    throw error;
+  }
+}
+
+// CPU 1 leaves, and is counted as gone; CPU 0 sees that, is done, and frees the Srcu; CPU 1 looks whether somebody waits.
+test.serial(
+  "an Srcu may be destroyed as soon as it is synchronized, while its reader is still leaving",
+  async (t) => {
+    const domain = RcuDomain.create({ bytes: 8 << 20, debug: true });
+    const relay = alloc(Relay) as Ref<"srcu test relay">;
+    const rounds = 4000;
+    const worker = new Worker(new URL("./srcu-relay-worker.ts", import.meta.url), {
+      workerData: { heap: domain.handle(), relay, rounds },
+    });
+    const end = once(worker, "exit");
+    for (let n = 0; n < rounds; n++) {
+      const srcu = new Srcu();
+      Relay.srcu.store(relay, srcu.ref);
+      Relay.turn.store(relay, 3 * n + 1);
+      Relay.turn.notify(relay);
+      for (let wait = 0; Relay.turn.load(relay) !== 3 * n + 2 && wait < 60; wait++)
+        Relay.turn.wait(relay, 3 * n + 1, 1000);
+      if (Relay.turn.load(relay) !== 3 * n + 2) break; // The worker has died: its exit code says so.
+      // Asleep; or awake, and with a callback that the reader looks after too.
+      if (n % 2 === 0) srcu.synchronizeBlocking();
+      else {
+        srcu.call(retire, newThing());
+        const cookie = srcu.startPoll();
+        while (!srcu.pollState(cookie));
+      }
+      while (!destroyed(srcu)) srcu.pollState(srcu.startPoll());
+      Relay.turn.store(relay, 3 * n + 3);
+    }
+    t.deepEqual(await end, [0]);
+    domain.unregisterThread();
+  },
+);
