@@ -95,11 +95,11 @@ export class Srcu {
   readUnlock(scope: SrcuScope): void {
     const owner = scope >>> 1;
     const word = this.#counts + ((owner & 0xff) - 1) * STRIDE + LEFT + (scope & 1);
-    countLeaving(this.ref, 1);
+    countLeaving(this.#counts, 1);
     if (owner === ownerId) Atomics.add(i32, word, 1);
     else leaveForeign(owner, word);
     if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
-    countLeaving(this.ref, -1);
+    countLeaving(this.#counts, -1);
   }
 
   /** Runs `fn` in a scope, until its promise settles if it is async. */
@@ -255,8 +255,8 @@ function empty(ref: SrcuRef, bank: number): boolean {
 }
 
 /** A plain store by the slot's owner, before an atomic one: who sees that a scope has ended sees this too. */
-function countLeaving(ref: SrcuRef, change: number): void {
-  if (slot >= 0) i32[wordOf(ref, slot) + LEAVING]! += change;
+function countLeaving(counts: number, change: number): void {
+  if (slot >= 0) i32[counts + slot * STRIDE + LEAVING]! += change;
 }
 
 /** Whether some thread still looks at it on its way out. */
@@ -358,13 +358,13 @@ export function dropSrcuScopes(of: number): void {
     const word = wordOf(ref, of);
     for (const bank of [0, 1]) Atomics.store(i32, word + LEFT + bank, Atomics.load(i32, word + bank));
     Atomics.store(i32, word + LEAVING, 0);
-    countLeaving(ref, 1);
+    countLeaving(countsOf(ref), 1);
     srcus.push(ref);
   }
   unlockWord(RCU.SRCU_LOCK);
   for (const ref of srcus) {
     if (Domain.waiting.load(ref) !== 0) advance(ref);
-    countLeaving(ref, -1);
+    countLeaving(countsOf(ref), -1);
   }
 }
 

@@ -238,6 +238,10 @@ export function inetName(family: number, host: number, port: number): Uint8Array
 export const destinationHost = (host: number): number =>
   host === HOST_ANY ? HOST_LOOPBACK : host === HOST_ANY6 ? HOST_LOOPBACK6 : host;
 
+/** The host that a socket bound to `host` is seen to send from: of a wildcard, the one that reaches the destination. */
+export const seenHost = (host: number, destination: number): number =>
+  host === HOST_ANY || host === HOST_ANY6 ? sourceHost(destination) : host;
+
 /** The host that one who sends to `destination` sends from. */
 export const sourceHost = (destination: number): number =>
   destination === HOST_LOOPBACK6 ? HOST_LOOPBACK6 : HOST_LOOPBACK;

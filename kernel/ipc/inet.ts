@@ -23,19 +23,25 @@ import {
   HOST_LOOPBACK6,
   inetAutobind,
   inetFind,
+  seenHost,
   sourceHost,
 } from "./inet-name.ts";
-import { OPT_V6ONLY, type S, SEND_SHUTDOWN, Sock, SS_LISTENING, SS_UNCONNECTED, sockPut } from "./sock.ts";
+import {
+  isInet,
+  OPT_V6ONLY,
+  type S,
+  SEND_SHUTDOWN,
+  Sock,
+  SS_LISTENING,
+  SS_UNCONNECTED,
+  sockPut,
+} from "./sock.ts";
 import { connectStream } from "./sock-connect.ts";
 import { sockSend } from "./sock-io.ts";
 
 /** Largest payload of UDP over IPv4. */
 const DATAGRAM_MAX = 65507;
 
-export const isInet = (sock: S): boolean => {
-  const family = Sock.family.get(sock);
-  return family === AF_INET || family === AF_INET6;
-};
 export const isUdp = (sock: S): boolean => Sock.type.get(sock) === SOCK_DGRAM && isInet(sock);
 
 /** The host that stands for all of them. */
@@ -75,8 +81,7 @@ export function inetConnect(sock: S, host: number, port: number): number {
 /** Who connects has a full name: a port, and the host it sends from. */
 function nameSource(sock: S, to: number): number {
   if (Sock.port.load(sock) === 0) return inetAutobind(sock, sourceHost(to));
-  if (Sock.host.load(sock) === HOST_ANY || Sock.host.load(sock) === HOST_ANY6)
-    Sock.host.store(sock, sourceHost(to));
+  Sock.host.store(sock, seenHost(Sock.host.load(sock), to));
   return 0;
 }
 
@@ -125,7 +130,6 @@ export function udpSend(sock: S, io: UserIo, flags: number, host: number, port: 
 function accepts(receiver: S, sender: S, to: number): number {
   const port = Sock.remotePort.load(receiver);
   if (port === 0) return 1;
-  const own = Sock.host.load(sender);
-  const from = own === HOST_ANY || own === HOST_ANY6 ? sourceHost(to) : own;
+  const from = seenHost(Sock.host.load(sender), to);
   return port === Sock.port.load(sender) && Sock.remoteHost.load(receiver) === from ? 2 : 0;
 }

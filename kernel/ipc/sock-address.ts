@@ -11,19 +11,9 @@ import {
   SOCKADDR_UN_PATH,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
-import { inetConnect, inetDisconnect, isInet, isUdp, wildcard } from "./inet.ts";
-import {
-  HOST_ANY,
-  HOST_ANY6,
-  inet,
-  inetAutobind,
-  inetBind,
-  inetMayListen,
-  inetName,
-  readInet,
-  sourceHost,
-} from "./inet-name.ts";
-import { isNamed, type S, Sock } from "./sock.ts";
+import { inetConnect, inetDisconnect, isUdp, wildcard } from "./inet.ts";
+import { inet, inetAutobind, inetBind, inetMayListen, inetName, readInet, seenHost } from "./inet-name.ts";
+import { isInet, isNamed, type S, Sock } from "./sock.ts";
 import { sockListen } from "./sock-connect.ts";
 import { unixBind, unixConnect, unixDisconnect, unixName } from "./unix-name.ts";
 
@@ -109,8 +99,7 @@ export function peerName(sock: S): Uint8Array | null {
 export function senderName(sender: S | 0, receiver: S): Uint8Array {
   if (sender === 0) return new Uint8Array(0);
   if (!isInet(sender)) return unixSockaddr(sender);
-  const host = Sock.host.load(sender);
-  const from = host === HOST_ANY || host === HOST_ANY6 ? sourceHost(Sock.host.load(receiver)) : host;
+  const from = seenHost(Sock.host.load(sender), Sock.host.load(receiver));
   return inetName(Sock.family.get(receiver), from, Sock.port.load(sender));
 }
 

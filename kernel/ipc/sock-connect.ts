@@ -3,15 +3,14 @@ import type { Held, Ref } from "../../rcu/index.ts";
 import { allocFile, File, FMODE_READ, FMODE_WRITE, newAnonInode } from "../fs/file.ts";
 import { iput } from "../fs/inode.ts";
 import { FOPS } from "../fs/ops.ts";
-import { current } from "../sched/current.ts";
 import { wakeUp } from "../sched/waitqueue.ts";
-import { Task } from "../task/task.ts";
 import { EAGAIN, ECONNREFUSED, EINVAL, ENOMEM, ENOTCONN, EOPNOTSUPP } from "../uapi/errno.ts";
 import { O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOMAXCONN } from "../uapi/socket.ts";
 import { S_IFSOCK } from "../uapi/stat.ts";
 import {
+  isInet,
   RCV_SHUTDOWN,
   type S,
   SEND_SHUTDOWN,
@@ -162,7 +161,7 @@ export function sockAccept(listener: S, flags: number): Ref<"file"> | number {
 export function sockShutdown(sock: S, how: number): number {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   const peer = Sock.peer.load(sock);
-  const inet = Sock.family.get(sock) !== AF_UNIX;
+  const inet = isInet(sock);
   const loose = Sock.state.load(sock) === SS_UNCONNECTED && Sock.remotePort.load(sock) === 0;
   const over = Sock.shutdown.load(sock) === (RCV_SHUTDOWN | SEND_SHUTDOWN);
   if (inet ? loose || over : loose && Sock.type.get(sock) === SOCK_STREAM) return -ENOTCONN;
@@ -180,5 +179,3 @@ export function sockShutdown(sock: S, how: number): number {
   wakeUp(Sock.wait.at(sock), 0);
   return 0;
 }
-
-export const currentFiles = (): Ref<"files"> => Task.files.access(current()) as Ref<"files">;

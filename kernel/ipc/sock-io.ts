@@ -12,11 +12,12 @@ import { Cred, Task } from "../task/task.ts";
 import { EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOMEM, ENOTCONN, EPIPE } from "../uapi/errno.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
-import { AF_UNIX, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
+import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
 import { ringConsume, ringPeekTo, ringReadTo, ringRoom, ringUnwrite, ringWriteFrom } from "./ring.ts";
 import {
   freeMessage,
+  isInet,
   isNamed,
   Message,
   peerOf,
@@ -154,7 +155,7 @@ export function sockReceive(sock: S, io: UserIo, flags: number): number {
   received.gid = 65534;
   const state = Sock.state.load(sock);
   const stream = Sock.type.get(sock) === SOCK_STREAM;
-  if (state === SS_LISTENING) return Sock.family.get(sock) === AF_UNIX ? -EINVAL : -ENOTCONN;
+  if (state === SS_LISTENING) return isInet(sock) ? -ENOTCONN : -EINVAL;
   if (stream && io.remaining === 0) return 0;
   const error = Sock.error.exchange(sock, 0);
   if (error !== 0) return -error;

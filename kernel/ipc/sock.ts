@@ -30,6 +30,7 @@ import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { credOf } from "../task/cred.ts";
 import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
+import { AF_UNIX } from "../uapi/socket.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
@@ -196,6 +197,9 @@ export function dropFiles(files: Ref<"array">): void {
   }
   freeArray(files);
 }
+
+/** AF_INET or AF_INET6; AF_UNIX otherwise. */
+export const isInet = (sock: S): boolean => Sock.family.get(sock) !== AF_UNIX;
 
 /** Has it been given a name, by bind(2) or by the kernel? */
 export const isNamed = (sock: S): boolean => Sock.address.load(sock) !== 0 || Sock.port.load(sock) !== 0;

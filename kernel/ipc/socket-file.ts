@@ -6,10 +6,11 @@ import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { EDESTADDRREQ, ENOTCONN, ENOTSOCK } from "../uapi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
-import { isInet, isUdp, udpSend } from "./inet.ts";
+import { isUdp, udpSend } from "./inet.ts";
 import { Ring, ringRoom } from "./ring.ts";
 import {
   dropFiles,
+  isInet,
   peerOf,
   RCV_SHUTDOWN,
   type S,

@@ -3,7 +3,6 @@ import { copyFromUser, copyToUser, faultIn, getUser32, putUser32 } from "../mm/u
 import { EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   AF_INET6,
-  AF_UNIX,
   IP_BIND_ADDRESS_NO_PORT,
   IP_FREEBIND,
   IP_MTU_DISCOVER,
@@ -59,8 +58,16 @@ import {
   TCP_USER_TIMEOUT,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
-import { isInet } from "./inet.ts";
-import { OPT_REUSEADDR, OPT_REUSEPORT, OPT_V6ONLY, type S, SOCK_BYTES, Sock, SS_LISTENING } from "./sock.ts";
+import {
+  isInet,
+  OPT_REUSEADDR,
+  OPT_REUSEPORT,
+  OPT_V6ONLY,
+  type S,
+  SOCK_BYTES,
+  Sock,
+  SS_LISTENING,
+} from "./sock.ts";
 
 /** Switches: level and option -> bit of Sock.options. Those above OPT_V6ONLY are remembered and change nothing on a loopback. */
 const SWITCHES: Readonly<Record<number, ReadonlyMap<number, number>>> = {
@@ -191,7 +198,7 @@ function socketWords(sock: S, option: number): number[] | null {
     case SO_DOMAIN:
       return [Sock.family.get(sock)];
     case SO_PROTOCOL:
-      if (Sock.family.get(sock) === AF_UNIX) return [0];
+      if (!isInet(sock)) return [0];
       return [Sock.type.get(sock) === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP];
     case SO_ERROR:
       return [Sock.error.exchange(sock, 0)];

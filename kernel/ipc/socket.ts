@@ -36,8 +36,8 @@ import {
   SOCK_STREAM,
   SOCK_TYPE_MASK,
 } from "../uapi/socket.ts";
-import { isInet, isUdp, udpSend } from "./inet.ts";
-import { dropFiles, type S, Sock, sockPut } from "./sock.ts";
+import { isUdp, udpSend } from "./inet.ts";
+import { dropFiles, isInet, type S, Sock, sockPut } from "./sock.ts";
 import { address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
 import { received, sockReceive, sockSend } from "./sock-io.ts";

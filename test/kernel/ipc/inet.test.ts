@@ -52,6 +52,7 @@ import {
   around,
   boot,
   call,
+  getBytes,
   getWords,
   newTask,
   putBytes,
@@ -91,7 +92,7 @@ function sockaddr(name: string): number {
 function shown(): string {
   const length = getWords(LENGTH, 1)[0]!;
   if (length === 0) return "";
-  const bytes = new Uint8Array(Int32Array.from(getWords(NAME, (length + 3) >> 2)).buffer);
+  const bytes = getBytes(NAME, length);
   const port = (bytes[2]! << 8) | bytes[3]!;
   if (bytes[0] === AF_INET) return `${bytes.subarray(4, 8).join(".")}:${port}`;
   if (bytes[18] === 0xff) return `[::ffff:${bytes.subarray(20, 24).join(".")}]:${port}`;
@@ -114,8 +115,7 @@ function receiveFrom(fd: number): [string, string] | number {
   putWords(LENGTH, 28);
   const count = call(task, "recvfrom", fd, DATA, 4096, 0, NAME, LENGTH);
   if (count < 0) return count;
-  const bytes = new Uint8Array(Int32Array.from(getWords(DATA, (count + 3) >> 2)).buffer, 0, count);
-  return [String.fromCharCode(...bytes), shown()];
+  return [String.fromCharCode(...getBytes(DATA, count)), shown()];
 }
 function setOption(fd: number, level: number, option: number, value: number): number {
   putWords(NAME, value);

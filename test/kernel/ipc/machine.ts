@@ -159,13 +159,17 @@ export function settle(task: Ref<"task">): void {
   rcuBarrier();
 }
 
+export function getBytes(address: number, length: number): Uint8Array {
+  const bytes = copyFromUser(address, length);
+  if (bytes === null) throw new Error("bad address");
+  return bytes;
+}
+
 export function putWords(address: number, ...words: number[]): void {
   if (copyToUser(address, new Uint8Array(Int32Array.from(words).buffer)) < 0) throw new Error("bad address");
 }
 export function getWords(address: number, count: number): number[] {
-  const bytes = copyFromUser(address, count * 4);
-  if (bytes === null) throw new Error("bad address");
-  return [...new Int32Array(bytes.buffer)];
+  return [...new Int32Array(getBytes(address, count * 4).buffer)];
 }
 export function putBytes(address: number, bytes: Uint8Array): void {
   if (copyToUser(address, bytes) < 0) throw new Error("bad address");

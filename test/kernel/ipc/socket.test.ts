@@ -44,6 +44,7 @@ import {
   around,
   boot,
   call,
+  getBytes,
   getWords,
   newTask,
   putBytes,
@@ -81,10 +82,7 @@ const socket = (type: number): number => call(task, "socket", AF_UNIX, type, 0);
 function text(fd: number, flags = 0, length = 4096): string | number {
   const count = call(task, "recvfrom", fd, DATA, length, flags, 0, 0);
   if (count < 0) return count;
-  return String.fromCharCode(...bytesAt(DATA, Math.min(count, length)));
-}
-function bytesAt(address: number, length: number): Uint8Array {
-  return new Uint8Array(Int32Array.from(getWords(address, (length + 3) >> 2)).buffer).subarray(0, length);
+  return String.fromCharCode(...getBytes(DATA, Math.min(count, length)));
 }
 function sendTo(fd: number, data: string, name: string): number {
   putBytes(DATA, new TextEncoder().encode(data));
@@ -208,7 +206,7 @@ for (const name of ["/tmp/socket", "\0abstract"])
     putWords(LENGTH, 110);
     t.is(call(task, "getpeername", client, NAME, LENGTH), 0);
     const length = getWords(LENGTH, 1)[0]!;
-    const shown = String.fromCharCode(...bytesAt(NAME, length).subarray(2));
+    const shown = String.fromCharCode(...getBytes(NAME, length).subarray(2));
     t.is(shown, name.startsWith("\0") ? name : `${name}\0`);
     putWords(LENGTH, 12);
     t.is(call(task, "getsockopt", client, SOL_SOCKET, SO_PEERCRED, NAME, LENGTH), 0);
@@ -240,7 +238,7 @@ test.serial("datagrams find their receiver by name, and carry the sender's", (t)
   t.is(sendTo(client, "question", "\0server"), 8);
   putWords(LENGTH, 110);
   t.is(call(task, "recvfrom", server, DATA, 100, 0, NAME, LENGTH), 8);
-  t.is(String.fromCharCode(...bytesAt(NAME, getWords(LENGTH, 1)[0]!).subarray(2)), "\0client");
+  t.is(String.fromCharCode(...getBytes(NAME, getWords(LENGTH, 1)[0]!).subarray(2)), "\0client");
   t.is(sendTo(client, "x", "\0nobody"), -ECONNREFUSED);
   t.is(onName("connect", client, "\0server"), 0);
   t.is(write(task, client, "again"), 5);
