@@ -2,7 +2,8 @@
 import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { dentryName, dentryParent, dentryUnhashed } from "./dcache.ts";
 import { FsInfo, type FsPath, Path } from "./fsinfo.ts";
-import { Mount, rootMount } from "./mount.ts";
+import { Mount } from "./mount.ts";
+import { rootMount } from "./mount-tree.ts";
 import { currentFs } from "./namei.ts";
 
 type M = Ref<"mount">;

@@ -15,7 +15,8 @@ import {
 } from "../../rcu/index.ts";
 import { ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { dgetLive, dput } from "./dcache.ts";
-import { Mount, mntGetLive, mntPut, rootMount } from "./mount.ts";
+import { Mount, mntGetLive, mntPut } from "./mount.ts";
+import { rootMount } from "./mount-tree.ts";
 
 /** A place in the tree: immutable, counts both. Replaced whole, so readers never see half a chdir. */
 export type FsPath = Ref<"path">;

@@ -1,18 +1,13 @@
 /**
- * The mount table: one tree of mounts per machine, read under RCU, changed under one lock.
- *
- * A mount is found by (parent mount, dentry it covers). The hash chains and the list of all mounts are walked without
- * locks; a mount that is taken off stays readable until a grace period is over.
+ * A mount: what it shows, who uses it, when it dies. Where mounts are attached: mount-tree.ts.
  */
 import {
   alloc,
   allocArray,
   allocString,
   arrayAdd,
-  arrayGet,
   arrayLoad,
   arraySet,
-  arrayStore,
   atomic,
   callRcu,
   defineReclaimer,
@@ -20,29 +15,20 @@ import {
   free,
   freeArray,
   freeString,
-  type Held,
-  listAddTail,
-  listDelRcu,
-  listFirst,
-  listNext,
   listNode,
   type Ptr,
   type Ref,
   rcu,
-  rcuReadLock,
-  rcuReadUnlock,
   spinlock,
   stringText,
   struct,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { thisCpu } from "../sched/current.ts";
-import { EBUSY, EINVAL, ENODEV, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
-import { MNT_DETACH, MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
-import { S_IFDIR } from "../uapi/stat.ts";
-import { D_MOUNTED, Dentry, dentryInode, dget, dgetLive, dput } from "./dcache.ts";
+import { ENODEV, ENOENT, ENOMEM } from "../uapi/errno.ts";
+import { MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
+import { dget, dgetLive, dput } from "./dcache.ts";
 import { dcacheShrinkSuper, dPrune } from "./dumount.ts";
-import { inodeType } from "./inode.ts";
 import { fileSystemType } from "./ops.ts";
 import { SB_DCACHE, SB_RDONLY, Superblock, sbGet, sbPut } from "./super.ts";
 
@@ -58,51 +44,30 @@ export const Mount = struct("mount", {
   state: atomic(),
   /** One for being attached, one per user (open file, root, cwd, child mount): see "Counts" below. */
   counts: fixed<Ref<"array">>(),
+
+  // The table's lock for writers (mount-tree.ts).
   /** Where it is attached: 0 for the root mount. Counted. */
   parent: rcu("mount"),
   mountpoint: rcu("dentry"),
+  /** The next whose place has the same hash. */
   next: rcu("mount"),
+  /** In the list of all. */
   all: listNode(),
+  /** Mounts attached to this one, and the place among those of its parent. */
+  children: listNode(),
+  sibling: listNode(),
 });
 type M = Ref<"mount">;
 type D = Ref<"dentry">;
 
-const BUCKETS = 256;
-const MountTable = struct("mount_table", {
+/** The one tree of mounts of the machine. */
+export const MountTable = struct("mount_table", {
   lock: spinlock(),
-  buckets: fixed<Ref<"array">>(),
   all: listNode(),
   nextId: atomic(),
   root: rcu("mount"),
 });
-const mountTable = kernelGlobal<Ref<"mount_table">>("mount table");
-
-/** Once per machine, at boot. False when the heap is full. */
-export function mountInit(): boolean {
-  const table = alloc(MountTable);
-  const buckets = allocArray(BUCKETS);
-  if (table === 0 || buckets === 0) return false;
-  MountTable.buckets.init(table, buckets);
-  MountTable.all.init(table);
-  MountTable.nextId.init(table, 1);
-  mountTable.init(table);
-  return true;
-}
-
-const bucketOf = (parent: M, dentry: D): number =>
-  Math.imul(parent ^ Math.imul(dentry, 0x9e3779b1), 0x85ebca6b) >>> 24;
-
-/** The mount that covers `dentry` in `parent`, or 0. Without locks; good for the caller's scope. */
-export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
-  const scope = rcuReadLock();
-  let mount = arrayGet(MountTable.buckets.get(mountTable.get()), bucketOf(parent, dentry)) as Ptr<"mount">;
-  while (mount !== 0) {
-    if (Mount.parent.deref(scope, mount) === parent && Mount.mountpoint.deref(scope, mount) === dentry) break;
-    mount = Mount.next.deref(scope, mount);
-  }
-  rcuReadUnlock();
-  return mount;
-}
+export const mountTable = kernelGlobal<Ref<"mount_table">>("mount table");
 
 // Counts. Every open(2) on every CPU takes and drops one of the same mount, so each CPU has a counter on a line of its own
 // (Linux: mnt_pcp). Their sum says something only when nobody adds: [1] a count is added, [2] then the state is loaded,
@@ -110,16 +75,17 @@ export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
 // state first, holding the lock: either [2] sees it, or the sum sees [1]. So the sum is never too small.
 
 /** Users find it by its place: counts are added without a look at the sum. */
-const ATTACHED = 0;
+export const ATTACHED = 0;
 /** Not attached (any more), or about to be taken off: it dies with its last count. */
-const COUNTED = 1;
-const DEAD = 2;
+export const COUNTED = 1;
+export const DEAD = 2;
 /** CPUs beyond so many share counters. */
 const COUNTERS = 16;
 const LINE = 16;
 const counter = (): number => ((thisCpu() + 1) & (COUNTERS - 1)) * LINE;
 
-function users(mount: M): number {
+/** The sum: only with the table's lock held, and another state than ATTACHED, it is exact. */
+export function users(mount: M): number {
   const counts = Mount.counts.get(mount);
   let sum = 0;
   for (let n = 0; n < COUNTERS; n++) sum += arrayLoad(counts, n * LINE);
@@ -166,9 +132,6 @@ export const mountReadOnly = (mount: Ptr<"mount">): boolean =>
   ((Mount.flags.peek(mount) & MS_RDONLY) !== 0 ||
     (Superblock.flags.get(Mount.sb.get(mount)) & SB_RDONLY) !== 0);
 
-/** The mount at the bottom of the tree. */
-export const rootMount = (): M => MountTable.root.access(mountTable.get()) as M;
-
 /** A mount of `root`, not attached, one count; takes over the caller's counts of sb and root. 0 when memory is short. */
 function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number): Ptr<"mount"> {
   const name = allocString(source);
@@ -187,6 +150,7 @@ function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number)
   Mount.flags.init(mount, flags & MNT_FLAGS);
   Mount.state.init(mount, COUNTED);
   Mount.counts.init(mount, counts);
+  Mount.children.init(mount);
   arraySet(counts, counter(), 1);
   Superblock.mounts.add(sb, 1);
   return mount;
@@ -212,41 +176,6 @@ export function kernMount(type: string, source: string, flags: number, options: 
   return mount;
 }
 
-/** Makes `mount` the root of the machine's tree. Once, at boot. */
-export function setRootMount(mount: M): void {
-  const table = mountTable.get();
-  const held = MountTable.lock.lock(table);
-  listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
-  Mount.state.store(mount, ATTACHED);
-  MountTable.root.assign(held, table, mount);
-  MountTable.lock.unlock(table);
-}
-
-/** Attaches a mount at (parent, dentry), which the caller looked up. 0 or -errno; the mount's count moves to the tree. */
-export function attachMount(mount: M, parent: M, dentry: D): number {
-  const rootIsDir = inodeType(dentryInode(Mount.root.get(mount)) as Ref<"inode">) === S_IFDIR;
-  const pointIsDir = inodeType(dentryInode(dentry) as Ref<"inode">) === S_IFDIR;
-  if (rootIsDir !== pointIsDir) return -ENOTDIR;
-  if (!dgetLive(dentry)) return -ENOENT;
-  if (!mntGetLive(parent)) {
-    dput(dentry);
-    return -EINVAL;
-  }
-  const table = mountTable.get();
-  const held = MountTable.lock.lock(table);
-  Mount.parent.init(mount, parent);
-  Mount.mountpoint.init(mount, dentry);
-  const buckets = MountTable.buckets.get(table);
-  const bucket = bucketOf(parent, dentry);
-  Mount.next.init(mount, arrayGet(buckets, bucket) as Ptr<"mount">);
-  Mount.state.store(mount, ATTACHED);
-  arrayStore(buckets, bucket, mount);
-  Dentry.flags.or(dentry, D_MOUNTED);
-  listAddTail(held, MountTable.all.at(table), Mount.all.at(mount));
-  MountTable.lock.unlock(table);
-  return 0;
-}
-
 /** A second view of what (mount, dentry) shows: bind mounts. The new mount, not attached, or -errno. */
 export function cloneMount(mount: M, dentry: D): M | number {
   if (!dgetLive(dentry)) return -ENOENT;
@@ -259,63 +188,6 @@ export function cloneMount(mount: M, dentry: D): M | number {
   return -ENOMEM;
 }
 
-/** Takes a mount off the tree: -EBUSY while it is in use, unless MNT_DETACH hides it until its last user is gone. */
-export function detachMount(mount: M, flags: number): number {
-  const table = mountTable.get();
-  const held = MountTable.lock.lock(table);
-  const parent = Mount.parent.peek(held, mount);
-  // The root, or one that MNT_DETACH hid already: only who stands in it can name it.
-  if (parent === 0 || Mount.state.peek(mount) !== ATTACHED) {
-    MountTable.lock.unlock(table);
-    return -EINVAL;
-  }
-  if ((flags & MNT_DETACH) === 0) {
-    Mount.state.store(mount, COUNTED); // [3]
-    const busy = users(mount) !== 1;
-    Mount.state.store(mount, busy ? ATTACHED : DEAD);
-    if (!busy) takeOff(held, table, mount);
-    MountTable.lock.unlock(table);
-    if (busy) return -EBUSY;
-    destroy(mount);
-    return 0;
-  }
-  // Mounts below it go too: nobody can name them any more.
-  const gone: M[] = [];
-  const collect = (top: M): void => {
-    for (const child of mountsBelow(top)) collect(child);
-    Mount.state.store(top, COUNTED);
-    takeOff(held, table, top);
-    gone.push(top);
-  };
-  collect(mount);
-  MountTable.lock.unlock(table);
-  for (const each of gone) mntPut(each);
-  return 0;
-}
-
-function mountsBelow(parent: M): M[] {
-  return allMounts().filter((mount) => Mount.parent.access(mount) === parent);
-}
-
-function takeOff(held: Held, table: Ref<"mount_table">, mount: M): void {
-  const parent = Mount.parent.peek(held, mount) as M;
-  const dentry = Mount.mountpoint.peek(held, mount) as D;
-  const buckets = MountTable.buckets.get(table);
-  const bucket = bucketOf(parent, dentry);
-  const next = Mount.next.peek(held, mount);
-  let at = arrayGet(buckets, bucket) as Ptr<"mount">;
-  if (at === mount) arrayStore(buckets, bucket, next);
-  else {
-    while (at !== 0 && Mount.next.peek(held, at) !== mount) at = Mount.next.peek(held, at);
-    if (at === 0) throw new Error(`mount ${Mount.id.get(mount)} is not in its hash chain`);
-    Mount.next.assign(held, at, next);
-  }
-  listDelRcu(held, Mount.all.at(mount));
-  let covered = false;
-  for (const other of allMounts()) if (Mount.mountpoint.peek(held, other) === dentry) covered = true;
-  if (!covered) Dentry.flags.and(dentry, ~D_MOUNTED);
-}
-
 const freeMount = defineReclaimer("mount", (arg) => {
   const mount = arg as M;
   freeString(Mount.source.get(mount));
@@ -324,7 +196,7 @@ const freeMount = defineReclaimer("mount", (arg) => {
 });
 
 /** Nobody uses the mount any more. */
-function destroy(mount: M): void {
+export function destroy(mount: M): void {
   const parent = Mount.parent.access(mount);
   const mountpoint = Mount.mountpoint.access(mount);
   const sb = Mount.sb.get(mount);
@@ -344,14 +216,4 @@ function killSuper(sb: Ref<"superblock">): void {
   else dcacheShrinkSuper(sb);
   Superblock.root.set(sb, 0);
   dput(root);
-}
-
-/** All attached mounts, oldest first. Walks the list in a read scope: good for the caller's handler. */
-export function allMounts(): M[] {
-  const found: M[] = [];
-  rcuReadLock();
-  const head = MountTable.all.at(mountTable.get());
-  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) found.push(Mount.all.owner(node));
-  rcuReadUnlock();
-  return found;
 }

@@ -13,16 +13,8 @@ import { fsCreate } from "./fsinfo.ts";
 import { hostfsInit } from "./hostfs/opener.ts";
 import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
 import { memfdInit } from "./memfd.ts";
-import {
-  attachMount,
-  cloneMount,
-  detachMount,
-  kernMount,
-  Mount,
-  mntPut,
-  mountInit,
-  setRootMount,
-} from "./mount.ts";
+import { cloneMount, kernMount, Mount, mntPut } from "./mount.ts";
+import { attachMount, detachMount, mountInit, setRootMount } from "./mount-tree.ts";
 import {
   LAST_NORM,
   LOOKUP_DIRECTORY,

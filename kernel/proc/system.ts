@@ -1,7 +1,8 @@
 /** The machine in numbers: meminfo, cpuinfo, stat, uptime, loadavg, version, mounts, filesystems. */
 import { type Ref, rcuStats, stringText } from "../../rcu/index.ts";
 import { dPath } from "../fs/dpath.ts";
-import { allMounts, Mount } from "../fs/mount.ts";
+import { Mount } from "../fs/mount.ts";
+import { allMounts } from "../fs/mount-tree.ts";
 import { fileSystemTypes, superOpsOf } from "../fs/ops.ts";
 import { Superblock } from "../fs/super.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";

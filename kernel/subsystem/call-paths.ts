@@ -8,7 +8,8 @@ import { dentryInode } from "../fs/dcache.ts";
 import { pathFrom } from "../fs/dpath.ts";
 import { fput } from "../fs/file.ts";
 import { inodeType } from "../fs/inode.ts";
-import { Mount, rootMount } from "../fs/mount.ts";
+import { Mount } from "../fs/mount.ts";
+import { rootMount } from "../fs/mount-tree.ts";
 import {
   followLast,
   LAST_NORM,

@@ -1,14 +1,14 @@
-/** Counts of mounts are kept by CPU: umount must see all of them, wherever they were taken and dropped. */
+/** Mounts: counts kept by CPU, which umount must see wherever they were taken and dropped; and the table that finds them. */
 import test from "ava";
-import { makeDirectory } from "../../../kernel/fs/dir.ts";
+import { makeDirectory, removeDirectory } from "../../../kernel/fs/dir.ts";
 import { setCwd } from "../../../kernel/fs/fsinfo.ts";
 import { Mount, mntGet, mntGetLive, mntPut } from "../../../kernel/fs/mount.ts";
 import { currentFs, nd, pathLookup } from "../../../kernel/fs/namei.ts";
 import { mountFs, umountPath } from "../../../kernel/fs/vfs.ts";
 import { setThisCpu, thisCpu } from "../../../kernel/sched/current.ts";
-import { EBUSY, EINVAL } from "../../../kernel/uapi/errno.ts";
+import { EBUSY, EINVAL, ENOENT } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
-import { MNT_DETACH } from "../../../kernel/uapi/mount.ts";
+import { MNT_DETACH, MS_BIND } from "../../../kernel/uapi/mount.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
 import { bootMachine, type Machine, settle } from "./machine.ts";
 
@@ -78,4 +78,79 @@ test.serial("a hidden mount cannot be unmounted again from inside", (t) => {
   t.is(umountPath(".", 0), -EINVAL);
   t.is(pathLookup(AT_FDCWD, "/"), 0);
   t.is(setCwd(currentFs(), nd.mount, nd.dentry), 0);
+});
+
+/** Mounts a tmpfs on each of `count` directories in `folder`. */
+function many(folder: string, count: number): readonly string[] {
+  makeDirectory(AT_FDCWD, folder, 0o755);
+  const paths = Array.from({ length: count }, (_, n) => `${folder}/${n}`);
+  for (const path of paths) {
+    mounted(path);
+    settle(machine.task);
+  }
+  return paths;
+}
+
+test.serial("the table grows with its mounts, and each is found by its place until it is unmounted", (t) => {
+  settle(machine.task);
+  const before = liveObjects(Mount);
+  const paths = many("/many", 600);
+  const seen = new Set(paths.map((path) => (pathLookup(AT_FDCWD, path) === 0 ? nd.mount : 0)));
+  t.is(seen.size, paths.length);
+  t.false(seen.has(0));
+  for (const [n, path] of paths.entries()) if (n % 2 === 0) t.is(umountPath(path, 0), 0);
+  for (const [n, path] of paths.entries()) {
+    t.is(pathLookup(AT_FDCWD, path), 0);
+    t.is(seen.has(nd.mount), n % 2 === 1, path);
+  }
+  for (const [n, path] of paths.entries()) if (n % 2 === 1) t.is(umountPath(path, 0), 0);
+  settle(machine.task);
+  t.is(liveObjects(Mount), before);
+});
+
+test.serial(
+  "a directory is a mountpoint until the last of the mounts on it is gone, whatever their parents",
+  (t) => {
+    const before = liveObjects(Mount);
+    makeDirectory(AT_FDCWD, "/shown", 0o755);
+    makeDirectory(AT_FDCWD, "/shown/point", 0o755);
+    makeDirectory(AT_FDCWD, "/view", 0o755);
+    t.is(mountFs("none", "/shown", "/view", MS_BIND), 0);
+    t.is(mountFs("tmpfs", "none", "/shown/point"), 0);
+    t.is(mountFs("tmpfs", "none", "/view/point"), 0);
+    t.is(umountPath("/shown/point", 0), 0);
+    t.is(removeDirectory(AT_FDCWD, "/shown/point"), -EBUSY, "it is covered in the other view");
+    t.is(umountPath("/view/point", 0), 0);
+    t.is(removeDirectory(AT_FDCWD, "/shown/point"), 0);
+    t.is(umountPath("/view", 0), 0);
+    settle(machine.task);
+    t.is(liveObjects(Mount), before);
+  },
+);
+
+test.serial("mounts on one place lie on each other: the last one shows, the ones below come back", (t) => {
+  const before = liveObjects(Mount);
+  makeDirectory(AT_FDCWD, "/pile", 0o755);
+  const shown: number[] = [];
+  for (let n = 0; n < 3; n++) shown.push(mounted("/pile"));
+  for (const mount of shown.reverse()) {
+    t.is(pathLookup(AT_FDCWD, "/pile"), 0);
+    t.is(nd.mount, mount as Ref<"mount">);
+    t.is(umountPath("/pile", 0), 0);
+  }
+  settle(machine.task);
+  t.is(liveObjects(Mount), before);
+});
+
+test.serial("MNT_DETACH takes all mounts below along, to any depth", (t) => {
+  const before = liveObjects(Mount);
+  mounted("/tree");
+  mounted("/tree/a");
+  mounted("/tree/a/deep");
+  mounted("/tree/b");
+  t.is(umountPath("/tree", 0), -EBUSY);
+  t.is(umountPath("/tree", MNT_DETACH), 0);
+  t.is(pathLookup(AT_FDCWD, "/tree/a"), -ENOENT);
+  settle(machine.task);
+  t.is(liveObjects(Mount), before);
 });
