@@ -4,7 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import "../kernel/fs/hostfs/index.ts";
-import { type CpuBoot, type CpuReport, runCpu } from "../kernel/machine/cpu-main.ts";
+import { type CpuBoot, type CpuReport, loadSubsystems, runCpu } from "../kernel/machine/cpu-main.ts";
 import { setTracer } from "../kernel/syscall-entry.ts";
 import type { UserModeHost } from "../kernel/usermode.ts";
 import { createSyscallEntry } from "../syscalls/entry.ts";
@@ -13,11 +13,11 @@ import type { Syscall } from "../syscalls/syscall.ts";
 import { syscalls } from "../syscalls/table.ts";
 import { createProgramMode } from "./programs/engine.ts";
 import { createRiscvEngine } from "./riscv64/engine.ts";
-import { loadSubsystems, registerSelf } from "./subsystem-modules.ts";
+import { loadSubsystem, registerSelf } from "./subsystem-modules.ts";
 
 export default async function cpuWorker(boot: CpuBoot): Promise<CpuReport> {
   registerSelf();
-  const subsystems = await loadSubsystems(boot.subsystems);
+  const subsystems = await loadSubsystems(boot, loadSubsystem);
   const tracer = boot.strace < 0 ? undefined : createStrace((text) => void writeSync(boot.strace, text));
   setTracer(tracer ?? null);
   return runCpu(boot, {

@@ -65,7 +65,7 @@ export function subsystemModule(spec: SubsystemSpec): SubsystemModule {
   const url = moduleUrl(name);
   if (url.protocol !== "file:" || !existsSync(url))
     throw new SubsystemError(name, `there is no such module; bundled ones are ${BUNDLED.join(", ")}`);
-  return { url: url.href, options: { ...query, ...options } };
+  return { name, url: url.href, options: { ...query, ...options } };
 }
 
 function moduleUrl(name: string): URL {
@@ -74,28 +74,30 @@ function moduleUrl(name: string): URL {
   return pathToFileURL(resolve(name));
 }
 
-/** Loads the modules on this thread. Throws SubsystemError for what is none. */
-export async function loadSubsystems(modules: readonly SubsystemModule[]): Promise<SubsystemUse[]> {
-  if (modules.length === 0) return [];
+/** Loads a module on this thread. Rejects with SubsystemError for what is none. */
+export async function loadSubsystem({ name, url, options }: SubsystemModule): Promise<SubsystemUse> {
   registerSelf();
-  const uses: SubsystemUse[] = [];
-  for (const { url, options } of modules) {
-    let exported: unknown;
-    try {
-      exported = ((await import(url)) as { default?: unknown }).default;
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new SubsystemError(url, `cannot be loaded: ${message}`, { cause: error });
-    }
-    if (!isSubsystem(exported))
-      throw new SubsystemError(url, "its default export is not defineSubsystem(...)");
-    uses.push({ subsystem: exported, options });
+  let exported: unknown;
+  try {
+    exported = ((await import(url)) as { default?: unknown }).default;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new SubsystemError(name, `cannot be loaded: ${message}`, { cause: error });
   }
+  if (!isSubsystem(exported))
+    throw new SubsystemError(name, "its default export is not defineSubsystem(...)");
+  return { subsystem: exported, options };
+}
+
+/** Loads the modules of a machine. Rejects with SubsystemError, also when a literal takes the number of one of Linux's calls. */
+export async function loadSubsystems(modules: readonly SubsystemModule[]): Promise<SubsystemUse[]> {
+  const uses: SubsystemUse[] = [];
+  for (const module of modules) uses.push(await loadSubsystem(module));
+  checkCallNumbers(uses);
   return uses;
 }
 
-/** Throws SubsystemError when a literal takes the number of one of Linux's calls. */
-export function checkCallNumbers(uses: readonly SubsystemUse[]): void {
+function checkCallNumbers(uses: readonly SubsystemUse[]): void {
   for (const { subsystem } of uses) {
     if (typeof subsystem.syscalls === "function") continue;
     for (const { nr, name } of subsystem.syscalls ?? [])

@@ -1,9 +1,9 @@
-/** Bringing a machine up: every subsystem in order, one line each. Runs on the host thread, before any CPU. */
+/** Bringing a machine up: every part of the kernel in order, one line each. Runs on the host thread, before any CPU. */
 
-import { Heap, HeapError, type HeapHandle } from "../../rcu/index.ts";
+import { Heap, HeapError, type HeapHandle, type SharedWords } from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ptyInit } from "../drivers/pty.ts";
-import { bindDescriptors } from "../fs/hostfs/opener.ts";
+import { bindDescriptors, closeDescriptors } from "../fs/hostfs/opener.ts";
 import {
   ensureMountpoint,
   mountFs,
@@ -17,11 +17,10 @@ import { futexInit } from "../futex.ts";
 import { bindGlobals, createGlobals } from "../global.ts";
 import { ipcInit } from "../ipc/index.ts";
 import { klogInit } from "../klog.ts";
-import { createRam, RamError } from "../mm/ram.ts";
+import { createRam, RamError, ram } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
 import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
-import { DEFAULT_LIMIT_MS, type SubsystemUse, subsystemsInit } from "../subsystem/boot.ts";
 import type { Instance } from "../subsystem/place.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { pidsInit } from "../task/pid.ts";
@@ -57,21 +56,19 @@ export interface KernelOptions {
   readonly rootWritable?: boolean;
   readonly mounts?: readonly MountOption[];
   readonly console: ConsoleOptions;
-  /** Other people's subsystems, in the order in which they are made. */
-  readonly subsystems?: readonly SubsystemUse[];
-  /** Milliseconds that a callback of a subsystem may run until it is ended, on a CPU with its CPU. Default: 10 000. */
-  readonly subsystemTimeout?: number;
 }
 
 export interface Kernel {
   readonly heap: Heap;
   readonly handle: HeapHandle;
   readonly memory: WebAssembly.Memory;
+  /** The words of `memory`: state.ts. */
+  readonly words: SharedWords;
   readonly globals: number;
   /** What the host's thread opened for hostfs (fs/hostfs/opener.ts). */
   readonly descriptors: Set<number>;
-  /** The subsystems, as this thread sees them. */
-  readonly subsystems: readonly Instance[];
+  /** The subsystems, as this thread sees them: none until they are plugged in. */
+  subsystems: readonly Instance[];
 }
 
 export { MachineError };
@@ -115,10 +112,13 @@ function makeKernel(options: KernelOptions): Kernel {
   ptyInit(); // pseudo-terminals
   consoleCreate(options.console); // standard streams, terminal
   initGroupInit(); // pid 1
-  mountAll(options); // root, devices, host folders
-  const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
-  const subsystems = subsystemsInit(options.subsystems ?? [], limit); // what others plug in
-  return { heap, handle: heap.handle(), memory, globals, descriptors, subsystems };
+  try {
+    mountAll(options); // root, devices, host folders
+  } catch (error) {
+    closeDescriptors([]);
+    throw error;
+  }
+  return { heap, handle: heap.handle(), memory, words: ram.i32, globals, descriptors, subsystems: [] };
 }
 
 function mountAll(options: KernelOptions): void {

@@ -1,13 +1,5 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
-import {
-  atomicAdd,
-  atomicNotify,
-  Heap,
-  type HeapHandle,
-  type Ref,
-  setForceNotifier,
-  setGathering,
-} from "../../rcu/index.ts";
+import { Heap, type HeapHandle, type Ref, setForceNotifier, setGathering } from "../../rcu/index.ts";
 import { keptDescriptors } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
@@ -24,7 +16,7 @@ import type { SyscallEntry } from "../syscall-entry.ts";
 import { CPU_AREA_BYTES, CPU_AREA_KEPT, type UserMode, type UserModeHost } from "../usermode.ts";
 import "./modules.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
-import { CPUS_UP, notifyHost } from "./state.ts";
+import { awaitBootGo, notifyHost, STAGE_LOADED, STAGE_REFUSED, STAGE_UP, setBootStage } from "./state.ts";
 
 /** The boot message. Everything in it can be posted to a worker. */
 export interface CpuBoot {
@@ -41,6 +33,8 @@ export interface CpuBoot {
 
 /** Where a thread finds a subsystem: the URL of a module whose default export is one. */
 export interface SubsystemModule {
+  /** As the user wrote it, for reports. */
+  readonly name: string;
   readonly url: string;
   readonly options: Readonly<Record<string, string | number | boolean>>;
 }
@@ -64,6 +58,32 @@ export interface CpuReport {
   readonly descriptors: readonly number[];
 }
 
+/**
+ * Loads the machine's subsystems, one after the other, and waits until the host has made their tables. The host watches how
+ * far this comes: a module that does not finish, or ends the thread, refuses the boot by its name. Nothing of the machine is bound
+ * here yet, so that what hangs holds nothing.
+ */
+export async function loadSubsystems(
+  boot: CpuBoot,
+  load: (module: SubsystemModule) => Promise<SubsystemUse>,
+): Promise<SubsystemUse[]> {
+  if (boot.subsystems.length === 0) return [];
+  const words = new Int32Array(boot.memory.buffer as unknown as SharedArrayBuffer);
+  const uses: SubsystemUse[] = [];
+  for (const [n, module] of boot.subsystems.entries()) {
+    setBootStage(words, boot.cpu, n + 1);
+    try {
+      uses.push(await load(module));
+    } catch (error) {
+      setBootStage(words, boot.cpu, STAGE_REFUSED);
+      throw error;
+    }
+  }
+  setBootStage(words, boot.cpu, STAGE_LOADED);
+  awaitBootGo(words);
+  return uses;
+}
+
 /** Runs CPU `boot.cpu` until the machine stops. An exception that leaves here means that the CPU is lost. */
 export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   const heap = Heap.attach(boot.heap);
@@ -82,13 +102,12 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   setForceNotifier(kickSlot);
   reportRcuStalls();
   setGathering(CALLBACKS_GATHERED);
-  const subsystems = installSubsystems(openSubsystems(parts.subsystems ?? []));
+  const subsystems = pluggedIn(boot.cpu, parts.subsystems ?? []);
   const syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
   const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));
   tlbInit(boot.cpu, modes);
   Cpu.state.store(cpu, CPU_ONLINE);
-  atomicAdd(ram.i32, CPUS_UP, 1);
-  atomicNotify(ram.i32, CPUS_UP);
+  setBootStage(ram.i32, boot.cpu, STAGE_UP);
   try {
     cpuLoop(boot.cpu, modes, syscalls);
   } catch (error) {
@@ -101,6 +120,15 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   for (const mode of modes)
     for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
   return { cpu: boot.cpu, engine, descriptors: keptDescriptors() };
+}
+
+function pluggedIn(cpu: number, uses: readonly SubsystemUse[]): SubsystemCalls {
+  try {
+    return installSubsystems(openSubsystems(uses));
+  } catch (error) {
+    setBootStage(ram.i32, cpu, STAGE_REFUSED);
+    throw error;
+  }
 }
 
 /**

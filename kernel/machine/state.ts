@@ -1,16 +1,49 @@
 /**
  * What the host thread and the CPUs tell each other through words of RAM that no guest can name: an event count that the
- * host sleeps on, and whether its tick stands still.
+ * host sleeps on, whether its tick stands still, and how far each CPU has booted.
  */
-import { atomicAdd, atomicCas, atomicLoad, atomicNotify, atomicStore } from "../../rcu/index.ts";
+import {
+  atomicAdd,
+  atomicCas,
+  atomicLoad,
+  atomicNotify,
+  atomicStore,
+  atomicWait,
+  type SharedWords,
+} from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
 
 /** Word indices in the first page of RAM; word 0 is RAM's magic number. */
 export const HOST_EVENT = 1;
 export const HOST_TICK_STOPPED = 2;
 export const MACHINE_STOPPING = 3;
-/** CPUs that have come up: the boot barrier. */
-export const CPUS_UP = 4;
+/** Set when the host has made the tables of the subsystems: CPUs that have loaded theirs may open them. */
+const BOOT_GO = 4;
+/** One word for each CPU: its stage. */
+const FIRST_STAGE = 64;
+
+/** A CPU that boots is at stage n > 0 while it loads the subsystem module n - 1, and else at one of these. */
+export const STAGE_STARTING = 0;
+export const STAGE_LOADED = -1;
+/** The exception that ends the CPU is a subsystem's: so would be the next one. */
+export const STAGE_REFUSED = -2;
+export const STAGE_UP = -3;
+
+/** These take RAM's words, not `ram`: a CPU that loads subsystems is not bound to its machine yet. */
+export const bootStage = (words: SharedWords, cpu: number): number => atomicLoad(words, FIRST_STAGE + cpu);
+export function setBootStage(words: SharedWords, cpu: number, stage: number): void {
+  atomicStore(words, FIRST_STAGE + cpu, stage);
+  atomicAdd(words, HOST_EVENT, 1);
+  atomicNotify(words, HOST_EVENT);
+}
+export function bootGo(words: SharedWords): void {
+  atomicStore(words, BOOT_GO, 1);
+  atomicNotify(words, BOOT_GO);
+}
+/** On a CPU: sleeps until bootGo. */
+export function awaitBootGo(words: SharedWords): void {
+  while (atomicLoad(words, BOOT_GO) === 0) atomicWait(words, BOOT_GO, 0);
+}
 
 /** Something for the host: a process ended, a line is in the log, captured output is there. */
 export function notifyHost(): void {

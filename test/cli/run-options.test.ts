@@ -74,7 +74,16 @@ test("--strace and --stats do not swallow the program", (t) => {
   t.is(parseRunOptions(["p"]).strace, null);
 });
 
+test("--debug is a switch, --subsystem-timeout a number of milliseconds", (t) => {
+  const { debug, subsystemTimeout } = parseRunOptions(["--debug", "--subsystem-timeout", "250", "p"]);
+  t.deepEqual([debug, subsystemTimeout], [true, 250]);
+  const plain = parseRunOptions(["p"]);
+  t.deepEqual([plain.debug, plain.subsystemTimeout], [false, null]);
+});
+
 for (const [what, argv, message] of [
+  ["a value of a switch", ["--debug=yes", "p"], "--debug takes no value"],
+  ["a timeout of nothing", ["--subsystem-timeout", "0", "p"], "--subsystem-timeout 0: give milliseconds"],
   ["an unknown option", ["--frob", "p"], "unknown option --frob"],
   ["a short option", ["-v", "p"], "unknown option -v"],
   ["a name inherited from Object", ["--constructor", "p"], "unknown option --constructor"],

@@ -89,10 +89,41 @@ test.serial("a subsystem that cannot start refuses the boot, by name", async (t)
     await t.throwsAsync(boot(bug), { instanceOf: SubsystemError, message }, bug);
   await t.throwsAsync(boot("cpu"), {
     instanceOf: MachineError,
-    message: /^CPUs die before they are up: subsystem at-boot: on a CPU that boots/,
+    message: /^subsystem at-boot: on a CPU that boots$/,
   });
   await t.throwsAsync(boot("cpu-loops"), {
-    instanceOf: MachineError,
-    message: /^CPUs die before they are up: subsystem at-boot: syscalls does not return$/,
+    instanceOf: SubsystemError,
+    message: /^subsystem at-boot: syscalls does not return$/,
   });
 });
+
+test.serial(
+  "a module that does not finish loading, or ends its thread, refuses the boot, by name",
+  async (t) => {
+    const log: string[] = [];
+    const boot = async (name: string, message: RegExp) => {
+      const { href } = fixture(`faults/${name}.ts`);
+      const refused = await t.throwsAsync(
+        Machine.boot({
+          cpus: 2,
+          memory: 64 << 20,
+          subsystemTimeout: LIMIT,
+          subsystems: ["kvcache", href],
+          log: (line) => log.push(line),
+        }),
+        { instanceOf: SubsystemError },
+      );
+      t.is((refused as SubsystemError).subsystem, href);
+      t.regex(refused.message.slice(`subsystem ${href}: `.length), message);
+    };
+    const loading =
+      /^its module is still loading on CPU \d after \S+ s: what loops or waits at its top level belongs into/;
+    await Promise.all([
+      boot("module-loops", loading),
+      boot("module-waits", loading),
+      boot("module-exits", /^its module ended the thread of CPU \d, which loaded it: /),
+      boot("module-throws", /^cannot be loaded: it will not have it$/),
+    ]);
+    t.deepEqual(log, []);
+  },
+);

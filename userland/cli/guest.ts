@@ -18,15 +18,11 @@ import "../../kernel/fs/hostfs/index.ts";
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW, pathLookup } from "../../kernel/fs/namei.ts";
 import { mountHost } from "../../kernel/fs/vfs.ts";
 import { MachineError } from "../../kernel/machine/boot.ts";
-import { type Exit, Machine } from "../../kernel/machine/machine.ts";
+import { Machine } from "../../kernel/machine/machine.ts";
+import type { Exit } from "../../kernel/machine/processes.ts";
 import { EEXIST, ERRNO } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
-import {
-  checkCallNumbers,
-  loadSubsystems,
-  type SubsystemSpec,
-  subsystemModule,
-} from "../subsystem-modules.ts";
+import { loadSubsystems, type SubsystemSpec, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { createReport, type Report } from "./report.ts";
@@ -42,6 +38,8 @@ export interface BootOptions {
   readonly mounts?: readonly MountOption[];
   /** Subsystems to plug in. */
   readonly subsystems?: readonly SubsystemSpec[];
+  readonly subsystemTimeout?: number | null;
+  readonly debug?: boolean;
   /** Host descriptor for strace's lines. */
   readonly strace?: number | undefined;
   /** Gets each line of the kernel log. Default: standard error. */
@@ -118,11 +116,13 @@ export class BootedGuest {
     shareCompileCache();
     try {
       const modules = (this.#options.subsystems ?? []).map(subsystemModule);
-      const subsystems = await loadSubsystems(modules);
-      checkCallNumbers(subsystems);
       this.#machine = await Machine.boot({
-        subsystems,
         subsystemModules: modules,
+        loadSubsystems: () => loadSubsystems(modules),
+        ...(this.#options.subsystemTimeout == null
+          ? {}
+          : { subsystemTimeout: this.#options.subsystemTimeout }),
+        debug: this.#options.debug === true,
         cpus,
         memory: this.#options.memory ?? defaultMemory(cpus),
         root,

@@ -51,6 +51,16 @@ const run = defineCommand<ArgsDef>({
       valueHint: "MODULE[?OPTION=VALUE]",
       description: "plug in a subsystem: a module, or kvcache, sysstat, syscall-policy; may be repeated",
     },
+    "subsystem-timeout": {
+      type: "string",
+      valueHint: "MS",
+      description:
+        "how long a subsystem may take to load, or for a callback, in milliseconds (default 10000)",
+    },
+    debug: {
+      type: "boolean",
+      description: "check the kernel's heap: freed objects are overwritten and watched; slower",
+    },
     stats: {
       type: "string",
       valueHint: "FILE.json",

@@ -32,6 +32,10 @@ export interface RunOptions {
   readonly stats: Output;
   /** Modules of subsystems, with their options behind a "?". */
   readonly subsystems: readonly string[];
+  /** Milliseconds; null: the machine's default. */
+  readonly subsystemTimeout: number | null;
+  /** Checks the kernel's heap. */
+  readonly debug: boolean;
   readonly program: string;
   readonly args: readonly string[];
 }
@@ -47,6 +51,9 @@ const RESERVED = 32 * 1024 ** 2;
 export const defaultMemory = (cpus: number): number =>
   Math.min(2 * 1024 ** 3, MAX_MEMORY - cpus * CPU_AREA_BYTES - RESERVED);
 
+/** What a timer can wait. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
 type Draft = { -readonly [K in keyof RunOptions]: RunOptions[K] } & {
   mounts: MountOption[];
   subsystems: string[];
@@ -55,7 +62,7 @@ type Draft = { -readonly [K in keyof RunOptions]: RunOptions[K] } & {
 
 interface Option {
   /** `required`: `--name VALUE` or `--name=VALUE`; `optional`: only `--name=VALUE` carries one. */
-  readonly value: "required" | "optional";
+  readonly value: "required" | "optional" | "none";
   set(draft: Draft, value: string | null): void;
 }
 
@@ -74,6 +81,11 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   memory: { value: "required", set: (draft, value) => (draft.memory = parseMemory(value!)) },
   strace: { value: "optional", set: (draft, value) => (draft.strace = parseOutput("--strace", value)) },
   subsystem: { value: "required", set: (draft, value) => draft.subsystems.push(value!) },
+  "subsystem-timeout": {
+    value: "required",
+    set: (draft, value) => (draft.subsystemTimeout = parseTimeout("--subsystem-timeout", value!)),
+  },
+  debug: { value: "none", set: (draft) => (draft.debug = true) },
   stats: { value: "optional", set: (draft, value) => (draft.stats = parseOutput("--stats", value)) },
 };
 
@@ -89,6 +101,8 @@ export function parseRunOptions(argv: readonly string[]): RunOptions {
     strace: null,
     stats: null,
     subsystems: [],
+    subsystemTimeout: null,
+    debug: false,
     program: "",
     args: [],
   };
@@ -100,7 +114,7 @@ export function parseRunOptions(argv: readonly string[]): RunOptions {
       break;
     }
     if (!word.startsWith("-") || word === "-") break;
-    const [, name, inline] = /^--([a-z]+)(?:=(.*))?$/s.exec(word) ?? [];
+    const [, name, inline] = /^--([a-z-]+)(?:=(.*))?$/s.exec(word) ?? [];
     const option = name === undefined ? undefined : Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
     if (option === undefined) throw new Failure(`unknown option ${word}; see \`sternix run --help\``);
     let value = inline ?? null;
@@ -108,6 +122,7 @@ export function parseRunOptions(argv: readonly string[]): RunOptions {
       value = argv[++index] ?? null;
       if (value === null) throw new Failure(`--${name} needs a value; see \`sternix run --help\``);
     }
+    if (option.value === "none" && value !== null) throw new Failure(`--${name} takes no value`);
     option.set(draft, value);
   }
   const program = argv[index];
@@ -148,6 +163,14 @@ function parseMount(text: string): MountOption {
     guest: guestPath("--mount", guest!),
     writable: access === "rw",
   };
+}
+
+/** Milliseconds. */
+function parseTimeout(option: string, text: string): number {
+  const ms = Number(text);
+  if (!/^\d+$/.test(text) || ms < 1 || ms > MAX_TIMEOUT)
+    throw new Failure(`${option} ${text}: give milliseconds, 1 to ${MAX_TIMEOUT}`);
+  return ms;
 }
 
 function parseEnv(text: string): [string, string] {

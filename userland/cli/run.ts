@@ -28,6 +28,8 @@ export async function runProgram(options: RunOptions): Promise<number> {
     root: options.root,
     mounts: options.mounts,
     subsystems: options.subsystems,
+    subsystemTimeout: options.subsystemTimeout,
+    debug: options.debug,
     strace,
     stdio: "inherit",
   });

@@ -11,17 +11,15 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { STREAM_PLAIN } from "../../kernel/drivers/console.ts";
-import { type KernelOptions, MachineError } from "../../kernel/machine/boot.ts";
-import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
+import { MachineError } from "../../kernel/machine/boot.ts";
+import {
+  Machine as KernelMachine,
+  type MachineOptions as KernelOptions,
+} from "../../kernel/machine/machine.ts";
 import type { MachineStats } from "../../kernel/machine/machine-stats.ts";
 import { signalNumber } from "../../kernel/uapi/signal.ts";
 import { defaultMemory, MAX_CPUS } from "../cli/run-options.ts";
-import {
-  checkCallNumbers,
-  loadSubsystems,
-  type SubsystemSpec,
-  subsystemModule,
-} from "../subsystem-modules.ts";
+import { loadSubsystems, type SubsystemSpec, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { type GuestProcess, startGuest } from "./process.ts";
 import type { SpawnOptions } from "./spawn-options.ts";
@@ -41,7 +39,10 @@ export interface MachineOptions {
   readonly mounts?: readonly { readonly host: string; readonly guest: string; readonly writable?: boolean }[];
   /** Modules whose default export is defineSubsystem(...); "kvcache", "sysstat" and "syscall-policy" come with Sternix. */
   readonly subsystems?: readonly SubsystemSpec[];
-  /** How long a callback of a subsystem may run, in milliseconds, until it is ended: on a CPU by restarting that. Default: 10 000. */
+  /**
+   * How long a callback of a subsystem may run, in milliseconds, until it is ended: on a CPU by restarting that. Loading its
+   * module as well, which has 3 seconds at least. Default: 10 000.
+   */
   readonly subsystemTimeout?: number;
   /** Checks the kernel's heap: freed objects are overwritten, and what is written to them afterwards is reported. Slower. */
   readonly debug?: boolean;
@@ -64,8 +65,6 @@ export class Machine implements AsyncDisposable {
     if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
       throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
     const modules = (options.subsystems ?? []).map(subsystemModule);
-    const subsystems = await loadSubsystems(modules);
-    checkCallNumbers(subsystems);
     shareCompileCache();
     let machine: Machine | null = null;
     const kernel = await KernelMachine.boot({
@@ -76,8 +75,8 @@ export class Machine implements AsyncDisposable {
       mounts: (options.mounts ?? []).map((mount) => ({ ...mount, host: resolve(mount.host) })),
       console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
       worker: workerUrl,
-      subsystems,
       subsystemModules: modules,
+      loadSubsystems: () => loadSubsystems(modules),
       log: options.log ?? ((line) => process.stderr.write(`sternix: ${line}\n`)),
       onEvent: () => {
         if (machine !== null) machine.#onEvent();

@@ -3,7 +3,8 @@ import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.t
 import { fput } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { kernelWrite } from "../../../kernel/fs/read-write.ts";
-import { Machine, type Process } from "../../../kernel/machine/machine.ts";
+import { Machine } from "../../../kernel/machine/machine.ts";
+import type { Process } from "../../../kernel/machine/processes.ts";
 import type { Ref } from "../../../rcu/index.ts";
 import { tinyElf } from "./tiny-elf.ts";
 

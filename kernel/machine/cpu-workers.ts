@@ -1,0 +1,201 @@
+/**
+ * The CPUs of a machine, seen from the host: workers of a piscina pool, which it boots, watches, replaces when they die, and
+ * ends.
+ */
+import { Piscina } from "piscina";
+import { atomicLoad, atomicWaitAsync } from "../../rcu/index.ts";
+import { CPU_ONLINE, Cpu, cpuOf } from "../sched/cpus.ts";
+import { DEFAULT_LIMIT_MS, SubsystemError } from "../subsystem/boot.ts";
+import { type Kernel, MachineError } from "./boot.ts";
+import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
+import { buryCpu } from "./crash.ts";
+import {
+  bootStage,
+  HOST_EVENT,
+  STAGE_LOADED,
+  STAGE_REFUSED,
+  STAGE_STARTING,
+  STAGE_UP,
+  setBootStage,
+} from "./state.ts";
+import { Watchdog } from "./watchdog.ts";
+
+export interface CpuWorkersOptions {
+  readonly cpus: number;
+  /** The worker entry: a module whose default export takes a CpuBoot. */
+  readonly worker: URL;
+  /** Where CPUs find the machine's subsystems. */
+  readonly subsystemModules?: readonly SubsystemModule[];
+  /** Milliseconds that a subsystem may take for a callback, or to load, until its CPU is ended. Default: 10 000. */
+  readonly subsystemTimeout?: number;
+  /** Host descriptor for strace lines; absent: no tracing. */
+  readonly strace?: number;
+  readonly log?: (line: string) => void;
+}
+
+/** A thread of a CPU starts within this time, however busy the computer is. */
+const BOOT_TIMEOUT_MS = 60_000;
+/** What a CPU may take to leave its loop at shutdown. */
+const STOP_MS = 2000;
+/** A CPU that dies so often before it is up will not come up. */
+const BOOT_CRASHES = 3;
+
+export class CpuWorkers {
+  /** CPUs that died, whether they were booted again or not. */
+  crashes = 0;
+  readonly #options: CpuWorkersOptions;
+  readonly #kernel: Kernel;
+  readonly #enter: <T>(work: () => T) => T;
+  readonly #modules: readonly SubsystemModule[];
+  readonly #watchdog: Watchdog;
+  readonly #pool: Piscina;
+  readonly #reports: Promise<CpuReport | null>[] = [];
+  /** Ends the worker of a CPU. */
+  readonly #ends: AbortController[] = [];
+  readonly #running = new Set<number>();
+  #booting = true;
+  #stopping = false;
+  /** Why the machine cannot boot. */
+  #failure: MachineError | null = null;
+  #firstCrash = "";
+
+  /** `enter` runs work on this thread as part of the machine. */
+  constructor(options: CpuWorkersOptions, kernel: Kernel, enter: <T>(work: () => T) => T) {
+    this.#options = options;
+    this.#kernel = kernel;
+    this.#enter = enter;
+    this.#modules = options.subsystemModules ?? [];
+    const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
+    this.#watchdog = new Watchdog(kernel, this.#modules, limit, (cpu, why) => {
+      if (this.#booting) this.#failure ??= why;
+      else this.#options.log?.(`CPU ${cpu} is restarted: ${why.message}`);
+      this.#ends[cpu]?.abort();
+    });
+    this.#pool = new Piscina({
+      filename: options.worker.href,
+      minThreads: options.cpus,
+      maxThreads: options.cpus,
+      concurrentTasksPerWorker: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      atomics: "disabled",
+      // A host file is opened on one CPU and closed on another, and outlives a CPU that is replaced.
+      trackUnmanagedFds: false,
+    });
+  }
+
+  start(): void {
+    for (let cpu = 0; cpu < this.#options.cpus; cpu++) this.#bootCpu(cpu);
+  }
+
+  /** Resolves when every CPU has loaded the subsystems' modules. Rejects with MachineError. */
+  loaded(): Promise<void> {
+    return this.#reach(STAGE_LOADED);
+  }
+
+  /** Resolves when every CPU runs tasks. Rejects with MachineError. */
+  async up(): Promise<void> {
+    await this.#reach(STAGE_UP);
+    this.#booting = false;
+  }
+
+  /** On every tick, the machine bound: ends CPUs that a subsystem does not give back. */
+  look(): void {
+    this.#watchdog.look();
+  }
+
+  /** Waits until every CPU has left its loop, or ends its worker: their reports, null of those that died. */
+  async stop(): Promise<(CpuReport | null)[]> {
+    this.#stopping = true;
+    const impatient = setTimeout(() => this.#endRunning(), STOP_MS);
+    const reports = await Promise.all(this.#reports);
+    clearTimeout(impatient);
+    return reports;
+  }
+
+  /** Ends the threads, whatever they do. */
+  async destroy(): Promise<void> {
+    this.#stopping = true;
+    await this.#pool.destroy();
+  }
+
+  async #reach(stage: number): Promise<void> {
+    const { cpus } = this.#options;
+    const deadline = Date.now() + BOOT_TIMEOUT_MS;
+    for (;;) {
+      const seen = atomicLoad(this.#kernel.words, HOST_EVENT);
+      if (this.#failure !== null) throw this.#failure;
+      let there = 0;
+      for (let cpu = 0; cpu < cpus; cpu++) if (bootStage(this.#kernel.words, cpu) === stage) there++;
+      if (there === cpus) return;
+      if (this.crashes >= BOOT_CRASHES * cpus)
+        throw new MachineError(`CPUs die before they are up: ${this.#firstCrash}`);
+      if (Date.now() > deadline) throw new MachineError(`only ${there} of ${cpus} CPUs came up`);
+      const wait = atomicWaitAsync(this.#kernel.words, HOST_EVENT, seen, 100);
+      if (wait.async) await wait.value;
+      this.#enter(() => this.#watchdog.look());
+    }
+  }
+
+  #bootCpu(cpu: number): void {
+    const boot: CpuBoot = {
+      cpu,
+      heap: this.#kernel.handle,
+      memory: this.#kernel.memory,
+      globals: this.#kernel.globals,
+      strace: this.#options.strace ?? -1,
+      subsystems: this.#modules,
+    };
+    const end = new AbortController();
+    this.#ends[cpu] = end;
+    this.#running.add(cpu);
+    this.#reports[cpu] = this.#pool.run(boot, { signal: end.signal }).then(
+      (report: CpuReport) => {
+        this.#running.delete(cpu);
+        return report;
+      },
+      (error: unknown) => this.#died(cpu, error, end.signal.aborted),
+    );
+  }
+
+  /** Buries a CPU and boots it again, unless there is no sense in it. */
+  #died(cpu: number, error: unknown, ended: boolean): Promise<CpuReport | null> | null {
+    this.#running.delete(cpu);
+    const message = error instanceof Error ? error.message : String(error);
+    const refused = this.#booting && this.#blame(cpu, message);
+    if (!ended && !refused) {
+      if (this.#stopping) return null;
+      this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : message}`);
+    }
+    this.crashes++;
+    this.#firstCrash ||= message;
+    this.#enter(() => {
+      this.#watchdog.died(cpu, message);
+      buryCpu(this.#kernel.heap, cpu);
+    });
+    setBootStage(this.#kernel.words, cpu, STAGE_STARTING);
+    if (this.#stopping || refused) return null;
+    this.#bootCpu(cpu);
+    return this.#reports[cpu]!;
+  }
+
+  /** Whether a subsystem kept the CPU from booting, as it would the next one. */
+  #blame(cpu: number, message: string): boolean {
+    const stage = bootStage(this.#kernel.words, cpu);
+    if (stage === STAGE_REFUSED) this.#failure ??= new MachineError(message);
+    if (stage > 0)
+      this.#failure ??= new SubsystemError(
+        this.#modules[stage - 1]!.name,
+        `its module ended the thread of CPU ${cpu}, which loaded it: ${message}`,
+      );
+    return this.#failure !== null;
+  }
+
+  /** CPUs that do not leave their loops: a program in TypeScript that makes no call is never interrupted. */
+  #endRunning(): void {
+    for (const cpu of this.#running) {
+      const booted = this.#enter(() => Cpu.state.load(cpuOf(cpu))) === CPU_ONLINE;
+      this.#options.log?.(`CPU ${cpu} does not ${booted ? "stop" : "come up"}: its worker is ended`);
+      this.#ends[cpu]?.abort();
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/** The processes that the host started: it is told how each of them ended. */
+import { type Ref, stringText } from "../../rcu/index.ts";
+import { errnoText } from "../uapi/errno.ts";
+import { SIGKILL } from "../uapi/signal.ts";
+import { MachineError } from "./error.ts";
+import { freeRequest, SPAWN_EXITED, Spawn, type SpawnRequest, startProcess } from "./spawn.ts";
+
+/** How a process ended. */
+export interface Exit {
+  /** Exit code; undefined when a signal killed it. */
+  readonly code?: number;
+  readonly signal?: number;
+  readonly coreDumped: boolean;
+  /** errno of loading the program, 0 when it was loaded. */
+  readonly error: number;
+  /** What more there is to say about it; usually empty. */
+  readonly reason: string;
+  /** The CPU that died while it ran the process: the end is not the program's doing. */
+  readonly lostCpu?: number;
+  /** As wait4(2) reports it. */
+  readonly status: number;
+}
+
+export interface Process {
+  readonly pid: number;
+  readonly exited: Promise<Exit>;
+}
+
+/** All of this runs on the host, with the machine bound. */
+export class Processes {
+  readonly #running = new Map<number, { spawn: Ref<"spawn">; resolve: (exit: Exit) => void }>();
+
+  /** Throws MachineError when there is no room for it. */
+  start(request: SpawnRequest): Process {
+    const started = startProcess(request);
+    if (typeof started === "number")
+      throw new MachineError(`cannot start ${request.path}: ${errnoText(-started)}`);
+    const { promise, resolve } = Promise.withResolvers<Exit>();
+    this.#running.set(started.pid, { spawn: started.spawn, resolve });
+    return { pid: started.pid, exited: promise };
+  }
+
+  /** Settles those that have exited. */
+  reap(): void {
+    for (const [pid, { spawn, resolve }] of this.#running) {
+      if (Spawn.state.load(spawn) !== SPAWN_EXITED) continue;
+      this.#running.delete(pid);
+      const exit = exitOf(spawn);
+      freeRequest(spawn);
+      resolve(exit);
+    }
+  }
+
+  /** Settles the others: their CPU had to be ended, and none is left on which they could exit. */
+  abandon(): void {
+    for (const { spawn, resolve } of this.#running.values())
+      resolve({
+        signal: SIGKILL,
+        coreDumped: false,
+        error: 0,
+        reason: "",
+        status: SIGKILL,
+        ...lostCpu(spawn),
+      });
+    this.#running.clear();
+  }
+}
+
+function exitOf(spawn: Ref<"spawn">): Exit {
+  const status = Spawn.status.load(spawn);
+  const text = Spawn.reason.load(spawn);
+  const signal = status & 0x7f;
+  return {
+    ...(signal === 0 ? { code: (status >> 8) & 0xff } : { signal }),
+    coreDumped: (status & 0x80) !== 0,
+    error: Math.abs(Spawn.error.load(spawn)),
+    reason: text === 0 ? "" : stringText(text),
+    status,
+    ...lostCpu(spawn),
+  };
+}
+
+function lostCpu(spawn: Ref<"spawn">): { lostCpu?: number } {
+  const lost = Spawn.lostCpu.load(spawn);
+  return lost === 0 ? {} : { lostCpu: lost - 1 };
+}
