@@ -31,6 +31,9 @@ export function idle(cpu: Ref<"cpu">, number: number): void {
   Cpu.idle.store(cpu, CPU_IDLE);
   if (Cpu.queued.load(cpu) === 0 && !needResched(number) && !machineStopping()) sleep(cpu);
   Cpu.idle.store(cpu, CPU_BUSY);
+  // However short it was, and whether it slept or not: the host may have seen all CPUs idle and stopped its tick. It says so first
+  // and looks again then, so either it sees BUSY or we see that it stopped.
+  needTick();
 }
 
 function sleep(cpu: Ref<"cpu">): void {
@@ -47,5 +50,4 @@ function sleep(cpu: Ref<"cpu">): void {
   tlbLazyExit();
   Cpu.idleNs.set(cpu, Cpu.idleNs.get(cpu) + nowNs() - start);
   Cpu.idleCount.set(cpu, Cpu.idleCount.get(cpu) + 1);
-  needTick();
 }

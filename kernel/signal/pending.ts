@@ -18,7 +18,7 @@ import {
   type Words,
   words,
 } from "../../rcu/index.ts";
-import { Group, Task, WORK_SIGNAL } from "../task/task.ts";
+import { GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
 import { SI_KERNEL, SI_USER } from "../uapi/signal.ts";
 import { firstSignal, sigBit, sigWord } from "./sigset.ts";
 
@@ -182,8 +182,12 @@ export function hasPending(task: Ref<"task">): boolean {
   return false;
 }
 
-/** recalc_sigpending: makes WORK_SIGNAL say what hasPending says. The task itself calls it, with Group.lock held. */
+/**
+ * recalc_sigpending: makes WORK_SIGNAL say whether there is something to deliver, a stop or the end of the group that this thread has
+ * not joined yet among it. The task itself calls it, with Group.lock held.
+ */
 export function recalcPending(task: Ref<"task">): void {
-  if (hasPending(task)) Task.work.or(task, WORK_SIGNAL);
+  const joins = (Group.flags.load(Task.group.get(task)) & (GROUP_STOPPED | GROUP_EXITING)) !== 0;
+  if (joins || hasPending(task)) Task.work.or(task, WORK_SIGNAL);
   else Task.work.and(task, ~WORK_SIGNAL);
 }

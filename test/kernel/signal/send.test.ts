@@ -1,4 +1,5 @@
 import test from "ava";
+import { DELIVER_STOPPED, deliverSignals } from "../../../kernel/signal/deliver.ts";
 import { setMask } from "../../../kernel/signal/mask.ts";
 import { dequeueSignal, hasPending, infoUser } from "../../../kernel/signal/pending.ts";
 import { kill, sendInfo } from "../../../kernel/signal/send.ts";
@@ -6,6 +7,7 @@ import { setAction, sighandOf } from "../../../kernel/signal/sighand.ts";
 import { firstSignal, sigBit } from "../../../kernel/signal/sigset.ts";
 import {
   GROUP_EXITING,
+  GROUP_STOP_REPORT,
   Group,
   TASK_RUNNABLE,
   TASK_SLEEPING,
@@ -19,6 +21,7 @@ import {
   SIGCONT,
   SIGKILL,
   SIGSEGV,
+  SIGSTOP,
   SIGTERM,
   SIGTSTP,
   SIGUSR1,
@@ -154,4 +157,22 @@ test("kill reaches a process, a group, and nobody; permission is by user id", (t
     as(root, () => kill(-30000, 0)),
     -ESRCH,
   );
+});
+
+test("a thread that changes its mask while its process stops still joins the stop", (t) => {
+  const leader = makeProcess();
+  const other = makeThread(leader);
+  send(leader, SIGSTOP, true);
+  t.is(
+    as(leader, () => deliverSignals(leader)),
+    DELIVER_STOPPED,
+  );
+  t.is(Group.flags.load(groupOf(leader)) & GROUP_STOP_REPORT, 0, "one thread still runs");
+  as(other, () => setMask(other, sigBit(SIGUSR1), 0));
+  t.true(hasWork(other));
+  t.is(
+    as(other, () => deliverSignals(other)),
+    DELIVER_STOPPED,
+  );
+  t.not(Group.flags.load(groupOf(leader)) & GROUP_STOP_REPORT, 0);
 });
