@@ -25,23 +25,14 @@ import {
 } from "../task/task.ts";
 import { NSEC_PER_SEC, nowNs } from "../time/clock.ts";
 import { EINTR } from "../uapi/errno.ts";
-import {
-  SA_NODEFER,
-  SA_RESETHAND,
-  SA_RESTART,
-  SIG_DFL,
-  SIG_IGN,
-  SIGKILL,
-  SIGSEGV,
-  SIGSTOP,
-} from "../uapi/signal.ts";
+import { SA_NODEFER, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP } from "../uapi/signal.ts";
 import { ACCESS } from "../usermode.ts";
 import { notifyStopOrContinue } from "./child.ts";
 import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
 import { setMask } from "./mask.ts";
 import { dequeueSignal, recalcPending, type SigInfo } from "./pending.ts";
 import { forceFault, forEachThread, killGroup } from "./send.ts";
-import { getAction, handlerOf, setAction, sighandOf } from "./sighand.ts";
+import { type Action, setAction, sighandOf, takeAction } from "./sighand.ts";
 import { CORE_DUMPING, DEFAULT_IGNORED, STOPPING, sigBit } from "./sigset.ts";
 
 /** Nothing (more) to do: user mode may go on, or the interrupted call may run again. */
@@ -86,9 +77,10 @@ function act(task: Ref<"task">, group: Ref<"group">, info: SigInfo): number {
     return DELIVER_EXIT;
   }
   tracer?.signal(task, signo, info[2]!, info[4]!);
-  const handler = handlerOf(sighandOf(task), signo);
-  if (handler === SIG_IGN) return DELIVER_DONE;
-  if (handler !== SIG_DFL) return handle(task, info);
+  // Looked at once: another thread may change it meanwhile.
+  const action = takeAction(sighandOf(task), signo);
+  if (action.handler === SIG_IGN) return DELIVER_DONE;
+  if (action.handler !== SIG_DFL) return handle(task, info, action);
   const bit = signo <= 32 ? sigBit(signo) : 0;
   if ((bit & DEFAULT_IGNORED) !== 0) return DELIVER_DONE;
   if ((bit & STOPPING) !== 0) return stopGroup(task, group, signo);
@@ -99,10 +91,8 @@ function act(task: Ref<"task">, group: Ref<"group">, info: SigInfo): number {
 }
 
 /** Enters the user's handler; an interrupted call restarts after it, or fails with EINTR. */
-function handle(task: Ref<"task">, info: SigInfo): number {
+function handle(task: Ref<"task">, info: SigInfo, action: Action): number {
   const signo = info[0]!;
-  const sighand = sighandOf(task);
-  const action = getAction(sighand, signo);
   const regs = Task.regs.get(task);
   if (Task.restarting.get(task) !== 0) {
     const partial = Task.partial.get(task);
@@ -126,12 +116,11 @@ function handle(task: Ref<"task">, info: SigInfo): number {
   if (setupFrame(task, info, action.handler, action.flags, maskLow, maskHigh) < 0) {
     // No room for the frame: SIGSEGV, and if that was it, with its default action.
     if (signo === SIGSEGV)
-      setAction(sighand, SIGSEGV, { handler: SIG_DFL, flags: 0, maskLow: 0, maskHigh: 0 });
+      setAction(sighandOf(task), SIGSEGV, { handler: SIG_DFL, flags: 0, maskLow: 0, maskHigh: 0 });
     forceFault(task, SIGSEGV, 0x80, 0);
     return DELIVER_DONE;
   }
   if (temporary) Task.work.and(task, ~WORK_RESTORE_MASK);
-  if ((action.flags & SA_RESETHAND) !== 0) setAction(sighand, signo, { ...action, handler: SIG_DFL });
   let low = Task.blocked.get(task, 0) | action.maskLow;
   let high = Task.blocked.get(task, 1) | action.maskHigh;
   if ((action.flags & SA_NODEFER) === 0) {

@@ -1,7 +1,7 @@
 /** Signal handlers of a process: shared by its threads, and with CLONE_SIGHAND. */
-import { alloc, atomic, kfreeRcu, type Ref, struct, words } from "../../rcu/index.ts";
+import { alloc, atomic, kfreeRcu, type Ref, spinlock, struct, words } from "../../rcu/index.ts";
 import { Group, Task } from "../task/task.ts";
-import { NSIG, SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP } from "../uapi/signal.ts";
+import { NSIG, SA_RESETHAND, SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP } from "../uapi/signal.ts";
 import { DEFAULT_IGNORED, sigBit } from "./sigset.ts";
 
 /** Words of one action: handler (2), flags, unused, mask (2). */
@@ -9,7 +9,9 @@ const ACTION_WORDS = 6;
 
 export const Sighand = struct("sighand", {
   refcount: atomic(),
-  /** Group.lock of the group that uses it, for writers. */
+  /** Innermost: makes an action one thing, whichever of the groups that share the handlers looks at it. */
+  lock: spinlock(),
+  /** Under the lock; the handler alone may be looked at without it, as a hint. */
   actions: words((NSIG + 1) * ACTION_WORDS),
 });
 
@@ -53,7 +55,34 @@ export function handlerOf(sighand: Ref<"sighand">, signo: number): number {
 export const actionFlags = (sighand: Ref<"sighand">, signo: number): number =>
   Sighand.actions.get(sighand, signo * ACTION_WORDS + 2);
 
+/** One action, as one sigaction(2) set it. */
 export function getAction(sighand: Ref<"sighand">, signo: number): Action {
+  Sighand.lock.lock(sighand);
+  const action = readAction(sighand, signo);
+  Sighand.lock.unlock(sighand);
+  return action;
+}
+
+export function setAction(sighand: Ref<"sighand">, signo: number, action: Action): void {
+  Sighand.lock.lock(sighand);
+  writeAction(sighand, signo, action);
+  Sighand.lock.unlock(sighand);
+}
+
+/**
+ * The action that a delivery goes by: another thread may set a new one at once. SA_RESETHAND gives the signal its
+ * default back in the same step, so that only one delivery finds the handler.
+ */
+export function takeAction(sighand: Ref<"sighand">, signo: number): Action {
+  Sighand.lock.lock(sighand);
+  const action = readAction(sighand, signo);
+  if ((action.flags & SA_RESETHAND) !== 0 && action.handler !== SIG_IGN)
+    writeAction(sighand, signo, { ...action, handler: SIG_DFL });
+  Sighand.lock.unlock(sighand);
+  return action;
+}
+
+function readAction(sighand: Ref<"sighand">, signo: number): Action {
   const at = signo * ACTION_WORDS;
   return {
     handler: handlerOf(sighand, signo),
@@ -63,7 +92,7 @@ export function getAction(sighand: Ref<"sighand">, signo: number): Action {
   };
 }
 
-export function setAction(sighand: Ref<"sighand">, signo: number, action: Action): void {
+function writeAction(sighand: Ref<"sighand">, signo: number, action: Action): void {
   const at = signo * ACTION_WORDS;
   Sighand.actions.set(sighand, at, action.handler | 0);
   Sighand.actions.set(sighand, at + 1, Math.floor(action.handler / 4294967296) | 0);

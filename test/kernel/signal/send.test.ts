@@ -3,7 +3,7 @@ import { DELIVER_STOPPED, deliverSignals } from "../../../kernel/signal/deliver.
 import { setMask } from "../../../kernel/signal/mask.ts";
 import { dequeueSignal, hasPending, infoUser } from "../../../kernel/signal/pending.ts";
 import { kill, sendInfo } from "../../../kernel/signal/send.ts";
-import { setAction, sighandOf } from "../../../kernel/signal/sighand.ts";
+import { setAction, sighandOf, takeAction } from "../../../kernel/signal/sighand.ts";
 import { firstSignal, sigBit } from "../../../kernel/signal/sigset.ts";
 import {
   GROUP_EXITING,
@@ -16,6 +16,7 @@ import {
 } from "../../../kernel/task/task.ts";
 import { EPERM, ESRCH } from "../../../kernel/uapi/errno.ts";
 import {
+  SA_RESETHAND,
   SIG_DFL,
   SIG_IGN,
   SIGCONT,
@@ -175,4 +176,12 @@ test("a thread that changes its mask while its process stops still joins the sto
     DELIVER_STOPPED,
   );
   t.not(Group.flags.load(groupOf(leader)) & GROUP_STOP_REPORT, 0);
+});
+
+test("a handler with SA_RESETHAND is taken once: the next delivery finds the default action", (t) => {
+  const sighand = sighandOf(makeProcess());
+  const action = { handler: 0x1000, flags: SA_RESETHAND, maskLow: 0, maskHigh: 0 };
+  setAction(sighand, SIGUSR1, action);
+  t.deepEqual(takeAction(sighand, SIGUSR1), action);
+  t.is(takeAction(sighand, SIGUSR1).handler, SIG_DFL);
 });
