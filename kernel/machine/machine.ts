@@ -32,6 +32,7 @@ import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { type MachineStats, machineStats } from "./machine-stats.ts";
 import { type Process, Processes } from "./processes.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
+import { showState } from "./show-state.ts";
 import type { SpawnRequest } from "./spawn.ts";
 import { bootGo, HOST_EVENT, stopMachine } from "./state.ts";
 import { allIdle, Tick } from "./tick.ts";
@@ -140,6 +141,11 @@ export class Machine {
 
   stats(): MachineStats {
     return this.run(() => machineStats(this.#cpus.crashes));
+  }
+
+  /** What every CPU and every task does now, in lines: for a machine that seems to hang. */
+  showState(): string {
+    return this.run(showState);
   }
 
   /** Live objects of every struct type, by name: equal before and after what does not leak. */

@@ -18,7 +18,7 @@ import { benchWorkloads } from "../../userland/bench/workloads.ts";
 import { Failure } from "../../userland/cli/failure.ts";
 import { runLocks } from "./locks.ts";
 
-const silent = { at: () => {}, clear: () => {} };
+const silent = { at: () => {}, beat: () => {}, explain: () => {}, clear: () => {} };
 const short = ["--rounds", "2", "--ms", "2"];
 
 /** What README.md promises of the JSON form. */

@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { Failure } from "../cli/failure.ts";
 import { formatComparison } from "./compare.ts";
+import { HangWatch } from "./hang.ts";
 import { type BenchOptions, parseBenchOptions } from "./options.ts";
 import { plot } from "./plot.ts";
 import { createProgress, type Progress } from "./progress.ts";
@@ -26,11 +27,13 @@ export async function runBench(argv: readonly string[]): Promise<number> {
   const old = options.compare === null ? null : readOld(options.compare, options.suite);
   // Before minutes are spent on it.
   for (const file of [options.json, options.plot]) if (file !== null) write(file, "", "a");
-  const progress = createProgress();
+  const watch = new HangWatch(options.stall);
+  const progress = createProgress(watch);
   let built: ResultsBuilder;
   try {
     built = await measure(options, progress);
   } finally {
+    watch.stop();
     progress.clear();
   }
   const results = built.finish();

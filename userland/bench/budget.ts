@@ -1,7 +1,7 @@
 /** Part of the limit that starting may take. */
 const SLACK = 0.08;
 
-/** Keeps `--quick` quick: whoever is behind schedule, because the machine is busy, measures fewer rounds. */
+/** Keeps a benchmark within its time: who is behind schedule, because the machine is slow or busy, measures fewer rounds. */
 export class Budget {
   readonly #limit: number;
   readonly #steps: number;
@@ -9,7 +9,7 @@ export class Budget {
   #done = 0;
   #shortened = 0;
 
-  /** `limit` in milliseconds, for so many steps of about the same length. */
+  /** `limit` in milliseconds, Infinity for none, for so many steps of about the same length. */
   constructor(limit: number, steps: number) {
     this.#limit = limit;
     this.#steps = steps;
@@ -36,6 +36,6 @@ export class Budget {
   get remark(): string | null {
     return this.#shortened === 0
       ? null
-      : `rounds, in ${this.#shortened} of ${this.#steps} steps: the machine was too busy for more than one within ${this.#limit / 1000} s`;
+      : `rounds, in ${this.#shortened} of ${this.#steps} steps: there was time for one only within ${this.#limit / 1000} s (--limit SECONDS, 0: as long as it takes)`;
   }
 }

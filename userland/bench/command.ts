@@ -13,6 +13,11 @@ export const bench = defineCommand<ArgsDef>({
   args: {
     suite: { type: "positional", description: SUITES.join(", ") },
     quick: { type: "boolean", description: "fewer conditions and rounds: under 30 seconds" },
+    full: {
+      type: "boolean",
+      description:
+        "tables: every combination of threads, writes and entries (default: one at a time departs from the usual)",
+    },
     json: text("FILE", "write the results as JSON (userland/bench/README.md describes them)"),
     plot: text("FILE.svg", "draw a chart"),
     compare: text("OLD.json", "say what changed since a run that --json wrote"),
@@ -25,6 +30,14 @@ export const bench = defineCommand<ArgsDef>({
     rounds: text("N", "measurements of each contender in a pass, in turns (default 4, quick 3)"),
     ms: text("N", "length of one measurement in milliseconds (default 25, quick 6)"),
     seed: text("N", "seed of the random keys (default 1)"),
+    limit: text(
+      "SECONDS",
+      "fewer rounds where it would take longer; 0: none (default: quick 24, tables 720 unless it is told how much to measure)",
+    ),
+    stall: text(
+      "SECONDS",
+      "without progress for so long it says where it stands and ends; 0: never (default 120)",
+    ),
     clock: text(
       "wall|cpu",
       "cpu counts only the time that threads had a CPU: for busy machines; hides waiting for locks",

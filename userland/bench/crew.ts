@@ -19,6 +19,8 @@ export interface Crew {
   tell(threads: number, command: Command): Promise<void>;
   /** Runs a loop on `threads` threads for about `ms`. */
   run(threads: number, key: string, ms: number): Promise<RunResult[]>;
+  /** A line for each thread: what it was told last, and whether it has answered. */
+  state(): string;
   dismiss(): Promise<void>;
 }
 
@@ -35,11 +37,15 @@ export async function hireCrew(world: World, size: number, strict: boolean): Pro
   });
   await Promise.all(workers.map((worker) => once(worker, "message")));
 
+  /** What each thread does; "": nothing. */
+  const doing: string[] = workers.map(() => "");
   const ask = async (threads: number, command: Command): Promise<(RunResult | null)[]> =>
     Promise.all(
-      workers.slice(0, threads).map(async (worker) => {
+      workers.slice(0, threads).map(async (worker, thread) => {
+        doing[thread] = command.command;
         worker.postMessage(command);
         const [answer] = await once(worker, "message");
+        doing[thread] = "";
         return answer as RunResult | null;
       }),
     );
@@ -57,6 +63,13 @@ export async function hireCrew(world: World, size: number, strict: boolean): Pro
       atomicStore(board, BOARD.STOP, 1);
       return (await running) as RunResult[];
     },
+    state: () =>
+      doing
+        .map(
+          (what, thread) =>
+            `  thread ${thread}${strict ? " (strict)" : ""}: ${what === "" ? "waits for work" : `does not end "${what}"`}`,
+        )
+        .join("\n"),
     async dismiss() {
       await Promise.all(
         workers.map(async (worker) => {

@@ -16,22 +16,38 @@ export interface Disturbed {
 
 /** How much time a whole run may spend on measuring again. */
 export class Retries {
+  readonly #allowed: number;
+  readonly #beat: () => void;
   #left: number;
+  #refused = 0;
 
-  constructor(milliseconds: number) {
+  /** `beat` is called after each measurement. */
+  constructor(milliseconds: number, beat: () => void) {
+    this.#allowed = milliseconds;
     this.#left = milliseconds;
+    this.#beat = beat;
   }
 
   /** Measures until a measurement was not disturbed, or there were enough of them. */
   async leastDisturbed<T extends Disturbed>(measure: () => Promise<T>): Promise<T> {
     let best = await measure();
+    this.#beat();
+    if (best.share < UNDISTURBED && this.#left <= 0) this.#refused++;
     for (let again = 0; again < TRIES && best.share < UNDISTURBED && this.#left > 0; again++) {
       const start = performance.now();
       const other = await measure();
+      this.#beat();
       this.#left -= performance.now() - start;
       if (other.share > best.share) best = other;
     }
     return best;
+  }
+
+  /** What to tell the reader; null: nothing. */
+  get remark(): string | null {
+    return this.#refused === 0
+      ? null
+      : `second tries of ${this.#refused} disturbed measurements: the machine was busy, and ${this.#allowed / 1000} s had gone into others (--limit 0: as long as it takes)`;
   }
 }
 

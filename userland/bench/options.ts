@@ -9,6 +9,8 @@ export type Suite = (typeof SUITES)[number];
 export interface BenchOptions {
   readonly suite: Suite;
   readonly quick: boolean;
+  /** Every combination of conditions. */
+  readonly full: boolean;
   readonly json: string | null;
   readonly plot: string | null;
   readonly compare: string | null;
@@ -30,8 +32,10 @@ export interface BenchOptions {
   readonly ms: number;
   /** How long disturbed measurements may be made again, all in all. */
   readonly retryMs: number;
-  /** How long the whole benchmark is to take at most. */
+  /** How long the whole benchmark is to take at most, about. */
   readonly limitMs: number;
+  /** Seconds without progress after which it is a hang; 0: none is. */
+  readonly stall: number;
   readonly seed: number;
   /** `cpu` counts the time that threads had a CPU: for busy machines. It hides the time slept for locks. */
   readonly clock: "wall" | "cpu";
@@ -80,7 +84,14 @@ export function usualThreads(): number[] {
 const MAX_THREADS = 32;
 /** --quick is to end within 30 seconds, also on a busy machine. */
 const QUICK_LIMIT_MS = 24_000;
-const QUICK_RETRY_MS = 2000;
+/** What `tables` measures without being asked for more. */
+const TABLES_LIMIT_MS = 720_000;
+/** Part of the limit that goes into measuring again what was disturbed; milliseconds where there is no limit. */
+const RETRY_SHARE = 1 / 12;
+const RETRY_MS = 120_000;
+/** A hang is no progress for so many seconds, and for so many times the length of one measurement. */
+const STALL_S = 120;
+const STALL_TIMES = 40;
 
 /** The words that say what is measured: not those that name files of this machine. */
 function withoutFiles(argv: readonly string[]): string[] {
@@ -98,6 +109,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
       allowPositionals: true,
       options: {
         quick: { type: "boolean", default: false },
+        full: { type: "boolean", default: false },
         json: text,
         plot: text,
         compare: text,
@@ -111,6 +123,8 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
         ms: text,
         seed: text,
         clock: text,
+        limit: text,
+        stall: text,
       },
     });
   try {
@@ -127,18 +141,36 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     );
   if (rest.length > 0) throw new Failure(`unexpected ${rest.join(" ")}; see \`sternix bench --help\``);
   const { quick } = values;
-  const one = (name: "passes" | "rounds" | "ms" | "seed", fallback: number, most: number): number => {
+  const one = (
+    name: "passes" | "rounds" | "ms" | "seed" | "limit" | "stall",
+    fallback: number,
+    most: number,
+    least = 1,
+  ): number => {
     const given = values[name];
-    return given === undefined ? fallback : numbers(name, given, 1, most)[0]!;
+    return given === undefined ? fallback : numbers(name, given, least, most)[0]!;
   };
+  if (values.full && (quick || suite !== "tables"))
+    throw new Failure(
+      quick
+        ? "--full and --quick: give one of them"
+        : `--full: bench ${suite} has no use for it; bench tables has`,
+    );
   for (const name of ["writes", "entries", "clock", "seed"] as const)
     if ((suite === "syscalls" || suite === "workloads") && values[name] !== undefined)
       throw new Failure(`--${name}: bench ${suite} has no use for it; bench tables has`);
   const clock = values.clock ?? "wall";
   if (clock !== "wall" && clock !== "cpu") throw new Failure(`--clock ${clock}: wall or cpu`);
+  const ms = one("ms", quick ? 6 : 25, 100_000);
+  // Who says how much is to be measured waits for it.
+  const sized = values.full || [values.passes, values.rounds, values.ms].some((given) => given !== undefined);
+  const usualLimit = quick ? QUICK_LIMIT_MS : suite === "tables" && !sized ? TABLES_LIMIT_MS : 0;
+  const limitMs = one("limit", usualLimit / 1000, 1_000_000, 0) * 1000 || Number.POSITIVE_INFINITY;
+  const endless = values.limit !== undefined && limitMs === Number.POSITIVE_INFINITY;
   return {
     suite: suite as Suite,
     quick,
+    full: values.full,
     json: values.json ?? null,
     plot: values.plot ?? null,
     compare: values.compare ?? null,
@@ -149,9 +181,10 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     contenders: values.contenders?.split(",") ?? null,
     passes: one("passes", 2, 100),
     rounds: one("rounds", quick ? 3 : 4, 1000),
-    ms: one("ms", quick ? 6 : 25, 100_000),
-    retryMs: quick ? QUICK_RETRY_MS : Number.POSITIVE_INFINITY,
-    limitMs: quick ? QUICK_LIMIT_MS : Number.POSITIVE_INFINITY,
+    ms,
+    retryMs: endless ? limitMs : Math.min(limitMs * RETRY_SHARE, RETRY_MS),
+    limitMs,
+    stall: one("stall", Math.max(STALL_S, (ms * STALL_TIMES) / 1000), 1_000_000, 0),
     seed: one("seed", 1, 0x7fff_ffff),
     clock,
     command: ["bench", ...withoutFiles(argv)],

@@ -1,27 +1,44 @@
-/** The progress line: on a terminal it is rewritten in place, elsewhere (a log) there is a new one every now and then. */
+/**
+ * The progress line: on a terminal it is rewritten in place, elsewhere (a log) there is a new one every now and then. Who stops
+ * making progress is ended (hang.ts).
+ */
+import type { HangWatch } from "./hang.ts";
+
 export interface Progress {
+  /** Step `done` of `of` begins. */
   at(done: number, of: number, what: string): void;
+  /** One measurement more of this step. */
+  beat(): void;
+  /** How those who work look from outside, for the report of a hang; null: they are gone. */
+  explain(state: (() => string) | null): void;
   clear(): void;
 }
 
 /** Milliseconds between two lines in a log. */
 const LOG_EVERY = 10_000;
+const MINUTE = 60_000;
 
-export function createProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+/** "45 s", "12 min". */
+const duration = (ms: number): string =>
+  ms < 2 * MINUTE ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / MINUTE)} min`;
+
+export function createProgress(watch: HangWatch, stream: NodeJS.WriteStream = process.stderr): Progress {
   const started = performance.now();
   let logged = started;
   return {
     at(done, of, what) {
+      watch.beat(what);
       const now = performance.now();
       const left = done > 1 ? ((now - started) / (done - 1)) * (of - done + 1) : null;
-      const seconds = (ms: number): string => `${(ms / 1000).toFixed(0)} s`;
-      const line = `${done}/${of} ${seconds(now - started)}${left === null ? "" : ` (about ${seconds(left)} left)`} ${what}`;
+      const line = `${done}/${of} ${duration(now - started)}${left === null ? "" : ` (about ${duration(left)} left)`} ${what}`;
       if (stream.isTTY) stream.write(`\r\x1b[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
       else if (now - logged >= LOG_EVERY) {
         logged = now;
         stream.write(`${line}\n`);
       }
     },
+    beat: () => watch.beat(),
+    explain: (state) => watch.explain(state),
     clear() {
       if (stream.isTTY) stream.write("\r\x1b[2K");
     },

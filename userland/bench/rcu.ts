@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { atomicStore, Heap, rcuIdleEnter, rcuIdleExit, rcuStats } from "../../rcu/index.ts";
+import { type Axis, combinations } from "./axes.ts";
 import { type Disturbed, Retries, shareOf, threadTimes } from "./disturbance.ts";
 import { GRACE_BOARD, type GraceData, type GraceJob, type GraceResult } from "./grace-worker.ts";
 import { PROTOCOLS } from "./locks.ts";
@@ -33,9 +34,12 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
     await measureTables(
       {
         tables,
-        threads: options.threads ?? [1, 2],
-        writes: options.writes ?? [0],
-        sizesOf: (table) => (table === hashMap ? (options.entries ?? [4096]) : [1]),
+        conditionsOf: (table) =>
+          combinations({
+            entries: every(table === hashMap ? (options.entries ?? [4096]) : [1]),
+            threads: every(options.threads ?? [1, 2]),
+            writes: every(options.writes ?? [0]),
+          }),
         wanted: (name) => contenders === null || contenders.includes(name),
       },
       options,
@@ -51,6 +55,8 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
   addTargets(results);
   return results;
 }
+
+const every = (values: readonly number[]): Axis => ({ values, usual: values[0]!, asked: true });
 
 const workerUrl = new URL(
   import.meta.url.endsWith(".ts") ? "./grace-worker.ts" : "./bench-grace-worker.js",
@@ -116,12 +122,15 @@ async function gracePeriods(
   const workers = [0, 1].map(() => new Worker(workerUrl, { workerData }));
   rcuIdleEnter();
   await Promise.all(workers.map((worker) => once(worker, "message")));
-  const retries = new Retries(options.retryMs);
+  const retries = new Retries(options.retryMs, progress.beat);
+  progress.explain(() => `  the threads' jobs: ${current}`);
   const samples: Sample[][] = measurements.map(() => []);
   const all = (options.rounds + 1) * measurements.length;
+  let current = "";
   for (let round = -1; round < options.rounds; round++)
     for (const [n, { name, jobs }] of measurements.entries()) {
       progress.at((round + 1) * measurements.length + n + 1, all, name);
+      current = jobs.map(({ job }) => job).join(", ");
       const measure = () => measureJobs(workers, board, jobs, options.ms);
       if (round < 0) await measure();
       else samples[n]!.push(await retries.leastDisturbed(measure));
@@ -139,6 +148,8 @@ async function gracePeriods(
     worker.postMessage(null);
     await once(worker, "exit");
   }
+  progress.explain(null);
+  if (retries.remark !== null) results.skip(retries.remark);
   rcuIdleExit();
   heap.detach();
 }

@@ -40,6 +40,8 @@ export interface Contender {
 }
 
 const QEMU = "qemu-riscv64-static";
+/** A process of the host that takes longer than this hangs: nothing here takes a second. */
+const HOST_MS = 120_000;
 const fromSources = import.meta.url.endsWith(".ts");
 const beside = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const guestProgram = beside(fromSources ? "../../test/guest/bin/syscalls" : "./bench-syscalls-guest");
@@ -116,7 +118,7 @@ function hostProcess(
     scales: true,
     run: async (operation, n, warmup, children = 0) => {
       const args = [...before, ...words(operation, n, warmup, dir, children), ...after];
-      const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
+      const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8", timeout: HOST_MS });
       return timed(`${name} ${args.join(" ")}`, stdout, status, stderr, Math.max(children, 1));
     },
   };
@@ -132,6 +134,8 @@ async function watched(threads: number, work: () => Promise<number>): Promise<Ti
 /** Contenders of one pass, with what they need running. */
 export interface Field {
   readonly contenders: readonly Contender[];
+  /** How the machine looks from outside. */
+  state(): string;
   stop(): Promise<void>;
 }
 
@@ -145,9 +149,11 @@ export async function startField(
 ): Promise<Field> {
   const contenders: Contender[] = [];
   const stops: (() => Promise<unknown>)[] = [];
+  let state = (): string => "";
   if (wanted("sternix guest") || wanted("sternix program")) {
     const machine = await bootGuest({ cpus });
     stops.push(() => machine.shutdown());
+    state = () => machine.machine.showState();
     contenders.push(...(await machineContenders(machine, wanted, skip)));
   }
   if (wanted("host kernel") && host.program !== null)
@@ -169,6 +175,7 @@ export async function startField(
   }
   return {
     contenders,
+    state,
     async stop() {
       for (const stop of stops) await stop();
     },

@@ -86,6 +86,7 @@ export async function benchSyscalls(options: BenchOptions, progress: Progress): 
   Object.assign(results.versions, contenderVersions());
   const steps = options.passes * (singles.length + scaled.length * cpus.length);
   const budget = new Budget(options.limitMs, steps);
+  const retries = new Retries(options.retryMs, progress.beat);
   const work = mkdtempSync(join(tmpdir(), "sternix-bench-"));
   const memory = existsSync("/dev/shm") ? mkdtempSync("/dev/shm/sternix-bench-") : work;
   try {
@@ -94,7 +95,7 @@ export async function benchSyscalls(options: BenchOptions, progress: Progress): 
       progress,
       results,
       host: findHost(work, memory, (line) => results.skip(line)),
-      retries: new Retries(options.retryMs),
+      retries,
       wanted: (name) => contenders === null || contenders.includes(name),
       counts: new Map(),
       budget,
@@ -110,7 +111,7 @@ export async function benchSyscalls(options: BenchOptions, progress: Progress): 
     for (const folder of new Set([work, memory])) rmSync(folder, { recursive: true, force: true });
   }
   for (const { label } of scaled) addTarget(results, label);
-  if (budget.remark !== null) results.skip(budget.remark);
+  for (const remark of [budget.remark, retries.remark]) if (remark !== null) results.skip(remark);
   return results;
 }
 
@@ -139,7 +140,7 @@ async function calibrate(
 
 /** Contenders in turns; samples[contender][round]. */
 async function inTurns(
-  { options, retries, counts, results, budget }: Bench,
+  { options, retries, counts, results, budget, progress }: Bench,
   key: string,
   contenders: readonly Contender[],
   ms: number,
@@ -152,7 +153,12 @@ async function inTurns(
     const own = `${key} ${contender.name}`;
     let n = counts.get(own);
     if (n === undefined) {
-      n = await calibrate((times) => run(contender, times), ms * 1e6, again ? MANY : FEW, started);
+      const timed = async (times: number): Promise<Timed> => {
+        const took = await run(contender, times);
+        progress.beat();
+        return took;
+      };
+      n = await calibrate(timed, ms * 1e6, again ? MANY : FEW, started);
       counts.set(own, n);
     }
     each.push(n);
@@ -164,6 +170,7 @@ async function inTurns(
       const n = each[index]!;
       const once = () => run(contender, n);
       const { ns, share } = again ? await retries.leastDisturbed(once) : await once();
+      progress.beat();
       if (again) results.cpuShare(share);
       samples[index]!.push({ n, ns });
     }
@@ -174,8 +181,9 @@ async function singleCalls(
   bench: Bench,
   operations: readonly { readonly name: string; readonly label: string }[],
 ): Promise<void> {
-  const { options, results, host, wanted, step } = bench;
+  const { options, results, host, wanted, step, progress } = bench;
   const field = await startField(CPUS, 1, host, wanted, (line) => results.skip(line));
+  progress.explain(field.state);
   for (const { name, label } of operations) {
     step(label);
     const able = field.contenders.filter((contender) => contender.knows(name));
@@ -196,6 +204,7 @@ async function singleCalls(
     await results.takeReference();
   }
   await field.stop();
+  progress.explain(null);
 }
 
 /** One machine, and the others beside it, for all that is measured on so many CPUs. */
@@ -204,8 +213,9 @@ async function callsPerSecond(
   operations: readonly { readonly name: string; readonly label: string }[],
   cpus: number,
 ): Promise<void> {
-  const { options, results, host, wanted, step } = bench;
+  const { options, results, host, wanted, step, progress } = bench;
   const field = await startField(cpus, cpus, host, wanted, (line) => results.skip(line));
+  progress.explain(field.state);
   const ms = options.ms * (options.quick ? SCALED_TIMES_QUICK : SCALED_TIMES);
   for (const { name, label } of operations) {
     step(`${label}, ${cpus} CPUs`);
@@ -219,6 +229,7 @@ async function callsPerSecond(
       );
   }
   await field.stop();
+  progress.explain(null);
 }
 
 /** As much as is measured where code is translated and compiled while it runs; processes of the host need little. */

@@ -3,12 +3,10 @@ import { rcuIdleEnter, rcuIdleExit, rcuStats } from "../../rcu/index.ts";
 import { Budget } from "./budget.ts";
 import { type Crew, hireCrew } from "./crew.ts";
 import { type Disturbed, Retries } from "./disturbance.ts";
-import { PROTOCOLS } from "./locks.ts";
+import { type Entrant, enter } from "./entrants.ts";
 import type { BenchOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { Reclaim, ResultsBuilder } from "./results.ts";
-import type { Contender } from "./table-worker.ts";
-import { buildPeer, PEERS, packageVersion } from "./tables/peers.ts";
 import type { TableBench } from "./tables/table.ts";
 import { createWorld } from "./world.ts";
 
@@ -16,19 +14,11 @@ import { createWorld } from "./world.ts";
 const STILL_WARMING = 0.93;
 /** ...but not for longer than this. */
 const WARM_UPS_MAX = 8;
+const WARM_UPS_QUICK = 3;
 /** Before that, the code of writes is warmed by this share of them: one per cent would take too long. */
 const WARM_UP_WRITES = 50;
-/** More entries than this and sharedmap takes minutes to fill. */
-const SHAREDMAP_MAX = 65536;
-
-interface Entrant {
-  readonly name: string;
-  readonly strict: boolean;
-  readonly contender: Contender;
-  close(): Promise<void>;
-}
-
-interface Conditions {
+export interface Conditions {
+  readonly entries: number;
   readonly threads: number;
   readonly writes: number;
 }
@@ -43,75 +33,78 @@ interface Sample extends Disturbed {
 
 export interface Plan {
   readonly tables: readonly TableBench[];
-  sizesOf(table: TableBench): readonly number[];
-  readonly threads: readonly number[];
-  readonly writes: readonly number[];
+  conditionsOf(table: TableBench): readonly Conditions[];
   /** Which contenders take part. */
   wanted(contender: string): boolean;
 }
 
-/** Adds a cell to the results for each table, size, number of threads, share of writes and contender. */
+/** Adds a cell to the results for each table, set of conditions and contender. */
 export async function measureTables(
   plan: Plan,
   options: BenchOptions,
   results: ResultsBuilder,
   progress: Progress,
 ): Promise<void> {
-  const cells = plan.threads.flatMap((threads) =>
-    plan.writes.map((writes): Conditions => ({ threads, writes })),
-  );
-  const sizesOf = (table: TableBench): readonly number[] => {
-    const [most, reason] = table.most ?? [Number.POSITIVE_INFINITY, ""];
-    const sizes = plan.sizesOf(table);
-    if (sizes.some((entries) => entries > most))
-      results.skip(`${table.name} with more than ${most.toLocaleString("en-US")} entries: ${reason}`);
-    return sizes.filter((entries) => entries <= most);
-  };
-  const perPass = plan.tables.reduce((sum, table) => sum + sizesOf(table).length * cells.length, 0);
-  const retries = new Retries(options.retryMs);
-  const steps = perPass * options.passes;
+  const parts = plan.tables.flatMap((table) => partsOf(table, plan.conditionsOf(table), results));
+  const retries = new Retries(options.retryMs, progress.beat);
+  const steps = parts.reduce((sum, { cells }) => sum + cells.length, 0) * options.passes;
+  const most = Math.max(...parts.flatMap(({ cells }) => cells.map(({ threads }) => threads)));
   const budget = new Budget(options.limitMs, steps);
-  for (let pass = 0; pass < options.passes; pass++) {
+  for (let pass = 0; parts.length > 0 && pass < options.passes; pass++) {
     results.beginPass(pass);
     await results.takeReference();
     const world = createWorld();
-    const most = Math.max(...plan.threads);
     const crew = await hireCrew(world, most, false);
     const strictCrew = plan.wanted("rcu-strict") ? await hireCrew(world, most, true) : crew;
-    for (const table of plan.tables)
-      for (const entries of sizesOf(table)) {
-        const one: OneTable = {
-          table,
-          entries,
-          cells,
-          most,
-          crews: new Set([crew, strictCrew]),
-          crewOf: ({ strict }) => (strict ? strictCrew : crew),
-          budget,
-          at: () => progress.at(budget.step(), steps, `${table.name}, ${entries} entries`),
-        };
-        await measureTable(one, plan, options, results, retries);
-        await results.takeReference();
-      }
+    const crews = new Set([crew, strictCrew]);
+    progress.explain(() => [...crews].map((each) => each.state()).join("\n"));
+    for (const part of parts) {
+      const { table, entries } = part;
+      const one: OneTable = {
+        ...part,
+        most,
+        crews,
+        crewOf: ({ strict }) => (strict ? strictCrew : crew),
+        budget,
+        at: (what) => progress.at(budget.step(), steps, `${table.name}, ${entries} entries, ${what}`),
+      };
+      await measureTable(one, plan, options, results, retries);
+      await results.takeReference();
+    }
+    progress.explain(null);
     rcuIdleEnter();
-    for (const each of new Set([crew, strictCrew])) await each.dismiss();
+    for (const each of crews) await each.dismiss();
     rcuIdleExit();
     world.heap.detach();
   }
-  if (budget.remark !== null) results.skip(budget.remark);
+  for (const remark of [budget.remark, retries.remark]) if (remark !== null) results.skip(remark);
 }
 
-interface OneTable {
+/** A table of one size: filled once, measured under all its conditions. */
+interface Part {
   readonly table: TableBench;
   readonly entries: number;
   readonly cells: readonly Conditions[];
+}
+
+function partsOf(table: TableBench, conditions: readonly Conditions[], results: ResultsBuilder): Part[] {
+  const [most, reason] = table.most ?? [Number.POSITIVE_INFINITY, ""];
+  const sizes = [...new Set(conditions.map(({ entries }) => entries))];
+  if (sizes.some((entries) => entries > most))
+    results.skip(`${table.name} with more than ${most.toLocaleString("en-US")} entries: ${reason}`);
+  return sizes
+    .filter((entries) => entries <= most)
+    .map((entries) => ({ table, entries, cells: conditions.filter((cell) => cell.entries === entries) }));
+}
+
+interface OneTable extends Part {
   /** Threads there are. */
   readonly most: number;
   readonly crews: ReadonlySet<Crew>;
   crewOf(entrant: Entrant): Crew;
   readonly budget: Budget;
   /** Says that the next cell begins. */
-  at(): void;
+  at(what: string): void;
 }
 
 /** One table of one size, in one pass: under all conditions, contenders in turns. */
@@ -124,7 +117,7 @@ async function measureTable(
 ): Promise<void> {
   const { table, entries, most, crewOf } = one;
   const built = table.build(entries);
-  const entrants = await enter(table, entries, plan.wanted, results);
+  const entrants = enter(table, entries, plan.wanted, results);
   for (const [n, { contender, strict }] of entrants.entries())
     await crewOf(entrants[n]!).tell(most, {
       command: "open",
@@ -134,7 +127,7 @@ async function measureTable(
       contender,
       key: `${n}${strict ? " strict" : ""}`,
     });
-  const prepare = async ({ threads, writes }: Conditions): Promise<void> => {
+  const prepare = async ({ threads, writes }: Omit<Conditions, "entries">): Promise<void> => {
     for (const each of new Set(entrants.map(crewOf)))
       await each.tell(threads, { command: "sequence", seed: options.seed, entries, writes, threads });
   };
@@ -142,17 +135,19 @@ async function measureTable(
     const key = `${n}${entrants[n]!.strict ? " strict" : ""}`;
     return sample(crewOf(entrants[n]!), threads, key, options);
   };
-  if (plan.writes.some((percent) => percent > 0)) {
+  const hurried = options.quick || one.budget.behind;
+  if (one.cells.some(({ writes }) => writes > 0)) {
     await prepare({ threads: most, writes: WARM_UP_WRITES });
-    const times = one.budget.behind ? 1 : 2;
+    const times = hurried ? 1 : 2;
     for (const n of entrants.keys()) for (let warm = 0; warm < times; warm++) await measure(n, most);
   }
   for (const conditions of one.cells) {
-    one.at();
+    one.at(`${conditions.threads} threads, ${conditions.writes} % writes`);
     await prepare(conditions);
     for (const n of entrants.keys()) {
       let last = Number.POSITIVE_INFINITY;
-      for (let warm = one.budget.behind ? WARM_UPS_MAX - 1 : 0; warm < WARM_UPS_MAX; warm++) {
+      const warmUps = one.budget.behind ? 1 : options.quick ? WARM_UPS_QUICK : WARM_UPS_MAX;
+      for (let warm = 0; warm < warmUps; warm++) {
         const { ns } = await measure(n, conditions.threads);
         if (ns > last * STILL_WARMING) break;
         last = ns;
@@ -163,48 +158,10 @@ async function measureTable(
     for (let round = 0; round < rounds; round++)
       for (const n of entrants.keys())
         samples[n]!.push(await retries.leastDisturbed(() => measure(n, conditions.threads)));
-    for (const [n, entrant] of entrants.entries())
-      record(results, table, entries, conditions, entrant, samples[n]!);
+    for (const [n, entrant] of entrants.entries()) record(results, table, conditions, entrant, samples[n]!);
   }
   for (const each of one.crews) await each.tell(most, { command: "close" });
   for (const entrant of entrants) await entrant.close();
-}
-
-/** Who takes part. */
-async function enter(
-  table: TableBench,
-  entries: number,
-  wanted: (name: string) => boolean,
-  results: ResultsBuilder,
-): Promise<Entrant[]> {
-  const close = async (): Promise<void> => {};
-  const entrants: Entrant[] = PROTOCOLS.filter(wanted).map((protocol) => ({
-    name: protocol,
-    strict: protocol === "rcu-strict",
-    contender: { kind: "protocol", protocol },
-    close,
-  }));
-  if (table.integers !== true) return entrants;
-  for (const peer of PEERS.filter(wanted)) {
-    if (peer === "sharedmap" && entries > SHAREDMAP_MAX) {
-      results.skip(`sharedmap with more than ${SHAREDMAP_MAX} entries: filling it takes minutes`);
-      continue;
-    }
-    const made = buildPeer(peer, entries);
-    if (made === null) {
-      results.skip(`${peer}: not installed (npm install --no-save ${peer})`);
-      continue;
-    }
-    const version = packageVersion(peer);
-    if (version !== null) results.versions[peer] = version;
-    entrants.push({
-      name: peer,
-      strict: false,
-      contender: { kind: "peer", handle: made.handle },
-      close: made.close,
-    });
-  }
-  return entrants;
 }
 
 async function sample(crew: Crew, threads: number, key: string, options: BenchOptions): Promise<Sample> {
@@ -228,8 +185,7 @@ async function sample(crew: Crew, threads: number, key: string, options: BenchOp
 function record(
   results: ResultsBuilder,
   table: TableBench,
-  entries: number,
-  { threads, writes }: Conditions,
+  { entries, threads, writes }: Conditions,
   { name: contender, contender: { kind } }: Entrant,
   samples: readonly Sample[],
 ): void {

@@ -34,16 +34,18 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
   const cpus = options.threads ?? usualThreads();
   const steps = options.passes * cpus.length * names.length;
   const budget = new Budget(options.limitMs, steps);
-  const retries = new Retries(options.retryMs);
+  const retries = new Retries(options.retryMs, progress.beat);
   for (let pass = 0; pass < options.passes; pass++) {
     results.beginPass(pass);
     await results.takeReference();
     for (const count of cpus) {
       const machine = await bootGuest({ cpus: count });
+      progress.explain(() => machine.machine.showState());
       for (const name of names) {
         progress.at(budget.step(), steps, `${name}, ${count} CPUs`);
         const measure = () => runOnce(machine, name, options.ms * TIMES, count);
         await measure(); // Warm-up.
+        progress.beat();
         const samples: Rate[] = [];
         const rounds = budget.rounds(options.rounds);
         for (let round = 0; round < rounds; round++) samples.push(await retries.leastDisturbed(measure));
@@ -61,8 +63,9 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
         await results.takeReference();
       }
       await machine.shutdown();
+      progress.explain(null);
     }
   }
-  if (budget.remark !== null) results.skip(budget.remark);
+  for (const remark of [budget.remark, retries.remark]) if (remark !== null) results.skip(remark);
   return results;
 }

@@ -126,3 +126,20 @@ for (const cpus of [1, 2]) {
     },
   );
 }
+
+test.serial("a machine says what its CPUs and tasks do: who runs, who sleeps in which call", async (t) => {
+  const { machine, start } = await bootTestMachine(2, plainWorker);
+  const spinning = start([SPIN]);
+  const parent = start([...fork([SPIN]), ...call(SYS_wait4, -1, 0, 0, 0), ...exit(0)]);
+  const blocked = new RegExp(`task ${parent.pid} .*: sleeping, .*in call ${SYS_wait4}\\(-1, 0, 0, `);
+  let state = "";
+  while (!blocked.test(state)) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    state = machine.showState();
+  }
+  t.regex(state, /^the host ticks, /);
+  t.regex(state, /^ {2}CPU 0: /m);
+  t.regex(state, /^ {2}CPU 1: /m);
+  t.regex(state, new RegExp(`task ${spinning.pid} .* of process ${spinning.pid}: run`));
+  await machine.shutdown();
+});

@@ -1,0 +1,77 @@
+/**
+ * What every CPU and every task does now, as Linux's show_state (SysRq t) has it: for a machine that seems to hang. It takes no lock,
+ * since who holds one may be what hangs, so the lines need not fit together.
+ */
+import { atomicLoad, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { ram } from "../mm/ram.ts";
+import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, needResched, nrCpus } from "../sched/cpus.ts";
+import { commText } from "../task/exec.ts";
+import { findTask, nextPid } from "../task/pid.ts";
+import { TASK_ZOMBIE, Task } from "../task/task.ts";
+import { nowNs } from "../time/clock.ts";
+import { nextTimer } from "../time/timer.ts";
+import { HOST_TICK_STOPPED, machineStopping } from "./state.ts";
+
+const X_A0 = 10;
+const X_A7 = 17;
+/** By Task.state. */
+const STATES = ["?", "running", "waiting", "sleeping", "runnable", "stopped", "new", "zombie", "dead"];
+
+/** A line for the machine, one for each CPU, one for each task. To be called as part of the machine. */
+export function showState(): string {
+  const due = (nextTimer() - nowNs()) / 1e6;
+  const words = [
+    atomicLoad(ram.i32, HOST_TICK_STOPPED) === 0 ? "the host ticks" : "the host's tick stands still",
+    Number.isFinite(due) ? `the next timer is due in ${due.toFixed(1)} ms` : "no timer is armed",
+    ...(machineStopping() ? ["the machine is stopping"] : []),
+  ];
+  const lines = [words.join(", ")];
+  for (let number = 0; number < nrCpus(); number++) lines.push(cpuLine(number));
+  const scope = rcuReadLock();
+  for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
+    const task = findTask(scope, pid);
+    if (task !== 0) lines.push(taskLine(pid, task));
+  }
+  rcuReadUnlock();
+  return lines.join("\n");
+}
+
+function cpuLine(number: number): string {
+  const cpu = cpuOf(number);
+  const task = Cpu.curr.load(cpu);
+  const words = [
+    Cpu.state.load(cpu) === CPU_ONLINE ? "" : "offline",
+    Cpu.idle.load(cpu) === CPU_IDLE ? "idle" : "busy",
+    task === 0 ? "no task" : `task ${Task.pid.get(task)}`,
+    `${Cpu.queued.load(cpu)} queued`,
+    needResched(number) ? "asked to reschedule" : "",
+    `${Cpu.switches.get(cpu)} switches`,
+  ];
+  return `  CPU ${number}: ${words.filter((word) => word !== "").join(", ")}`;
+}
+
+function taskLine(pid: number, task: Ref<"task">): string {
+  const state = Task.state.load(task);
+  const words = [STATES[state] ?? String(state), `CPU ${Task.cpu.load(task)}`];
+  const work = Task.work.load(task);
+  if (work !== 0) words.push(`work 0x${work.toString(16)}`);
+  // Zombies have no registers any more.
+  if (state < TASK_ZOMBIE && Task.restarting.get(task) !== 0) words.push(callText(task));
+  if (Task.futexWaiter.get(task) !== 0) words.push("on a futex");
+  return `  task ${pid} (${commText(task)}) of process ${Task.tgid.get(task)}: ${words.join(", ")}`;
+}
+
+/** The call that it is blocked in, by number, with its first three arguments. */
+function callText(task: Ref<"task">): string {
+  const regs = Task.regs.get(task);
+  const args = [0, 1, 2].map((n) => registerText(regs, X_A0 + n));
+  return `in call ${registerText(regs, X_A7)}(${args.join(", ")}, ...)`;
+}
+
+function registerText(regs: number, x: number): string {
+  const word = (regs + 8 * x) / 4;
+  const [low, high] = [ram.i32[word]!, ram.i32[word + 1]!];
+  // Descriptors, pids and sizes; the rest are addresses and masks.
+  if (high === low >> 31) return String(low);
+  return `0x${high === 0 ? "" : (high >>> 0).toString(16)}${(low >>> 0).toString(16).padStart(8, "0")}`;
+}
