@@ -3,11 +3,11 @@ import type { Ref } from "../../rcu/index.ts";
 import { mappingTruncate } from "../mm/pagecache.ts";
 import { current } from "../sched/current.ts";
 import { sendSignal } from "../signal/send.ts";
-import { CAP_CHOWN, CAP_FOWNER } from "../task/cred.ts";
+import { CAP_FSETID } from "../task/cred.ts";
 import { Group, Task } from "../task/task.ts";
 import { realtime, realtimeNanoseconds, realtimeSeconds } from "../time/clock.ts";
 import { EACCES, EFBIG, EINVAL, EISDIR, ENOENT, EPERM, EROFS, ETXTBSY } from "../uapi/errno.ts";
-import { F_SEAL_GROW, F_SEAL_SHRINK } from "../uapi/fcntl.ts";
+import { F_SEAL_EXEC, F_SEAL_GROW, F_SEAL_SHRINK } from "../uapi/fcntl.ts";
 import { SIGXFSZ } from "../uapi/signal.ts";
 import { S_IFDIR, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, UTIME_NOW, UTIME_OMIT } from "../uapi/stat.ts";
 import {
@@ -80,8 +80,10 @@ export function changeMode(mount: M, inode: I, mode: number): number {
   if (mountReadOnly(mount)) return -EROFS;
   if (!ownerOrCapable(inode)) return -EPERM;
   let bits = mode & 0o7777;
-  if (!inFsGroup(Inode.gid.peek(inode)) && !fsCapable(CAP_FOWNER)) bits &= ~S_ISGID;
-  const next = (Inode.mode.peek(inode) & ~0o7777) | bits;
+  if (!inFsGroup(Inode.gid.peek(inode)) && !fsCapable(CAP_FSETID)) bits &= ~S_ISGID;
+  const old = Inode.mode.peek(inode);
+  const next = (old & ~0o7777) | bits;
+  if (((old ^ next) & 0o111) !== 0 && (Inode.seals.peek(inode) & F_SEAL_EXEC) !== 0) return -EPERM;
   return setattr(inode, { mode: next }, () => Inode.mode.store(inode, next));
 }
 
@@ -105,10 +107,10 @@ export function changeOwner(mount: M, inode: I, uid: number, gid: number): numbe
 
 const withoutSetId = (mode: number): number => mode & ~S_ISUID & ~((mode & S_IXGRP) !== 0 ? S_ISGID : 0);
 
-/** A write by somebody without CAP_FSETID's standing drops the set-id bits. The inode's lock is held. */
+/** A write by somebody without CAP_FSETID drops the set-id bits. The inode's lock is held. */
 export function dropSetId(inode: I): void {
   const mode = Inode.mode.peek(inode);
-  if ((mode & (S_ISUID | S_ISGID)) === 0 || inodeType(inode) !== S_IFREG || fsCapable(CAP_CHOWN)) return;
+  if ((mode & (S_ISUID | S_ISGID)) === 0 || inodeType(inode) !== S_IFREG || fsCapable(CAP_FSETID)) return;
   Inode.mode.store(inode, withoutSetId(mode));
 }
 

@@ -45,7 +45,7 @@ import {
   nd,
 } from "./namei.ts";
 import { inodeOpsOf } from "./ops.ts";
-import { fsCapable, mayChangeDir, maySticky } from "./permission.ts";
+import { fsCapable, isSpecial, mayChangeDir, maySticky } from "./permission.ts";
 import { Qstr, qstrSet } from "./qstr.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
@@ -112,23 +112,16 @@ function undoMake(dir: I, name: Uint8Array, inode: I): void {
   iput(inode);
 }
 
-/** Looks the parent up and checks that the last component can be made: 0 or -errno. */
-function prepareMake(dirfd: number, path: string | Uint8Array, directory: boolean): number {
-  const error = lookupParent(dirfd, path);
+/** Looks the parent up and makes the last component, if it can be made and may be: 0 or -errno. */
+function make(dirfd: number, path: string | Uint8Array, directory: boolean, maker: Maker): number {
+  let error = lookupParent(dirfd, path);
   if (error < 0) return error;
   if (nd.lastType !== LAST_NORM) return -EEXIST;
   if (inodeType(nd.inode) !== S_IFDIR) return -ENOTDIR;
-  // "name/" cannot be made as anything but a directory.
-  if (nd.trailing && !directory) return -ENOENT;
-  return 0;
-}
-
-function make(dirfd: number, path: string | Uint8Array, directory: boolean, maker: Maker): number {
-  let error = prepareMake(dirfd, path, directory);
-  if (error < 0) return error;
   const { dentry, inode: dir, mount } = nd;
   const name = lastName();
-  error = mayChangeDir(mount, dir);
+  // "name/" cannot be made as anything but a directory.
+  error = nd.trailing && !directory ? -ENOENT : mayChangeDir(mount, dir);
   if (error < 0) {
     // What exists is EEXIST, whatever else is wrong (mkdir -p on read-only file systems).
     const held = inodeLock(dir);
@@ -164,6 +157,7 @@ export function makeDirectory(dirfd: number, path: string | Uint8Array, mode: nu
 export function makeNode(dirfd: number, path: string | Uint8Array, mode: number, rdev: number): number {
   const type = mode & S_IFMT;
   if (type === S_IFDIR) return -EPERM;
+  if (type !== 0 && type !== S_IFREG && type !== S_IFBLK && !isSpecial(type)) return -EINVAL;
   const bits = (applyUmask(mode) & 0o7777) | (type === 0 ? S_IFREG : type);
   if ((type === S_IFCHR || type === S_IFBLK) && !fsCapable(CAP_MKNOD)) return -EPERM;
   return make(dirfd, path, false, (dir, name) => {
@@ -186,11 +180,9 @@ export function makeSymlink(target: Uint8Array, dirfd: number, path: string | Ui
 
 /** linkat(2): another name for `inode`, which the caller looked up in `mount`. */
 export function makeLink(inode: I, mount: Ref<"mount">, dirfd: number, path: string | Uint8Array): number {
-  if (inodeType(inode) === S_IFDIR) return -EPERM;
-  const error = prepareMake(dirfd, path, false);
-  if (error < 0) return error;
-  if (nd.mount !== mount) return -EXDEV;
   return make(dirfd, path, false, (dir, name) => {
+    if (nd.mount !== mount) return -EXDEV;
+    if (inodeType(inode) === S_IFDIR) return -EPERM;
     const nlink = Inode.nlink.load(inode);
     if (nlink >= LINK_MAX) return -EMLINK;
     if (!igrabLive(inode)) return -ENOENT;
@@ -268,8 +260,9 @@ function remove(remover: Remover): number {
   const { dentry: parent, inode: dir, mount } = nd;
   if (inodeType(dir) !== S_IFDIR) return -ENOTDIR;
   const name = lastName();
+  // A name that is not there is ENOENT even where nothing may be removed (rm -f), but not on what is mounted read-only.
   const denied = mayChangeDir(mount, dir);
-  if (denied < 0 && denied !== -EROFS) return denied;
+  if (denied === -EROFS) return denied;
   const held = inodeLock(dir);
   const found = lookupLocked(held, parent, dir, qstrSet(entry, name));
   let result = found;
@@ -296,5 +289,5 @@ function remove(remover: Remover): number {
     return Math.min(result, 0);
   }
   inodeUnlock(dir);
-  return found < 0 ? found : denied < 0 && denied !== -EROFS ? denied : -ENOENT;
+  return found < 0 ? found : -ENOENT;
 }

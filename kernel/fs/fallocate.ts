@@ -22,27 +22,29 @@ import {
   FALLOC_FL_ZERO_RANGE,
 } from "../uapi/fcntl.ts";
 import { S_IFDIR, S_IFIFO, S_IFREG } from "../uapi/stat.ts";
-import { truncateInode, writeLimit } from "./attr.ts";
+import { MAX_FILE_BYTES, truncateInode, writeLimit } from "./attr.ts";
 import { File, FMODE_WRITE } from "./file.ts";
 import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "./inode.ts";
 import { FOPS } from "./ops.ts";
 
 type I = Ref<"inode">;
 
+const SUPPORTED = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+
 export function fallocateFile(file: Ref<"file">, mode: number, offset: number, length: number): number {
   if (offset < 0 || length <= 0) return -EINVAL;
+  if ((mode & ~SUPPORTED) !== 0) return -EOPNOTSUPP;
   if ((File.mode.get(file) & FMODE_WRITE) === 0) return -EBADF;
   const inode = File.inode.get(file);
   const type = inodeType(inode);
   if (type !== S_IFREG) return type === S_IFDIR ? -EISDIR : type === S_IFIFO ? -ESPIPE : -ENODEV;
   const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
-  const limit = writeLimit(offset + length - 1, 1);
-  if (limit < 0) return -EFBIG;
+  if (offset + length > MAX_FILE_BYTES) return -EFBIG;
   switch (mode & ~FALLOC_FL_KEEP_SIZE) {
     case 0:
       return allocate(file, inode, offset, length, keep);
     case FALLOC_FL_PUNCH_HOLE:
-      if (!keep) return -EOPNOTSUPP;
+      if (!keep) return -EOPNOTSUPP; // Linux asks for it: a hole has no size of its own.
       return zeroRange(file, inode, offset, length);
     case FALLOC_FL_ZERO_RANGE: {
       const error = zeroRange(file, inode, offset, length);
@@ -57,6 +59,10 @@ function allocate(file: Ref<"file">, inode: I, offset: number, length: number, k
   const seals = Inode.seals.load(inode);
   const grows = offset + length > Inode.size.racy(inode);
   if (grows && (seals & F_SEAL_GROW) !== 0) return -EPERM;
+  if (grows && !keep) {
+    const limit = writeLimit(offset + length - 1, 1);
+    if (limit < 0) return limit;
+  }
   // Pages of a file in memory are really taken, so that later writes do not run out.
   if (File.fops.get(file) === FOPS.REGULAR) {
     const mapping = Inode.mapping.get(inode) as Ref<"mapping">;

@@ -25,7 +25,20 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { ENOMEM } from "../uapi/errno.ts";
-import { O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_PATH, O_TRUNC } from "../uapi/fcntl.ts";
+import {
+  O_ACCMODE,
+  O_APPEND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_EXCL,
+  O_NOCTTY,
+  O_NONBLOCK,
+  O_PATH,
+  O_TRUNC,
+  RWF_APPEND,
+  RWF_NOAPPEND,
+  RWF_NOWAIT,
+} from "../uapi/fcntl.ts";
 import { ANON_INODE_FS_MAGIC } from "../uapi/mount.ts";
 import { S_IFIFO, S_IFMT } from "../uapi/stat.ts";
 import { dput } from "./dcache.ts";
@@ -211,7 +224,13 @@ export function fput(file: F): void {
   if (File.refcount.decAndTest(file)) queueRelease(fileReleaser, file);
 }
 
-export const fileAppends = (file: F): boolean => (File.flags.peek(file) & O_APPEND) !== 0;
+/** Whether a write goes to the end of the file: O_APPEND, unless the call's own RWF_ flags say otherwise. */
+export const fileAppends = (file: F, rwf: number): boolean =>
+  (rwf & RWF_APPEND) !== 0 || ((rwf & RWF_NOAPPEND) === 0 && (File.flags.peek(file) & O_APPEND) !== 0);
+
+/** Whether a call on the file may wait: neither O_NONBLOCK nor RWF_NOWAIT. */
+export const fileMayWait = (file: F, rwf: number): boolean =>
+  (rwf & RWF_NOWAIT) === 0 && (File.flags.peek(file) & O_NONBLOCK) === 0;
 
 registerFileOps(FOPS.PATH, {});
 registerSuperOps(SOPS.ANON, { name: "anon_inodefs" });

@@ -4,11 +4,13 @@ import { kernelGlobal } from "../global.ts";
 import { Mapping } from "../mm/mapping.ts";
 import { EBUSY, EINVAL, ENOMEM, EPERM } from "../uapi/errno.ts";
 import {
+  F_SEAL_EXEC,
   F_SEAL_FUTURE_WRITE,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
+  O_LARGEFILE,
   O_RDWR,
 } from "../uapi/fcntl.ts";
 import { S_IFREG } from "../uapi/stat.ts";
@@ -22,7 +24,9 @@ import { tmpfsInode } from "./tmpfs.ts";
 const shmMount = kernelGlobal<Ref<"mount">>("memfd mount");
 /** Longest name, without the "memfd:" that is put in front. */
 export const MFD_NAME_MAX = 249;
-const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+/** What a file that may be executed keeps is its content as well. */
+const CONTENT_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+const ALL_SEALS = F_SEAL_SEAL | F_SEAL_EXEC | CONTENT_SEALS;
 
 /** Once per machine, at boot. False when memory is short. */
 export function memfdInit(): boolean {
@@ -31,14 +35,14 @@ export function memfdInit(): boolean {
   return mount > 0;
 }
 
-/** An open file in memory; `name` is what /proc/PID/fd shows after "memfd:". -ENOMEM. */
-export function memfdFile(name: Uint8Array, mode: number, sealable: boolean): Ref<"file"> | number {
+/** An open file in memory; `name` is what /proc/PID/fd shows after "memfd:", `seals` its first F_SEAL_*. -ENOMEM. */
+export function memfdFile(name: Uint8Array, mode: number, seals: number): Ref<"file"> | number {
   const mount = shmMount.get();
   const sb = Mount.sb.get(mount);
   const inode = tmpfsInode(sb, 0, S_IFREG | mode);
   if (inode < 0) return -ENOMEM;
   Inode.nlink.init(inode as Ref<"inode">, 0);
-  Inode.seals.init(inode as Ref<"inode">, sealable ? 0 : F_SEAL_SEAL);
+  Inode.seals.init(inode as Ref<"inode">, seals);
   const text = new Uint8Array(6 + name.length);
   text.set(new TextEncoder().encode("memfd:"));
   text.set(name, 6);
@@ -49,7 +53,7 @@ export function memfdFile(name: Uint8Array, mode: number, sealable: boolean): Re
   }
   mntGet(mount);
   const fmode = FMODE_READ | FMODE_WRITE | FMODE_LSEEK;
-  const file = newFile(inode as Ref<"inode">, dentry, mount, FOPS.REGULAR, fmode, O_RDWR);
+  const file = newFile(inode as Ref<"inode">, dentry, mount, FOPS.REGULAR, fmode, O_RDWR | O_LARGEFILE);
   if (file < 0) {
     mntPut(mount);
     dput(dentry);
@@ -70,11 +74,13 @@ export function addSeals(file: Ref<"file">, seals: number): number {
   const inode = File.inode.get(file);
   Inode.lock.lock(inode);
   let result = 0;
+  const executable = (seals & F_SEAL_EXEC) !== 0 && (Inode.mode.peek(inode) & 0o111) !== 0;
+  const added = executable ? seals | CONTENT_SEALS : seals;
   const mapping = Inode.mapping.get(inode);
   if ((Inode.seals.load(inode) & F_SEAL_SEAL) !== 0) result = -EPERM;
-  else if ((seals & F_SEAL_WRITE) !== 0 && mapping !== 0 && Mapping.writers.load(mapping) !== 0)
+  else if ((added & F_SEAL_WRITE) !== 0 && mapping !== 0 && Mapping.writers.load(mapping) !== 0)
     result = -EBUSY;
-  else Inode.seals.or(inode, seals);
+  else Inode.seals.or(inode, added);
   Inode.lock.unlock(inode);
   return result;
 }

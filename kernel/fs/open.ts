@@ -6,6 +6,7 @@ import {
   EINVAL,
   EISDIR,
   ELOOP,
+  ENOMEM,
   ENOTDIR,
   ENXIO,
   EOPNOTSUPP,
@@ -15,15 +16,16 @@ import {
 import {
   __O_TMPFILE,
   O_ACCMODE,
-  O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
   O_NOATIME,
   O_NOFOLLOW,
   O_PATH,
+  O_PATH_FLAGS,
   O_RDONLY,
   O_TRUNC,
+  O_WRONLY,
 } from "../uapi/fcntl.ts";
 import { MS_NODEV } from "../uapi/mount.ts";
 import { major, minor, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from "../uapi/stat.ts";
@@ -70,7 +72,7 @@ const RETRIES = 16;
 /** Opens a path: a file with one count, -errno, or a BLOCK value (FIFOs wait for their other end). */
 export function vfsOpen(dirfd: number, path: PathName, flags: number, mode = 0): F | number {
   let wanted = flags;
-  if ((wanted & O_PATH) !== 0) wanted &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  if ((wanted & O_PATH) !== 0) wanted &= O_PATH_FLAGS;
   if ((wanted & __O_TMPFILE) !== 0) {
     if ((wanted & O_DIRECTORY) === 0 || (wanted & O_ACCMODE) === O_RDONLY) return -EINVAL;
     if ((wanted & O_CREAT) !== 0) return -EINVAL;
@@ -167,9 +169,9 @@ function openTmpfile(dirfd: number, path: PathName, flags: number, mode: number)
   const dentry = dAllocDetached(Mount.sb.get(mount), inode as I, name);
   if (dentry === 0) {
     iput(inode as I);
-    return -ENXIO;
+    return -ENOMEM;
   }
-  const file = openPlace(mount, dentry, inode as I, flags & ~(O_TRUNC | __O_TMPFILE | O_DIRECTORY), true);
+  const file = openPlace(mount, dentry, inode as I, flags & ~O_TRUNC, true);
   dput(dentry);
   return file;
 }
@@ -177,15 +179,15 @@ function openTmpfile(dirfd: number, path: PathName, flags: number, mode: number)
 /** Checks that the flags suit the place and the caller: 0 or -errno. */
 function mayOpen(mount: Ref<"mount">, inode: I, flags: number): number {
   const type = inodeType(inode);
-  const mode = flagsToMode(flags);
-  const writes = (mode & FMODE_WRITE) !== 0 || (flags & O_TRUNC) !== 0;
+  const access = flags & O_ACCMODE;
+  const writes = access !== O_RDONLY || (flags & O_TRUNC) !== 0;
   if (type === S_IFLNK) return -ELOOP;
   if (type === S_IFDIR && writes) return -EISDIR;
   if (type === S_IFSOCK) return -ENXIO;
   if ((type === S_IFCHR || type === S_IFBLK) && (Mount.flags.peek(mount) & MS_NODEV) !== 0) return -EACCES;
   if ((flags & O_NOATIME) !== 0 && !ownerOrCapable(inode)) return -EPERM;
   let mask = 0;
-  if ((flags & O_ACCMODE) !== 1) mask |= MAY_READ;
+  if (access !== O_WRONLY) mask |= MAY_READ;
   if (writes) mask |= MAY_WRITE;
   return writePermission(mount, inode, mask);
 }
@@ -199,7 +201,9 @@ export function openPlace(
   created: boolean,
 ): F | number {
   const path = (flags & O_PATH) !== 0;
-  if ((flags & O_DIRECTORY) !== 0 && inodeType(inode) !== S_IFDIR) return -ENOTDIR;
+  // A nameless file has O_DIRECTORY because O_TMPFILE contains it.
+  const directory = (flags & (O_DIRECTORY | __O_TMPFILE)) === O_DIRECTORY;
+  if (directory && inodeType(inode) !== S_IFDIR) return -ENOTDIR;
   if (!path && !created) {
     const denied = mayOpen(mount, inode, flags);
     if (denied < 0) return denied;

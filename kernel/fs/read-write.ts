@@ -13,9 +13,9 @@ import { current } from "../sched/current.ts";
 import { waitOn } from "../sched/waitqueue.ts";
 import { Task } from "../task/task.ts";
 import { EAGAIN, EBADF, EINVAL, EISDIR, ENOMEM, ESPIPE } from "../uapi/errno.ts";
-import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { SEEK_HOLE } from "../uapi/fcntl.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
-import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE } from "./file.ts";
+import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE, fileMayWait } from "./file.ts";
 import { Inode, inodeType } from "./inode.ts";
 import { type FileOps, fileOpsOf } from "./ops.ts";
 import { seekSized, setWriteEnd, writeEnd } from "./regular.ts";
@@ -49,7 +49,7 @@ export function fileRead(file: F, io: UserIo): number {
     return result;
   }
   const result = ops.read(file, io, 0);
-  if (result !== -EAGAIN || (File.flags.peek(file) & O_NONBLOCK) !== 0) return result;
+  if (result !== -EAGAIN || !fileMayWait(file, io.flags)) return result;
   if (waitOnFile(file, ops) < 0) return -ENOMEM;
   const again = ops.read(file, io, 0);
   return again === -EAGAIN ? BLOCK : again;
@@ -86,7 +86,7 @@ function streamWrite(file: F, ops: FileOps, io: UserIo): number {
       if (done >= total || (result === 0 && io.remaining === 0)) return done;
       // A short write that is no full buffer: the file decided to stop there (tty, fault).
     } else if (result !== -EAGAIN) return done > 0 ? done : result;
-    if ((File.flags.peek(file) & O_NONBLOCK) !== 0) return done > 0 ? done : result < 0 ? result : done;
+    if (!fileMayWait(file, io.flags)) return done > 0 ? done : result < 0 ? result : done;
     if (joined) {
       if (result >= 0) continue;
       Task.partial.set(task, done);
@@ -98,11 +98,14 @@ function streamWrite(file: F, ops: FileOps, io: UserIo): number {
   }
 }
 
+/** Whether all of a transfer lies at positions that an off_t can name. */
+const isRange = (pos: number, length: number): boolean => pos >= 0 && pos + length < 2 ** 63;
+
 /** pread(2): the file's position stays. */
 export function filePread(file: F, io: UserIo, pos: number): number {
   const mode = File.mode.get(file);
   if ((mode & FMODE_READ) === 0) return -EBADF;
-  if (pos < 0) return -EINVAL;
+  if (!isRange(pos, io.remaining)) return -EINVAL;
   const ops = fileOpsOf(File.fops.get(file));
   if ((mode & FMODE_LSEEK) === 0) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -ESPIPE;
   if (ops.read === undefined) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -EINVAL;
@@ -113,13 +116,14 @@ export function filePread(file: F, io: UserIo, pos: number): number {
 export function filePwrite(file: F, io: UserIo, pos: number): number {
   const mode = File.mode.get(file);
   if ((mode & FMODE_WRITE) === 0) return -EBADF;
-  if (pos < 0) return -EINVAL;
+  if (!isRange(pos, io.remaining)) return -EINVAL;
   if ((mode & FMODE_LSEEK) === 0) return -ESPIPE;
   return fileOpsOf(File.fops.get(file)).write?.(file, io, pos) ?? -EINVAL;
 }
 
 /** lseek(2): the new position or -errno. */
 export function fileSeek(file: F, offset: number, whence: number): number {
+  if (!(whence >= 0 && whence <= SEEK_HOLE)) return -EINVAL;
   if ((File.mode.get(file) & FMODE_LSEEK) === 0) return -ESPIPE;
   const ops = fileOpsOf(File.fops.get(file));
   const held = File.posLock.lock(file);
@@ -185,7 +189,7 @@ export function writeSome(file: F, io: UserIo): number {
   const ops = fileOpsOf(File.fops.get(file));
   if (ops.write === undefined) return -EINVAL;
   const result = ops.write(file, io, 0);
-  if (result !== -EAGAIN || (File.flags.peek(file) & O_NONBLOCK) !== 0) return result;
+  if (result !== -EAGAIN || !fileMayWait(file, io.flags)) return result;
   if (waitOnFile(file, ops) < 0) return -ENOMEM;
   const again = ops.write(file, io, 0);
   return again === -EAGAIN ? BLOCK : again;

@@ -75,9 +75,9 @@ export function pageCacheRead(file: F, io: UserIo, pos: number): number {
   return done;
 }
 
-/** Where a write goes: the end with O_APPEND. The inode's lock is held. */
-export const writePosition = (held: Held<"lock">, file: F, pos: number): number =>
-  fileAppends(file) ? Inode.size.get(held, File.inode.get(file)) : pos;
+/** Where a write goes: the end with O_APPEND or RWF_APPEND. The inode's lock is held. */
+export const writePosition = (held: Held<"lock">, file: F, io: UserIo, pos: number): number =>
+  fileAppends(file, io.flags) ? Inode.size.get(held, File.inode.get(file)) : pos;
 
 /** Position after the last write of this thread: an appending write moves the file's position there. */
 export let writeEnd = 0;
@@ -89,7 +89,7 @@ function regularWrite(file: F, io: UserIo, pos: number): number {
   const inode = File.inode.get(file);
   if (io.remaining === 0) return 0;
   const held = inodeLock(inode);
-  const result = writeLocked(held, inode, io, writePosition(held, file, pos));
+  const result = writeLocked(held, inode, io, writePosition(held, file, io, pos));
   if (result > 0) {
     dropSetId(inode);
     inodeTouch(inode, (1 << MTIME) | (1 << CTIME));

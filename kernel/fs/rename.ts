@@ -14,6 +14,7 @@ import {
   ENOTDIR,
   ENOTEMPTY,
   EPERM,
+  EROFS,
   EXDEV,
 } from "../uapi/errno.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../uapi/fcntl.ts";
@@ -34,9 +35,10 @@ import {
   MTIME,
 } from "./inode.ts";
 import { lookupLocked } from "./lookup.ts";
+import { mountReadOnly } from "./mount.ts";
 import { LAST_NORM, lastName, lookupParent, nd } from "./namei.ts";
 import { inodeOpsOf } from "./ops.ts";
-import { inodePermission, MAY_WRITE, mayChangeDir, maySticky } from "./permission.ts";
+import { inodePermission, MAY_EXEC, MAY_WRITE, maySticky } from "./permission.ts";
 import { type Qstr, qstrOf } from "./qstr.ts";
 
 type I = Ref<"inode">;
@@ -91,9 +93,7 @@ export function renamePath(
   if (nd.lastType !== LAST_NORM) return (flags & RENAME_NOREPLACE) !== 0 ? -EEXIST : -EBUSY;
   const to = side();
   if (inodeType(from.dir) !== S_IFDIR || inodeType(to.dir) !== S_IFDIR) return -ENOTDIR;
-  error = mayChangeDir(oldMount, from.dir);
-  if (error === 0) error = mayChangeDir(oldMount, to.dir);
-  if (error < 0) return error;
+  if (mountReadOnly(oldMount)) return -EROFS;
   if (from.dir === to.dir) {
     const held = inodeLock(from.dir);
     const result = renameLocked(held, from, to, flags);
@@ -154,15 +154,16 @@ function renameFound(held: Held, from: Side, to: Side, old: D, target: D | 0, fl
   if (exchange && victim === 0) return -ENOENT;
   if ((flags & RENAME_NOREPLACE) !== 0 && victim !== 0) return -EEXIST;
   if (!isDir && (from.trailing || (to.trailing && !exchange))) return -ENOTDIR;
-  let error = maySticky(from.dir, inode);
-  if (error === 0 && victim !== 0) error = maySticky(to.dir, victim);
-  if (error < 0) return error;
-  if (inode === victim) return 0;
+  const victimIsDir = victim !== 0 && inodeType(victim) === S_IFDIR;
+  if (exchange && to.trailing && !victimIsDir) return -ENOTDIR;
   // A directory must not become its own descendant, nor a file replace what it lies in.
   if (isDir && isAncestor(old, to.dentry)) return -EINVAL;
   if (victim !== 0 && isAncestor(target as D, from.dentry)) return exchange ? -EINVAL : -ENOTEMPTY;
+  if (inode === victim) return 0;
+  let error = mayReplace(from.dir, inode);
+  if (error === 0) error = mayReplace(to.dir, victim);
+  if (error < 0) return error;
   if (victim !== 0 && !exchange) {
-    const victimIsDir = inodeType(victim) === S_IFDIR;
     if (isDir && !victimIsDir) return -ENOTDIR;
     if (!isDir && victimIsDir) return -EISDIR;
   }
@@ -173,12 +174,22 @@ function renameFound(held: Held, from: Side, to: Side, old: D, target: D | 0, fl
     error = inodePermission(inode, MAY_WRITE);
     if (error < 0) return error;
   }
-  const lockVictim = victim !== 0 && !exchange && inodeType(victim) === S_IFDIR;
+  if (victimIsDir && exchange && from.dir !== to.dir) {
+    error = inodePermission(victim, MAY_WRITE);
+    if (error < 0) return error;
+  }
+  const lockVictim = victimIsDir && !exchange;
   if (lockVictim) inodeLock(victim);
   error = lockVictim && !mayBeEmpty(target as D, victim) ? -ENOTEMPTY : 0;
   if (error === 0) error = commit(held, from, to, old, inode, target, victim, exchange);
   if (lockVictim) inodeUnlock(victim);
   return error;
+}
+
+/** Whether the caller may take `inode` (0: none) out of the directory and put something there: 0, -EACCES, -EPERM. */
+function mayReplace(dir: I, inode: I | 0): number {
+  const denied = inodePermission(dir, MAY_WRITE | MAY_EXEC);
+  return denied < 0 || inode === 0 ? denied : maySticky(dir, inode);
 }
 
 function commit(
@@ -209,6 +220,7 @@ function commit(
   if (exchange) {
     Inode.nlink.add(from.dir, (victimIsDir ? 1 : 0) - (isDir ? 1 : 0));
     Inode.nlink.add(to.dir, (isDir ? 1 : 0) - (victimIsDir ? 1 : 0));
+    inodeTouch(victim as I, 1 << CTIME);
   } else {
     if (isDir) {
       Inode.nlink.add(from.dir, -1);

@@ -6,7 +6,7 @@ import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "
 import { frameTotal, freeFrames } from "../mm/frame.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
 import { EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
-import { NAME_MAX } from "../uapi/fcntl.ts";
+import { F_SEAL_SEAL, NAME_MAX } from "../uapi/fcntl.ts";
 import { TMPFS_MAGIC } from "../uapi/mount.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from "../uapi/stat.ts";
 import { dAllocRoot } from "./dcache.ts";
@@ -76,6 +76,8 @@ export function tmpfsInode(
       return -ENOSPC;
     }
     Inode.mapping.init(inode, mapping);
+    // Only what memfd_create(2) makes can be sealed.
+    Inode.seals.init(inode, F_SEAL_SEAL);
   }
   if ((mode & S_IFMT) === S_IFDIR) Inode.nlink.init(inode, 2);
   return inode;

@@ -11,12 +11,19 @@ export const MAX_RW_COUNT = 0x7fff_f000;
 export const UIO_MAXIOV = 1024;
 /** struct iovec: base, length. */
 const IOVEC_BYTES = 16;
+/** End of user addresses where they are widest: a length beyond cannot be of a user range, wherever it starts. */
+const TASK_SIZE_MAX = 2 ** 47;
+
+const isUserRange = (addr: number, len: number): boolean =>
+  len === 0 || (addr >= 0 && addr < 2 ** 32 && len < TASK_SIZE_MAX);
 
 export class UserIo {
   /** Bytes that may still be moved. */
   remaining = 0;
   /** Bytes moved since it was set. */
   done = 0;
+  /** RWF_* of this call: RWF_APPEND, RWF_NOAPPEND and RWF_NOWAIT override the open file's flags. */
+  flags = 0;
   #kernel: Uint8Array | null = null;
   /** Pieces from #next on follow the current one. */
   #addresses: number[] = [];
@@ -36,7 +43,8 @@ export class UserIo {
     this.#length = Math.min(len, MAX_RW_COUNT);
     this.remaining = this.#length;
     this.done = 0;
-    return len !== 0 && !(addr >= 0 && addr < 2 ** 32) ? -EFAULT : 0;
+    this.flags = 0;
+    return isUserRange(addr, len) ? 0 : -EFAULT;
   }
 
   /** `count` struct iovec at `addr`: 0, -EINVAL or -EFAULT. */
@@ -48,7 +56,7 @@ export class UserIo {
       const base = getUserU64(addr + n * IOVEC_BYTES);
       const length = getUserU64(addr + n * IOVEC_BYTES + 8);
       if (length >= 2 ** 63) return -EINVAL;
-      if (length !== 0 && base >= 2 ** 32) return -EFAULT;
+      if (!isUserRange(base, length)) return -EFAULT;
       this.#addresses[n] = base;
       this.#lengths[n] = Math.min(length, MAX_RW_COUNT - total);
       total += this.#lengths[n]!;
@@ -59,6 +67,7 @@ export class UserIo {
     this.#length = 0;
     this.remaining = total;
     this.done = 0;
+    this.flags = 0;
     return 0;
   }
 
@@ -71,6 +80,7 @@ export class UserIo {
     this.#length = bytes.length;
     this.remaining = bytes.length;
     this.done = 0;
+    this.flags = 0;
   }
 
   /** Limits what may still be moved. */

@@ -21,6 +21,27 @@ export const O_SYNC = 0o4010000;
 export const O_PATH = 0o10000000;
 export const __O_TMPFILE = 0o20000000;
 export const O_TMPFILE = __O_TMPFILE | O_DIRECTORY;
+/** What counts with O_PATH: open(2) ignores the rest, openat2(2) refuses it. */
+export const O_PATH_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+/** The flags that open(2) knows; it ignores others, openat2(2) refuses them. */
+export const VALID_OPEN_FLAGS =
+  O_ACCMODE |
+  O_CREAT |
+  O_EXCL |
+  O_NOCTTY |
+  O_TRUNC |
+  O_APPEND |
+  O_NONBLOCK |
+  O_SYNC |
+  FASYNC |
+  O_DIRECT |
+  O_LARGEFILE |
+  O_DIRECTORY |
+  O_NOFOLLOW |
+  O_NOATIME |
+  O_CLOEXEC |
+  O_PATH |
+  __O_TMPFILE;
 
 export const F_DUPFD = 0;
 export const F_GETFD = 1;
@@ -47,6 +68,7 @@ export const F_SEAL_SHRINK = 2;
 export const F_SEAL_GROW = 4;
 export const F_SEAL_WRITE = 8;
 export const F_SEAL_FUTURE_WRITE = 16;
+export const F_SEAL_EXEC = 32;
 export const FD_CLOEXEC = 1;
 
 export const F_RDLCK = 0;
@@ -101,6 +123,7 @@ export const RWF_DSYNC = 2;
 export const RWF_SYNC = 4;
 export const RWF_NOWAIT = 8;
 export const RWF_APPEND = 16;
+export const RWF_NOAPPEND = 32;
 
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;

@@ -12,7 +12,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { advice, atFlags, fallocFlags } from "./flags.ts";
-import { checkFlags, getTimes, userPathAt, withFile, withRawFile } from "./user.ts";
+import { checkFlags, getTimes, userPathAt, withFile } from "./user.ts";
 
 const mountOf = (file: Ref<"file">): Ref<"mount"> | 0 => File.mount.get(file);
 
@@ -186,7 +186,7 @@ const onPath = (name: number, flags: number, result: number): number => {
   return error < 0 ? error : result;
 };
 const onFd = (task: Ref<"task">, descriptor: number, result: number): number =>
-  withRawFile(task, descriptor, () => result);
+  withFile(task, descriptor, () => result);
 
 export const setxattr = syscall({
   nr: 5,

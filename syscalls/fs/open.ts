@@ -14,11 +14,13 @@ import { fput } from "../../kernel/fs/file.ts";
 import { MFD_NAME_MAX, memfdFile } from "../../kernel/fs/memfd.ts";
 import { vfsOpen, vfsOpenHow } from "../../kernel/fs/open.ts";
 import { copyFromUser, faultIn, getUser64, strncpyFromUser } from "../../kernel/mm/uaccess.ts";
-import { E2BIG, EFAULT, EINVAL, ENAMETOOLONG } from "../../kernel/uapi/errno.ts";
+import { E2BIG, EAGAIN, EFAULT, EINVAL, ENAMETOOLONG } from "../../kernel/uapi/errno.ts";
 import {
   __O_TMPFILE,
   CLOSE_RANGE_CLOEXEC,
   CLOSE_RANGE_UNSHARE,
+  F_SEAL_EXEC,
+  F_SEAL_SEAL,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
@@ -27,12 +29,15 @@ import {
   O_CREAT,
   O_LARGEFILE,
   O_PATH,
+  O_PATH_FLAGS,
+  O_TRUNC,
   RESOLVE_BENEATH,
   RESOLVE_CACHED,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
+  VALID_OPEN_FLAGS,
 } from "../../kernel/uapi/fcntl.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
@@ -64,11 +69,12 @@ export const openat = syscall({
   name: "openat",
   args: [dirfd, path, oflags, mode],
   returns: fd,
-  handler(task, dir, name, flags, bits) {
-    const large = (flags & O_PATH) !== 0 ? flags : flags | O_LARGEFILE;
+  handler(task, dir, name, given, bits) {
+    const known = given & VALID_OPEN_FLAGS;
+    const flags = (known & O_PATH) !== 0 ? known : known | O_LARGEFILE;
     const files = filesOf(task);
     const descriptor = getUnusedFd(files, flags);
-    return descriptor < 0 ? descriptor : publish(files, descriptor, vfsOpen(dir, name, large, bits));
+    return descriptor < 0 ? descriptor : publish(files, descriptor, vfsOpen(dir, name, flags, bits));
   },
 });
 
@@ -95,9 +101,13 @@ export const openat2 = syscall({
     if (rest === null) return -EFAULT;
     if (rest.some((byte) => byte !== 0)) return -E2BIG;
     const [flags, bits, resolve] = [getUser64(how), getUser64(how + 8), getUser64(how + 16)];
-    if (!(flags >= 0 && flags < 2 ** 31) || (resolve & ~RESOLVE_ALL) !== 0 || (bits & ~0o7777) !== 0)
-      return -EINVAL;
+    if (!(flags >= 0 && flags < 2 ** 31) || (flags & ~VALID_OPEN_FLAGS) !== 0) return -EINVAL;
+    if (!(resolve >= 0 && resolve <= RESOLVE_ALL) || !(bits >= 0 && bits <= 0o7777)) return -EINVAL;
+    if ((resolve & RESOLVE_BENEATH) !== 0 && (resolve & RESOLVE_IN_ROOT) !== 0) return -EINVAL;
+    if ((flags & O_PATH) !== 0 && (flags & ~O_PATH_FLAGS) !== 0) return -EINVAL;
     if (bits !== 0 && (flags & (O_CREAT | __O_TMPFILE)) === 0) return -EINVAL;
+    const changes = (flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) !== 0;
+    if (changes && (resolve & RESOLVE_CACHED) !== 0) return -EAGAIN;
     const text = getname(name);
     if (typeof text === "number") return text;
     return openFd(task, flags, () => vfsOpenHow(dir, text, flags, bits, resolve));
@@ -167,7 +177,9 @@ export const memfdCreate = syscall({
     const text = strncpyFromUser(name, MFD_NAME_MAX + 1);
     if (typeof text === "number") return text === -ENAMETOOLONG ? -EINVAL : text;
     const bits = (flags & MFD_NOEXEC_SEAL) !== 0 ? 0o666 : 0o777;
-    const sealable = (flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)) !== 0;
-    return openFd(task, (flags & MFD_CLOEXEC) !== 0 ? O_CLOEXEC : 0, () => memfdFile(text, bits, sealable));
+    if ((flags & MFD_EXEC) !== 0 && (flags & MFD_NOEXEC_SEAL) !== 0) return -EINVAL;
+    let seals = (flags & MFD_ALLOW_SEALING) !== 0 ? 0 : F_SEAL_SEAL;
+    if ((flags & MFD_NOEXEC_SEAL) !== 0) seals = F_SEAL_EXEC;
+    return openFd(task, (flags & MFD_CLOEXEC) !== 0 ? O_CLOEXEC : 0, () => memfdFile(text, bits, seals));
   },
 });

@@ -1,6 +1,6 @@
 /** read(2), write(2) and their vector and positioned forms; lseek(2); sendfile(2), copy_file_range(2). */
 import { fget } from "../../kernel/fs/fdtable.ts";
-import { File, FMODE_LSEEK } from "../../kernel/fs/file.ts";
+import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE } from "../../kernel/fs/file.ts";
 import { Inode, inodeType } from "../../kernel/fs/inode.ts";
 import {
   copyBetween,
@@ -13,13 +13,22 @@ import {
 import { MAX_RW_COUNT } from "../../kernel/mm/iov.ts";
 import { putUser64 } from "../../kernel/mm/uaccess.ts";
 import { BLOCK } from "../../kernel/sched/block.ts";
-import { EAGAIN, EBADF, EFAULT, EINVAL, EISDIR, EOPNOTSUPP, ESPIPE } from "../../kernel/uapi/errno.ts";
+import {
+  EAGAIN,
+  EBADF,
+  EFAULT,
+  EINVAL,
+  EISDIR,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  ESPIPE,
+} from "../../kernel/uapi/errno.ts";
 import {
   O_APPEND,
-  O_NONBLOCK,
   RWF_APPEND,
   RWF_DSYNC,
   RWF_HIPRI,
+  RWF_NOAPPEND,
   RWF_NOWAIT,
   RWF_SYNC,
 } from "../../kernel/uapi/fcntl.ts";
@@ -122,42 +131,43 @@ export const pwritev = syscall({
     vector(task, descriptor, iov, count, pos, (file, at) => filePwrite(file, io, at)),
 });
 
-const RWF_ALL = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+const RWF_ALL = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND;
 
-/** RWF_ flags are those of the open file for one call. */
-function withFlags(file: F, flags: number, move: () => number): number {
-  const extra = ((flags & RWF_NOWAIT) !== 0 ? O_NONBLOCK : 0) | ((flags & RWF_APPEND) !== 0 ? O_APPEND : 0);
-  const added = extra & ~File.flags.load(file);
-  if (added === 0) return move();
-  File.flags.or(file, added);
-  try {
-    return move();
-  } finally {
-    File.flags.and(file, ~added);
-  }
+/** A vector call with RWF_ flags of its own; a position of -1 is the file's. */
+function flaggedVector(
+  task: Ref<"task">,
+  descriptor: number,
+  iov: number,
+  count: number,
+  pos: number,
+  flags: number,
+  move: Mover,
+): number {
+  if ((flags & ~RWF_ALL) !== 0) return -EOPNOTSUPP;
+  if ((flags & RWF_APPEND) !== 0 && (flags & RWF_NOAPPEND) !== 0) return -EINVAL;
+  return vector(task, descriptor, iov, count, pos, (file, at) => {
+    io.flags = flags;
+    return move(file, at);
+  });
 }
 
 export const preadv2 = syscall({
   nr: 286,
   name: "preadv2",
   args: [fd, ptr, int, off, ulong, rwf],
-  handler(task, descriptor, iov, count, pos, _high, flags) {
-    if ((flags & ~RWF_ALL) !== 0) return -EOPNOTSUPP;
-    return vector(task, descriptor, iov, count, pos, (file, at) =>
-      withFlags(file, flags, () => (at === -1 ? fileRead(file, io) : filePread(file, io, at))),
-    );
-  },
+  handler: (task, descriptor, iov, count, pos, _high, flags) =>
+    flaggedVector(task, descriptor, iov, count, pos, flags, (file, at) =>
+      at === -1 ? fileRead(file, io) : filePread(file, io, at),
+    ),
 });
 export const pwritev2 = syscall({
   nr: 287,
   name: "pwritev2",
   args: [fd, ptr, int, off, ulong, rwf],
-  handler(task, descriptor, iov, count, pos, _high, flags) {
-    if ((flags & ~RWF_ALL) !== 0) return -EOPNOTSUPP;
-    return vector(task, descriptor, iov, count, pos, (file, at) =>
-      withFlags(file, flags, () => (at === -1 ? fileWrite(file, io) : filePwrite(file, io, at))),
-    );
-  },
+  handler: (task, descriptor, iov, count, pos, _high, flags) =>
+    flaggedVector(task, descriptor, iov, count, pos, flags, (file, at) =>
+      at === -1 ? fileWrite(file, io) : filePwrite(file, io, at),
+    ),
 });
 
 export const lseek = syscall({
@@ -215,9 +225,11 @@ export const copyFileRange = syscall({
       const type = inodeType(File.inode.get(file));
       if (type !== S_IFREG) return type === S_IFDIR ? -EISDIR : -EINVAL;
     }
+    if ((File.mode.get(from) & FMODE_READ) === 0 || (File.mode.get(to) & FMODE_WRITE) === 0) return -EBADF;
     if ((File.flags.peek(to) & O_APPEND) !== 0) return -EBADF;
     const [posIn, posOut] = [getOffset(offIn), getOffset(offOut)];
     if (Number.isNaN(posIn) || Number.isNaN(posOut)) return -EFAULT;
+    if (posIn + count >= 2 ** 63 || posOut + count >= 2 ** 63) return -EOVERFLOW;
     if ((offIn !== 0 && posIn < 0) || (offOut !== 0 && posOut < 0)) return -EINVAL;
     const length = Math.min(count, MAX_RW_COUNT);
     if (File.inode.get(from) === File.inode.get(to)) {

@@ -119,7 +119,7 @@ function hostWrite(file: F, io: UserIo, pos: number): number {
     const got = io.copyFrom(bounce, 0, Math.min(BOUNCE_BYTES, io.remaining));
     if (got < 0) return done > 0 ? done : got;
     const held = inodeLock(inode);
-    if (done === 0) at = writePosition(held, file, pos);
+    at = writePosition(held, file, io, at);
     const length = writeLimit(at, got);
     const result = length < 0 ? length : writeLocked(held, inode, fd, bounce, length, at);
     inodeUnlock(inode);
