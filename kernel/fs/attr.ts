@@ -87,14 +87,13 @@ export function changeMode(mount: M, inode: I, mode: number): number {
   return setattr(inode, { mode: next }, () => Inode.mode.store(inode, next));
 }
 
-/** chown(2): -1 keeps an id. Set-id bits of programs are dropped. */
+/** chown(2): -1 keeps an id. Set-id bits of programs are dropped in any case. */
 export function changeOwner(mount: M, inode: I, uid: number, gid: number): number {
   if (mountReadOnly(mount)) return -EROFS;
   const denied = mayChown(inode, uid, gid);
   if (denied < 0) return denied;
   const mode = Inode.mode.peek(inode);
-  const keep = inodeType(inode) === S_IFDIR || (uid === -1 && gid === -1);
-  const next = keep ? mode : withoutSetId(mode);
+  const next = inodeType(inode) === S_IFDIR ? mode : withoutSetId(mode);
   const attr: Attr = { mode: next };
   if (uid !== -1) attr.uid = uid;
   if (gid !== -1) attr.gid = gid;

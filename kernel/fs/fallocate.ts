@@ -15,6 +15,7 @@ import {
   ESPIPE,
 } from "../uapi/errno.ts";
 import {
+  F_SEAL_FUTURE_WRITE,
   F_SEAL_GROW,
   F_SEAL_WRITE,
   FALLOC_FL_KEEP_SIZE,
@@ -77,7 +78,7 @@ function allocate(file: Ref<"file">, inode: I, offset: number, length: number, k
 /** Bytes [offset, offset + length) within the file read as zero; whole pages are given back. */
 function zeroRange(file: Ref<"file">, inode: I, offset: number, length: number): number {
   if (File.fops.get(file) !== FOPS.REGULAR) return -EOPNOTSUPP;
-  if ((Inode.seals.load(inode) & F_SEAL_WRITE) !== 0) return -EPERM;
+  if ((Inode.seals.load(inode) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
   const held = inodeLock(inode);
   const end = Math.min(offset + length, Math.ceil(Inode.size.get(held, inode) / PAGE_SIZE) * PAGE_SIZE);

@@ -78,8 +78,9 @@ export const File = struct("file", {
   priv2: atomic(),
   /** First item of the epoll instances that watch this file (ipc/epoll). */
   epoll: atomic(),
-  /** F_SETOWN, F_SETSIG. */
+  /** F_SETOWN (a process group is negative), F_SETOWN_EX, F_SETSIG. */
   owner: atomic(),
+  ownerIsThread: atomic(),
   signal: atomic(),
 
   // This lock, held across reads and writes that use it.

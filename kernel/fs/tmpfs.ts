@@ -5,10 +5,21 @@
 import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "../../rcu/index.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
+import { CAP_FSETID } from "../task/cred.ts";
 import { EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { F_SEAL_SEAL, NAME_MAX } from "../uapi/fcntl.ts";
 import { TMPFS_MAGIC } from "../uapi/mount.ts";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from "../uapi/stat.ts";
+import {
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_IXGRP,
+} from "../uapi/stat.ts";
 import { dAllocRoot } from "./dcache.ts";
 import { Inode, iput, newInode } from "./inode.ts";
 import {
@@ -21,7 +32,7 @@ import {
   registerSuperOps,
   SOPS,
 } from "./ops.ts";
-import { fsgid, fsuid } from "./permission.ts";
+import { fsCapable, fsgid, fsuid, inFsGroup } from "./permission.ts";
 import { SB_DCACHE, Superblock, sbAlloc, sbNextIno, sbPut } from "./super.ts";
 
 /** Inode.priv: target of a symbolic link. */
@@ -56,6 +67,9 @@ export function inodeInitOwner(inode: Ref<"inode">, dir: Ref<"inode"> | 0): void
   Inode.gid.init(inode, Inode.gid.peek(dir));
   const mode = Inode.mode.peek(inode);
   if ((mode & S_IFMT) === S_IFDIR) Inode.mode.init(inode, mode | S_ISGID);
+  // Nobody gets a program that runs as a group that is not theirs.
+  else if ((mode & S_IXGRP) !== 0 && !inFsGroup(Inode.gid.peek(inode)) && !fsCapable(CAP_FSETID))
+    Inode.mode.init(inode, mode & ~S_ISGID);
 }
 
 /** An inode of a tmpfs with one count and one link (directories two); -ENOSPC when memory is short. */

@@ -68,7 +68,8 @@ export function pipeWrite(pipe: Ref<"pipe">, io: UserIo): number {
   return count;
 }
 
-function brokenPipe(): number {
+/** Nobody will read what is written: -EPIPE, and SIGPIPE for the writer. */
+export function brokenPipe(): number {
   // The host, which is nobody's task, just learns it.
   if (current() !== 0) sendSignal(current(), SIGPIPE);
   return -EPIPE;

@@ -1,7 +1,7 @@
 /** splice(2), tee(2), vmsplice(2): bytes are copied, never shared. */
 import type { Ref } from "../../rcu/index.ts";
 import { fget } from "../fs/fdtable.ts";
-import { File } from "../fs/file.ts";
+import { File, FMODE_READ, FMODE_WRITE } from "../fs/file.ts";
 import { FOPS } from "../fs/ops.ts";
 import { copyBetween, filePwrite, fileRead, fileWrite, writeSome } from "../fs/read-write.ts";
 import { UserIo } from "../mm/iov.ts";
@@ -10,10 +10,10 @@ import { BLOCK } from "../sched/block.ts";
 import { waitOn, wakeUp } from "../sched/waitqueue.ts";
 import { Task } from "../task/task.ts";
 import { EAGAIN, EBADF, EFAULT, EINVAL, ENOMEM, ESPIPE } from "../uapi/errno.ts";
-import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { O_APPEND, O_NONBLOCK, RWF_NOWAIT } from "../uapi/fcntl.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
 import { ACCESS } from "../usermode.ts";
-import { pipeOf } from "./pipe.ts";
+import { brokenPipe, pipeOf } from "./pipe.ts";
 import { Pipe } from "./pipe-ends.ts";
 import { Ring, ringPeek, ringRoom, ringUnread, ringWrite } from "./ring.ts";
 
@@ -24,6 +24,7 @@ const SPLICE_F_NONBLOCK = 2;
 const FLAGS = 15;
 
 const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
+const isOpenFor = (file: Ref<"file">, mode: number): boolean => (File.mode.get(file) & mode) !== 0;
 const isPipe = (file: Ref<"file">): boolean => File.fops.get(file) === FOPS.PIPE;
 
 /** Room in the pipe, or bytes in it: what can move without waiting. */
@@ -46,15 +47,21 @@ export function splicePipe(
   const to = fget(filesOf(task), fdOut);
   if (from < 0 || to < 0) return -EBADF;
   const [source, target] = [from as Ref<"file">, to as Ref<"file">];
+  if (!isOpenFor(source, FMODE_READ) || !isOpenFor(target, FMODE_WRITE)) return -EBADF;
   if (!isPipe(source) && !isPipe(target)) return -EINVAL;
   if ((isPipe(source) && offIn !== 0) || (isPipe(target) && offOut !== 0)) return -ESPIPE;
   if (isPipe(source) && isPipe(target) && pipeOf(source) === pipeOf(target)) return -EINVAL;
+  if (!isPipe(target) && (File.flags.load(target) & O_APPEND) !== 0) return -EINVAL;
   for (const address of [offIn, offOut])
     if (address !== 0 && faultIn(address, 8, ACCESS.WRITE) < 0) return -EFAULT;
   const fromPos = offIn === 0 ? -1 : getUser64(offIn);
   const toPos = offOut === 0 ? -1 : getUser64(offOut);
+  if ((offIn !== 0 && fromPos < 0) || (offOut !== 0 && toPos < 0)) return -EINVAL;
   // Only what the target pipe has room for is taken out of the source.
-  if (roomOf(target) === 0) return blocked(target, Pipe.writeWait, flags, () => roomOf(target) !== 0);
+  if (isPipe(target)) {
+    const full = pipeFull(target, flags);
+    if (full !== 0) return full;
+  }
   if (isPipe(source) && (flags & SPLICE_F_NONBLOCK) !== 0 && pipeIsWaiting(source)) return -EAGAIN;
   const most = Math.min(length, roomOf(target));
   const moved = isPipe(source)
@@ -82,6 +89,15 @@ function drainPipe(source: Ref<"file">, target: Ref<"file">, toPos: number, leng
     if (!kept) return -ENOMEM;
   }
   return put;
+}
+
+/** Why the target pipe takes nothing now: -EPIPE and SIGPIPE, -EAGAIN, BLOCK; 0 when it has room. */
+function pipeFull(target: Ref<"file">, flags: number): number {
+  const pipe = pipeOf(target);
+  const isOpen = () => Pipe.readers.racy(pipe) !== 0;
+  if (!isOpen()) return brokenPipe();
+  if (roomOf(target) !== 0) return 0;
+  return blocked(target, Pipe.writeWait, flags, () => roomOf(target) !== 0 || !isOpen());
 }
 
 /** Empty, with writers that may come up with something. */
@@ -115,12 +131,14 @@ export function teePipe(
   const to = fget(filesOf(task), fdOut);
   if (from < 0 || to < 0) return -EBADF;
   const [source, target] = [from as Ref<"file">, to as Ref<"file">];
+  if (!isOpenFor(source, FMODE_READ) || !isOpenFor(target, FMODE_WRITE)) return -EBADF;
   if (!isPipe(source) || !isPipe(target) || pipeOf(source) === pipeOf(target)) return -EINVAL;
   if (length === 0) return 0;
   const input = pipeOf(source);
   const output = pipeOf(target);
   if (pipeIsWaiting(source)) return blocked(source, Pipe.readWait, flags, () => !pipeIsWaiting(source));
-  if (roomOf(target) === 0) return blocked(target, Pipe.writeWait, flags, () => roomOf(target) !== 0);
+  const full = pipeFull(target, flags);
+  if (full !== 0) return full;
   Pipe.lock.lock(input);
   const count = ringPeek(Pipe.ring.get(input), 0, scratch, 0, Math.min(length, scratch.length));
   Pipe.lock.unlock(input);
@@ -145,6 +163,7 @@ export function vmsplicePipe(
   if (!isPipe(file as Ref<"file">)) return -EBADF;
   const error = io.setIovec(iov, count);
   if (error < 0) return error;
-  const writes = (File.flags.load(file as Ref<"file">) & 3) !== 0;
+  if ((flags & SPLICE_F_NONBLOCK) !== 0) io.flags |= RWF_NOWAIT;
+  const writes = isOpenFor(file as Ref<"file">, FMODE_WRITE);
   return writes ? fileWrite(file as Ref<"file">, io) : fileRead(file as Ref<"file">, io);
 }

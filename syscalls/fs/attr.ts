@@ -7,7 +7,7 @@ import { nd } from "../../kernel/fs/namei.ts";
 import { fileOpsOf } from "../../kernel/fs/ops.ts";
 import { EINVAL, EOPNOTSUPP, ESPIPE } from "../../kernel/uapi/errno.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../../kernel/uapi/fcntl.ts";
-import { S_IFIFO, S_IFLNK, S_IFREG } from "../../kernel/uapi/stat.ts";
+import { S_IFIFO, S_IFLNK, S_IFREG, UTIME_OMIT } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid } from "../args.ts";
 import { syscall } from "../syscall.ts";
@@ -81,6 +81,8 @@ export const utimensat = syscall({
     if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
     const times = getTimes(address);
     if (typeof times === "number") return times;
+    // Linux looks nothing up when there is nothing to do.
+    if (times?.every((time) => time.nanoseconds === UTIME_OMIT)) return 0;
     const [atime, mtime] = times === null ? [null, null] : [times[0]!, times[1]!];
     if (name === 0 && dir !== AT_FDCWD) {
       if (flags !== 0) return -EINVAL;

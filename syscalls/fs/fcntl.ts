@@ -32,6 +32,10 @@ import { filesOf, withFile } from "./user.ts";
 
 type F = Ref<"file">;
 
+const INT_MIN = -(2 ** 31);
+/** Highest signal number. */
+const NSIG = 64;
+
 /** What F_SETFL may change. */
 const SETFL = O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME;
 
@@ -74,12 +78,19 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
     case uapi.F_OFD_SETLKW:
       return recordLock(task, file, command, arg);
     case uapi.F_SETOWN:
+      if ((arg | 0) === INT_MIN) return -EINVAL;
+      File.ownerIsThread.store(file, 0);
       File.owner.store(file, arg | 0);
       return 0;
     case uapi.F_GETOWN:
       return File.owner.load(file);
+    case uapi.F_SETOWN_EX:
+      return setOwner(file, arg);
+    case uapi.F_GETOWN_EX:
+      return getOwner(file, arg);
     case uapi.F_SETSIG:
-      File.signal.store(file, arg | 0);
+      if (!(arg >= 0 && arg <= NSIG)) return -EINVAL;
+      File.signal.store(file, arg);
       return 0;
     case uapi.F_GETSIG:
       return File.signal.load(file);
@@ -95,6 +106,26 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
     default:
       return -EINVAL;
   }
+}
+
+/** struct f_owner_ex: type and pid. File.owner holds a process group as a negative number, as F_GETOWN shows it. */
+function setOwner(file: F, address: number): number {
+  if (faultIn(address, 8, ACCESS.READ) < 0) return -EFAULT;
+  const type = getUser32(address);
+  const pid = getUser32(address + 4) | 0;
+  if (type > uapi.F_OWNER_PGRP || pid < 0) return -EINVAL;
+  File.ownerIsThread.store(file, type === uapi.F_OWNER_TID ? 1 : 0);
+  File.owner.store(file, type === uapi.F_OWNER_PGRP ? -pid : pid);
+  return 0;
+}
+
+function getOwner(file: F, address: number): number {
+  if (faultIn(address, 8, ACCESS.WRITE) < 0) return -EFAULT;
+  const owner = File.owner.load(file);
+  const process = File.ownerIsThread.load(file) !== 0 ? uapi.F_OWNER_TID : uapi.F_OWNER_PID;
+  putUser32(address, owner < 0 ? uapi.F_OWNER_PGRP : process);
+  putUser32(address + 4, Math.abs(owner));
+  return 0;
 }
 
 function setFlags(file: F, flags: number): void {

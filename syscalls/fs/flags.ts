@@ -43,7 +43,7 @@ export const umountArg: Arg = flagSet({
 });
 
 const commands = named("F_");
-const NOT_COMMANDS = /^F_(OK|SEAL_.*|RDLCK|WRLCK|UNLCK)$/;
+const NOT_COMMANDS = /^F_(OK|SEAL_.*|OWNER_.*|RDLCK|WRLCK|UNLCK)$/;
 export const fcntlCommand: Arg = oneOf(
   Object.fromEntries(Object.entries(commands).filter(([name]) => !NOT_COMMANDS.test(name))),
 );

@@ -7,7 +7,7 @@ import { File } from "../../kernel/fs/file.ts";
 import { FsInfo, type FsPath, Path } from "../../kernel/fs/fsinfo.ts";
 import { Inode, inodeType } from "../../kernel/fs/inode.ts";
 import { Mount } from "../../kernel/fs/mount.ts";
-import { nd } from "../../kernel/fs/namei.ts";
+import { LOOKUP_EMPTY, nd, pathLookup } from "../../kernel/fs/namei.ts";
 import { inodeOpsOf } from "../../kernel/fs/ops.ts";
 import { withRealIds, writePermission } from "../../kernel/fs/permission.ts";
 import { readDirectory } from "../../kernel/fs/readdir.ts";
@@ -32,13 +32,19 @@ import { checkFlags, filesOf, fsOf, getname, putBytes, userPathAt, withRawFile }
 const outPtr = { ...ptr, out: true };
 const AT_ALL = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
 
+/** As userPathAt; with AT_EMPTY_PATH, NULL is as good as "" (Linux 6.11). */
+function placeOf(dir: number, name: number, flags: number): number {
+  if (name !== 0 || (flags & AT_EMPTY_PATH) === 0) return userPathAt(dir, name, flags);
+  return pathLookup(dir, "", LOOKUP_EMPTY);
+}
+
 export const newfstatat = syscall({
   nr: 79,
   name: "newfstatat",
   args: [dirfd, path, outPtr, atFlags],
   handler(_task, dir, name, buffer, flags) {
     if (checkFlags(flags, AT_ALL) < 0) return -EINVAL;
-    const error = userPathAt(dir, name, flags);
+    const error = placeOf(dir, name, flags);
     return error < 0 ? error : putBytes(buffer, statBytes(nd.inode));
   },
 });
@@ -58,7 +64,7 @@ export const statx = syscall({
   handler(_task, dir, name, flags, mask, buffer) {
     if (checkFlags(flags, AT_ALL | AT_STATX_SYNC_TYPE) < 0 || (mask & STATX__RESERVED) !== 0) return -EINVAL;
     if ((flags & AT_STATX_SYNC_TYPE) === AT_STATX_SYNC_TYPE) return -EINVAL;
-    const error = userPathAt(dir, name, flags);
+    const error = placeOf(dir, name, flags);
     if (error < 0) return error;
     return putBytes(buffer, statxBytes(nd.inode, nd.dentry === 0 ? 0 : nd.mount));
   },
