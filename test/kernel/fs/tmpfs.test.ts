@@ -105,10 +105,10 @@ class Model {
   link(from: string, to: string): number {
     const node = this.node(from);
     if (typeof node === "number") return node;
-    if (isDir(node)) return -EPERM;
     const at = this.parent(to);
     if (typeof at === "number") return at;
     if (at[0].has(at[1])) return -EEXIST;
+    if (isDir(node)) return -EPERM;
     node.nlink++;
     at[0].set(at[1], node);
     return 0;

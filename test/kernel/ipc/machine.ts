@@ -37,7 +37,7 @@ import {
   rcuQuiescent,
   rcuRunCallbacks,
 } from "../../../rcu/index.ts";
-import { calls } from "../../../syscalls/ipc/index.ts";
+import { syscalls } from "../../../syscalls/table.ts";
 import "../../../kernel/mm/vmfile.ts";
 
 const HELD = 1 as Held;
@@ -94,9 +94,9 @@ export function newTask(name: string): Ref<"task"> {
   return task;
 }
 
-const byName = new Map(calls.map((call) => [call.name, call]));
+const byName = new Map(syscalls.map((call) => [call.name, call]));
 
-/** Makes a system call of syscalls/ipc as the current task. A call that blocked before runs again. */
+/** Makes a system call as the current task. A call that blocked before runs again. */
 export function call(task: Ref<"task">, name: string, ...args: number[]): number {
   const entry = byName.get(name);
   if (entry === undefined) throw new Error(`no system call ${name}`);
@@ -174,3 +174,7 @@ export function getWords(address: number, count: number): number[] {
 export function putBytes(address: number, bytes: Uint8Array): void {
   if (copyToUser(address, bytes) < 0) throw new Error("bad address");
 }
+
+/** The open file of a descriptor that is open. */
+export const fileAt = (task: Ref<"task">, fd: number): Ref<"file"> =>
+  fget(Task.files.access(task) as Ref<"files">, fd) as Ref<"file">;
