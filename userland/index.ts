@@ -1,7 +1,7 @@
 /** The library: machines to run guests in, what TypeScript programs import, and what subsystems are made of. */
 
 export { MachineError } from "../kernel/machine/error.ts";
-export type { CpuStats, MachineStats } from "../kernel/machine/machine-stats.ts";
+export type { CpuStats } from "../kernel/machine/machine-stats.ts";
 export { copyFromUser, copyToUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
 export { BLOCK } from "../kernel/sched/block.ts";
 export { nowNs } from "../kernel/sched/current.ts";
@@ -12,23 +12,11 @@ export * from "../kernel/uapi/poll.ts";
 export * as args from "../syscalls/args.ts";
 export { type Syscall, syscall } from "../syscalls/syscall.ts";
 export { syscallName } from "../syscalls/table.ts";
-export {
-  type BootedGuest,
-  type BootOptions,
-  bootGuest,
-  type GuestResult,
-  type GuestRun,
-  runGuest,
-} from "./cli/guest.ts";
 export { Machine, type MachineOptions } from "./machine/machine.ts";
 export { GuestProcess, type ProcessExit, type ProcessOutput } from "./machine/process.ts";
-export {
-  CpuLostError,
-  type Input,
-  type Output,
-  SpawnError,
-  type SpawnOptions,
-} from "./machine/spawn-options.ts";
+export { CpuLostError, SpawnError } from "./machine/spawn-error.ts";
+export { DEFAULT_ENV, type Input, type Output, type SpawnOptions } from "./machine/spawn-options.ts";
+export type { MachineStats } from "./machine/stats.ts";
 export { MemoryFault, type TaskMemory } from "./programs/memory.ts";
 export { type Entries, type Main, type Program, program, type Steps } from "./programs/program.ts";
 export {

@@ -1,19 +1,47 @@
 /**
- * Writing to the host's descriptors from a CPU. The CPU may stand still in the call (a full pipe, a stopped terminal), so it is
- * marked idle around it: grace periods and TLB requests do not wait for it. Whoever calls must own a count of every
- * object that it touches afterwards.
+ * Writing to the host's descriptors from a CPU. The CPU may stand still in the call (a stopped disk), so it is marked idle around
+ * it: grace periods and TLB requests do not wait for it. Whoever calls must own a count of every object that it touches
+ * afterwards.
+ *
+ * Where nobody reads, a pipe or a terminal would keep the CPU, and a task that no signal reaches. So those are opened once more, as
+ * non-blocking (the flag belongs to the open file, which this process may share with others), and a task sleeps until the next try.
  */
-import { writeSync } from "node:fs";
-import { atomicWait, rcuIdleEnter, rcuIdleExit, type SharedWords } from "../../rcu/index.ts";
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import { isatty } from "node:tty";
+import { atomicWait, type Ref, rcuIdleEnter, rcuIdleExit, type SharedWords } from "../../rcu/index.ts";
+import { File } from "../fs/file.ts";
 import { tlbLazyEnter, tlbLazyExit } from "../mm/tlb.ts";
-import { EFBIG, EIO, ENOSPC, EPIPE } from "../uapi/errno.ts";
+import { nowNs } from "../sched/current.ts";
+import { blockUntil } from "../sched/restart.ts";
+import { EAGAIN, EFBIG, EIO, ENOSPC, EPIPE } from "../uapi/errno.ts";
+import { O_NONBLOCK } from "../uapi/fcntl.ts";
 
-/** How long to wait before a non-blocking descriptor that was full is tried again, in ms: doubled up to the second. */
+/** How long to wait before a descriptor that was full is tried again, in ms: doubled, until the task has to sleep. */
 const FIRST_NAP = 0.05;
-const LONGEST_NAP = 5;
+const LONGEST_NAP = 0.4;
+/** How long the task sleeps then. poll(2) is not to be had from here. */
+const SLEEP_NS = 2_000_000;
 const nap: SharedWords = new Int32Array(new SharedArrayBuffer(4));
 
-/** Writes all `length` bytes; their number, or -errno when not even one was written. */
+/** On the host: a descriptor for the same pipe or terminal that never blocks; `fd` itself for other files, and where there is none. */
+export function openOutput(fd: number): number {
+  try {
+    if (!fstatSync(fd).isFIFO() && !isatty(fd)) return fd;
+    const { O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
+    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+  } catch {
+    return fd; // Not Linux, not ours to open, or closed, which writing will tell.
+  }
+}
+
+/** For the current task: as writeHost; on -EAGAIN it is about to sleep until the next try, unless `file` is non-blocking. */
+export function writeOrSleep(file: Ref<"file">, fd: number, bytes: Uint8Array, length: number): number {
+  const count = writeHost(fd, bytes, length);
+  if (count === -EAGAIN && (File.flags.load(file) & O_NONBLOCK) === 0) blockUntil(nowNs() + SLEEP_NS);
+  return count;
+}
+
+/** Writes `length` bytes, or as many as find room: their number, or -errno when not even one was written. */
 export function writeHost(fd: number, bytes: Uint8Array, length: number): number {
   let done = 0;
   let error = 0;
@@ -26,11 +54,11 @@ export function writeHost(fd: number, bytes: Uint8Array, length: number): number
       pause = FIRST_NAP;
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
-      if (code === "EAGAIN") {
-        // The host's stdio is non-blocking when its other end says so; poll(2) is not to be had from here.
+      if (code === "EINTR") continue;
+      if (code === "EAGAIN" && pause <= LONGEST_NAP) {
         atomicWait(nap, 0, 0, pause);
-        pause = Math.min(pause * 2, LONGEST_NAP);
-      } else if (code !== "EINTR") error = hostError(code);
+        pause *= 2;
+      } else error = hostError(code);
     }
   }
   rcuIdleExit();
@@ -39,6 +67,7 @@ export function writeHost(fd: number, bytes: Uint8Array, length: number): number
 }
 
 function hostError(code: string | undefined): number {
+  if (code === "EAGAIN") return -EAGAIN;
   if (code === "EPIPE") return -EPIPE;
   if (code === "ENOSPC") return -ENOSPC;
   return code === "EFBIG" ? -EFBIG : -EIO;

@@ -8,7 +8,7 @@ import { FOPS, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
 import { sendSignal } from "../signal/send.ts";
-import { EAGAIN, EBADF, EFAULT, ENOMEM, EPIPE } from "../uapi/errno.ts";
+import { EBADF, EFAULT, ENOMEM, EPIPE } from "../uapi/errno.ts";
 import { AT_FDCWD, O_RDONLY, O_RDWR, O_WRONLY } from "../uapi/fcntl.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
 import { S_IFIFO } from "../uapi/stat.ts";
@@ -16,13 +16,13 @@ import {
   Console,
   inputAvailable,
   machineConsole,
-  outputRoom,
-  putOutput,
+  outputFd,
   STREAM_TTY,
   streamKind,
   streamPoll,
   takeInput,
 } from "./console.ts";
+import { writeOrSleep } from "./host-io.ts";
 
 const scratch = new Uint8Array(65536);
 /** Which stream the file is: 0, 1 or 2. */
@@ -38,16 +38,14 @@ function read(file: Ref<"file">, io: UserIo): number {
 function write(file: Ref<"file">, io: UserIo): number {
   const stream = streamOf(file);
   if (stream === 0) return -EBADF;
-  const console = machineConsole();
   let total = 0;
   // The host may let us wait: our own count keeps the file until we are back.
   fileGet(file);
   while (io.remaining > 0) {
-    const room = outputRoom(console, stream);
-    const wanted = Math.min(io.remaining, scratch.length, room);
-    const fetched = wanted === 0 ? 0 : io.copyFrom(scratch, 0, wanted);
+    const wanted = Math.min(io.remaining, scratch.length);
+    const fetched = io.copyFrom(scratch, 0, wanted);
     const count =
-      wanted === 0 ? -EAGAIN : fetched <= 0 ? -EFAULT : putOutput(console, stream, scratch, fetched);
+      fetched <= 0 ? -EFAULT : writeOrSleep(file, outputFd(machineConsole(), stream), scratch, fetched);
     if (count > 0) total += count;
     if (count < 0 || count < wanted) {
       if (fetched > 0) io.rewind(fetched - Math.max(count, 0));
@@ -69,8 +67,7 @@ registerFileOps(FOPS.CONSOLE, {
   write,
   poll: (file) => streamPoll(machineConsole(), streamOf(file)),
   waitQueues(file, visit) {
-    const wait = streamOf(file) === 0 ? Console.readWait : Console.writeWait;
-    visit(wait.at(machineConsole()));
+    if (streamOf(file) === 0) visit(Console.readWait.at(machineConsole()));
   },
   available: (file) => (streamOf(file) === 0 ? inputAvailable(machineConsole()) : 0),
 });

@@ -46,7 +46,8 @@ import {
   VTIME,
   WINSIZE_BYTES,
 } from "../uapi/termios.ts";
-import { consoleTty, putTerminal } from "./console.ts";
+import { consoleTty, terminalFd } from "./console.ts";
+import { writeOrSleep } from "./host-io.ts";
 import { ttyTake } from "./n-tty.ts";
 import { openPlainConsole } from "./stdio.ts";
 import {
@@ -66,13 +67,13 @@ const ttyOf = (file: Ref<"file">): Ref<"tty"> => File.priv.peek(file) as Ref<"tt
 const scratch = new Uint8Array(4096);
 
 /** Takes output of the terminal: the number of bytes taken, -EAGAIN, -EIO. */
-type TtyWriter = (tty: Ref<"tty">, bytes: Uint8Array, length: number) => number;
+type TtyWriter = (tty: Ref<"tty">, bytes: Uint8Array, length: number, file: Ref<"file">) => number;
 const writers: TtyWriter[] = [];
 /** A driver says where the output of its terminals goes. */
 export function defineTtyDriver(driver: number, write: TtyWriter): void {
   writers[driver] = write;
 }
-defineTtyDriver(TTY_CONSOLE, (_tty, bytes, length) => putTerminal(bytes, length));
+defineTtyDriver(TTY_CONSOLE, (_tty, bytes, length, file) => writeOrSleep(file, terminalFd(), bytes, length));
 
 /**
  * A process of the background that uses its terminal gets SIGTTIN or SIGTTOU. 0: go on; -EAGAIN after the signal was sent
@@ -127,7 +128,7 @@ function write(file: Ref<"file">, io: UserIo): number {
       break;
     }
     const fetched = io.copyFrom(scratch, 0, wanted);
-    const count = fetched <= 0 ? -EFAULT : writers[Tty.driver.get(tty)]!(tty, scratch, fetched);
+    const count = fetched <= 0 ? -EFAULT : writers[Tty.driver.get(tty)]!(tty, scratch, fetched, file);
     if (count > 0) total += count;
     if (count < fetched || count < 0) {
       if (fetched > 0) io.rewind(fetched - Math.max(count, 0));

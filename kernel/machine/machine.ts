@@ -43,7 +43,7 @@ export interface MachineOptions extends KernelOptions, CpuWorkersOptions {
    * not come back has been found by then, on a thread that can be ended.
    */
   readonly loadSubsystems?: () => Promise<readonly SubsystemUse[]>;
-  /** Called on every tick and event: the place to drain captured output or feed input. */
+  /** Called on every tick and event: the place to feed input. */
   readonly onEvent?: () => void;
 }
 

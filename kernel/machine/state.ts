@@ -45,7 +45,7 @@ export function awaitBootGo(words: SharedWords): void {
   while (atomicLoad(words, BOOT_GO) === 0) atomicWait(words, BOOT_GO, 0);
 }
 
-/** Something for the host: a process ended, a line is in the log, captured output is there. */
+/** Something for the host: a process ended, a line is in the log, input was taken. */
 export function notifyHost(): void {
   atomicAdd(ram.i32, HOST_EVENT, 1);
   atomicNotify(ram.i32, HOST_EVENT);

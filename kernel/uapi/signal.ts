@@ -49,11 +49,13 @@ export function signalName(signo: number): string {
   return signo === SIGRTMIN ? "SIGRTMIN" : `SIGRT_${signo - SIGRTMIN}`;
 }
 
-/** Number of a signal given as "INT", "SIGINT" or "2"; 0 when there is none of that name. */
+/** Number of a signal given as "INT", "SIGINT", "SIGRTMIN", "SIGRT_1" or "2"; 0 when there is none of that name. */
 export function signalNumber(text: string): number {
   const name = text.toUpperCase().replace(/^(SIG)?/, "SIG");
   const index = NAMES.indexOf(name);
   if (index > 0) return index;
+  const realtime = name === "SIGRTMIN" ? 0 : Number(/^SIGRT_(\d+)$/.exec(name)?.[1]);
+  if (realtime <= NSIG - SIGRTMIN) return SIGRTMIN + realtime;
   const number = Number(text);
   return Number.isInteger(number) && number >= 1 && number <= NSIG ? number : 0;
 }

@@ -148,7 +148,7 @@ export default defineSubsystem({
 
 test("the README's embedding example compiles and runs against the built package", (t) => {
   const folder = installed({
-    "example.ts": textBlock("README.md", /\n(?=import \{ Machine \})/),
+    "example.ts": textBlock("README.md", /\n(?=import \{ DEFAULT_ENV, Machine \})/),
     "hello.ts":
       'import { program } from "sternix";\nexport default program(function* (sys) {\n  yield* sys.print("hello\\n");\n});\n',
   });

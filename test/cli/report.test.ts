@@ -18,6 +18,7 @@ const report: Report = {
     { cpu: 0, syscalls: 45, contextSwitches: 1000, preemptions: 7, steals: 2, busyNs: 1e6, idleNs: 2e6 },
     { cpu: 1, syscalls: 15, contextSwitches: 234, preemptions: 0, steals: 0, busyNs: 5e5, idleNs: 0 },
   ],
+  crashes: 0,
   engine: { "units translated": 12 },
 };
 

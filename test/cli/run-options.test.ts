@@ -21,7 +21,7 @@ const failure = (argv: string[]) => {
 
 test("everything behind the program belongs to the guest", (t) => {
   const options = parseRunOptions(["--cpus", "3", "prog", "--cpus", "9", "-c", "x y", "--", "--help"]);
-  t.is(options.cpus, 3);
+  t.is(options.machine.cpus, 3);
   t.is(options.program, "prog");
   t.deepEqual(options.args, ["--cpus", "9", "-c", "x y", "--", "--help"]);
 });
@@ -36,13 +36,13 @@ test("every option takes its value after a space or after =", (t) => {
   const spaced = parseRunOptions(["--memory", "64M", "--cwd", "/x", "--env", "A=1", "--root", folder, "p"]);
   const joined = parseRunOptions(["--memory=64M", "--cwd=/x", "--env=A=1", `--root=${folder}`, "p"]);
   t.deepEqual(spaced, joined);
-  t.is(spaced.memory, 64 * 1024 ** 2);
+  t.is(spaced.machine.memory, 64 * 1024 ** 2);
   t.deepEqual(spaced.env, { A: "1" });
-  t.is(spaced.root, folder);
+  t.is(spaced.machine.root, folder);
 });
 
 test("--mount repeats, is read-only unless asked, and takes a relative host folder", (t) => {
-  const { mounts } = parseRunOptions([
+  const mounts = parseRunOptions([
     "--mount",
     `${folder}:/a`,
     "--mount",
@@ -50,7 +50,7 @@ test("--mount repeats, is read-only unless asked, and takes a relative host fold
     "--mount",
     ".:/c",
     "p",
-  ]);
+  ]).machine.mounts!;
   t.deepEqual(
     mounts.map(({ guest, writable }) => [guest, writable]),
     [
@@ -75,10 +75,10 @@ test("--strace and --stats do not swallow the program", (t) => {
 });
 
 test("--debug is a switch, --subsystem-timeout a number of milliseconds", (t) => {
-  const { debug, subsystemTimeout } = parseRunOptions(["--debug", "--subsystem-timeout", "250", "p"]);
+  const { debug, subsystemTimeout } = parseRunOptions(["--debug", "--subsystem-timeout", "250", "p"]).machine;
   t.deepEqual([debug, subsystemTimeout], [true, 250]);
-  const plain = parseRunOptions(["p"]);
-  t.deepEqual([plain.debug, plain.subsystemTimeout], [false, null]);
+  const plain = parseRunOptions(["p"]).machine;
+  t.deepEqual([plain.debug, plain.subsystemTimeout], [undefined, undefined]);
 });
 
 for (const [what, argv, message] of [

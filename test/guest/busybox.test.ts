@@ -2,10 +2,13 @@
  * A real program against qemu-riscv64-static: set STERNIX_BUSYBOX to a static riscv64 busybox to run these. Without it, or without
  * qemu, they are skipped; nothing of busybox is part of the project.
  */
+
 import { spawnSync } from "node:child_process";
 import { constants } from "node:os";
+import { pathToFileURL } from "node:url";
 import test from "ava";
-import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
+import { run } from "./run.ts";
 
 const busybox = process.env.STERNIX_BUSYBOX ?? "";
 const qemu = "qemu-riscv64-static";
@@ -45,17 +48,15 @@ const SCRIPTS: Record<string, string> = {
 };
 
 for (const cpus of [1, 2, 4, 8]) {
-  let machine: BootedGuest | undefined;
-  const boot = async () => (machine ??= await bootGuest({ cpus }));
+  let machine: Machine | undefined;
+  const boot = async () => (machine ??= await Machine.boot({ cpus }));
   const everything = [
     ...Object.entries(SCRIPTS).map(([what, script]) => [`sh: ${what}`, ["sh", "-c", script]] as const),
     ...Object.entries(APPLETS),
   ];
   for (const [what, args] of everything) {
     compare(`busybox on ${cpus} CPUs: ${what}`, async (t) => {
-      const guest = await boot();
-      const program = { kind: "host", path: busybox, name: "busybox" } as const;
-      const ours = await guest.run({ program, args, capture: true });
+      const ours = await run(await boot(), pathToFileURL(busybox), { args });
       const theirs = spawnSync(qemu, ["-0", "busybox", busybox, ...args], { encoding: "utf8" });
       t.is(ours.stdout, theirs.stdout);
       t.is(ours.status, theirs.status ?? 128 + constants.signals[theirs.signal!]);

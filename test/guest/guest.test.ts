@@ -1,15 +1,17 @@
 import { spawnSync } from "node:child_process";
+import { pathToFileURL } from "node:url";
 import test from "ava";
-import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
 import { cases, expectedOutcomes, fixture, labelOf } from "./cases.ts";
+import { run } from "./run.ts";
 
 /** One machine with one CPU and one with four: a fixture must not be able to tell the difference. */
 const CPUS = [1, 4];
-const machines = new Map<number, BootedGuest>();
+const machines = new Map<number, Machine>();
 const expected = expectedOutcomes();
 
 test.before("boot", async () => {
-  for (const cpus of CPUS) machines.set(cpus, await bootGuest({ cpus }));
+  for (const cpus of CPUS) machines.set(cpus, await Machine.boot({ cpus }));
 });
 test.after.always("shut down", async () => {
   for (const machine of machines.values()) await machine.shutdown();
@@ -22,14 +24,12 @@ for (const cpus of CPUS) {
       `${label} on ${cpus} CPU${cpus > 1 ? "s" : ""} prints and returns what Linux does`,
       async (t) => {
         const [name, ...args] = guest.argv;
-        const run = await machines.get(cpus)!.run({
-          program: { kind: "host", path: fixture(name!), name: name! },
+        const outcome = await run(machines.get(cpus)!, pathToFileURL(fixture(name!)), {
           args,
           env: guest.env ?? {},
           stdin: guest.stdin ?? "",
-          capture: true,
         });
-        t.deepEqual({ status: run.status, stdout: run.stdout, stderr: run.stderr }, expected[label]);
+        t.deepEqual(outcome, expected[label]);
       },
     );
   }
@@ -45,11 +45,11 @@ test("the recorded answers are those of qemu-riscv64-static, where there is one"
     (one) => !one.byHand && one.argv[0] !== "spin" && one.argv[0] !== "signal",
   )) {
     const [name, ...args] = guest.argv;
-    const run = spawnSync("qemu-riscv64-static", [fixture(name!), ...args], {
+    const theirs = spawnSync("qemu-riscv64-static", [fixture(name!), ...args], {
       env: { ...guest.env },
       input: guest.stdin ?? "",
       encoding: "latin1",
     });
-    t.is(run.stdout, expected[labelOf(guest)]!.stdout, labelOf(guest));
+    t.is(theirs.stdout, expected[labelOf(guest)]!.stdout, labelOf(guest));
   }
 });

@@ -1,7 +1,9 @@
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import { dcacheShrink } from "../../kernel/fs/dcache.ts";
-import { bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
+import { kernelOf } from "../../userland/machine/machine.ts";
+import { run } from "./run.ts";
 
 const NAMES = ["hello", "fork", "pipe", "thread", "memory", "poll", "files", "exec", "signal"];
 
@@ -10,23 +12,23 @@ test("after the last task exits, every kind of kernel object is back to what it 
   const foreign: string[] = [];
   process.on("warning", ({ message }) => foreign.push(message));
   const host = fileURLToPath(new URL("bin", import.meta.url));
-  const guest = await bootGuest({ cpus: 2, mounts: [{ host, guest: "/guest", writable: false }] });
-  const { machine } = guest;
+  const machine = await Machine.boot({ cpus: 2, mounts: [{ host, guest: "/guest" }] });
+  const kernel = kernelOf(machine);
   /** Live objects once the dentry cache, which is meant to keep what nobody uses, is empty. */
   const count = async () => {
     for (let pass = 0; pass < 3; pass++) {
-      machine.run(() => dcacheShrink(Number.POSITIVE_INFINITY));
-      await machine.settle();
+      kernel.run(() => dcacheShrink(Number.POSITIVE_INFINITY));
+      await kernel.settle();
     }
-    return machine.liveObjects();
+    return kernel.liveObjects();
   };
   const before = await count();
   for (const name of NAMES) {
-    const { status } = await guest.run({ program: { kind: "guest", path: `/guest/${name}` }, capture: true });
+    const { status } = await run(machine, `/guest/${name}`);
     t.is(status, 0, name);
   }
   const after = await count();
-  await guest.shutdown();
+  await machine.shutdown();
   t.deepEqual(after, before);
   t.deepEqual(foreign, []);
   t.true(before.task === 1 && before.inode! > 10);

@@ -1,14 +1,15 @@
+import { pathToFileURL } from "node:url";
 import test from "ava";
-import { bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
 import { fixture } from "./cases.ts";
+import { run as runOn } from "./run.ts";
 
 const SIGKILL = 137;
 
 test("a guest that wants more memory than there is gets ENOMEM or is killed by name; the machine goes on", async (t) => {
   const log: string[] = [];
-  const guest = await bootGuest({ cpus: 2, memory: 32 << 20, log: (line) => log.push(line) });
-  const run = (name: string, ...args: string[]) =>
-    guest.run({ program: { kind: "host", path: fixture(name), name }, args, capture: true });
+  const machine = await Machine.boot({ cpus: 2, memory: 32 << 20, log: (line) => log.push(line) });
+  const run = (name: string, ...args: string[]) => runOn(machine, pathToFileURL(fixture(name)), { args });
 
   t.like(await run("hog", "8"), { status: 0, stdout: "mmap 0\n" });
   // More than the whole machine has is refused at once.
@@ -23,5 +24,5 @@ test("a guest that wants more memory than there is gets ENOMEM or is killed by n
     t.like(await run("fork"), { status: 0 });
   }
   t.true(log.every((line) => /[Oo]ut of memory/.test(line)));
-  await guest.shutdown();
+  await machine.shutdown();
 });

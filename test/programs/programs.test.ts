@@ -1,21 +1,17 @@
 import { fileURLToPath } from "node:url";
 import test from "ava";
-import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
+import { run as runOn } from "../guest/run.ts";
 
-let machine: BootedGuest;
+let machine: Machine;
 test.before("boot", async () => {
   const guest = fileURLToPath(new URL("../guest/bin", import.meta.url));
-  machine = await bootGuest({ cpus: 2, mounts: [{ host: guest, guest: "/guest", writable: false }] });
+  machine = await Machine.boot({ cpus: 2, mounts: [{ host: guest, guest: "/guest" }] });
 });
 test.after.always("shut down", () => machine?.shutdown());
 
 const run = (name: string, args: string[] = [], env: Record<string, string> = {}) =>
-  machine.run({
-    program: { kind: "module", path: fileURLToPath(new URL(`programs/${name}.ts`, import.meta.url)) },
-    args,
-    env,
-    capture: true,
-  });
+  runOn(machine, new URL(`programs/${name}.ts`, import.meta.url), { args, env });
 
 const prints = (name: string, lines: readonly string[], status = 0) =>
   test.serial(`${name} prints what its calls return`, async (t) => {

@@ -2,31 +2,31 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import test, { type ExecutionContext } from "ava";
-import { type BootedGuest, bootGuest } from "../../userland/cli/guest.ts";
+import { Machine } from "../../userland/index.ts";
+import { kernelOf } from "../../userland/machine/machine.ts";
 import { mixOf } from "../../userland/programs/workloads/mix.ts";
 import { ALIASES, MIX_CALLS } from "../../userland/programs/workloads/mix-calls.ts";
 import { DEFAULT_SUMMARY, parseSummary } from "../../userland/programs/workloads/strace-summary.ts";
+import { run as runOn } from "../guest/run.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sternix-workloads-"));
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
 
-const machines = new Map<number, BootedGuest>();
+const machines = new Map<number, Machine>();
 const CPUS = [1, 2, 4];
 test.before("boot", async () => {
-  for (const cpus of CPUS) machines.set(cpus, await bootGuest({ cpus, memory: 256 * 1024 ** 2 }));
+  for (const cpus of CPUS) machines.set(cpus, await Machine.boot({ cpus, memory: 256 * 1024 ** 2 }));
 });
 test.after.always("shut down", async () => {
   for (const machine of machines.values()) await machine.shutdown();
 });
 
 const start = (cpus: number, name: string, args: string) =>
-  machines.get(cpus)!.run({
-    program: { kind: "module", path: at(`../../userland/programs/workloads/${name}.ts`) },
+  runOn(machines.get(cpus)!, new URL(`../../userland/programs/workloads/${name}.ts`, import.meta.url), {
     args: args.split(" ").filter((arg) => arg !== ""),
-    capture: true,
   });
 
 /** Runs a workload that is to end well; its JSON line. */
@@ -103,8 +103,8 @@ const MORTAL = [
   ...["task", "group", "sighand", "mm", "vma", "files", "file", "fsinfo", "pipe", "eventpoll", "epitem"],
   ...["sock", "sigqueue", "wait_entry", "futex_waiter"],
 ];
-const live = (machine: BootedGuest) => {
-  const objects = machine.machine.liveObjects();
+const live = (machine: Machine) => {
+  const objects = kernelOf(machine).liveObjects();
   return Object.fromEntries(MORTAL.map((name) => [name, objects[name]]));
 };
 
@@ -113,13 +113,13 @@ for (const cpus of CPUS) {
 
   test.serial(`the workloads used every CPU and left nothing behind, ${cpus} CPUs`, async (t) => {
     const machine = machines.get(cpus)!;
-    for (const { cpu, syscalls } of machine.machine.stats().cpus) t.true(syscalls > 100, `CPU ${cpu}`);
-    await machine.machine.settle();
+    for (const { cpu, syscalls } of machine.stats().cpus) t.true(syscalls > 100, `CPU ${cpu}`);
+    await kernelOf(machine).settle();
     const before = live(machine);
     t.true(Object.values(before).every(Number.isInteger));
     for (const run of ["fork-tree", "pipe-ring", "signal-storm", "epoll-server"])
       await outcome(t, cpus, run, "--iterations 3");
-    await machine.machine.settle();
+    await kernelOf(machine).settle();
     t.deepEqual(live(machine), before);
   });
 }
@@ -253,17 +253,15 @@ test.serial("the tutorial's program does what the README says", async (t) => {
     ["c.md", "\nseven eight\n"],
   ] as const)
     writeFileSync(join(docs, name), text);
-  const guest = await bootGuest({ cpus: 4, mounts: [{ host: docs, guest: "/docs", writable: false }] });
-  const program = { kind: "module", path } as const;
-  t.like(await guest.run({ program, args: ["/docs"], capture: true }), {
+  await using machine = await Machine.boot({ cpus: 4, mounts: [{ host: docs, guest: "/docs" }] });
+  t.like(await runOn(machine, pathToFileURL(path), { args: ["/docs"] }), {
     stdout: found,
     stderr: "",
     status: 0,
   });
-  t.like(await guest.run({ program, args: ["/nowhere"], capture: true }), {
+  t.like(await runOn(machine, pathToFileURL(path), { args: ["/nowhere"] }), {
     stdout: "",
     stderr: missing,
     status: 2,
   });
-  await guest.shutdown();
 });

@@ -173,7 +173,7 @@ test.serial("machines give their memory back", (t) => {
 
 test.serial("the README's example works as typed", (t) => {
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const example = /^```ts\n(import \{ Machine \} from "sternix";\n.*?)^```$/ms.exec(readme)?.[1];
+  const example = /^```ts\n(import \{ DEFAULT_ENV, Machine \} from "sternix";\n.*?)^```$/ms.exec(readme)?.[1];
   t.truthy(example);
   const folder = mkdtempSync(join(tmpdir(), "sternix-"));
   writeFileSync(join(folder, "example.ts"), example!);

@@ -38,8 +38,7 @@ for (const cpus of [1, 2]) {
     const { stdout } = await machine.spawn(fixture("cat.ts"), { argv: ["cat", "/proc/sysstat"] }).output();
     const { call, task, "ended program": ended } = tables(stdout);
     // A call that never blocks is counted as often as it was made.
-    const unlinkat = 35;
-    t.is(call!.unlinkat!.calls, machine.stats().syscalls[unlinkat]! - before[unlinkat]!);
+    t.is(call!.unlinkat!.calls, machine.stats().syscalls.unlinkat! - (before.unlinkat ?? 0));
     t.deepEqual(
       Object.keys(task!).map((name) => name.replace(/^\d+ /, "")),
       ["(cat.ts)"],

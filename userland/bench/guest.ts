@@ -9,18 +9,18 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { type BootedGuest, bootGuest } from "../cli/guest.ts";
 import { FLAGS, riscv64Esbuild } from "../cli/main-job.ts";
 import { table } from "../cli/report.ts";
+import { Machine } from "../machine/machine.ts";
 
 interface Row {
   readonly name: string;
   readonly unit: string;
   /** What one measurement is divided by to get the unit. */
   readonly per: number;
-  inSternix(machine: BootedGuest): Promise<number>;
+  inSternix(machine: Machine): Promise<number>;
   /** Nanoseconds, like inSternix; null when qemu is absent. */
   inQemu(): number;
 }
@@ -48,12 +48,8 @@ function loop(name: string, label: string, unit: string, scale: number, n: numbe
     unit,
     per: n * scale,
     async inSternix(machine) {
-      const run = await machine.run({
-        program: { kind: "host", path: bench, name: "bench" },
-        args,
-        capture: true,
-      });
-      if (run.status !== 0) throw new Error(`${name}: status ${run.status} in Sternix ${run.stderr}`);
+      const run = await machine.spawn(pathToFileURL(bench), { args }).output();
+      if (run.code !== 0) throw new Error(`${name}: status ${run.code} in Sternix ${run.stderr}`);
       return reading(name, run.stdout);
     },
     inQemu() {
@@ -71,21 +67,15 @@ const nanoseconds = (work: () => void): number => {
 };
 
 /** A whole process, from an already booted machine. */
-function process_(label: string, path: string, args: readonly string[], qemuArgs = args, cwd?: string): Row {
+function process_(label: string, path: string, args: readonly string[], qemuArgs = args, cwd = "/"): Row {
   return {
     name: label,
     unit: "ms",
     per: 1e6,
     async inSternix(machine) {
       const start = process.hrtime.bigint();
-      const name = path.split("/").pop()!;
-      const run = await machine.run({
-        program: { kind: "host", path, name },
-        args,
-        capture: true,
-        ...(cwd === undefined ? {} : { cwd }),
-      });
-      if (run.status !== 0) throw new Error(`${label}: status ${run.status} in Sternix ${run.stderr}`);
+      const run = await machine.spawn(pathToFileURL(path), { args, cwd }).output();
+      if (run.code !== 0) throw new Error(`${label}: status ${run.code} in Sternix ${run.stderr}`);
       return Number(process.hrtime.bigint() - start);
     },
     inQemu: () =>
@@ -147,10 +137,10 @@ if (!hasQemu) console.log(`skipped: every comparison (${QEMU} is not on the PATH
 const chosen = rows.filter(
   (row) => values.only === undefined || values.only.some((name) => row.name.includes(name)),
 );
-const machine = await bootGuest({
+const machine = await Machine.boot({
   cpus: 2,
   mounts: [
-    { host: project, guest: "/project", writable: false },
+    { host: project, guest: "/project" },
     { host: output, guest: "/out", writable: true },
   ],
 });

@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import * as nodeFs from "node:fs";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type BootedGuest, bootGuest } from "../cli/guest.ts";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { kernelOf, Machine } from "../machine/machine.ts";
 import { type Central, startCentral } from "./central.ts";
 import { type Disturbed, shareOf, threadTimes } from "./disturbance.ts";
 import { fsOperations, loadMemfs, type Rounds } from "./node-fs.ts";
@@ -151,9 +151,9 @@ export async function startField(
   const stops: (() => Promise<unknown>)[] = [];
   let state = (): string => "";
   if (wanted("sternix guest") || wanted("sternix program")) {
-    const machine = await bootGuest({ cpus });
+    const machine = await Machine.boot({ cpus });
     stops.push(() => machine.shutdown());
-    state = () => machine.machine.showState();
+    state = () => kernelOf(machine).showState();
     contenders.push(...(await machineContenders(machine, wanted, skip)));
   }
   if (wanted("host kernel") && host.program !== null)
@@ -183,17 +183,16 @@ export async function startField(
 }
 
 async function machineContenders(
-  machine: BootedGuest,
+  machine: Machine,
   wanted: (name: ContenderName) => boolean,
   skip: (line: string) => void,
 ): Promise<Contender[]> {
   const found: Contender[] = [];
   const here = existsSync(guestProgram);
   const inGuest = async (args: readonly string[], processes: number): Promise<Timed> => {
-    const program = { kind: "host", path: guestProgram, name: "syscalls" } as const;
     return watched(processes, async () => {
-      const run = await machine.run({ program, args, capture: true });
-      return timed(`guest ${args.join(" ")}`, run.stdout, run.status, run.stderr, 1).ns;
+      const run = await machine.spawn(pathToFileURL(guestProgram), { args }).output();
+      return timed(`guest ${args.join(" ")}`, run.stdout, run.code, run.stderr, 1).ns;
     });
   };
   // From now on the guest has it in /usr/bin: TypeScript programs exec it there.
@@ -216,9 +215,8 @@ async function machineContenders(
         const args = [operation, String(n), String(warmup)];
         if (children !== undefined) args.push(String(children));
         return watched(children ?? 1, async () => {
-          const program = { kind: "module", path: typeScriptProgram } as const;
-          const run = await machine.run({ program, args, capture: true });
-          return timed(`program ${args.join(" ")}`, run.stdout, run.status, run.stderr, 1).ns;
+          const run = await machine.spawn(pathToFileURL(typeScriptProgram), { args }).output();
+          return timed(`program ${args.join(" ")}`, run.stdout, run.code, run.stderr, 1).ns;
         });
       },
     });

@@ -1,5 +1,6 @@
 /** `sternix bench workloads`: the TypeScript workloads of userland/programs/workloads, operations a second against CPUs. */
-import { type BootedGuest, bootGuest } from "../cli/guest.ts";
+import { pathToFileURL } from "node:url";
+import { kernelOf, Machine } from "../machine/machine.ts";
 import { WORKLOADS, type WorkloadName, workloadPath } from "../programs/workloads/index.ts";
 import { Budget } from "./budget.ts";
 import { type Disturbed, Retries, shareOf, threadTimes } from "./disturbance.ts";
@@ -17,12 +18,12 @@ interface Rate extends Disturbed {
   readonly unit: string;
 }
 
-async function runOnce(machine: BootedGuest, name: WorkloadName, ms: number, cpus: number): Promise<Rate> {
+async function runOnce(machine: Machine, name: WorkloadName, ms: number, cpus: number): Promise<Rate> {
   const before = threadTimes();
-  const program = { kind: "module", path: workloadPath(name) } as const;
   const args = ["--seconds", String(ms / 1000)];
-  const { stdout, stderr, status } = await machine.run({ program, args, capture: true });
-  if (status !== 0) throw new Error(`workload ${name}: status ${status}, ${stderr}`);
+  const run = machine.spawn(pathToFileURL(workloadPath(name)), { args });
+  const { stdout, stderr, code, signal } = await run.output();
+  if (code !== 0) throw new Error(`workload ${name}: status ${code ?? signal}, ${stderr}`);
   const { rate, unit } = JSON.parse(stdout.trimEnd().split("\n").at(-1)!) as { rate: number; unit: string };
   return { rate, unit, share: shareOf(before, threadTimes(), cpus) };
 }
@@ -39,8 +40,8 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
     results.beginPass(pass);
     await results.takeReference();
     for (const count of cpus) {
-      const machine = await bootGuest({ cpus: count });
-      progress.explain(() => machine.machine.showState());
+      const machine = await Machine.boot({ cpus: count });
+      progress.explain(() => kernelOf(machine).showState());
       for (const name of names) {
         progress.at(budget.step(), steps, `${name}, ${count} CPUs`);
         const measure = () => runOnce(machine, name, options.ms * TIMES, count);

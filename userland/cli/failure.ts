@@ -1,3 +1,5 @@
+import type { SpawnError } from "../machine/spawn-error.ts";
+
 /**
  * Exit statuses of the command line, as env(1), timeout(1) and `docker run` use them: the guest's own status
  * passes through, 125 to 127 say that no guest ran.
@@ -20,4 +22,13 @@ export class Failure extends Error {
     super(message);
     this.status = status;
   }
+}
+
+/** Of a program that cannot be run; `program` as the user named it. */
+export function spawnFailure(program: string, error: SpawnError): Failure {
+  if (error.syscall === "chdir") return new Failure(`--cwd ${error.path}: ${error.reason}`);
+  return new Failure(
+    `${program}: ${error.reason}`,
+    error.code === "ENOENT" ? STATUS.NOT_FOUND : STATUS.NOT_EXECUTABLE,
+  );
 }

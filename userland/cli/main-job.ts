@@ -9,12 +9,14 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { createSpinner } from "nanospinner";
-import { Failure } from "./failure.ts";
-import { runGuest } from "./guest.ts";
+import { MachineError } from "../../kernel/machine/error.ts";
+import { Machine } from "../machine/machine.ts";
+import type { MachineStats } from "../machine/stats.ts";
+import { Failure, STATUS } from "./failure.ts";
 import { fetchNpmProgram } from "./npm-package.ts";
-import { type Report, table } from "./report.ts";
+import { table } from "./report.ts";
 
 export const CPUS = 2;
 export const FLAGS = [
@@ -66,7 +68,7 @@ export function differences(
   return lines;
 }
 
-function report(stats: Report, hostMs: number, guestMs: number, bootMs: number): string {
+function report(stats: MachineStats, hostMs: number, guestMs: number, bootMs: number): string {
   const total = Object.values(stats.syscalls).reduce((sum, n) => sum + n, 0);
   const shares = stats.cpus
     .map((cpu) => `CPU ${cpu.cpu}: ${cpu.syscalls.toLocaleString("en-US")}`)
@@ -111,20 +113,23 @@ async function mainJob(): Promise<number> {
     const hostMs = performance.now() - hostStart;
 
     spinner.update(`bundling this project in Sternix: esbuild for riscv64 on ${CPUS} CPUs`);
-    const guest = await runGuest({
+    const bootStart = performance.now();
+    await using machine = await Machine.boot({
       cpus: CPUS,
       mounts: [
-        { host: project, guest: "/project", writable: false },
+        { host: project, guest: "/project" },
         { host: inside, guest: "/out", writable: true },
       ],
-      cwd: "/project",
-      program: { kind: "host", path: program, name: "esbuild" },
-      args: [...FLAGS, "--outdir=/out", "--log-level=warning"],
-      capture: true,
     });
-    if (guest.status !== 0) {
-      spinner.error(`esbuild failed in Sternix with status ${guest.status}`);
-      process.stderr.write(guest.stderr);
+    const bootMs = performance.now() - bootStart;
+    const args = [...FLAGS, "--outdir=/out", "--log-level=warning"];
+    const { code, signal, stderr } = await machine
+      .spawn(pathToFileURL(program), { args, cwd: "/project", stdout: "ignore" })
+      .output();
+    const guestMs = performance.now() - bootStart - bootMs;
+    if (code !== 0) {
+      spinner.error(`esbuild failed in Sternix: ${signal ?? `status ${code}`}`);
+      process.stderr.write(stderr);
       return 1;
     }
     const made = filesOf(inside);
@@ -137,12 +142,12 @@ async function mainJob(): Promise<number> {
       const what = `${made.size} files, ${bytes.toLocaleString("en-US")} bytes`;
       spinner.success(`the bundle made in Sternix is identical to the host's (${what})`);
     }
-    process.stdout.write(report(guest.report, hostMs, guest.elapsedMs, guest.bootMs));
+    process.stdout.write(report(machine.stats(), hostMs, guestMs, bootMs));
     return differing.length > 0 ? 1 : 0;
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
+    if (!(error instanceof Failure || error instanceof MachineError)) throw error;
     spinner.error(error.message);
-    return error.status;
+    return error instanceof Failure ? error.status : STATUS.FAILED;
   } finally {
     spinner.stop();
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });

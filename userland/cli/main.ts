@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { stripVTControlCharacters } from "node:util";
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage } from "citty";
+import { MAX_CPUS } from "../machine/size.ts";
 import { Failure } from "./failure.ts";
-import { MAX_CPUS, parseRunOptions } from "./run-options.ts";
+import { parseRunOptions } from "./run-options.ts";
 
 // Sources are compiled once per machine, not once per run; the rest is imported below, after this.
 enableCompileCache();

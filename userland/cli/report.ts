@@ -1,84 +1,10 @@
 /** `--stats`: what the machine did, as a table for people and as JSON for programs. */
-import type { MachineStats } from "../../kernel/machine/machine-stats.ts";
-import { hexWord } from "../../syscalls/args.ts";
-import { syscallName, syscalls } from "../../syscalls/table.ts";
+import type { MachineStats } from "../machine/stats.ts";
 
-/** The JSON form. `version` changes when a field changes its meaning or goes away. */
-export interface Report {
-  readonly version: 1;
-  /** Wall-clock nanoseconds from boot to the end of the program. */
-  readonly elapsedNs: number;
-  /** System calls made, by name; a call that blocked and ran again counts each time. */
-  readonly syscalls: Readonly<Record<string, number>>;
-  /** Numbers without a call in Sternix, as hexadecimal, and how often each was tried; each answered ENOSYS. */
-  readonly unknownSyscalls: Readonly<Record<string, number>>;
-  /** The arguments of the first try, for those numbers whose arguments were kept (64 of them). */
-  readonly unknownArguments: Readonly<Record<string, readonly string[]>>;
-  readonly contextSwitches: number;
-  readonly preemptions: number;
-  readonly rcu: {
-    readonly gracePeriods: number;
-    readonly callbacksRun: number;
-    readonly callbacksPending: number;
-    readonly delayedReleases: number;
-  };
-  readonly cpus: readonly {
-    readonly cpu: number;
-    readonly syscalls: number;
-    readonly contextSwitches: number;
-    readonly preemptions: number;
-    readonly steals: number;
-    readonly busyNs: number;
-    readonly idleNs: number;
-  }[];
-  /** Counters of the user-mode engines, summed over the CPUs. */
-  readonly engine: Readonly<Record<string, number>>;
+/** The JSON form. */
+export interface Report extends MachineStats {
   /** What subsystems report of themselves, by their names. */
   readonly subsystems?: Readonly<Record<string, string>>;
-}
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
-const known = new Set(syscalls.map((call) => call.nr));
-
-export function createReport(
-  stats: MachineStats,
-  engine: Readonly<Record<string, number>>,
-  elapsedNs: number,
-  subsystems: Readonly<Record<string, string>> = {},
-): Report {
-  const named: Record<string, number> = {};
-  const unknown: Record<string, number> = {};
-  for (const [nr, calls] of stats.syscalls.entries()) {
-    if (calls === 0) continue;
-    if (known.has(nr)) named[syscallName(nr)] = calls;
-    // The last counter is shared by all higher numbers: those are counted where their arguments are.
-    else if (nr < stats.syscalls.length - 1) unknown[hex(nr)] = calls;
-  }
-  const unknownArguments: Record<string, readonly string[]> = {};
-  for (const { nr, tries, args } of stats.unknownCalls) {
-    unknownArguments[hex(nr)] = args.map(hexWord);
-    unknown[hex(nr)] = tries;
-  }
-  const sum = (pick: (cpu: MachineStats["cpus"][number]) => number) =>
-    stats.cpus.reduce((total, cpu) => total + pick(cpu), 0);
-  return {
-    version: 1,
-    elapsedNs,
-    syscalls: named,
-    unknownSyscalls: unknown,
-    unknownArguments,
-    contextSwitches: sum((cpu) => cpu.contextSwitches),
-    preemptions: sum((cpu) => cpu.preemptions),
-    rcu: {
-      gracePeriods: stats.rcu.gracePeriods,
-      callbacksRun: stats.rcu.callbacksRun,
-      callbacksPending: stats.rcu.callbacksPending,
-      delayedReleases: stats.rcu.releasesRun,
-    },
-    cpus: stats.cpus,
-    engine,
-    subsystems,
-  };
 }
 
 const SHOWN_CALLS = 30;

@@ -4,59 +4,32 @@
  */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { CPU_AREA_BYTES } from "../../kernel/usermode.ts";
+import type { MachineOptions } from "../machine/machine.ts";
+import { MAX_CPUS, MAX_MEMORY, MIN_MEMORY } from "../machine/size.ts";
 import { Failure } from "./failure.ts";
-
-export interface MountOption {
-  /** Absolute host path of a folder. */
-  readonly host: string;
-  /** Absolute guest path. */
-  readonly guest: string;
-  readonly writable: boolean;
-}
 
 /** `--strace` and `--stats`: absent, to standard error, or to a file. */
 export type Output = { readonly file: string | null } | null;
 
 export interface RunOptions {
-  readonly cpus: number;
-  /** Absolute host path of the folder that is the guest's `/`; null: a fresh tmpfs. */
-  readonly root: string | null;
-  readonly mounts: readonly MountOption[];
+  /** What Machine.boot takes. Host paths are absolute. */
+  readonly machine: MachineOptions;
   readonly env: Readonly<Record<string, string>>;
   /** Guest working directory. */
   readonly cwd: string;
-  /** Bytes of guest memory; null: as much as is sensible. */
-  readonly memory: number | null;
   readonly strace: Output;
   readonly stats: Output;
-  /** Modules of subsystems, with their options behind a "?". */
-  readonly subsystems: readonly string[];
-  /** Milliseconds; null: the machine's default. */
-  readonly subsystemTimeout: number | null;
-  /** Checks the kernel's heap. */
-  readonly debug: boolean;
   readonly program: string;
   readonly args: readonly string[];
 }
 
-/** Each takes 128 MiB of the machine's 4 GiB of address space. */
-export const MAX_CPUS = 30;
-const MIN_MEMORY = 16 * 1024 ** 2;
-const MAX_MEMORY = 4 * 1024 ** 3;
-/** For the register files, and what the machine keeps for itself. */
-const RESERVED = 32 * 1024 ** 2;
-
-/** 2 GiB, or what so many CPUs leave. */
-export const defaultMemory = (cpus: number): number =>
-  Math.min(2 * 1024 ** 3, MAX_MEMORY - cpus * CPU_AREA_BYTES - RESERVED);
-
 /** What a timer can wait. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-type Draft = { -readonly [K in keyof RunOptions]: RunOptions[K] } & {
-  mounts: MountOption[];
-  subsystems: string[];
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Mount = NonNullable<MachineOptions["mounts"]>[number];
+type Draft = Mutable<Omit<RunOptions, "machine" | "env">> & {
+  machine: Mutable<MachineOptions> & { mounts: Mount[]; subsystems: string[] };
   env: Record<string, string>;
 };
 
@@ -67,9 +40,9 @@ interface Option {
 }
 
 const OPTIONS: Readonly<Record<string, Option>> = {
-  cpus: { value: "required", set: (draft, value) => (draft.cpus = parseCpus(value!)) },
-  root: { value: "required", set: (draft, value) => (draft.root = hostFolder("--root", value!)) },
-  mount: { value: "required", set: (draft, value) => draft.mounts.push(parseMount(value!)) },
+  cpus: { value: "required", set: (draft, value) => (draft.machine.cpus = parseCpus(value!)) },
+  root: { value: "required", set: (draft, value) => (draft.machine.root = hostFolder("--root", value!)) },
+  mount: { value: "required", set: (draft, value) => draft.machine.mounts.push(parseMount(value!)) },
   env: {
     value: "required",
     set: (draft, value) => {
@@ -78,31 +51,25 @@ const OPTIONS: Readonly<Record<string, Option>> = {
     },
   },
   cwd: { value: "required", set: (draft, value) => (draft.cwd = guestPath("--cwd", value!)) },
-  memory: { value: "required", set: (draft, value) => (draft.memory = parseMemory(value!)) },
+  memory: { value: "required", set: (draft, value) => (draft.machine.memory = parseMemory(value!)) },
   strace: { value: "optional", set: (draft, value) => (draft.strace = parseOutput("--strace", value)) },
-  subsystem: { value: "required", set: (draft, value) => draft.subsystems.push(value!) },
+  subsystem: { value: "required", set: (draft, value) => draft.machine.subsystems.push(value!) },
   "subsystem-timeout": {
     value: "required",
-    set: (draft, value) => (draft.subsystemTimeout = parseTimeout("--subsystem-timeout", value!)),
+    set: (draft, value) => (draft.machine.subsystemTimeout = parseTimeout("--subsystem-timeout", value!)),
   },
-  debug: { value: "none", set: (draft) => (draft.debug = true) },
+  debug: { value: "none", set: (draft) => (draft.machine.debug = true) },
   stats: { value: "optional", set: (draft, value) => (draft.stats = parseOutput("--stats", value)) },
 };
 
 /** Throws Failure for what the user got wrong. */
 export function parseRunOptions(argv: readonly string[]): RunOptions {
   const draft: Draft = {
-    cpus: 2,
-    root: null,
-    mounts: [],
+    machine: { cpus: 2, mounts: [], subsystems: [] },
     env: {},
     cwd: "/",
-    memory: null,
     strace: null,
     stats: null,
-    subsystems: [],
-    subsystemTimeout: null,
-    debug: false,
     program: "",
     args: [],
   };
@@ -153,7 +120,7 @@ export function parseMemory(text: string): number {
   return Math.floor(bytes / 65536) * 65536;
 }
 
-function parseMount(text: string): MountOption {
+function parseMount(text: string): Mount {
   const match = /^(.+?):(\/[^:]*)(?::(rw|ro))?$/s.exec(text);
   if (match === null)
     throw new Failure(`--mount ${text}: give HOST:GUEST or HOST:GUEST:rw, GUEST an absolute path`);

@@ -10,19 +10,19 @@
  */
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { STREAM_PLAIN } from "../../kernel/drivers/console.ts";
 import { MachineError } from "../../kernel/machine/boot.ts";
 import {
   Machine as KernelMachine,
   type MachineOptions as KernelOptions,
 } from "../../kernel/machine/machine.ts";
-import type { MachineStats } from "../../kernel/machine/machine-stats.ts";
-import { signalNumber } from "../../kernel/uapi/signal.ts";
-import { defaultMemory, MAX_CPUS } from "../cli/run-options.ts";
 import { loadSubsystems, type SubsystemSpec, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
-import { type GuestProcess, startGuest } from "./process.ts";
+import { OwnInput, ownConsole } from "./inherit.ts";
+import { type GuestProcess, numberOf } from "./process.ts";
+import { defaultMemory, MAX_CPUS } from "./size.ts";
+import { startGuest } from "./spawn.ts";
 import type { SpawnOptions } from "./spawn-options.ts";
+import { createStats, type MachineStats } from "./stats.ts";
 
 export interface MachineOptions {
   /** CPUs, each a worker thread. Default: as many as this computer has, at most 4. */
@@ -46,21 +46,36 @@ export interface MachineOptions {
   readonly subsystemTimeout?: number;
   /** Checks the kernel's heap: freed objects are overwritten, and what is written to them afterwards is reported. Slower. */
   readonly debug?: boolean;
+  /** A host descriptor that gets a line for each system call, as strace(1) prints it: 2, or what `fs.openSync` returned. */
+  readonly strace?: number;
   /** Gets each line of the kernel log. Default: standard error. */
   readonly log?: (line: string) => void;
 }
 
+/** For this project's own tests and benchmarks: what is behind a machine. */
+export let kernelOf: (machine: Machine) => KernelMachine;
+
 export class Machine implements AsyncDisposable {
   readonly #kernel: KernelMachine;
+  readonly #started: number;
   readonly #processes = new Set<GuestProcess>();
+  readonly #input: OwnInput;
+  #engine: Readonly<Record<string, number>> = {};
   #stopped: Promise<void> | null = null;
 
-  private constructor(kernel: KernelMachine) {
+  private constructor(kernel: KernelMachine, started: number) {
     this.#kernel = kernel;
+    this.#started = started;
+    this.#input = new OwnInput((work) => kernel.run(work));
+  }
+
+  static {
+    kernelOf = (machine) => machine.#kernel;
   }
 
   /** Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
+    const started = performance.now();
     const cpus = options.cpus ?? Math.min(4, availableParallelism());
     if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
       throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
@@ -70,10 +85,10 @@ export class Machine implements AsyncDisposable {
     const kernel = await KernelMachine.boot({
       cpus,
       memory: options.memory ?? defaultMemory(cpus),
-      ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout"),
+      ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout", "strace"),
       root: options.root === undefined ? null : resolve(options.root),
       mounts: (options.mounts ?? []).map((mount) => ({ ...mount, host: resolve(mount.host) })),
-      console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
+      console: ownConsole(),
       worker: workerUrl,
       subsystemModules: modules,
       loadSubsystems: () => loadSubsystems(modules),
@@ -82,7 +97,7 @@ export class Machine implements AsyncDisposable {
         if (machine !== null) machine.#onEvent();
       },
     });
-    machine = new Machine(kernel);
+    machine = new Machine(kernel, started);
     return machine;
   }
 
@@ -91,12 +106,12 @@ export class Machine implements AsyncDisposable {
    * program of the host: riscv64 Linux, which the guest sees read-only as /usr/bin/NAME, or a TypeScript or JavaScript
    * module whose default export is program(...).
    *
-   * Throws SpawnError when there is no such program, MachineError on a machine that was shut down. A program that
-   * cannot be loaded makes `exited` reject.
+   * Throws SpawnError when there is no such program or folder, MachineError on a machine that was shut down, TypeError and
+   * RangeError for options that make no sense. What turns out only in the guest makes `exited` reject with SpawnError.
    */
   spawn(program: string | URL, options: SpawnOptions = {}): GuestProcess {
     if (this.#stopped !== null) throw new MachineError("the machine was shut down");
-    const started = startGuest(this.#kernel, program, options);
+    const started = startGuest(this.#kernel, this.#input, program, options);
     this.#processes.add(started);
     const forget = () => void (started.streamsClosed && this.#processes.delete(started));
     started.exited.then(forget, forget);
@@ -105,18 +120,18 @@ export class Machine implements AsyncDisposable {
 
   /** Sends a signal to a process (pid > 0) or to a process group (-pid). False when there is none. */
   kill(pid: number, signal: number | NodeJS.Signals = "SIGTERM"): boolean {
-    if (this.#stopped !== null) return false;
-    return this.#kernel.kill(pid, typeof signal === "number" ? signal : signalNumber(signal));
+    const number = numberOf(signal);
+    return this.#stopped === null && this.#kernel.kill(pid, number);
   }
 
-  /** Counters: system calls by number, CPUs, RCU. */
+  /** Counters: system calls by name, CPUs, RCU. Also when the machine was shut down. */
   stats(): MachineStats {
-    return this.#kernel.stats();
+    return createStats(this.#kernel.stats(), this.#engine, (performance.now() - this.#started) * 1e6);
   }
 
-  /** What the subsystems have to report, by name. */
+  /** What the subsystems have to report, by name. Nothing once the machine was shut down. */
   reports(): Record<string, string> {
-    return this.#kernel.reports();
+    return this.#stopped === null ? this.#kernel.reports() : {};
   }
 
   /** Kills what still runs, ends the CPUs, closes the streams. Calling it again waits for the same end. */
@@ -127,7 +142,7 @@ export class Machine implements AsyncDisposable {
 
   async #shutdown(): Promise<void> {
     // Output that is still on its way is delivered first; nobody writes any more once the tasks are killed.
-    await this.#kernel.shutdown({
+    this.#engine = await this.#kernel.shutdown({
       beforeClose: () => {
         for (const process of this.#processes) process.finish();
       },
@@ -139,6 +154,7 @@ export class Machine implements AsyncDisposable {
   }
 
   #onEvent(): void {
+    this.#input.pump();
     for (const process of this.#processes) {
       process.pump();
       if (process.ended && process.streamsClosed) this.#processes.delete(process);

@@ -1,7 +1,5 @@
-/** How a program is started, and what can go wrong. */
+/** How a program is started. */
 import type { Readable, Writable } from "node:stream";
-import { MachineError } from "../../kernel/machine/boot.ts";
-import { ERRNO } from "../../kernel/uapi/errno.ts";
 
 /** Where standard input comes from. */
 export type Input =
@@ -9,6 +7,8 @@ export type Input =
   | "pipe"
   /** Nothing: /dev/null. */
   | "ignore"
+  /** This process's own standard input; a terminal is handed over while the process lives. */
+  | "inherit"
   /** All of it. */
   | Uint8Array
   /** All of it, as UTF-8. */
@@ -27,10 +27,12 @@ export type Output =
   | Writable;
 
 export interface SpawnOptions {
-  /** Arguments, the program's own name first. Default: only the name. */
+  /** Arguments behind the program's own name. */
+  readonly args?: readonly string[];
+  /** Instead of `args`: all arguments, the program's own name first. Default: only the name. */
   readonly argv?: readonly string[];
-  /** The environment. Default: PATH and HOME. */
-  readonly env?: Readonly<Record<string, string>>;
+  /** The environment, all of it. Default: DEFAULT_ENV. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Guest folder. Default: `/`. */
   readonly cwd?: string;
   readonly uid?: number;
@@ -41,6 +43,8 @@ export interface SpawnOptions {
   readonly timeout?: number;
   /** What `signal` and `timeout` send. Default: "SIGKILL". */
   readonly killSignal?: number | NodeJS.Signals;
+  /** What those of the three below are that are not given. */
+  readonly stdio?: "pipe" | "ignore" | "inherit";
   /** Default: "ignore". */
   readonly stdin?: Input;
   /** Default: "pipe". */
@@ -49,28 +53,48 @@ export interface SpawnOptions {
   readonly stderr?: Output;
 }
 
-/** The CPU that ran the process died: the thread was ended, or a subsystem on it did not return. The machine goes on. */
-export class CpuLostError extends MachineError {
-  override name = "CpuLostError";
-  readonly cpu: number;
-  readonly pid: number;
-  constructor(cpu: number, pid: number, program: string) {
-    super(`CPU ${cpu} was lost while it ran pid ${pid} (${program}): the kernel log says why`);
-    this.cpu = cpu;
-    this.pid = pid;
-  }
+/** The environment of a program that is given none. */
+export const DEFAULT_ENV: Readonly<{ PATH: string; HOME: string }> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  HOME: "/",
+};
+
+/** Throws TypeError for a string that no Linux process can be given. */
+function checkText(what: string, text: unknown): asserts text is string {
+  if (typeof text !== "string") throw new TypeError(`${what}: is not a string`);
+  if (text.includes("\0")) throw new TypeError(`${what}: holds a NUL, which ends a string on Linux`);
 }
 
-/** A program that cannot be started, or loaded. */
-export class SpawnError extends MachineError {
-  override name = "SpawnError";
-  /** Name of the error as in errno(3): "ENOENT", "EACCES", "ENOEXEC"... */
-  readonly code: string;
-  readonly errno: number;
-  constructor(program: string, errno: number, reason = "") {
-    const known = ERRNO.get(errno);
-    super(`${program}: ${reason === "" ? (known?.text ?? `errno ${errno}`) : reason}`);
-    this.errno = errno;
-    this.code = known?.name ?? `E${errno}`;
+/** The arguments of a program that is called `name`. */
+export function argvOf({ argv, args }: SpawnOptions, name: string): readonly string[] {
+  if (argv !== undefined && args !== undefined)
+    throw new TypeError("give argv, which begins with the program's own name, or args, not both");
+  const words = argv ?? [name, ...(args ?? [])];
+  for (const [n, word] of words.entries()) checkText(`argv[${n}]`, word);
+  return words;
+}
+
+/** "NAME=value" of each variable. */
+export function environmentOf(env: NonNullable<SpawnOptions["env"]>): string[] {
+  const words: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (value === undefined) continue;
+    if (name === "" || name.includes("=")) throw new TypeError(`env: ${JSON.stringify(name)} is no name`);
+    checkText(`env.${name}`, name);
+    checkText(`env.${name}`, value);
+    words.push(`${name}=${value}`);
   }
+  return words;
+}
+
+/** What ends the process early. Throws the reason when it has happened already. */
+export function stopSignal({ signal, timeout }: SpawnOptions): AbortSignal | null {
+  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0))
+    throw new RangeError(`timeout ${timeout}: give a whole number of milliseconds`);
+  signal?.throwIfAborted();
+  const signals = [
+    ...(signal === undefined ? [] : [signal]),
+    ...(timeout === undefined ? [] : [AbortSignal.timeout(timeout)]),
+  ];
+  return signals.length === 0 ? null : AbortSignal.any(signals);
 }

@@ -13,6 +13,8 @@ const buffer = new Uint8Array(CHUNK);
 export class OutputPipe {
   readonly stream: ReadableStream<Uint8Array>;
   closed = false;
+  /** Whether it leads to a stream that was given: nobody else can read it. */
+  taken = false;
   readonly #enter: Enter;
   readonly #pipe: HostPipe;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
@@ -113,7 +115,7 @@ export class InputPipe {
         const done = this.#done;
         this.#done = null;
         this.close();
-        done.reject(new Error("the program reads no more input"));
+        done.reject(Object.assign(new Error("the program reads no more input"), { code: "EPIPE" }));
         return;
       }
       this.#rest = rest.subarray(count);

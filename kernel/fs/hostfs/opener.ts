@@ -39,13 +39,16 @@ export function hostfsInit(): boolean {
   return ref !== 0;
 }
 
-/** What this thread opened for the machine it works on, and inodes keep. */
+/** What this thread opened for the machine it works on, and keeps: for inodes, and the console's output. */
 let opened = new Set<number>();
 
 /** A thread that hosts several machines says which one it works on, by a set of its own for each. */
 export function bindDescriptors(set: Set<number>): void {
   opened = set;
 }
+
+/** This thread opened `fd`, and the machine keeps it to its end. */
+export const keepOpen = (fd: number): void => void opened.add(fd);
 
 /** The descriptor that an inode keeps, -1 when there is none. */
 export const keptDescriptor = (inode: Ref<"inode">, which: number): number =>

@@ -3,7 +3,7 @@
  * and makes calls. A call that blocks returns its BLOCK value; `woken` says whether something ended the wait since.
  */
 
-import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
 import { fget, filesCreate } from "../../../kernel/fs/fdtable.ts";
 import { fsCreate } from "../../../kernel/fs/fsinfo.ts";
 import { fileRead, fileWrite } from "../../../kernel/fs/read-write.ts";
@@ -55,7 +55,7 @@ export function boot(): Machine {
     memory: 32 << 20,
     heap: 64 << 20,
     debug: true,
-    console: { stdin: STREAM_PLAIN, stdout: STREAM_CAPTURED, stderr: STREAM_CAPTURED },
+    console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
   });
   setThisCpu(0);
   tlbInit(0, []);

@@ -293,7 +293,7 @@ test.serial("files in flight are closed when nobody receives them", (t) => {
   close(r);
   settle(task);
   t.is(liveObjects(File), before);
-  t.deepEqual([liveObjects(Sock), liveObjects(Message), liveObjects(Ring)], [0, 0, 3]);
+  t.deepEqual([liveObjects(Sock), liveObjects(Message), liveObjects(Ring)], [0, 0, 1]);
 });
 
 test.serial("socket calls name their errors", (t) => {

@@ -1,5 +1,5 @@
 /** Machines for tests: no host folders, programs written into the guest's /bin. */
-import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
 import { fput } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { kernelWrite } from "../../../kernel/fs/read-write.ts";
@@ -25,7 +25,7 @@ export async function bootTestMachine(cpus: number, worker: URL): Promise<TestMa
     memory: 64 << 20,
     heap: 128 << 20,
     worker,
-    console: { stdin: STREAM_PLAIN, stdout: STREAM_CAPTURED, stderr: STREAM_CAPTURED },
+    console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
     log: (line) => log.push(line),
   });
   let programs = 0;

@@ -1,5 +1,5 @@
 /** The kernel on the test's own thread, as CPU 0 of a machine whose CPUs never run: for tests of single parts. */
-import { STREAM_CAPTURED, STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
+import { STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
 import { bootKernel } from "../../../kernel/machine/boot.ts";
 import { CPU_ONLINE, Cpu, cpuOf } from "../../../kernel/sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../../../kernel/sched/current.ts";
@@ -15,7 +15,7 @@ export function bootSolo(cpus = 1): void {
     memory: 16 << 20,
     heap: 64 << 20,
     debug: true,
-    console: { stdin: STREAM_PLAIN, stdout: STREAM_CAPTURED, stderr: STREAM_CAPTURED },
+    console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
   });
   for (let cpu = 0; cpu < cpus; cpu++) Cpu.state.store(cpuOf(cpu), CPU_ONLINE);
   setThisCpu(0);
