@@ -3,6 +3,7 @@
 import { File, onFileRelease } from "../fs/file.ts";
 import { epollInit, eventpollReleaseFile } from "./eventpoll.ts";
 import { inetInit } from "./inet-name.ts";
+import { netlinkInit } from "./netlink.ts";
 import { unixInit } from "./unix-name.ts";
 import "./epoll.ts";
 import "./eventfd.ts";
@@ -23,4 +24,5 @@ export function ipcInit(): void {
   epollInit();
   unixInit();
   inetInit();
+  netlinkInit();
 }

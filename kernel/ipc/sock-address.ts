@@ -13,12 +13,16 @@ import {
 import { ACCESS } from "../usermode.ts";
 import { inetConnect, inetDisconnect, isUdp, wildcard } from "./inet.ts";
 import { inet, inetAutobind, inetBind, inetMayListen, inetName, readInet, seenHost } from "./inet-name.ts";
+import { isNetlink, netlinkBind, netlinkConnect, netlinkName } from "./netlink.ts";
 import { isInet, isNamed, type S, Sock } from "./sock.ts";
 import { sockListen } from "./sock-connect.ts";
 import { unixBind, unixConnect, unixDisconnect, unixName } from "./unix-name.ts";
 
-/** Result of readAddress. `path`: sun_path without the NUL that ends it. `host`, `port`: as in inet-name.ts. */
-export const address = { family: 0, path: new Uint8Array(0), host: 0, port: 0 };
+/**
+ * Result of readAddress. `path`: sun_path without the NUL that ends it. `host`, `port`: as in inet-name.ts. `bytes`: all of
+ * it, for netlink.
+ */
+export const address = { family: 0, path: new Uint8Array(0), host: 0, port: 0, bytes: new Uint8Array(0) };
 
 /** Reads a struct sockaddr for a socket: 0, -EFAULT, -EINVAL, -EAFNOSUPPORT. AF_UNSPEC is left to the caller. */
 export function readAddress(sock: S, at: number, length: number): number {
@@ -29,6 +33,8 @@ export function readAddress(sock: S, at: number, length: number): number {
   address.path = new Uint8Array(0);
   address.host = 0;
   address.port = 0;
+  address.bytes = bytes;
+  if (isNetlink(sock)) return 0;
   if (isInet(sock)) return readInetAddress(sock, bytes);
   if (address.family === AF_UNSPEC) return 0;
   if (address.family !== AF_UNIX || length > SOCKADDR_UN_BYTES) return -EINVAL;
@@ -51,6 +57,7 @@ function readInetAddress(sock: S, bytes: Uint8Array): number {
 export function sockBind(sock: S, at: number, length: number): number {
   const error = readAddress(sock, at, length);
   if (error < 0) return error;
+  if (isNetlink(sock)) return netlinkBind(sock, address.bytes);
   if (!isInet(sock)) return address.family === AF_UNIX ? unixBind(sock, address.path) : -EINVAL;
   const old =
     address.family === AF_UNSPEC && (Sock.family.get(sock) !== AF_INET || length < SOCKADDR_IN_BYTES);
@@ -70,6 +77,7 @@ export function sockStartListening(sock: S, backlog: number): number {
 
 /** connect(2) to what readAddress read: 0, -errno; -EAGAIN: wait on connectWait, then try again. */
 export function sockConnect(sock: S): number {
+  if (isNetlink(sock)) return netlinkConnect(sock, address.bytes);
   if (isInet(sock))
     return address.family === AF_UNSPEC
       ? inetDisconnect(sock)
@@ -79,6 +87,7 @@ export function sockConnect(sock: S): number {
 
 /** getsockname(2): a struct sockaddr. */
 export function ownName(sock: S): Uint8Array {
+  if (isNetlink(sock)) return netlinkName(Sock.port.load(sock));
   if (isInet(sock)) return inetName(Sock.family.get(sock), Sock.host.load(sock), Sock.port.load(sock));
   return unixSockaddr(sock);
 }
@@ -86,6 +95,7 @@ export function ownName(sock: S): Uint8Array {
 /** getpeername(2); null when the socket is not connected. */
 export function peerName(sock: S): Uint8Array | null {
   const family = Sock.family.get(sock);
+  if (isNetlink(sock)) return netlinkName(0);
   if (isUdp(sock)) {
     const port = Sock.remotePort.load(sock);
     return port === 0 ? null : inetName(family, Sock.remoteHost.load(sock), port);
@@ -97,6 +107,7 @@ export function peerName(sock: S): Uint8Array | null {
 
 /** What recvfrom(2) tells `receiver` of who sent: empty when that has no name. */
 export function senderName(sender: S | 0, receiver: S): Uint8Array {
+  if (isNetlink(receiver)) return netlinkName(0);
   if (sender === 0) return new Uint8Array(0);
   if (!isInet(sender)) return unixSockaddr(sender);
   const from = seenHost(Sock.host.load(sender), Sock.host.load(receiver));

@@ -7,7 +7,16 @@ import { wakeUp } from "../sched/waitqueue.ts";
 import { EAGAIN, ECONNREFUSED, EINVAL, ENOMEM, ENOTCONN, EOPNOTSUPP } from "../uapi/errno.ts";
 import { O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
-import { AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOMAXCONN } from "../uapi/socket.ts";
+import {
+  AF_NETLINK,
+  AF_UNIX,
+  SHUT_RD,
+  SHUT_RDWR,
+  SHUT_WR,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOMAXCONN,
+} from "../uapi/socket.ts";
 import { S_IFSOCK } from "../uapi/stat.ts";
 import {
   isInet,
@@ -160,6 +169,7 @@ export function sockAccept(listener: S, flags: number): Ref<"file"> | number {
 /** shutdown(2). */
 export function sockShutdown(sock: S, how: number): number {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (Sock.family.get(sock) === AF_NETLINK) return -EOPNOTSUPP;
   const peer = Sock.peer.load(sock);
   const inet = isInet(sock);
   const loose = Sock.state.load(sock) === SS_UNCONNECTED && Sock.remotePort.load(sock) === 0;

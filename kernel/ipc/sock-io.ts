@@ -36,7 +36,7 @@ import {
 function addMessage(
   held: Held<"lock">,
   to: S,
-  from: S,
+  from: S | 0,
   at: number,
   length: number,
   files: Ref<"array"> | 0,
@@ -47,10 +47,10 @@ function addMessage(
   Message.length.init(message, length);
   Message.at.init(message, at);
   Message.files.init(message, files);
-  Message.sender.init(message, isNamed(from) ? sockGet(from) : 0);
-  Message.pid.init(message, Task.tgid.get(task));
-  Message.uid.init(message, Cred.uid.get(credOf(task)));
-  Message.gid.init(message, Cred.gid.get(credOf(task)));
+  Message.sender.init(message, from !== 0 && isNamed(from) ? sockGet(from) : 0);
+  Message.pid.init(message, from === 0 ? 0 : Task.tgid.get(task));
+  Message.uid.init(message, from === 0 ? 0 : Cred.uid.get(credOf(task)));
+  Message.gid.init(message, from === 0 ? 0 : Cred.gid.get(credOf(task)));
   const last = Sock.lastMessage.get(held, to);
   if (last === 0) Sock.firstMessage.set(held, to, message);
   else Message.next.set(last, message);
@@ -78,16 +78,25 @@ export function sockSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"
   return result;
 }
 
+/** A datagram from the kernel itself, a kernel buffer of at most SOCK_BYTES: its bytes, -EAGAIN when there is no room, -errno. */
+export function sockPost(to: S, io: UserIo): number {
+  const held = Sock.lock.lock(to);
+  const result = sendLocked(held, 0, to, io, io.remaining, false, 0);
+  Sock.lock.unlock(to);
+  if (result >= 0) wakeUp(Sock.wait.at(to), 1, POLLIN | POLLRDNORM);
+  return result;
+}
+
 function sendLocked(
   held: Held<"lock">,
-  from: S,
+  from: S | 0,
   to: S,
   io: UserIo,
   wanted: number,
   stream: boolean,
   files: Ref<"array"> | 0,
 ): number {
-  const connected = Sock.peer.load(from) === to && Sock.peer.load(to) === from;
+  const connected = from !== 0 && Sock.peer.load(from) === to && Sock.peer.load(to) === from;
   if (Sock.state.load(to) === SS_DEAD) return stream || connected ? -EPIPE : -ECONNREFUSED;
   if ((Sock.shutdown.load(to) & RCV_SHUTDOWN) !== 0) return -EPIPE;
   const ring = Sock.ring.get(to);

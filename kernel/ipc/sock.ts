@@ -30,7 +30,7 @@ import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { credOf } from "../task/cred.ts";
 import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
-import { AF_UNIX } from "../uapi/socket.ts";
+import { AF_INET, AF_INET6 } from "../uapi/socket.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
@@ -51,9 +51,11 @@ export const SEND_SHUTDOWN = 2;
 export const OPT_REUSEADDR = 1;
 export const OPT_REUSEPORT = 2;
 export const OPT_V6ONLY = 4;
+/** Netlink: SO_TYPE says SOCK_RAW, which there is the same as SOCK_DGRAM. */
+export const OPT_RAW = 8;
 
 export const Sock = struct("sock", {
-  /** AF_UNIX, AF_INET, AF_INET6. */
+  /** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. */
   family: fixed(),
   /** SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. */
   type: fixed(),
@@ -73,7 +75,7 @@ export const Sock = struct("sock", {
   peer: atomic<Ref<"sock"> | 0>(),
   /** Unix, bound name: the bytes of sun_path; constant once set. */
   address: atomic<Ref<"string"> | 0>(),
-  /** Internet, bound name: host (inet-name.ts) and port, 0 while it has none. */
+  /** Internet, bound name: host (inet-name.ts) and port, 0 while it has none. Netlink: the port id. */
   host: atomic(),
   port: atomic(),
   /** Internet datagrams, where they go and come from after connect(2): host and port, 0 while there is none. */
@@ -198,8 +200,11 @@ export function dropFiles(files: Ref<"array">): void {
   freeArray(files);
 }
 
-/** AF_INET or AF_INET6; AF_UNIX otherwise. */
-export const isInet = (sock: S): boolean => Sock.family.get(sock) !== AF_UNIX;
+/** AF_INET or AF_INET6. */
+export function isInet(sock: S): boolean {
+  const family = Sock.family.get(sock);
+  return family === AF_INET || family === AF_INET6;
+}
 
 /** Has it been given a name, by bind(2) or by the kernel? */
 export const isNamed = (sock: S): boolean => Sock.address.load(sock) !== 0 || Sock.port.load(sock) !== 0;

@@ -7,6 +7,8 @@ import { EDESTADDRREQ, ENOTCONN, ENOTSOCK } from "../uapi/errno.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
+import { interfaceIoctl } from "./netif.ts";
+import { isNetlink, netlinkSend } from "./netlink.ts";
 import { Ring, ringRoom } from "./ring.ts";
 import {
   dropFiles,
@@ -69,6 +71,7 @@ registerFileOps(FOPS.SOCKET, {
   },
   write(file, io) {
     if (isUdp(sockOf(file))) return udpSend(sockOf(file), io, 0, 0, 0);
+    if (isNetlink(sockOf(file))) return netlinkSend(sockOf(file), io, null);
     const target = defaultTarget(sockOf(file));
     return target < 0 ? target : sockSend(sockOf(file), target as S, io, 0, 0);
   },
@@ -80,6 +83,7 @@ registerFileOps(FOPS.SOCKET, {
     const peer = peerOf(sock);
     if (peer !== 0 && Sock.type.get(sock) === SOCK_DGRAM) visit(Sock.wait.at(peer));
   },
+  ioctl: (file, command, address) => interfaceIoctl(sockOf(file), command, address),
   available: (file) => {
     const sock = sockOf(file);
     return Ring.used.get(Sock.ring.get(sock));

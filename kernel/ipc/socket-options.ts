@@ -1,8 +1,16 @@
-/** setsockopt(2) and getsockopt(2): SOL_SOCKET, socket(7), and what networks add, ip(7), ipv6(7), tcp(7). */
+/** setsockopt(2) and getsockopt(2): SOL_SOCKET, socket(7), and what networks add, ip(7), ipv6(7), tcp(7), netlink(7). */
 import { copyFromUser, copyToUser, faultIn, getUser32, putUser32 } from "../mm/uaccess.ts";
 import { EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
+  NETLINK_ADD_MEMBERSHIP,
+  NETLINK_DROP_MEMBERSHIP,
+  NETLINK_EXT_ACK,
+  NETLINK_NO_ENOBUFS,
+  SOL_NETLINK,
+} from "../uapi/netlink.ts";
+import {
   AF_INET6,
+  AF_NETLINK,
   IP_BIND_ADDRESS_NO_PORT,
   IP_FREEBIND,
   IP_MTU_DISCOVER,
@@ -42,6 +50,7 @@ import {
   SO_SNDLOWAT,
   SO_SNDTIMEO,
   SO_TYPE,
+  SOCK_RAW,
   SOCK_STREAM,
   SOL_SOCKET,
   TCP_CORK,
@@ -60,6 +69,7 @@ import {
 import { ACCESS } from "../usermode.ts";
 import {
   isInet,
+  OPT_RAW,
   OPT_REUSEADDR,
   OPT_REUSEPORT,
   OPT_V6ONLY,
@@ -94,6 +104,10 @@ const SWITCHES: Readonly<Record<number, ReadonlyMap<number, number>>> = {
     [TCP_CORK, 1 << 18],
     [TCP_QUICKACK, 1 << 19],
   ]),
+  [SOL_NETLINK]: new Map([
+    [NETLINK_EXT_ACK, 1 << 20],
+    [NETLINK_NO_ENOBUFS, 1 << 21],
+  ]),
 };
 
 /** Numbers that only a real network looks at: they can be set, and getsockopt answers what they are here. */
@@ -127,11 +141,17 @@ const NUMBERS: Readonly<Record<number, ReadonlyMap<number, number>>> = {
     [TCP_USER_TIMEOUT, 0],
     [TCP_FASTOPEN, 0],
   ]),
+  // Groups in which nothing is ever said.
+  [SOL_NETLINK]: new Map([
+    [NETLINK_ADD_MEMBERSHIP, 0],
+    [NETLINK_DROP_MEMBERSHIP, 0],
+  ]),
 };
 
 /** Does the level mean anything to the socket? */
 function hasLevel(sock: S, level: number): boolean {
   if (level === SOL_SOCKET) return true;
+  if (level === SOL_NETLINK) return Sock.family.get(sock) === AF_NETLINK;
   if (level === IPPROTO_IP) return isInet(sock);
   if (level === IPPROTO_IPV6) return Sock.family.get(sock) === AF_INET6;
   return level === IPPROTO_TCP && isInet(sock) && Sock.type.get(sock) === SOCK_STREAM;
@@ -194,7 +214,7 @@ function optionWords(sock: S, level: number, option: number): number[] | null {
 function socketWords(sock: S, option: number): number[] | null {
   switch (option) {
     case SO_TYPE:
-      return [Sock.type.get(sock)];
+      return [(Sock.options.load(sock) & OPT_RAW) !== 0 ? SOCK_RAW : Sock.type.get(sock)];
     case SO_DOMAIN:
       return [Sock.family.get(sock)];
     case SO_PROTOCOL:

@@ -18,9 +18,11 @@ import {
   ESOCKTNOSUPPORT,
 } from "../uapi/errno.ts";
 import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { NETLINK_ROUTE } from "../uapi/netlink.ts";
 import {
   AF_INET,
   AF_INET6,
+  AF_NETLINK,
   AF_UNIX,
   IPPROTO_TCP,
   IPPROTO_UDP,
@@ -37,6 +39,7 @@ import {
   SOCK_TYPE_MASK,
 } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
+import { isNetlink, netlinkSend } from "./netlink.ts";
 import { dropFiles, isInet, type S, Sock, sockPut } from "./sock.ts";
 import { address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
@@ -46,10 +49,17 @@ import { unixFind } from "./unix-name.ts";
 
 /** Checks the arguments of socket and socketpair: SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET, or -errno. */
 export function socketType(domain: number, type: number, protocol: number): number {
-  if (domain !== AF_UNIX && domain !== AF_INET && domain !== AF_INET6) return -EAFNOSUPPORT;
+  if (domain !== AF_UNIX && domain !== AF_INET && domain !== AF_INET6 && domain !== AF_NETLINK)
+    return -EAFNOSUPPORT;
   if ((type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -EINVAL;
   const kind = type & SOCK_TYPE_MASK;
+  if (domain === AF_NETLINK) return netlinkType(kind, protocol);
   return domain === AF_UNIX ? unixType(kind, protocol) : inetType(kind, protocol);
+}
+
+function netlinkType(kind: number, protocol: number): number {
+  if (kind !== SOCK_RAW && kind !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+  return protocol === NETLINK_ROUTE ? SOCK_DGRAM : -EPROTONOSUPPORT;
 }
 
 function unixType(kind: number, protocol: number): number {
@@ -118,7 +128,7 @@ export function send(
   files: Ref<"array"> | 0,
 ): number {
   const sock = sockOf(file);
-  if (isUdp(sock)) return sendDatagram(sock, io, flags, to, toLength, files);
+  if (isUdp(sock) || isNetlink(sock)) return sendDatagram(sock, io, flags, to, toLength, files);
   const found = destination(sock, to, toLength);
   const result = found < 0 ? found : sendTo(task, file, sock, found as S, io, flags, files);
   if (found > 0 && to !== 0 && !isInet(sock)) sockPut(found as S);
@@ -135,7 +145,7 @@ function destination(sock: S, to: number, toLength: number): S | number {
   return address.family === AF_UNIX ? unixFind(address.path, SOCK_DGRAM) : -EINVAL;
 }
 
-/** Descriptors do not go by UDP. */
+/** Descriptors go neither by UDP nor by netlink. */
 function sendDatagram(
   sock: S,
   io: UserIo,
@@ -148,9 +158,10 @@ function sendDatagram(
     dropFiles(files);
     return -EINVAL;
   }
-  if (to === 0) return udpSend(sock, io, flags, 0, 0);
+  if (to === 0) return isNetlink(sock) ? netlinkSend(sock, io, null) : udpSend(sock, io, flags, 0, 0);
   const error = readAddress(sock, to, toLength);
   if (error < 0) return error;
+  if (isNetlink(sock)) return netlinkSend(sock, io, address.bytes);
   return address.port === 0 ? -EINVAL : udpSend(sock, io, flags, address.host, address.port);
 }
 

@@ -1,7 +1,7 @@
 /** Sockets: socket(2) and what is done with one. */
 import { allocFd } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
-import { dropFiles } from "../../kernel/ipc/sock.ts";
+import { dropFiles, OPT_RAW, Sock } from "../../kernel/ipc/sock.ts";
 import {
   ownName,
   peerName,
@@ -47,8 +47,10 @@ import {
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
+  SOCK_RAW,
   SOCK_SEQPACKET,
   SOCK_STREAM,
+  SOCK_TYPE_MASK,
   SOL_SOCKET,
 } from "../../kernel/uapi/socket.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
@@ -74,7 +76,7 @@ import { type Syscall, syscall } from "../syscall.ts";
 import { installFile } from "./event.ts";
 
 const domain = oneOf({ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK });
-const typeNames = oneOf({ SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET });
+const typeNames = oneOf({ SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET });
 const typeFlags = flagSet({ SOCK_NONBLOCK, SOCK_CLOEXEC });
 const socketTypeArg: Arg = {
   decode: int.decode,
@@ -94,10 +96,14 @@ export const socket = syscall({
   name: "socket",
   args: [domain, socketTypeArg, int],
   returns: fd,
-  partial: "AF_UNIX, and AF_INET and AF_INET6 on the loopback: no raw sockets, no netlink",
+  partial: "AF_UNIX, AF_INET and AF_INET6 on the loopback, NETLINK_ROUTE: no raw sockets",
   handler(task, family, type, protocol) {
     const kind = socketType(family, type, protocol);
-    return kind < 0 ? kind : installFile(task, newSocket(family, kind, type), type);
+    if (kind < 0) return kind;
+    const file = newSocket(family, kind, type);
+    if (file > 0 && family === AF_NETLINK && (type & SOCK_TYPE_MASK) === SOCK_RAW)
+      Sock.options.or(sockOf(file as Ref<"file">), OPT_RAW);
+    return installFile(task, file, type);
   },
 });
 
