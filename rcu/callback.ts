@@ -125,10 +125,7 @@ function wrongType(what: string, type: StructType, ref: number): never {
  * handed to RCU before. (Linux: call_rcu.)
  */
 export function callRcu<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
-  if (reclaimer.type !== null) {
-    if (pageCache(arg) !== cacheOf(reclaimer.type)) wrongType("callRcu", reclaimer.type, arg);
-    markDying(arg, "callRcu");
-  }
+  claimArgument(reclaimer, arg, "callRcu");
   const head = makeHead(reclaimer, arg);
   if (head !== 0) {
     enqueue(head, CALLBACK);
@@ -139,6 +136,13 @@ export function callRcu<T extends number>(reclaimer: Reclaimer<T>, arg: T): void
   const list = slotBase(slot) + SLOT_RCU.LIST;
   i32[list + CBLIST.QUEUED] = (i32[list + CBLIST.QUEUED]! + 1) | 0;
   requestGp(stamp);
+}
+
+/** Takes over the object that a reclaimer with a struct type is given. Throws WrongTypeError, and CorruptionError for one handed over before. */
+export function claimArgument<T extends number>(reclaimer: Reclaimer<T>, arg: T, what: string): void {
+  if (reclaimer.type === null) return;
+  if (pageCache(arg) !== cacheOf(reclaimer.type)) wrongType(what, reclaimer.type, arg);
+  markDying(arg, what);
 }
 
 /** A record that names a reclaimer and its argument; 0 when the heap is full. */

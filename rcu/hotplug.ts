@@ -14,8 +14,10 @@ import { dropPreempted } from "./preempt.ts";
 import { closuresHere } from "./reclaim.ts";
 import { assertNoLocalReleases, orphanReleases } from "./release.ts";
 import { rcuNesting } from "./scope.ts";
-import { assertNoSrcuScopes, dropSrcuScopes } from "./srcu.ts";
+import { dropSrcuScopes } from "./srcu.ts";
+import { assertNoSrcuScopes } from "./srcu-domain.ts";
 import { synchronizeRcu } from "./synchronize.ts";
+import { assertNoTasks, reapTasks } from "./tasks.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
 const ONLINE = rcuEvent("rcu_grace_period", "cpuonl");
@@ -27,7 +29,7 @@ export function initRcu(words: Int32Array): void {
   words[RCU.GP_NEEDED] = GP_SEQ_START;
   words[RCU.TASKS_SEQ] = SEQ_START;
   const lists = Array.from({ length: MAX_SLOTS }, (_, of) => slotBase(of) + SLOT_RCU.LIST);
-  for (const list of [...lists, RCU.ORPHAN_LIST]) {
+  for (const list of [...lists, RCU.ORPHAN_LIST, RCU.TASKS_LIST]) {
     words[list + CBLIST.QUEUED] = SEQ_START;
     words[list + CBLIST.RUN] = SEQ_START;
   }
@@ -45,6 +47,7 @@ export function leaveRcu(): void {
     throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", `detach inside a read scope (nesting ${rcuNesting()})`);
   if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `detach with ${locksHeld} lock(s) held`);
   assertNoSrcuScopes();
+  assertNoTasks();
   assertNoLocalReleases();
   drainClosures();
   traceRcu(OFFLINE, gpSeq(), 0);
@@ -72,6 +75,7 @@ export function reapRcu(of: number): void {
   dropSrcuScopes(of);
   orphanSlot(of, true);
   orphanReleases(of);
+  reapTasks();
   tryEndGp(gpSeq());
   startNeeded(); // It may have died between two.
 }

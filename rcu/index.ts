@@ -55,12 +55,14 @@ export {
 export { ObjectReleaser } from "./releaser.ts";
 export { rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
-export { callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
+export { abandonSrcuScopes, callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
+export { type OpenSrcuScopes, openSrcuScopes } from "./srcu-domain.ts";
 export {
   checkStall,
   type RcuStall,
   type RcuTaskNamer,
   rcuStallText,
+  type StalledThread,
   setRcuStallHandler,
   setRcuTaskNamer,
 } from "./stall.ts";
@@ -85,6 +87,8 @@ export {
 } from "./synchronize.ts";
 export { type TaggedRef, tagRef, tryUntagRef, untagRef } from "./tag.ts";
 export {
+  callRcuTasks,
+  rcuBarrierTasks,
   rcuTasksQuiescent,
   rcuTasksRegister,
   rcuTasksSleep,

@@ -64,17 +64,21 @@ export const RCU = {
   PREEMPT_LOCK: 80,
   PREEMPT_HEAD: 81,
   PREEMPT_COUNT: 82,
-  /** Tasks RCU: lock and first of the registered tasks, grace periods begun, sleepers, what they sleep on. */
+  /** Tasks RCU: lock and first of the registered tasks, grace periods begun, who waits (asleep or as a callback), what they sleep on. */
   TASKS_LOCK: 96,
   TASKS_HEAD: 97,
   TASKS_SEQ: 98,
   TASKS_WAITERS: 99,
   TASKS_EVENT: 100,
+  /** Date.now() & 0x7fffffff when the grace period began that the callbacks of TASKS_LIST wait for. */
+  TASKS_STARTED: 101,
   /** The ring of trace events, an array that lives as long as the heap; 0 until tracing was first switched on. */
   TRACE_RING: 104,
   /** Every Srcu of the heap: lock and first. */
   SRCU_LOCK: 112,
   SRCU_HEAD: 113,
+  /** Callbacks of Tasks RCU: a CBLIST, see waitlist.ts. */
+  TASKS_LIST: 128,
 } as const;
 
 /** Sequence counters begin shortly before they wrap, as Linux's do, so that a mistake there shows within seconds. */

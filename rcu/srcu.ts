@@ -9,62 +9,50 @@
  * Nobody waits in the middle of it: the state (`seq`: count << 2 | step, like gpSeq) is moved on by whoever finds that it
  * can be, under `gate`: who asks for a grace period, and every reader that leaves while one is wanted.
  */
-import { allocArray, freeArray } from "./array.ts";
-import { enqueueHead, makeHead } from "./callback.ts";
-import { append, move } from "./cblist.ts";
-import { HeapFullError, RcuUsageError, StaleReferenceError } from "./error.ts";
+import { RcuUsageError, StaleReferenceError } from "./error.ts";
 import { seqDone, seqSnap } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-import { CBLIST, CELL_LINK, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } from "./layout.ts";
+import { CBLIST, RCU } from "./layout.ts";
 import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 import type { Reclaimer } from "./reclaim.ts";
-import type { Brand, Ref } from "./ref.ts";
+import type { Brand } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { cellIsAlive } from "./slab.ts";
-import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
-import { rcuBarrier } from "./synchronize.ts";
+import {
+  checkSrcu,
+  countsOf,
+  createSrcu,
+  Domain,
+  forEachSrcu,
+  freeSrcu,
+  LEAVING,
+  LEFT,
+  openOf,
+  readersText,
+  type SrcuRef,
+  STRIDE,
+  srcuName,
+  unlistSrcu,
+  wordOf,
+} from "./srcu-domain.ts";
+import { stallClock } from "./stall.ts";
+import { checkMs, rcuBarrier } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
-
-const Domain = struct("srcu", {
-  counts: fixed<Ref<"array">>(),
-  /** The bank that new readers use. */
-  index: atomic(),
-  /** Grace periods: 0 none in progress, 1 the other bank empties, 2 switched, the old bank empties. */
-  seq: atomic(),
-  /** The grace period that somebody waits for, at most. */
-  needed: atomic(),
-  /** Held by who moves `seq`; a word that is taken over when its holder dies. */
-  gate: atomic(),
-  /** Who waits, asleep or as a callback: readers look here when they leave. */
-  waiting: atomic(),
-  /** What they sleep on: moves when `seq` does. */
-  event: atomic(),
-  /** How often somebody had a reason to look whether `seq` can move. */
-  looks: atomic(),
-  // Callbacks: a CBLIST without a done segment; under lock, but for the counters.
-  lock: spinlock(),
-  list: words(CBLIST.WORDS),
-  // All Srcus of the heap, under SRCU_LOCK.
-  next: locked("srcus"),
-  prev: locked("srcus"),
-});
-type SrcuRef = Ref<"srcu">;
+import {
+  handedOver,
+  handOver,
+  makeCall,
+  mendBehind,
+  queueBehind,
+  queuedBehind,
+  stampBehind,
+} from "./waitlist.ts";
 
 /** What readLock returned: to be given back to readUnlock, on whatever thread. */
 export type SrcuScope = Brand<"srcu scope">;
 /** A point in time of one Srcu: done when a full grace period of it has followed. */
 export type SrcuCookie = Brand<"srcu cookie">;
-
-/** Words per slot: entered and left for each bank; a cache line, so that slots do not share one. */
-const STRIDE = 16;
-const LEFT = 2;
-/** Calls of the slot's thread that have left a scope, or soon will, and still look whether somebody waits: destroy lets them go first. */
-const LEAVING = 4;
-const CHECK_MS = 100;
-
-const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + 1;
-const wordOf = (ref: SrcuRef, of: number): number => countsOf(ref) + of * STRIDE;
 
 /** A domain of sleepable read scopes. Another thread opens the same one with `new Srcu({ at: srcu.ref })`. */
 export class Srcu {
@@ -72,14 +60,24 @@ export class Srcu {
   readonly ref: SrcuRef;
   readonly #counts: number;
 
-  /** Throws HeapFullError; StaleReferenceError when `at` names nothing. */
-  constructor(options: { at?: number } = {}) {
+  /** `name` is for reports: whose scopes are open. Throws HeapFullError; StaleReferenceError when `at` names nothing. */
+  constructor(options: { at?: number; name?: string } = {}) {
     if (options.at !== undefined) {
       this.ref = options.at as SrcuRef;
       if (!cellIsAlive(this.ref))
         throw new StaleReferenceError(`Srcu: ${options.at} names no Srcu of this heap`);
-    } else this.ref = create();
+    } else this.ref = createSrcu(options.name ?? "");
     this.#counts = countsOf(this.ref);
+  }
+
+  /** What reports call it: the name that its maker gave it, else "Srcu" and its address. */
+  get name(): string {
+    return srcuName(this.ref);
+  }
+
+  /** Whether this thread has entered a scope that is still open. (Linux: srcu_read_lock_held.) */
+  readLockHeld(): boolean {
+    return slot >= 0 && openOf(this.ref, slot) > 0;
   }
 
   /** Enters a scope. It ends with its thread: when the worker that entered it dies, nobody waits for it any longer. */
@@ -134,8 +132,10 @@ export class Srcu {
     const cookie = this.getState();
     Domain.waiting.add(this.ref, 1);
     try {
-      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref))
-        await waitAsync(i32, this.ref + Domain.event.offset, event, CHECK_MS);
+      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref)) {
+        await waitAsync(i32, this.ref + Domain.event.offset, event, checkMs());
+        checkSrcu(this.ref);
+      }
     } finally {
       Domain.waiting.add(this.ref, -1);
     }
@@ -147,7 +147,7 @@ export class Srcu {
     Domain.waiting.add(this.ref, 1);
     try {
       for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref))
-        Domain.event.wait(this.ref, event, CHECK_MS);
+        if (!Domain.event.wait(this.ref, event, checkMs())) checkSrcu(this.ref);
     } finally {
       Domain.waiting.add(this.ref, -1);
     }
@@ -161,18 +161,15 @@ export class Srcu {
   }
 
   /**
-   * Runs `reclaimer` with `arg` when all scopes that are open now have closed, at a safe point of some thread. Throws
+   * Runs `reclaimer` with `arg` when all scopes that are open now have closed, at a safe point of some thread. When the reclaimer was
+   * declared with a struct type, `arg` is an object that is handed over: throws CorruptionError if it was before. Throws
    * HeapFullError, and has done nothing then. (Linux: call_srcu.)
    */
   call<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
-    const head = makeHead(reclaimer, arg);
-    if (head === 0) throw new HeapFullError("Srcu.call");
+    const head = makeCall(reclaimer, arg, "Srcu.call");
     Domain.waiting.add(this.ref, 1);
     Domain.lock.lock(this.ref);
-    i32[head + CELL_LINK] = 0;
-    const list = Domain.list.at(this.ref);
-    append(list, CBLIST.NEXT, head, head);
-    i32[list + CBLIST.QUEUED] = (i32[list + CBLIST.QUEUED]! + 1) | 0;
+    queueBehind(Domain.list.at(this.ref), head);
     const stamp = accelerate(this.ref);
     Domain.lock.unlock(this.ref);
     request(this.ref, stamp);
@@ -180,61 +177,39 @@ export class Srcu {
 
   /** Waits until all callbacks that were queued by call() before have run (srcu_barrier). Blocks this thread in the end. */
   async barrier(): Promise<void> {
-    const goal = this.#queued();
-    while (!this.#handedOver(goal)) await this.synchronize();
+    const list = Domain.list.at(this.ref);
+    const goal = queuedBehind(list);
+    while (!handedOver(list, goal)) await this.synchronize();
     rcuBarrier();
   }
   /** The same, blocking all the while: readers must not depend on this thread's event loop. */
   barrierBlocking(): void {
-    const goal = this.#queued();
-    while (!this.#handedOver(goal)) this.synchronizeBlocking();
+    const list = Domain.list.at(this.ref);
+    const goal = queuedBehind(list);
+    while (!handedOver(list, goal)) this.synchronizeBlocking();
     rcuBarrier();
   }
-  #queued(): number {
-    return Domain.list.load(this.ref, CBLIST.QUEUED);
-  }
-  #handedOver(goal: number): boolean {
-    return seqDone(Domain.list.load(this.ref, CBLIST.RUN), goal);
-  }
 
-  /** Frees it. Throws RcuUsageError when scopes are open or callbacks wait: synchronize() and barrier() come first. */
+  /**
+   * Frees it. Throws RcuUsageError when scopes are open, and names who entered them, or when callbacks wait: synchronize() and
+   * barrier() come first.
+   */
   destroy(): void {
     if (!empty(this.ref, 0) || !empty(this.ref, 1))
-      throw new RcuUsageError("ERR_RCU_IN_USE", "Srcu.destroy: a read scope of it is open");
-    if (!this.#handedOver(this.#queued()))
-      throw new RcuUsageError("ERR_RCU_IN_USE", "Srcu.destroy: callbacks wait: await barrier() first");
-    lockWord(RCU.SRCU_LOCK);
-    const next = Domain.next.racy(this.ref) as SrcuRef | 0;
-    const prev = Domain.prev.racy(this.ref) as SrcuRef | 0;
-    if (next !== 0) Domain.prev.init(next, prev);
-    if (prev !== 0) Domain.next.init(prev, next);
-    else i32[RCU.SRCU_HEAD] = next;
-    unlockWord(RCU.SRCU_LOCK);
+      throw new RcuUsageError(
+        "ERR_RCU_IN_USE",
+        `Srcu.destroy of ${this.name}: scopes of it are open: ${readersText(this.ref)}`,
+      );
+    const list = Domain.list.at(this.ref);
+    if (!handedOver(list, queuedBehind(list)))
+      throw new RcuUsageError(
+        "ERR_RCU_IN_USE",
+        `Srcu.destroy of ${this.name}: callbacks wait: await barrier() first`,
+      );
+    unlistSrcu(this.ref);
     while (leaving(this.ref)) Domain.event.wait(this.ref, Domain.event.load(this.ref), 1);
-    freeArray(Domain.counts.get(this.ref));
-    free(Domain, this.ref);
+    freeSrcu(this.ref);
   }
-}
-
-function create(): SrcuRef {
-  const counts = allocArray(MAX_SLOTS * STRIDE);
-  const ref = counts === 0 ? 0 : alloc(Domain);
-  if (counts === 0 || ref === 0) {
-    if (counts !== 0) freeArray(counts);
-    throw new HeapFullError("new Srcu");
-  }
-  Domain.counts.init(ref, counts);
-  Domain.seq.init(ref, GP_SEQ_START);
-  Domain.needed.init(ref, GP_SEQ_START);
-  Domain.list.set(ref, CBLIST.QUEUED, SEQ_START);
-  Domain.list.set(ref, CBLIST.RUN, SEQ_START);
-  lockWord(RCU.SRCU_LOCK);
-  const head = i32[RCU.SRCU_HEAD]! as SrcuRef | 0;
-  Domain.next.init(ref, head);
-  if (head !== 0) Domain.prev.init(head, ref);
-  i32[RCU.SRCU_HEAD] = ref;
-  unlockWord(RCU.SRCU_LOCK);
-  return ref;
 }
 
 /** A scope that another thread entered. If that one has died, its scopes were ended for it. */
@@ -247,10 +222,11 @@ function leaveForeign(owner: number, word: number): void {
 /** Whether no reader is in the bank: what left is counted before what entered, so equal means empty. */
 function empty(ref: SrcuRef, bank: number): boolean {
   const counts = countsOf(ref);
+  const high = Atomics.load(i32, RCU.SLOT_HIGH); // Who attaches later has not read yet.
   let left = 0;
   let entered = 0;
-  for (let of = 0; of < MAX_SLOTS; of++) left += Atomics.load(i32, counts + of * STRIDE + LEFT + bank);
-  for (let of = 0; of < MAX_SLOTS; of++) entered += Atomics.load(i32, counts + of * STRIDE + bank);
+  for (let of = 0; of < high; of++) left += Atomics.load(i32, counts + of * STRIDE + LEFT + bank);
+  for (let of = 0; of < high; of++) entered += Atomics.load(i32, counts + of * STRIDE + bank);
   return ((entered - left) | 0) === 0;
 }
 
@@ -261,7 +237,8 @@ function countLeaving(counts: number, change: number): void {
 
 /** Whether some thread still looks at it on its way out. */
 function leaving(ref: SrcuRef): boolean {
-  for (let of = 0; of < MAX_SLOTS; of++) if (Atomics.load(i32, wordOf(ref, of) + LEAVING) !== 0) return true;
+  const high = Atomics.load(i32, RCU.SLOT_HIGH);
+  for (let of = 0; of < high; of++) if (Atomics.load(i32, wordOf(ref, of) + LEAVING) !== 0) return true;
   return false;
 }
 
@@ -301,7 +278,7 @@ function advance(ref: SrcuRef): void {
     const now = Domain.looks.load(ref);
     again = now !== look;
     look = now;
-    if (i32[wait] !== 0) again = handOver(ref) || again;
+    if (i32[wait] !== 0) again = handOverDone(ref) || again;
   }
 }
 
@@ -311,6 +288,7 @@ function step(ref: SrcuRef): boolean {
   const bank = Domain.index.load(ref) & 1;
   if ((seq & 3) === 0) {
     if (seqDone(seq, Domain.needed.load(ref))) return false;
+    i32[ref + Domain.started.offset] = stallClock();
   } else if (!empty(ref, bank ^ 1)) return false;
   if ((seq & 3) === 1) Domain.index.store(ref, bank ^ 1);
   Domain.seq.store(ref, ((seq & 3) === 2 ? seq + 2 : seq + 1) | 0);
@@ -321,8 +299,7 @@ function step(ref: SrcuRef): boolean {
 function accelerate(ref: SrcuRef): number {
   const list = Domain.list.at(ref);
   const stamp = seqSnap(Domain.seq.load(ref));
-  if (i32[list + CBLIST.WAIT] === 0) i32[list + CBLIST.WAIT_STAMP] = stamp;
-  if (i32[list + CBLIST.WAIT_STAMP] === stamp) move(list, CBLIST.NEXT, CBLIST.WAIT);
+  if (i32[list + CBLIST.WAIT] === 0 || i32[list + CBLIST.WAIT_STAMP] === stamp) stampBehind(list, stamp);
   return i32[list + CBLIST.WAIT_STAMP]!;
 }
 
@@ -330,19 +307,12 @@ function accelerate(ref: SrcuRef): number {
  * Gives the callbacks whose grace period is over to this thread's RCU list: they run at a safe point, as all do. An idle
  * thread passes one now, since nobody else may come by. Returns whether there was something; then those left are stamped.
  */
-function handOver(ref: SrcuRef): boolean {
+function handOverDone(ref: SrcuRef): boolean {
   const list = Domain.list.at(ref);
   const idle = rcuNesting() < 0;
   if (idle) rcuIdleExit();
   Domain.lock.lock(ref);
-  let count = 0;
-  if (seqDone(Domain.seq.load(ref), i32[list + CBLIST.WAIT_STAMP]!))
-    for (let cell = i32[list + CBLIST.WAIT]!; cell !== 0; cell = i32[list + CBLIST.WAIT]!, count++) {
-      i32[list + CBLIST.WAIT] = i32[cell + CELL_LINK]!;
-      if (i32[list + CBLIST.WAIT] === 0) i32[list + CBLIST.WAIT + 1] = 0;
-      enqueueHead(cell);
-      Domain.list.add(ref, CBLIST.RUN, 1); // After it is on the other list: barriers look at both, in this order.
-    }
+  const count = seqDone(Domain.seq.load(ref), i32[list + CBLIST.WAIT_STAMP]!) ? handOver(list) : 0;
   if (count > 0 && i32[list + CBLIST.NEXT] !== 0) want(ref, accelerate(ref));
   Domain.lock.unlock(ref);
   Domain.waiting.add(ref, -count);
@@ -350,38 +320,45 @@ function handOver(ref: SrcuRef): boolean {
   return count > 0;
 }
 
-/** The thread of slot `of` is dead: the scopes that it entered and nobody left are over. */
+/**
+ * Ends the scopes that this thread has entered and nobody has left, and tells which: for a thread that must detach all the same, and
+ * does so next. Giving one of them back after that does nothing, on whatever thread.
+ */
+export function abandonSrcuScopes(): { readonly name: string; readonly scopes: number }[] {
+  const open: { name: string; scopes: number }[] = [];
+  forEachSrcu((ref) => {
+    const scopes = openOf(ref, slot);
+    if (scopes > 0) open.push({ name: srcuName(ref), scopes });
+  });
+  if (open.length > 0) dropSrcuScopes(slot);
+  return open;
+}
+
+/** The thread of slot `of` is dead: the scopes that it entered and nobody left are over, and its hands are off the callbacks. */
 export function dropSrcuScopes(of: number): void {
-  const srcus: SrcuRef[] = [];
-  lockWord(RCU.SRCU_LOCK);
-  for (let ref = i32[RCU.SRCU_HEAD]! as SrcuRef | 0; ref !== 0; ref = Domain.next.racy(ref) as SrcuRef | 0) {
+  const dropped: SrcuRef[] = [];
+  forEachSrcu((ref) => {
     const word = wordOf(ref, of);
     for (const bank of [0, 1]) Atomics.store(i32, word + LEFT + bank, Atomics.load(i32, word + bank));
     Atomics.store(i32, word + LEAVING, 0);
     countLeaving(countsOf(ref), 1);
-    srcus.push(ref);
-  }
-  unlockWord(RCU.SRCU_LOCK);
-  for (const ref of srcus) {
-    if (Domain.waiting.load(ref) !== 0) advance(ref);
+    dropped.push(ref);
+  });
+  for (const ref of dropped) {
+    if (Domain.waiting.load(ref) !== 0) {
+      mendCallbacks(ref);
+      advance(ref);
+    }
     countLeaving(countsOf(ref), -1);
   }
 }
 
-/** A thread does not detach inside an SRCU scope: who would know when it ends? */
-export function assertNoSrcuScopes(): void {
-  let open = 0;
-  lockWord(RCU.SRCU_LOCK);
-  for (let ref = i32[RCU.SRCU_HEAD]! as SrcuRef | 0; ref !== 0; ref = Domain.next.racy(ref) as SrcuRef | 0) {
-    const word = wordOf(ref, slot);
-    for (const bank of [0, 1]) open += i32[word + bank]! - i32[word + LEFT + bank]!;
-  }
-  unlockWord(RCU.SRCU_LOCK);
-  if (open !== 0)
-    throw new RcuUsageError(
-      "ERR_RCU_INSIDE_SCOPE",
-      `detach inside ${open} SRCU scope(s) of this thread: leave them first`,
-    );
+function mendCallbacks(ref: SrcuRef): void {
+  Domain.lock.lock(ref);
+  const list = Domain.list.at(ref);
+  mendBehind(list);
+  if (i32[list + CBLIST.NEXT] !== 0) want(ref, accelerate(ref));
+  Domain.lock.unlock(ref);
 }
 
 /** Queues a callback behind the readers of `srcu`: srcu.call(). (Linux: call_srcu.) */

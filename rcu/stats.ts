@@ -3,7 +3,9 @@ import { gpSeq, slotBase } from "./grace-period.ts";
 import { CBLIST, LINE_IDLE, RCU, SLOT_RCU } from "./layout.ts";
 import { brokenLocks } from "./lock.ts";
 import { i32 } from "./memory.ts";
+import { Domain, forEachSrcu } from "./srcu-domain.ts";
 import { gpNumber } from "./trace.ts";
+import { waitingBehind } from "./waitlist.ts";
 
 /** Counters since the heap was created. Counts wrap at 2^32; those of running threads are racy looks. */
 export interface RcuStats {
@@ -16,6 +18,8 @@ export interface RcuStats {
   readonly callbacksPending: number;
   /** Of the pending ones, those that no attached thread owns. */
   readonly orphans: number;
+  /** Callbacks that wait for a grace period of an Srcu or of Tasks RCU first; not among the pending ones yet. */
+  readonly callbacksBehind: number;
   /** Delayed releases run. */
   readonly releasesRun: number;
   /** Times that a thread had 10 000 more callbacks pending. */
@@ -62,12 +66,17 @@ export function rcuStats(): RcuStats {
       pending,
     });
   }
+  let callbacksBehind = waitingBehind(RCU.TASKS_LIST);
+  forEachSrcu((ref) => {
+    callbacksBehind += waitingBehind(Domain.list.at(ref));
+  });
   return {
     gracePeriods: gpNumber(seq),
     inProgress: (seq & 3) !== 0,
     callbacksRun,
     callbacksPending: pendingAll,
     orphans: Atomics.load(i32, RCU.ORPHANS),
+    callbacksBehind,
     releasesRun,
     floods,
     wakeups: Atomics.load(i32, RCU.WAKEUPS),

@@ -2,15 +2,28 @@
  * Tasks RCU: waits until every task has switched out of its own accord, sleeps, or is gone. For what readers use without a
  * read scope, such as code that a task may be executing: the task itself is the scope.
  */
-import { HeapFullError } from "./error.ts";
+import { callRcu } from "./callback.ts";
+import { HeapFullError, RcuUsageError } from "./error.ts";
 import { goActive, goIdle } from "./grace-period.ts";
-import { RCU } from "./layout.ts";
+import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+import { CBLIST, RCU, SEQ_START } from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId } from "./memory.ts";
+import { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
+import { onCheckStall, type RcuStall, reportStall, stallClock, stalledMs, stalledThread } from "./stall.ts";
 import { alloc, atomic, free, locked, struct } from "./struct.ts";
-import { synchronizeRcu } from "./synchronize.ts";
+import { checkMs, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import {
+  handedOver,
+  handOver,
+  makeCall,
+  mendBehind,
+  queueBehind,
+  queuedBehind,
+  stampBehind,
+} from "./waitlist.ts";
 
 const Member = struct("rcu_tasks_member", {
   /** TASKS_SEQ when the task last switched of its own accord; ASLEEP while it does not run. */
@@ -29,7 +42,7 @@ const ASLEEP = 1;
 /** Running, has passed no quiescent state since it woke up. */
 const AWAKE = 3;
 const STEP = 2;
-const CHECK_MS = 50;
+const LIST = RCU.TASKS_LIST;
 
 /** A task begins; it is waited for from here on. Throws HeapFullError. */
 export function rcuTasksRegister(): TasksMember {
@@ -79,27 +92,36 @@ export function rcuTasksWake(member: TasksMember): void {
   Member.seen.store(member, Atomics.load(i32, RCU.TASKS_SEQ)); // what has begun meanwhile is not waited for.
 }
 
+/** A task has passed: tells those who wait, and hands the callbacks over that waited for it last. */
 function announce(): void {
   if (Atomics.load(i32, RCU.TASKS_WAITERS) === 0) return;
+  advance();
   Atomics.add(i32, RCU.TASKS_EVENT, 1);
   Atomics.notify(i32, RCU.TASKS_EVENT);
 }
 
+/** Begins a grace period. What comes before is seen by every task that finds the new number. Returns what tasks must have seen. */
+function begin(): number {
+  return (Atomics.add(i32, RCU.TASKS_SEQ, STEP) + STEP) | 0;
+}
+
 /**
  * Waits until every registered task has passed a quiescent state of its own: has switched, sleeps, or is gone. A task whose
- * thread died while it ran is not waited for. Blocks this thread, which must be none of them. (Linux: synchronize_rcu_tasks.)
+ * thread died while it ran is not waited for. Blocks this thread, which must be none of them. Throws as synchronizeRcu does. (Linux:
+ * synchronize_rcu_tasks.)
  */
 export function synchronizeRcuTasks(): void {
   synchronizeRcu(); // What was unlinked is seen unlinked by every task that switches from here on.
-  const goal = (Atomics.add(i32, RCU.TASKS_SEQ, STEP) + STEP) | 0;
+  const goal = begin();
+  const started = stallClock();
   Atomics.add(i32, RCU.TASKS_WAITERS, 1);
   const active = rcuNesting() === 0;
   if (active) goIdle();
   try {
     for (;;) {
       const event = Atomics.load(i32, RCU.TASKS_EVENT);
-      if (!laggard(goal)) return;
-      Atomics.wait(i32, RCU.TASKS_EVENT, event, CHECK_MS);
+      if (!anyLaggard(goal)) return;
+      if (Atomics.wait(i32, RCU.TASKS_EVENT, event, checkMs()) === "timed-out") check(goal, started);
     }
   } finally {
     Atomics.sub(i32, RCU.TASKS_WAITERS, 1);
@@ -107,15 +129,133 @@ export function synchronizeRcuTasks(): void {
   }
 }
 
-function laggard(goal: number): boolean {
-  let late = false;
+/**
+ * Runs `reclaimer` with `arg` when every task that is registered now has passed a quiescent state of its own, at a safe point of some
+ * thread. Does not wait. When the reclaimer was declared with a struct type, `arg` is an object that is handed over: throws
+ * CorruptionError if it was before. Throws HeapFullError, and has done nothing then. (Linux: call_rcu_tasks.)
+ */
+export function callRcuTasks<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
+  const head = makeCall(reclaimer, arg, "callRcuTasks");
+  Atomics.add(i32, RCU.TASKS_WAITERS, 1);
+  callRcu(unlinked, head); // As in synchronizeRcuTasks, a grace period of RCU comes first.
+}
+
+/** What was unlinked is seen unlinked by every task that switches from here on: now for the tasks. */
+const unlinked = defineReclaimer("rcu: tasks", (head) => {
   lockWord(RCU.TASKS_LOCK);
-  let member = i32[RCU.TASKS_HEAD]! as TasksMember | 0;
-  for (; member !== 0 && !late; member = Member.next.racy(member) as TasksMember | 0) {
-    const seen = Member.seen.load(member);
-    late = seen !== ASLEEP && (seen === AWAKE || ((seen - goal) | 0) < 0);
-    if (late && ownerIsDead(Member.owner.peek(member))) late = false;
+  queueBehind(LIST, head);
+  if (i32[LIST + CBLIST.WAIT] === 0) stamp();
+  unlockWord(RCU.TASKS_LOCK);
+  advance();
+});
+
+/** Begins a grace period for the callbacks that have none. TASKS_LOCK is held. */
+function stamp(): void {
+  i32[RCU.TASKS_STARTED] = stallClock();
+  stampBehind(LIST, begin());
+}
+
+/** Hands over the callbacks that all tasks have passed. A thread that is idle passes a safe point now: nobody else may come by. */
+function advance(): void {
+  if (handedOver(LIST, queuedBehind(LIST))) return;
+  const idle = rcuNesting() < 0;
+  if (idle) rcuIdleExit();
+  lockWord(RCU.TASKS_LOCK);
+  while (i32[LIST + CBLIST.WAIT] !== 0 && laggards(i32[LIST + CBLIST.WAIT_STAMP]!).length === 0) {
+    Atomics.sub(i32, RCU.TASKS_WAITERS, handOver(LIST));
+    if (i32[LIST + CBLIST.NEXT] !== 0) stamp();
   }
   unlockWord(RCU.TASKS_LOCK);
-  return late;
+  if (idle) rcuIdleEnter();
 }
+
+/**
+ * Waits until all callbacks have run that any thread had queued by callRcuTasks at the call. Blocks this thread, which must be no
+ * task that is waited for. Throws as synchronizeRcu does. (Linux: rcu_barrier_tasks.)
+ */
+export function rcuBarrierTasks(): void {
+  rcuBarrier(); // All are on the list of Tasks RCU,
+  for (const queued = queuedBehind(LIST); !handedOver(LIST, queued); advance()) synchronizeRcuTasks();
+  rcuBarrier(); // and have left it.
+}
+
+function anyLaggard(goal: number): boolean {
+  lockWord(RCU.TASKS_LOCK);
+  const late = laggards(goal);
+  unlockWord(RCU.TASKS_LOCK);
+  return late.length > 0;
+}
+
+/** Tasks that have not passed `goal`. TASKS_LOCK is held. */
+function laggards(goal: number): TasksMember[] {
+  const found: TasksMember[] = [];
+  forEachMember((member) => {
+    const seen = Member.seen.load(member);
+    const late = seen !== ASLEEP && (seen === AWAKE || ((seen - goal) | 0) < 0);
+    if (late && !ownerIsDead(Member.owner.peek(member))) found.push(member);
+  });
+  return found;
+}
+
+/** TASKS_LOCK is held. */
+function forEachMember(visit: (member: TasksMember) => void): void {
+  let member = i32[RCU.TASKS_HEAD]! as TasksMember | 0;
+  for (; member !== 0; member = Member.next.racy(member) as TasksMember | 0) visit(member);
+}
+
+/** A thread does not detach while tasks run on it: nobody would know when they switch. */
+export function assertNoTasks(): void {
+  if (Atomics.load(i32, RCU.TASKS_HEAD) === 0) return;
+  lockWord(RCU.TASKS_LOCK);
+  const here: TasksMember[] = [];
+  forEachMember((member) => {
+    if (Member.seen.load(member) !== ASLEEP && Member.owner.peek(member) === ownerId) here.push(member);
+  });
+  unlockWord(RCU.TASKS_LOCK);
+  if (here.length > 0)
+    throw new RcuUsageError(
+      "ERR_RCU_IN_USE",
+      `detach while ${here.length} task(s) of Tasks RCU run on this thread: rcuTasksSleep or rcuTasksUnregister first`,
+    );
+}
+
+/** A thread has died and is marked as dead: tasks that ran there are not waited for, and its hands are off the callbacks. */
+export function reapTasks(): void {
+  if (
+    i32[LIST + CBLIST.NEXT] !== 0 ||
+    i32[LIST + CBLIST.WAIT] !== 0 ||
+    !handedOver(LIST, queuedBehind(LIST))
+  ) {
+    lockWord(RCU.TASKS_LOCK);
+    mendBehind(LIST);
+    if (i32[LIST + CBLIST.NEXT] !== 0) stamp();
+    unlockWord(RCU.TASKS_LOCK);
+  }
+  announce();
+}
+
+/** Reports the grace period that ends when all tasks have seen `goal`, if it lasts too long. */
+function check(goal: number, started: number): RcuStall | null {
+  const ms = stalledMs(RCU.TASKS_SEQ, goal, started);
+  if (ms < 0) return null;
+  lockWord(RCU.TASKS_LOCK);
+  const late = laggards(goal).map((member) => ({
+    member,
+    slot: (Member.owner.peek(member) & 0xff) - 1,
+  }));
+  unlockWord(RCU.TASKS_LOCK);
+  if (late.length === 0) return null;
+  return reportStall(RCU.TASKS_SEQ, goal, {
+    flavour: "tasks",
+    name: "",
+    seq: ((goal - SEQ_START) >>> 1) - 1,
+    ms,
+    laggards: [],
+    blocked: [],
+    readers: [],
+    tasks: late.map(({ member, slot }) => ({ ...stalledThread(slot, member), member })),
+  });
+}
+onCheckStall(() =>
+  i32[LIST + CBLIST.WAIT] === 0 ? null : check(i32[LIST + CBLIST.WAIT_STAMP]!, i32[RCU.TASKS_STARTED]!),
+);

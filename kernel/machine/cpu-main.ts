@@ -1,5 +1,12 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
-import { Heap, type HeapHandle, type Ref, setForceNotifier, setGathering } from "../../rcu/index.ts";
+import {
+  abandonSrcuScopes,
+  Heap,
+  type HeapHandle,
+  type Ref,
+  setForceNotifier,
+  setGathering,
+} from "../../rcu/index.ts";
 import { keptDescriptors } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
@@ -115,6 +122,8 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   }
   Cpu.state.store(cpu, CPU_OFFLINE);
   tlbLazyEnter();
+  for (const { name, scopes } of abandonSrcuScopes())
+    klog(`${name}: ${scopes} read scope${scopes === 1 ? "" : "s"} entered on CPU ${boot.cpu} never left`);
   heap.detach();
   const engine: Record<string, number> = {};
   for (const mode of modes)

@@ -100,7 +100,7 @@ function makeInstance(
   const context = newContext(subsystem, options, record, (spec, index, key) => {
     const made = runAt(placeOf(early, `making table ${key}`), () => {
       try {
-        return spec.create(options);
+        return spec.create(options, `subsystem ${subsystem.name}: table ${key}`);
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
         throw new Error(`table ${key}: ${message}`, { cause: error });

@@ -30,8 +30,8 @@ import { SharedMemory } from "./memory.ts";
 
 /** How a table is made, found again, and given back. */
 export interface TableSpec<T = unknown> {
-  /** On the booting thread, with the subsystem's options. Throws HeapFullError. */
-  create(options: Options): T;
+  /** On the booting thread, with the subsystem's options; `name` is what reports call the table. Throws HeapFullError. */
+  create(options: Options, name: string): T;
   /** On every CPU: `ref` is the reference of what `create` returned. */
   open(ref: number): T;
   refOf(table: T): number;
@@ -54,7 +54,7 @@ interface Collection {
   destroy(): void;
 }
 const collection = <T extends Collection>(
-  create: (options: Options) => T,
+  create: (options: Options, name: string) => T,
   open: (at: number) => T,
 ): TableSpec<T> => ({
   create,
@@ -169,7 +169,7 @@ export const table = {
   /** A domain for read scopes that outlive a call: from a device's open to its release, say. */
   srcu: (): TableSpec<Srcu> =>
     collection(
-      () => new Srcu(),
+      (_options, name) => new Srcu({ name }),
       (at) => new Srcu({ at }),
     ),
   /** Memory that programs see through mmap(2) of a device: whole pages, zero at first. */

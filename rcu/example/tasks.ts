@@ -2,9 +2,13 @@
 import { once } from "node:events";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import {
+  callRcuTasks,
+  defineReclaimer,
   Heap,
+  rcuBarrierTasks,
   rcuIdleEnter,
   rcuIdleExit,
+  rcuStats,
   rcuTasksQuiescent,
   rcuTasksRegister,
   rcuTasksSleep,
@@ -12,6 +16,9 @@ import {
   rcuTasksWake,
   synchronizeRcuTasks,
 } from "sternix/rcu";
+
+// Where a task may be running the code, no read scope says that it has left it.
+const unload = defineReclaimer("example: unload", (module) => console.log(`module ${module} is unloaded`));
 
 if (isMainThread) {
   const heap = Heap.create({ bytes: 16 << 20 });
@@ -31,6 +38,10 @@ if (isMainThread) {
   await once(worker, "exit");
   console.log(`after it switched: done ${done}`);
   rcuIdleExit();
+  callRcuTasks(unload, 1); // The same without waiting.
+  console.log(`${rcuStats().callbacksPending} callback waits`);
+  rcuTasksSleep(running);
+  rcuBarrierTasks();
   rcuTasksWake(sleeping);
   rcuTasksUnregister(sleeping);
   rcuTasksUnregister(running);

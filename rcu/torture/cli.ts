@@ -113,6 +113,10 @@ function usableMutant(name: string): Mutant {
     throw new Error(
       `--mutant ${name}: mutants exist in a source tree only; this is a build, which has no hook`,
     );
+  if (mutant.modelOnly !== undefined)
+    throw new Error(
+      `--mutant ${name}: ${mutant.modelOnly}; the model checker finds it: node test/rcu/model/cli.ts --mutant ${name}`,
+    );
   return mutant;
 }
 

@@ -1,10 +1,15 @@
 /** Readers and updaters of SRCU, Tasks RCU and event-loop domains. */
 import {
   alloc,
+  callRcuTasks,
+  callSrcu,
+  defineReclaimer,
   free,
   kfreeRcu,
   type RcuDomain,
+  type Reclaimer,
   type Ref,
+  rcuBarrierTasks,
   rcuQuiescent,
   rcuTasksQuiescent,
   rcuTasksRegister,
@@ -92,9 +97,44 @@ export function* domainReader({ control, random, domain }: Cpu): Generator<undef
 
 /** What an updater of these flavours does for a grace period: a promise, or nothing when it has blocked the thread. */
 type Wait = (cpu: Cpu) => Promise<unknown> | undefined;
+/** How it has a callback run after a grace period instead, and waits for all of them, if it can. */
+interface Callbacks {
+  call(reclaimer: Reclaimer, element: ElementRef): void;
+  barrier(): Promise<unknown> | undefined;
+}
+
+/** Ages the element; it keeps that age for a grace period of RCU, so that who holds it still sees it. */
+const ageBehind = defineReclaimer("torture: age behind a flavour", (element) => {
+  Element.age.add(element as ElementRef, 1);
+  kfreeRcu(Element, element as ElementRef);
+});
+const markBehind = defineReclaimer("torture: mark behind a flavour", (element) => {
+  Element.age.store(element as ElementRef, 1);
+});
+
+/** A callback that is queued before a barrier has run when that returns. */
+function* checkBarrier(
+  { control }: Cpu,
+  { call, barrier }: Callbacks,
+): Generator<Promise<unknown> | undefined, void> {
+  const probe = alloc(Element);
+  if (probe === 0) throw new Error("torture: the heap is full");
+  call(markBehind, probe);
+  yield barrier();
+  if (Element.age.load(probe) !== 1) {
+    Control.failures.add(control, FAIL.BARRIER, 1);
+    return; // The callback is still to come.
+  }
+  free(Element, probe);
+  Control.barriers.add(control, 1);
+}
 
 /** Replaces elements, and frees them after two grace periods. */
-function* replaceElements(cpu: Cpu, wait: Wait): Generator<Promise<unknown> | undefined, void> {
+function* replaceElements(
+  cpu: Cpu,
+  wait: Wait,
+  callbacks?: Callbacks,
+): Generator<Promise<unknown> | undefined, void> {
   const { control, random, domain } = cpu;
   while (!stopped(control)) {
     domain?.heap.use();
@@ -102,7 +142,11 @@ function* replaceElements(cpu: Cpu, wait: Wait): Generator<Promise<unknown> | un
     if (fresh === 0) throw new Error("torture: the heap is full");
     Element.valid.init(fresh, 1);
     const old = Control.current.exchange(control, fresh);
-    if (old !== 0) {
+    if (old !== 0 && callbacks !== undefined && random.chance(2)) {
+      Element.age.add(old, 1);
+      callbacks.call(ageBehind, old);
+      if (random.chance(20)) yield* checkBarrier(cpu, callbacks);
+    } else if (old !== 0) {
       Element.age.add(old, 1);
       for (let age = 0; age < 2; age++) {
         yield wait(cpu);
@@ -119,17 +163,28 @@ function* replaceElements(cpu: Cpu, wait: Wait): Generator<Promise<unknown> | un
 
 export function srcuUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
   const srcu = new Srcu({ at: Control.srcu.get(cpu.control) });
-  return replaceElements(cpu, ({ hosts, random }) => {
+  const wait: Wait = ({ hosts, random }) => {
     if (hosts.length > 1 || random.chance(2)) return srcu.synchronize();
     srcu.synchronizeBlocking();
     return undefined;
+  };
+  return replaceElements(cpu, wait, {
+    call: (reclaimer, element) => callSrcu(srcu, reclaimer, element),
+    barrier: () => srcu.barrier(),
   });
 }
 
 export function tasksUpdater(cpu: Cpu): Generator<Promise<unknown> | undefined, void> {
-  return replaceElements(cpu, () => {
+  const wait: Wait = () => {
     synchronizeRcuTasks();
     return undefined;
+  };
+  return replaceElements(cpu, wait, {
+    call: callRcuTasks,
+    barrier() {
+      rcuBarrierTasks();
+      return undefined;
+    },
   });
 }
 

@@ -18,6 +18,8 @@ export interface Mutant {
   readonly options?: Pick<TortureOptions, "cpus" | "readers" | "updaters" | "chores">;
   /** The flavour whose readers it harms. Default: qsbr. */
   readonly flavour?: "preempt" | "srcu" | "tasks" | "domain";
+  /** Why torture is not likely to find it; the model checker does. */
+  readonly modelOnly?: string;
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -160,6 +162,24 @@ export const MUTANTS: readonly Mutant[] = [
     options: { chores: ["sleeper"] },
   },
   {
+    name: "tasks-seq-unmoved",
+    why: "a grace period of Tasks RCU that begins without a number of its own: tasks have passed it already",
+    file: "tasks.ts",
+    find: "return (Atomics.add(i32, RCU.TASKS_SEQ, STEP) + STEP) | 0;",
+    replace: "return Atomics.load(i32, RCU.TASKS_SEQ);",
+    flavour: "tasks",
+    options: { chores: ["sleeper"] },
+  },
+  {
+    name: "barrier-tasks-early",
+    why: "the barrier of Tasks RCU forgets callbacks that still wait for their grace period of RCU",
+    file: "tasks.ts",
+    find: "  rcuBarrier(); // All are on the list of Tasks RCU,",
+    replace: "  //",
+    flavour: "tasks",
+    options: { chores: ["sleeper"] },
+  },
+  {
     name: "turn-never-begins",
     why: "a thread in its event loop reads without having left idle",
     file: "domain.ts",
@@ -172,8 +192,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "stall-unnamed",
     why: "a stall is reported without the thread that holds the grace period up",
     file: "stall.ts",
-    find: "const thread = i32[slotBase(slot) + SLOT.THREAD]!;",
-    replace: "const thread = 0;",
+    find: "thread: i32[slotBase(slot) + SLOT.THREAD]!,",
+    replace: "thread: 0,",
   },
   {
     name: "stall-task-unseen",
@@ -181,6 +201,31 @@ export const MUTANTS: readonly Mutant[] = [
     file: "stall.ts",
     find: "const blocked = rcuBlockedTasks().map((record)",
     replace: "const blocked = [].map((record)",
+  },
+  {
+    name: "stall-srcu-unseen",
+    why: "a stall of an Srcu is reported without the thread whose scope is open, which is not at all",
+    file: "srcu-domain.ts",
+    find: "const scopes = openOf(ref, of);\n    if (scopes > 0)",
+    replace: "const scopes = openOf(ref, of);\n    if (scopes > 1)",
+    flavour: "srcu",
+  },
+  {
+    name: "stall-tasks-unnamed",
+    why: "a stall of Tasks RCU is reported with another thread than the one that the task last ran on",
+    file: "tasks.ts",
+    find: "slot: (Member.owner.peek(member) & 0xff) - 1,",
+    replace: "slot: Member.owner.peek(member) & 0xff,",
+    flavour: "tasks",
+  },
+  {
+    name: "srcu-hands-lost",
+    why: "callbacks that a thread had in its hands when it died still count as waiting: barriers wait for ever",
+    file: "srcu.ts",
+    find: "      mendCallbacks(ref);\n",
+    replace: "",
+    flavour: "srcu",
+    modelOnly: "a thread must be terminated within a few instructions",
   },
   {
     name: "resize-loses-readers",

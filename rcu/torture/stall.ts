@@ -9,12 +9,15 @@ import {
   rcuReadUnlock,
   rcuSwitchIn,
   rcuSwitchOut,
+  rcuTasksRegister,
+  rcuTasksUnregister,
+  Srcu,
   setRcuStallHandler,
   startPollSynchronizeRcu,
 } from "../index.ts";
 import { nap } from "./chores.ts";
 import { type ControlRef, stopped } from "./cpu.ts";
-import { Control, FAIL, Task } from "./state.ts";
+import { Control, FAIL, FLAVOURS, Task } from "./state.ts";
 
 /** Grace periods that last longer are reported, by whoever waits for one. */
 const STALL_MS = 150;
@@ -40,7 +43,9 @@ function noteStall(control: ControlRef, stall: RcuStall): void {
   const thread = Control.stallThread.load(control);
   const named =
     task === 0
-      ? stall.laggards.some((late) => late.slot === slot && late.thread === thread)
+      ? [...stall.laggards, ...stall.readers, ...stall.tasks].some(
+          (late) => late.slot === slot && late.thread === thread,
+        )
       : stall.blocked.some(({ record }) => record === task);
   // One that leaves it out may be about the grace period before, which began before the stall: others follow.
   if (named) Control.stallReported.store(control, NAMED);
@@ -55,8 +60,25 @@ export function stallThread(control: ControlRef, _seed: number, heap: Heap): voi
     stall(control, () => stallCpu(control, heap));
     nap(control, 1);
     stall(control, () => stallTask(control, record));
+    nap(control, 1);
+    stallFlavour(control, heap);
     nap(control, PAUSE_MS);
   }
+}
+
+/** The same for the flavour of the run, whose updaters wait for it. RCU itself does not. */
+function stallFlavour(control: ControlRef, heap: Heap): void {
+  const flavour = FLAVOURS[Control.flavour.get(control)];
+  if (flavour !== "srcu" && flavour !== "tasks") return;
+  Control.stallReported.store(control, 0);
+  const srcu = flavour === "srcu" ? new Srcu({ at: Control.srcu.get(control) }) : null;
+  const scope = srcu?.readLock();
+  const member = flavour === "tasks" ? rcuTasksRegister() : 0;
+  rcuIdleEnter();
+  stallCpu(control, heap);
+  rcuIdleExit();
+  if (scope !== undefined) srcu?.readUnlock(scope);
+  if (member !== 0) rcuTasksUnregister(member);
 }
 
 /** Keeps a scope open until `stand` returns, and sees to it that a grace period waits for it. */

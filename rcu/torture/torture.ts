@@ -11,6 +11,7 @@ import {
   RcuHashMap,
   type Ref,
   rcuBarrier,
+  rcuBarrierTasks,
   rcuIdleEnter,
   rcuIdleExit,
   rcuStats,
@@ -19,6 +20,7 @@ import {
 import type { ActorName, ThreadName, TortureWorkerData } from "./body.ts";
 import "./chores.ts"; // The host runs what is left over: it needs their reclaimers.
 import type { ControlRef } from "./cpu.ts";
+import "./flavours.ts";
 import { createLitmus, type LitmusHandle } from "./litmus.ts";
 import { findMutant } from "./mutants.ts";
 import { type Cast, missing, reportOf, type TortureReport } from "./report.ts";
@@ -316,8 +318,11 @@ function checkLeftovers(control: ControlRef, failures: string[]): void {
   rcuIdleExit();
   const last = Control.current.exchange(control, 0);
   if (last !== 0) free(Element, last);
+  new Srcu({ at: Control.srcu.get(control) }).barrierBlocking();
+  rcuBarrierTasks();
   for (let age = 0; age < AGES; age++) rcuBarrier(); // An ageing element queues itself again.
-  const pending = rcuStats().callbacksPending;
+  const { callbacksPending, callbacksBehind } = rcuStats();
+  const pending = callbacksPending + callbacksBehind;
   if (pending !== 0) failures.push(`${pending} callbacks never ran`);
   const live = liveObjects(Element);
   if (live !== 0) failures.push(`${live} elements leaked`);

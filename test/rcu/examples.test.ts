@@ -192,7 +192,19 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     /^20000 updates, [1-9]\d* grace periods$/,
     /^[1-9]\d* freed, 0 waiting$/,
   ],
-  tasks: ["while a task runs: done false", "after it switched: done true"],
+  "stall-flavours": [
+    /^SRCU grace period 0 of sessions waits since \d+ ms for 1 scope\(s\) that slot 0 entered \(thread 0 running the main loop\)$/,
+    /^Tasks RCU grace period 0 waits since \d+ ms for a task that has not switched \(the compiler\) on slot 0 \(thread 0\)$/,
+    "sessions: 1 of slot 0",
+    "held: true",
+    "0 open, stall: null",
+  ],
+  tasks: [
+    "while a task runs: done false",
+    "after it switched: done true",
+    "1 callback waits",
+    "module 1 is unloaded",
+  ],
   trace: [
     /^rcu_grace_period start: [1-9]\d*$/,
     /^rcu_grace_period end: [1-9]\d*$/,

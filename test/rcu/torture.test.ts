@@ -50,6 +50,7 @@ for (const name of [
   "preempted-forgotten",
   "srcu-one-bank",
   "tasks-any-switch",
+  "tasks-seq-unmoved",
   "turn-never-begins",
 ]) {
   const mutant = MUTANTS.find((candidate) => candidate.name === name)!;
@@ -84,6 +85,7 @@ test.serial("sternix torture says what is wrong with its arguments, and ends wit
     [["--updaters", "0"], /--updaters 0/],
     [["--flavour", "vanilla"], /--flavour vanilla: one of qsbr, preempt, srcu, tasks, domain/],
     [["--mutant", "none"], /no mutant none: one of synchronize-noop/],
+    [["--mutant", "srcu-hands-lost"], /within a few instructions; the model checker finds it/],
     [["--mutant", "srcu-one-bank", "--flavour", "tasks"], /harms the flavour srcu/],
     [["--json", "/nowhere/report.json"], /ENOENT.*\/nowhere\/report\.json/],
     [["--fast"], /--fast/],

@@ -56,11 +56,14 @@ const MISTAKES: Readonly<Record<string, readonly [Outcome, ...RegExp[]]>> = {
   "hook-grace-period": ["on", /^hook gracePeriod (in pid|on CPU) \d+.* threw Error: in gracePeriod$/],
   "hook-safe-point": ["on", /^hook safePoint (in pid|on CPU) \d+.* threw Error: in safePoint$/],
   "hook-mount": ["on", /^hook mount in pid \d+ .* threw Error: in mount$/],
+  srcu: ["on", /^table sessions: 1 read scope entered on CPU \d+ never left$/],
   leaks: [
     "on",
     /^leaks (?=.*1 of struct faulty_thing of hook syscallEnter)(?=.*1 of struct faulty_hidden of hook syscallEnter)/,
   ],
 };
+/** Reported when the machine stops: no faults while it runs. */
+const AT_THE_END = ["leaks", "srcu"];
 const names = Object.keys(MISTAKES);
 const OFF = /^switched off at once; echo enabled > \/sys\/kernel\/[a-z-]+\/state switches it on again$/;
 
@@ -104,7 +107,11 @@ for (const cpus of [1, 2]) {
         );
         for (const [index, report] of reports.entries()) t.regex(lines[index] ?? "nothing", report, name);
         if (outcome === "off") t.regex(lines[reports.length]!, OFF, name);
-        t.is(one.faults, name === "leaks" ? "0\n" : `${reports.length}\n`, `${name}: ${lines.join("; ")}`);
+        t.is(
+          one.faults,
+          AT_THE_END.includes(name) ? "0\n" : `${reports.length}\n`,
+          `${name}: ${lines.join("; ")}`,
+        );
       }
       t.deepEqual([seen.device!.read, seen["device-long"]!.read, seen["device-type"]!.read], [-5, -5, -5]);
       t.deepEqual(seen.throws!.calls, [7, 7, 7]);

@@ -22,8 +22,13 @@ export const FOUND_BY: Readonly<
   "preempted-forgotten": { scenario: "preempted in a scope" },
   "srcu-one-bank": { scenario: "SRCU, a delayed reader" },
   "tasks-any-switch": { scenario: "Tasks RCU" },
+  "tasks-seq-unmoved": { scenario: "Tasks RCU, a callback" },
+  "barrier-tasks-early": { scenario: "rcuBarrierTasks" },
   "turn-never-begins": { scenario: "RcuDomain, turns of an event loop" },
   "stall-unnamed": { scenario: "a stall, by a CPU" },
   "stall-task-unseen": { scenario: "a stall, by a task that was switched out" },
+  "stall-srcu-unseen": { scenario: "a stall, by a reader of an Srcu" },
+  "stall-tasks-unnamed": { scenario: "a stall, by a task that does not switch" },
+  "srcu-hands-lost": { scenario: "a CPU dies among the callbacks of an Srcu" },
   "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
 };

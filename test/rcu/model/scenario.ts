@@ -3,6 +3,7 @@ import type { Held, Ref } from "../../../rcu/index.ts";
 import type { Library } from "./instance.ts";
 import type { MemoryModel } from "./machine.ts";
 import type { Body, Cpu } from "./program.ts";
+import { POISON } from "./structs.ts";
 
 export interface Scenario {
   readonly name: string;
@@ -40,8 +41,7 @@ export type ThingRef = Ref<"model_thing">;
 /** A lock is held, for functions that want proof: the scenario has one updater. */
 export const HELD = 1 as Held;
 
-/** What stands where freed memory was. */
-export const POISON = 99;
+export { POISON };
 
 export interface World {
   readonly root: RootRef;

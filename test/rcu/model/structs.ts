@@ -14,6 +14,8 @@ import {
   words,
 } from "../../../rcu/index.ts";
 
+/** What stands where freed memory was. */
+export const POISON = 99;
 export const Thing = struct("model_thing", { value: fixed() });
 export const Root = struct("model_root", {
   current: rcu("model_thing"),
@@ -34,6 +36,10 @@ export const Task = struct("model_task", {
 /** Counts in `x` of the root: a callback, and a delayed release. */
 export const count = defineReclaimer("model: count", (root) => {
   Root.x.add(root as Ref<"model_root">, 1);
+});
+/** Makes a thing what freed memory is: to see who still reads it. */
+export const poison = defineReclaimer("model: poison", (thing) => {
+  Thing.value.init(thing as Ref<"model_thing">, POISON);
 });
 export const release = defineReleaser("model: release", (root) => {
   Root.x.add(root as Ref<"model_root">, 1);

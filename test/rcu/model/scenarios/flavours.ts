@@ -153,6 +153,75 @@ const tasksWake: Scenario = {
   },
 };
 
+const tasksCallback = (switches: boolean): Scenario => ({
+  name: switches ? "Tasks RCU, a callback, and the task goes to sleep" : "Tasks RCU, a callback",
+  about: "a callback runs after every task has switched of its own accord, and not before",
+  ...(switches ? { full: true as const } : { fullModels: ["weak"] as const }),
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    return {
+      cpus: [
+        {
+          boot(lib) {
+            const member = lib.rcuTasksRegister();
+            lib.goIdle(); // The task itself is the scope: no grace period of RCU waits for it.
+            return member;
+          },
+          run(lib, cpu, member: TasksMember) {
+            const thing = lib.Root.current.access(root) as ThingRef;
+            cpu.note("r0", lib.Thing.value.get(thing));
+            if (switches) lib.rcuTasksSleep(member);
+          },
+        },
+        {
+          run(lib) {
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.callRcuTasks(lib.poison, old);
+            for (let n = 0; n < 2; n++) {
+              lib.rcuQuiescent();
+              lib.rcuRunCallbacks();
+            }
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+});
+
+const tasksBarrier: Scenario = {
+  name: "rcuBarrierTasks",
+  about:
+    "when it returns, what another CPU had queued behind the tasks has run; nobody need pass a safe point for it",
+  build(lib) {
+    const { root } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            lib.rcuBarrierTasks();
+            cpu.note("ran", lib.Root.x.load(root));
+            lib.goIdle();
+          },
+        },
+        {
+          boot: (lib) => lib.rcuTasksRegister(),
+          run(lib, _cpu, member: TasksMember) {
+            lib.callRcuTasks(lib.count, root);
+            lib.rcuTasksSleep(member);
+            lib.rcuIdleEnter();
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+      ],
+      judge: (notes) => (notes.get("ran") === 0 ? "the barrier returned before the callback had run" : null),
+    };
+  },
+};
+
 const domain: Scenario = {
   name: "RcuDomain, turns of an event loop",
   about: "the first scope of a turn makes the thread active, the end of the turn makes it quiescent",
@@ -194,4 +263,14 @@ const domain: Scenario = {
   },
 };
 
-export const FLAVOURS: readonly Scenario[] = [srcu(1), srcuDelayed, srcu(2), tasks, tasksWake, domain];
+export const FLAVOURS: readonly Scenario[] = [
+  srcu(1),
+  srcuDelayed,
+  srcu(2),
+  tasks,
+  tasksWake,
+  tasksCallback(false),
+  tasksCallback(true),
+  tasksBarrier,
+  domain,
+];

@@ -1,5 +1,5 @@
 /** CPUs that come, go and die, and what becomes of their callbacks. */
-import type { Heap } from "../../../../rcu/index.ts";
+import type { Heap, Srcu } from "../../../../rcu/index.ts";
 import type { Library } from "../instance.ts";
 import {
   HELD,
@@ -318,6 +318,51 @@ const diesQueueing: Scenario = {
   },
 };
 
+/** More than the accesses of a thread that queues a callback of an Srcu and hands it over. */
+const HANDS = 134;
+const diesHandingOver: Scenario = {
+  name: "a CPU dies among the callbacks of an Srcu",
+  about:
+    "while it queues one, or hands it over to RCU: the list is mended, barriers do not wait for what is lost",
+  timeouts: 3,
+  variants: HANDS,
+  build(lib, diesAfter) {
+    const { root } = world(lib);
+    const at = root + lib.Root.x.offset;
+    const srcu = new lib.Srcu().ref;
+    const obituary = (lib: Library): void => {
+      lib.Root.y.store(root, 1);
+      lib.Root.y.notify(root);
+    };
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => [lib.currentHeap()!, new lib.Srcu({ at: srcu })] as const,
+          run(lib, _cpu, [heap, domain]: readonly [Heap, Srcu]) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            domain.barrierBlocking();
+            lib.goIdle();
+          },
+        },
+        {
+          boot: (lib) => new lib.Srcu({ at: srcu }),
+          diesAfter,
+          died: obituary,
+          run(lib, cpu, domain: Srcu) {
+            domain.call(lib.count, root);
+            cpu.note("lived", 1);
+            obituary(lib);
+          },
+        },
+      ],
+      judge: (notes, word) =>
+        word(at) > 1 || (notes.has("lived") && word(at) !== 1) ? `${word(at)} callbacks ran` : null,
+    };
+  },
+};
+
 /** The one who ends a grace period starts the next. It dies in between; somebody waits for that one. */
 const diesBetween: Scenario = {
   name: "a CPU dies between two grace periods",
@@ -376,6 +421,7 @@ export const HOTPLUG: readonly Scenario[] = [
   dies,
   diesAnywhere,
   diesQueueing,
+  diesHandingOver,
   diesBetween,
   leaves,
   handsOn,

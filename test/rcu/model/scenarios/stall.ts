@@ -86,4 +86,75 @@ const taskStalls: Scenario = {
   },
 };
 
-export const STALL: readonly Scenario[] = [cpuStalls, taskStalls];
+/** The other flavours: `hold` keeps the grace period open, `wait` waits for it; the report names the CPU that holds it. */
+function otherStalls(
+  name: string,
+  about: string,
+  holds: (lib: Library, at: number, hold: () => void) => void,
+  waits: (lib: Library, at: number) => void,
+): Scenario {
+  return {
+    name,
+    about,
+    timeouts: 3,
+    build(lib) {
+      const { root } = world(lib);
+      const at = new lib.Srcu().ref;
+      return {
+        cpus: [
+          {
+            boot(lib) {
+              lib.i32[SLOT.BASE + SLOT.THREAD] = THREAD;
+            },
+            run(lib) {
+              holds(lib, at, () => hold(lib, root));
+              lib.goIdle();
+            },
+          },
+          {
+            run(lib, cpu) {
+              lib.setRcuStallHandler(10_000, ({ readers, tasks }) => {
+                cpu.note("thread", (readers[0] ?? tasks[0])?.thread ?? -1);
+                lib.Root.y.store(root, 1);
+                lib.Root.y.notify(root);
+              });
+              while (lib.Root.x.load(root) === 0) lib.Root.x.wait(root, 0);
+              waits(lib, at);
+              lib.goIdle();
+            },
+          },
+        ],
+        judge: (notes) => (notes.get("thread") === THREAD ? null : `the stall named ${notes.get("thread")}`),
+      };
+    },
+  };
+}
+
+const srcuStalls = otherStalls(
+  "a stall, by a reader of an Srcu",
+  "the thread that entered the scope is named",
+  (lib, at, hold) => {
+    const srcu = new lib.Srcu({ at });
+    const scope = srcu.readLock();
+    lib.rcuIdleEnter();
+    hold();
+    lib.rcuIdleExit();
+    srcu.readUnlock(scope);
+  },
+  (lib, at) => new lib.Srcu({ at }).synchronizeBlocking(),
+);
+
+const tasksStall = otherStalls(
+  "a stall, by a task that does not switch",
+  "the task is named, with the thread that it last ran on",
+  (lib, _at, hold) => {
+    const member = lib.rcuTasksRegister();
+    lib.rcuIdleEnter();
+    hold();
+    lib.rcuIdleExit();
+    lib.rcuTasksUnregister(member);
+  },
+  (lib) => lib.synchronizeRcuTasks(),
+);
+
+export const STALL: readonly Scenario[] = [cpuStalls, taskStalls, srcuStalls, tasksStall];
