@@ -78,12 +78,47 @@ export function formatResults(results: Results): string {
     });
     lines.push(table([heading, ...rows]));
   }
+  lines.push(...overview(all.filter((one) => !alone.includes(one))));
   if (alone.length > 0)
     lines.push(table([["", "", "median", "spread", ""], ...alone.map(([cell]) => rowOf(cell!))]));
   if (results.targets.length > 0)
     lines.push("targets", table([["", "target", "measured", ""], ...results.targets.map(targetRow)]));
   for (const line of results.skipped) lines.push(`skipped: ${line}`);
   return `${lines.join("\n").trimEnd()}\n`;
+}
+
+/** Few enough to see at a glance. */
+const GLANCE = 4;
+
+/** By condition: the value under which most is measured. */
+export function usualConditions(cells: readonly Cell[]): ReadonlyMap<string, number | string> {
+  const counts = new Map<string, Map<number | string, number>>();
+  for (const { conditions } of cells)
+    for (const [name, value] of Object.entries(conditions)) {
+      const own = counts.get(name) ?? new Map<number | string, number>();
+      counts.set(name, own.set(value, (own.get(value) ?? 0) + 1));
+    }
+  return new Map([...counts].map(([name, own]) => [name, [...own].sort(([, a], [, b]) => b - a)[0]![0]]));
+}
+
+/** What is measured against who does it, under the conditions that most have: where a reader would have to leaf through pages. */
+function overview(all: readonly (readonly Cell[])[]): string[] {
+  const usual = usualConditions(all.map(([first]) => first!));
+  const most = all.filter(([first]) =>
+    Object.entries(first!.conditions).every(([name, value]) => usual.get(name) === value),
+  );
+  if (most.length < GLANCE || new Set(most.map(([first]) => first!.unit)).size > 1) return [];
+  const contenders = [...new Set(most.flat().map(({ contender }) => contender))];
+  const rows = most.map((group) => [
+    group[0]!.name,
+    ...contenders.map((name) => {
+      const cell = group.find(({ contender }) => contender === name);
+      return cell === undefined ? "" : figure(cell.median);
+    }),
+  ]);
+  const [{ unit, ...first }] = most[0] as [Cell];
+  const where = conditionsText(first);
+  return [`medians, ${unit}${where === "" ? "" : ` (${where})`}`, table([["", ...contenders], ...rows])];
 }
 
 /** Of what only one contender does. */

@@ -4,6 +4,9 @@ export const n = (value: number): string => String(Math.round(value * 10) / 10);
 export const escapeText = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
+/** Of all charts: width, lines behind the data, text. */
+export const CHART = { WIDTH: 860, GREY: "#d8d8d8", INK: "#222" } as const;
+
 type Anchor = "start" | "middle" | "end";
 
 export const text = (x: number, y: number, content: string, anchor: Anchor = "start", style = ""): string =>

@@ -12,7 +12,7 @@ import {
 } from "../../rcu/index.ts";
 import { runDelay } from "./disturbance.ts";
 import { guardOf, type LockSet, type Protocol } from "./locks.ts";
-import { compileLoop, type Loop, type LoopResult } from "./loop.ts";
+import { compileLoop, type Loop, type LoopResult, type Operations } from "./loop.ts";
 import { operations } from "./operations.ts";
 import { tableNamed } from "./tables/index.ts";
 import { openPeer, type PeerHandle } from "./tables/peers.ts";
@@ -65,6 +65,8 @@ function serve(data: WorkerData): void {
   const { board, locks, thread } = data;
   const { heap, task } = joinWorld(data.world);
   const loops = new Map<string, Loop>();
+  /** The kernel's table, for all protocols: a million names or handles are enough once. */
+  let opened: Operations | null = null;
   let sequence: Int32Array = new Int32Array(1);
 
   const atSafePoint = (): void => safePoint(task);
@@ -88,7 +90,7 @@ function serve(data: WorkerData): void {
         const table =
           contender.kind === "peer"
             ? openPeer(contender.handle, entries)
-            : tableNamed(command.table).open(command.built, entries);
+            : (opened ??= tableNamed(command.table).open(command.built, entries));
         const guard = guardOf(protocol, locks, thread);
         loops.set(command.key, compileLoop(table, guard, atSafePoint, stopped, pendingOwn));
         return null;
@@ -109,6 +111,7 @@ function serve(data: WorkerData): void {
       }
       case "close":
         loops.clear();
+        opened = null;
         return null;
     }
   };
