@@ -1,6 +1,6 @@
 /** Panels of lines, three in a row: one quantity against one condition, a line for each contender. */
 import type { Cell } from "./results.ts";
-import { CHART, line, type Mark, mark, n, polyline, scale, short, text, ticks } from "./svg.ts";
+import { CHART, line, type Mark, mark, n, polyline, scale, short, text, ticks, widthOf } from "./svg.ts";
 
 interface Point {
   readonly x: number;
@@ -26,8 +26,6 @@ export interface Panel {
 const PER_ROW = 3;
 const HEIGHT = 165;
 const GAP = 38;
-/** Of a bold character, about. */
-const CHARACTER = 6.8;
 /** Between points of different contenders at the same place, so that their bars do not hide each other. */
 const STEP = 1.3;
 
@@ -68,7 +66,7 @@ function draw(
   const at = ticks(Math.min(...points.map((p) => p.low)), Math.max(...points.map((p) => p.high)), true);
   const y = scale([at[0]!, at.at(-1)!], [down, up], true);
   parts.push(text(left, up - 8, title, "start", 'font-weight="bold"'));
-  if (note !== "") parts.push(text(left + title.length * CHARACTER + 8, up - 8, note));
+  if (note !== "") parts.push(text(left + widthOf(title, true) + 8, up - 8, note));
   for (const value of at)
     parts.push(
       line(left, y(value), right, y(value), CHART.GREY),

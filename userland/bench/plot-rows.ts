@@ -1,10 +1,8 @@
 /** Rows of a chart: one for each thing measured under one set of conditions, a mark for each contender on a logarithmic axis. */
 import { usualConditions } from "./report.ts";
 import { type Cell, conditionsText, groups } from "./results.ts";
-import { CHART, line, type Mark, mark, scale, short, text, ticks } from "./svg.ts";
+import { CHART, line, type Mark, mark, scale, short, text, ticks, widthOf } from "./svg.ts";
 
-/** Of a character of the labels, about. */
-const CHARACTER = 6.1;
 const RIGHT = 20;
 const ROW = 24;
 /** How far apart in height contenders of a row are drawn at most, so that their marks and bars do not hide each other. */
@@ -66,7 +64,7 @@ export function rows(
     const where = conditionsText({ conditions: Object.fromEntries(own) });
     return [first!.name, where].filter((part) => part !== "").join(", ");
   });
-  const left = 24 + Math.max(...labels.map((label) => label.length)) * CHARACTER;
+  const left = 24 + Math.max(...labels.map((label) => widthOf(label)));
   const x = scale([at[0]!, at.at(-1)!], [left, CHART.WIDTH - RIGHT], true);
   const where = conditionsText({ conditions: Object.fromEntries(common) });
   const heading = `${unit}, less is better${where === "" ? "" : `; ${where}`}`;

@@ -6,7 +6,7 @@
 import { type Panel, panels, seriesOver } from "./plot-panels.ts";
 import { middleSize, rows } from "./plot-rows.ts";
 import { type Cell, conditionsText, type Results } from "./results.ts";
-import { CHART, type Mark, mark, markOf, n, text } from "./svg.ts";
+import { CHART, type Mark, mark, markOf, n, text, widthOf } from "./svg.ts";
 
 export function plot(results: Results): string {
   const contenders = [...new Set(results.cells.map((cell) => cell.contender))];
@@ -44,7 +44,7 @@ function legend(parts: string[], top: number, marks: ReadonlyMap<string, Mark>):
   let x = 16;
   let y = top + 14;
   for (const [name, sign] of marks) {
-    const width = 28 + name.length * 6.6;
+    const width = 30 + widthOf(name);
     if (x + width > CHART.WIDTH - 10) {
       x = 16;
       y += 16;

@@ -7,6 +7,20 @@ export const escapeText = (text: string): string =>
 /** Of all charts: width, lines behind the data, text. */
 export const CHART = { WIDTH: 860, GREY: "#d8d8d8", INK: "#222" } as const;
 
+/** About how wide a text is at the charts' size, in a usual sans-serif: nobody measures it for us. */
+export function widthOf(content: string, bold = false): number {
+  let width = 0;
+  for (const character of content)
+    width += /[ilj.,|':;()fIt ]/.test(character)
+      ? 4
+      : /[mwMW%]/.test(character)
+        ? 9.6
+        : /[A-Z]/.test(character)
+          ? 7.8
+          : 6.6;
+  return bold ? width * 1.1 : width;
+}
+
 type Anchor = "start" | "middle" | "end";
 
 export const text = (x: number, y: number, content: string, anchor: Anchor = "start", style = ""): string =>
