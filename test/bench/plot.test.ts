@@ -32,9 +32,9 @@ test("each table has a panel for each axis, with the other conditions in its tit
   const chart = plot(star());
   t.notRegex(chart, /NaN|undefined|Infinity/);
   for (const [note, panels] of [
-    ["1 % writes, 4,096 entries</text>", 4],
-    ["2 threads, 4,096 entries</text>", 4],
-    ["2 threads, 1 % writes</text>", 4],
+    [">1 % writes, 4,096 entries</text>", 4],
+    [">2 threads, 4,096 entries</text>", 4],
+    [">2 threads, 1 % writes</text>", 4],
   ] as const)
     t.is(count(chart, note), panels, note);
   t.is(count(chart, ">entries</text>"), 4, "RcuList is in the rows only");
