@@ -6,8 +6,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { Machine } from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
+import { MIX_CALLS } from "../../userland/programs/workloads/mix/calls.ts";
+import { ALIASES } from "../../userland/programs/workloads/mix/names.ts";
 import { mixOf } from "../../userland/programs/workloads/mix.ts";
-import { ALIASES, MIX_CALLS } from "../../userland/programs/workloads/mix-calls.ts";
 import { DEFAULT_SUMMARY, parseSummary } from "../../userland/programs/workloads/strace-summary.ts";
 import { run as runOn } from "../guest/run.ts";
 

@@ -28,7 +28,7 @@ export async function runBench(argv: readonly string[]): Promise<number> {
   // Before minutes are spent on it.
   for (const file of [options.json, options.plot]) if (file !== null) write(file, "", "a");
   const watch = new HangWatch(options.stall);
-  const progress = createProgress(watch);
+  const progress = createProgress(watch, options.limitMs);
   let built: ResultsBuilder;
   try {
     built = await measure(options, progress);

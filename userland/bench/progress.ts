@@ -22,15 +22,22 @@ const MINUTE = 60_000;
 const duration = (ms: number): string =>
   ms < 2 * MINUTE ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / MINUTE)} min`;
 
-export function createProgress(watch: HangWatch, stream: NodeJS.WriteStream = process.stderr): Progress {
+/** `limit`: milliseconds within which it is to end, by fewer rounds if need be. */
+export function createProgress(
+  watch: HangWatch,
+  limit: number,
+  stream: NodeJS.WriteStream = process.stderr,
+): Progress {
   const started = performance.now();
   let logged = started;
   return {
     at(done, of, what) {
       watch.beat(what);
       const now = performance.now();
-      const left = done > 1 ? ((now - started) / (done - 1)) * (of - done + 1) : null;
-      const line = `${done}/${of} ${duration(now - started)}${left === null ? "" : ` (about ${duration(left)} left)`} ${what}`;
+      const elapsed = now - started;
+      const asSoFar = done > 1 ? (elapsed / (done - 1)) * (of - done + 1) : null;
+      const left = asSoFar !== null && elapsed < limit ? Math.min(asSoFar, limit - elapsed) : asSoFar;
+      const line = `${done}/${of} ${duration(elapsed)}${left === null ? "" : ` (about ${duration(left)} left)`} ${what}`;
       if (stream.isTTY) stream.write(`\r\x1b[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
       else if (now - logged >= LOG_EVERY) {
         logged = now;

@@ -6,7 +6,9 @@ import { Crew, type CrewResult, Worker } from "../crew.ts";
 import { program, type Steps } from "../program.ts";
 import type { Sys } from "../sys.ts";
 import { count, readOptions, report, seeded, text, usageError } from "../workload.ts";
-import { ALIASES, LEFT_OUT, MIX_CALLS, MixWorld } from "./mix-calls.ts";
+import { MIX_CALLS } from "./mix/calls.ts";
+import { ALIASES, LEFT_OUT } from "./mix/names.ts";
+import { MixWorld } from "./mix/world.ts";
 import { DEFAULT_SUMMARY, parseSummary, type SummaryRow } from "./strace-summary.ts";
 
 interface Mix {
