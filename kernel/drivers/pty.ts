@@ -42,7 +42,7 @@ import { ONLCR, OPOST } from "../uapi/termios.ts";
 import { ACCESS } from "../usermode.ts";
 import { ttyInputRoom, ttyReceive } from "./n-tty.ts";
 import { oflags, TTY_PTS, Tty, ttyCreate, ttyDestroy, ttyHangup } from "./tty.ts";
-import { defineTtyDriver, ttyFileOps, ttyIoctl } from "./tty-file.ts";
+import { controlOnOpen, defineTtyDriver, ttyFileOps, ttyIoctl } from "./tty-file.ts";
 
 /** Pseudo-terminals of one machine. */
 const MAX_PTYS = 256;
@@ -255,7 +255,7 @@ registerFileOps(FOPS.PTMX, {
 });
 registerCharDevice(5, 2, FOPS.PTMX);
 
-function openSlave(inode: Ref<"inode">, file: Ref<"file">): number {
+function openSlave(inode: Ref<"inode">, file: Ref<"file">, flags: number): number {
   const index = minor(Inode.rdev.get(inode));
   const all = ptys.get();
   const held = Ptys.lock.lock(all);
@@ -264,7 +264,9 @@ function openSlave(inode: Ref<"inode">, file: Ref<"file">): number {
   if (usable) countSlave(held, index, 1);
   Ptys.lock.unlock(all);
   if (!usable) return -EIO;
-  File.priv.store(file, Pty.tty.get(pty));
+  const tty = Pty.tty.get(pty);
+  File.priv.store(file, tty);
+  controlOnOpen(file, tty, flags);
   return 0;
 }
 

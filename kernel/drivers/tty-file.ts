@@ -1,6 +1,6 @@
 /** Open terminals: read, write, ioctl_tty(2), job control; /dev/tty and /dev/console. */
 import type { Ref } from "../../rcu/index.ts";
-import { File, fileGet, fput } from "../fs/file.ts";
+import { File, FMODE_READ, fileGet, fput } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { type FileOps, FOPS, registerCharDevice, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
@@ -13,7 +13,7 @@ import { inSet } from "../signal/sigset.ts";
 import { lockTaskList, unlockTaskList } from "../task/pid.ts";
 import { Group, Task } from "../task/task.ts";
 import { EAGAIN, EFAULT, EINVAL, EIO, ENOTTY, ENXIO, EPERM } from "../uapi/errno.ts";
-import { O_NONBLOCK } from "../uapi/fcntl.ts";
+import { O_NOCTTY, O_NONBLOCK } from "../uapi/fcntl.ts";
 import {
   TCFLSH,
   TCGETS,
@@ -222,10 +222,7 @@ function sessionIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
     case TIOCSCTTY: {
       const session = Group.session.load(group);
       if (session !== Group.tgid.get(group)) return -EPERM;
-      if (controls) return 0;
-      if (Group.tty.load(group) !== 0 || Tty.session.load(tty) !== 0) return -EPERM;
-      takeControllingTty(group, tty);
-      return 0;
+      return controls || controlIfFree(group, tty) ? 0 : -EPERM;
     }
     case TIOCNOTTY:
       if (!controls) return -ENOTTY;
@@ -238,6 +235,20 @@ function sessionIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
     default:
       return -ENOTTY;
   }
+}
+
+/** Makes the terminal the controlling one of a session's leader, if neither has another. */
+function controlIfFree(group: Ref<"group">, tty: Ref<"tty">): boolean {
+  if (Group.tty.load(group) !== 0 || Tty.session.load(tty) !== 0) return false;
+  takeControllingTty(group, tty);
+  return true;
+}
+
+/** open(2) of a terminal by a session's leader that has none makes it the controlling one, but with O_NOCTTY or for writing only. */
+export function controlOnOpen(file: Ref<"file">, tty: Ref<"tty">, flags: number): void {
+  if (current() === 0 || (flags & O_NOCTTY) !== 0 || (File.mode.get(file) & FMODE_READ) === 0) return;
+  const group = Task.group.get(current());
+  if (Group.session.load(group) === Group.tgid.get(group)) controlIfFree(group, tty);
 }
 
 /** Makes the terminal the controlling one of a session's leader, whose group comes to the foreground. */

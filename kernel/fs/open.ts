@@ -220,7 +220,7 @@ export function openPlace(
     return file;
   }
   if ((mode & FMODE_PATH) !== 0) return file;
-  let error = fileOpsOf(File.fops.get(file as F)).open?.(inode, file as F) ?? 0;
+  let error = fileOpsOf(File.fops.get(file as F)).open?.(inode, file as F, flags) ?? 0;
   if (error >= 0) {
     if (fileOpsOf(File.fops.get(file as F)).seekable === true)
       File.mode.set(file as F, File.mode.get(file as F) | FMODE_LSEEK);
@@ -256,11 +256,11 @@ function takePlace(
 
 /** Device nodes: the driver takes the file over. */
 registerFileOps(FOPS.CHRDEV, {
-  open(inode, file) {
+  open(inode, file, flags) {
     const rdev = Inode.rdev.get(inode);
     const fops = (Inode.mode.peek(inode) & S_IFMT) === S_IFCHR ? charDeviceFops(major(rdev), minor(rdev)) : 0;
     if (fops === 0) return -ENXIO;
     File.fops.set(file, fops);
-    return fileOpsOf(fops).open?.(inode, file) ?? 0;
+    return fileOpsOf(fops).open?.(inode, file, flags) ?? 0;
   },
 });

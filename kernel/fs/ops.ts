@@ -86,7 +86,7 @@ export type DirEmit = (name: string | Uint8Array, ino: number, type: number, nex
  */
 export interface FileOps {
   /** After allocFile, before the file is published: may change File.fops and File.priv. BLOCK and -errno undo the open. */
-  open?(inode: Inode, file: File): number;
+  open?(inode: Inode, file: File, flags: number): number;
   /** Bytes read. `pos` is the byte offset, 0 for streams. */
   read?(file: File, io: UserIo, pos: number): number;
   write?(file: File, io: UserIo, pos: number): number;

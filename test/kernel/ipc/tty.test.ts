@@ -23,10 +23,11 @@ import { fileOpsOf } from "../../../kernel/fs/ops.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";
 import { EBADF, EIO, ENOENT, ENOTTY } from "../../../kernel/uapi/errno.ts";
-import { AT_FDCWD, O_RDWR } from "../../../kernel/uapi/fcntl.ts";
+import { AT_FDCWD, O_NOCTTY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import {
   TIOCGPGRP,
   TIOCGPTN,
+  TIOCGSID,
   TIOCGWINSZ,
   TIOCSCTTY,
   TIOCSPTLCK,
@@ -172,7 +173,7 @@ test.serial("a pseudo-terminal: what one side writes the other reads, through th
   putWords(memory, 0);
   t.is(ioctl(task, master, TIOCSPTLCK, memory), 0);
   t.is(read(task, master), BLOCK);
-  const slave = open(other, "/dev/pts/0");
+  const slave = open(other, "/dev/pts/0", O_RDWR | O_NOCTTY);
   t.is(write(other, slave, "prompt\n"), 7);
   t.true(woken(task));
   t.is(read(task, master), "prompt\r\n");
@@ -194,7 +195,7 @@ test.serial("a pseudo-terminal: what one side writes the other reads, through th
 
   around(other, () => closeFd(files, slave));
   t.is(read(task, master), -EIO);
-  const again = open(other, "/dev/pts/0");
+  const again = open(other, "/dev/pts/0", O_RDWR | O_NOCTTY);
   around(task, () => closeFd(files, master));
   t.is(read(other, again), "");
   t.is(write(other, again, "x"), -EIO);
@@ -204,3 +205,31 @@ test.serial("a pseudo-terminal: what one side writes the other reads, through th
   t.is(open(task, "/dev/pts/0"), -ENOENT);
   t.is(liveObjects(Tty), live + made);
 });
+
+test.serial(
+  "a terminal that a session's leader opens controls it, unless one of them has another or O_NOCTTY says no",
+  (t) => {
+    const [leader, second, member] = [newTask("leader"), newTask("second"), newTask("member")];
+    Group.session.store(Task.group.get(member), Task.pid.get(leader));
+    const master = open(task, PTMX);
+    putWords(memory, 0);
+    t.is(ioctl(task, master, TIOCSPTLCK, memory), 0);
+    const controlled = (as: Ref<"task">, flags: number): boolean => {
+      const fd = open(as, "/dev/pts/0", flags);
+      const controls = ioctl(as, fd, TIOCGSID, memory) === 0 && getWords(memory, 1)[0] === Task.pid.get(as);
+      around(as, () => closeFd(files, fd));
+      return controls;
+    };
+    const keep = open(task, "/dev/pts/0", O_RDWR | O_NOCTTY);
+    t.false(controlled(member, O_RDWR), "no leader");
+    t.false(controlled(leader, O_RDWR | O_NOCTTY));
+    t.false(controlled(leader, O_WRONLY));
+    t.true(controlled(leader, O_RDWR));
+    t.false(controlled(second, O_RDWR), "it is another session's");
+    t.false(controlled(member, O_RDWR), "a member has it only from its parent");
+    around(task, () => closeFd(files, keep));
+    around(task, () => closeFd(files, master));
+    t.is(Group.tty.load(Task.group.get(leader)), 0);
+    settle(task);
+  },
+);
