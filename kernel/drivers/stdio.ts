@@ -90,10 +90,11 @@ export function stdioFile(stream: number): Ref<"file"> | number {
   return file;
 }
 
-/** What stands for a stream in openStdio: the machine's console, or /dev/null. Everything else is a file. */
+/** What stands for a stream in openStdio: the machine's console, /dev/null, or nothing at all. Everything else is a file. */
 export const STDIO_CONSOLE = 0;
 export const STDIO_NULL = -1;
-export type Stdio = Ref<"file"> | typeof STDIO_CONSOLE | typeof STDIO_NULL;
+export const STDIO_CLOSED = -2;
+export type Stdio = Ref<"file"> | typeof STDIO_CONSOLE | typeof STDIO_NULL | typeof STDIO_CLOSED;
 
 /**
  * Puts the three streams into an empty descriptor table: 0 or -errno. `take(n)` says what stream n is; of a file it hands
@@ -106,10 +107,11 @@ export function openStdio(
   for (let stream = 0; stream < 3; stream++) {
     const given = take(stream);
     let file: number = given;
+    if (given === STDIO_CLOSED) continue;
     if (given === STDIO_CONSOLE) file = stdioFile(stream);
     else if (given === STDIO_NULL) file = vfsOpen(AT_FDCWD, "/dev/null", stream === 0 ? O_RDONLY : O_WRONLY);
     if (file < 0) return file;
-    const fd = allocFd(files, file as Ref<"file">, 0);
+    const fd = allocFd(files, file as Ref<"file">, 0, stream);
     if (fd < 0) return fd;
   }
   return 0;

@@ -3,13 +3,14 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { STDIO_CONSOLE, STDIO_NULL, type Stdio } from "../../kernel/drivers/stdio.ts";
+import { STDIO_CLOSED, STDIO_CONSOLE, STDIO_NULL, type Stdio } from "../../kernel/drivers/stdio.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW, pathLookup } from "../../kernel/fs/namei.ts";
 import { type HostPipe, hostPipe } from "../../kernel/machine/host-pipe.ts";
 import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { ENOMEM, ENOTDIR } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
+import { stdinWasClosed } from "./closed-stdin.ts";
 import { findProgram } from "./host-program.ts";
 import type { OwnInput } from "./inherit.ts";
 import { GuestProcess, numberOf, type Streams } from "./process.ts";
@@ -95,7 +96,8 @@ function makeStreams(
   /** Null for what needs no pipe. */
   const plain = (end: Input | Output): boolean => {
     if (end !== "ignore" && end !== "inherit") return false;
-    stdio.push(end === "ignore" ? STDIO_NULL : STDIO_CONSOLE);
+    if (end === "ignore") stdio.push(STDIO_NULL);
+    else stdio.push(stdio.length === 0 && stdinWasClosed() ? STDIO_CLOSED : STDIO_CONSOLE);
     return true;
   };
   const output = (to: Output) => (plain(to) ? null : new OutputPipe(enter, pipe(false)));
