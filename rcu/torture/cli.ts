@@ -47,7 +47,7 @@ export async function tortureMain(args: string[]): Promise<number> {
     plan = planOf(values);
     if (plan.json !== undefined) closeSync(openSync(plan.json, "a")); // Better now than after the run.
   } catch (error) {
-    console.error(`sternix torture: ${(error as Error).message}\nSee sternix torture --help.`);
+    console.error(`sternix torture: ${(error as Error).message}; see \`sternix torture --help\``);
     return 2;
   }
   const interrupt = new AbortController();

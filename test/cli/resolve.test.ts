@@ -24,7 +24,7 @@ function elf(change: (header: Buffer) => void = () => {}): Buffer {
 
 writeFileSync(at("text"), "just words");
 writeFileSync(at("empty"), "");
-writeFileSync(at("script"), "#!/bin/sh\n");
+writeFileSync(at("script"), "#!/bin/sh\n", { mode: 0o755 });
 writeFileSync(at("prog.ts"), "");
 writeFileSync(
   at("x86"),

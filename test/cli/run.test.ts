@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -97,12 +106,15 @@ test.serial("with --root the program is a guest path, or a name in the guest's P
 
 test.serial("a user's mistake is one line on standard error, without a stack", (t) => {
   writeFileSync(join(folder, "words"), "just words", { mode: 0o755 });
+  writeFileSync(join(folder, "plain"), readFileSync(fixture("hello")), { mode: 0o644 });
   for (const [args, status] of [
     [["--frob", "x"], 125],
     [["--mount", "/nowhere:/x", fixture("hello")], 125],
     [["--memory", "1K", fixture("hello")], 125],
     [["--cwd", "/nowhere", fixture("hello")], 125],
     [["--strace=/nowhere/file", fixture("hello")], 125],
+    [["--stats=/nowhere/file", fixture("hello")], 125],
+    [["./plain"], 126],
     [["missing"], 127],
     [["./words"], 126],
     [[process.execPath], 126],
@@ -165,3 +177,49 @@ for (const [signal, status] of [
     t.is(await end, status);
   });
 }
+
+test.serial("a guest that writes into a pipe that nobody reads can be ended", async (t) => {
+  const program = join(folder, "fills.ts");
+  const library = JSON.stringify(fileURLToPath(new URL("../../userland/index.ts", import.meta.url)));
+  writeFileSync(
+    program,
+    `import { program } from ${library};
+export default program(function* (sys) {
+  for (let n = 1; ; n++) {
+    yield* sys.write(2, n + "\\n");
+    yield* sys.write(1, "y".repeat(20_000));
+  }
+});
+`,
+  );
+  const fifo = join(folder, "fifo");
+  t.is(spawnSync("mkfifo", [fifo]).status, 0);
+  const full = openSync(fifo, "r+");
+  const child = spawn(process.execPath, [main, "run", "--cpus", "1", program], {
+    stdio: ["ignore", full, "pipe"],
+  });
+  const end = ended(child);
+  // A pipe holds 64 KiB: the fourth write waits.
+  let said = "";
+  for await (const bytes of child.stderr!) if ((said += bytes).includes("4\n")) break;
+  child.kill("SIGTERM");
+  t.is(await end, 143);
+  t.is(said, "1\n2\n3\n4\n");
+  closeSync(full);
+});
+
+test.serial(
+  "without standard input a guest has no descriptor 0, as with < /dev/null it has an empty one",
+  (t) => {
+    const shell = (redirection: string) =>
+      spawnSync(
+        "sh",
+        ["-c", `"$0" "$1" run "$2" ${redirection}; echo $?`, process.execPath, main, fixture("echo")],
+        {
+          encoding: "utf8",
+        },
+      ).stdout;
+    t.is(shell("</dev/null"), "0\n");
+    if (process.platform === "linux") t.is(shell("<&-"), "9\n");
+  },
+);

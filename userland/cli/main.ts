@@ -121,7 +121,9 @@ async function main(words: readonly string[]): Promise<number> {
     case undefined:
       throw new Failure("no command given; see `sternix --help`");
     default:
-      throw new Failure(`unknown command ${command}; see \`sternix --help\``);
+      throw new Failure(
+        `unknown ${command.startsWith("-") ? "option" : "command"} ${command}; see \`sternix --help\``,
+      );
   }
 }
 

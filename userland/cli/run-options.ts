@@ -168,7 +168,9 @@ function hostPath(option: string, path: string): string {
 }
 
 function hostFolder(option: string, path: string): string {
-  const full = hostPath(option, path);
-  if (!statSync(full).isDirectory()) throw new Failure(`${option}: ${path} is not a folder`);
+  const full = resolve(path);
+  const stat = statSync(full, { throwIfNoEntry: false });
+  if (stat === undefined) throw new Failure(`${option} ${path}: there is no such folder on this machine`);
+  if (!stat.isDirectory()) throw new Failure(`${option} ${path}: is not a folder`);
   return full;
 }

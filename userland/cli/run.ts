@@ -25,6 +25,8 @@ export async function runProgram(options: RunOptions): Promise<number> {
   });
   if (spinner.isSpinning()) spinner.clear().stop();
   const strace = options.strace === null ? {} : { strace: openOutput("--strace", options.strace) };
+  // Opened before the program runs: what it did should not be lost to a mistyped name.
+  const stats = options.stats === null ? null : openOutput("--stats", options.stats);
   try {
     const machine = await Machine.boot({ ...options.machine, ...strace });
     const term = process.env.TERM && process.stdout.isTTY ? { TERM: process.env.TERM } : {};
@@ -39,7 +41,7 @@ export async function runProgram(options: RunOptions): Promise<number> {
     disconnect();
     const before: Report = { ...machine.stats(), subsystems: machine.reports() };
     await machine.shutdown();
-    if (options.stats !== null) tell({ ...before, engine: machine.stats().engine }, options.stats);
+    if (stats !== null) tell({ ...before, engine: machine.stats().engine }, stats);
     return status;
   } catch (error) {
     if (error instanceof SpawnError) throw spawnFailure(options.program, error);
@@ -60,21 +62,20 @@ async function statusOf(started: GuestProcess): Promise<number> {
   }
 }
 
-function openOutput(option: string, output: NonNullable<Output>): number {
-  return output.file === null ? 2 : writing(`${option}=${output.file}`, () => openSync(output.file!, "w"));
-}
-
-function tell(report: Report, { file }: NonNullable<Output>): void {
-  if (file === null) process.stderr.write(formatReport(report));
-  else writing(`--stats=${file}`, () => writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`));
-}
-
-function writing<R>(what: string, work: () => R): R {
+/** A descriptor to write to: standard error, or the file. */
+function openOutput(option: string, { file }: NonNullable<Output>): number {
+  if (file === null) return process.stderr.fd;
   try {
-    return work();
+    return openSync(file, "w");
   } catch (error) {
-    throw new Failure(`${what}: cannot be written (${(error as NodeJS.ErrnoException).code})`);
+    throw new Failure(`${option}=${file}: cannot be written (${(error as NodeJS.ErrnoException).code})`);
   }
+}
+
+/** A table for people on standard error, JSON in a file. */
+function tell(report: Report, fd: number): void {
+  if (fd === process.stderr.fd) process.stderr.write(formatReport(report));
+  else writeFileSync(fd, `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** Leads this process's signals to the guest; returns what undoes it. */

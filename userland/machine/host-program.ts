@@ -33,8 +33,10 @@ export const isModule = (path: string): boolean => MODULE.test(path);
 export function checkHostProgram(path: string): void {
   const bad = (reason: string, errno = ENOEXEC) => new SpawnError(path, errno, reason);
   let head: Buffer;
+  let mode: number;
   try {
     const stat = statSync(path);
+    mode = stat.mode;
     if (stat.isDirectory()) throw bad("is a folder, not a program", EISDIR);
     if (!stat.isFile()) throw bad("is neither a program nor a file", EACCES);
     head = isModule(path) ? Buffer.alloc(0) : headOf(path);
@@ -47,7 +49,12 @@ export function checkHostProgram(path: string): void {
       errno,
     );
   }
-  if (isModule(path) || head.toString("latin1", 0, 2) === "#!") return;
+  if (isModule(path)) return;
+  if (head.toString("latin1", 0, 2) !== "#!") checkElf(head, bad);
+  if ((mode & 0o111) === 0) throw bad("is not executable: chmod +x makes it so", EACCES);
+}
+
+function checkElf(head: Buffer, bad: (reason: string) => SpawnError): void {
   if (head.length < 4 || head.readUInt32BE(0) !== 0x7f454c46)
     throw bad("is not a program: neither ELF, nor #!, nor a .ts or .js file");
   if (head.length < 64) throw bad("is a truncated ELF file");

@@ -1,8 +1,9 @@
 /** A process of a machine, seen from the host. */
 import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import type { Process } from "../../kernel/machine/processes.ts";
+import { ENOENT } from "../../kernel/uapi/errno.ts";
 import { NSIG, signalName, signalNumber } from "../../kernel/uapi/signal.ts";
-import { CpuLostError, SpawnError } from "./spawn-error.ts";
+import { CpuLostError, notFound, SpawnError } from "./spawn-error.ts";
 import type { InputPipe, OutputPipe } from "./streams.ts";
 
 /** How a process ended. */
@@ -56,6 +57,7 @@ export class GuestProcess {
       stop?.removeEventListener("abort", abort);
       stop?.throwIfAborted();
       if (exit.lostCpu !== undefined) throw new CpuLostError(exit.lostCpu, started.pid, name);
+      if (exit.error === ENOENT) throw new SpawnError(name, ENOENT, notFound(name, exit.reason));
       if (exit.error !== 0) throw new SpawnError(name, exit.error, exit.reason);
       return exit.signal === undefined
         ? { code: exit.code ?? 0, signal: null }

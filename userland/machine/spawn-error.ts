@@ -1,4 +1,5 @@
 /** What can go wrong with a process, as exceptions. */
+import { existsSync } from "node:fs";
 import { MachineError } from "../../kernel/machine/error.ts";
 import { ERRNO } from "../../kernel/uapi/errno.ts";
 
@@ -38,6 +39,14 @@ export class SpawnError extends MachineError {
     this.path = path;
     this.reason = said;
   }
+}
+
+/** Why a program was not found, when the guest looked: `reason` is the kernel's. */
+export function notFound(program: string, reason: string): string {
+  if (reason !== "") return `${reason}: mount the folders that hold it, or give the guest a root that does`;
+  return existsSync(program)
+    ? "there is no such program in the guest; this machine's is there when its folder is mounted"
+    : "";
 }
 
 /** The CPU that ran the process died: the thread was ended, or a subsystem on it did not return. The machine goes on. */
