@@ -1,5 +1,5 @@
 import { USER_REGS } from "../../kernel/usermode.ts";
-import { PREDICTED_DELTA, TLB_INDEX, TLB_LOAD, TLB_STORE } from "./layout.ts";
+import { TLB_INDEX, TLB_LOAD, TLB_STORE } from "./layout.ts";
 import type { StubName } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
 import { CTL, F32, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
@@ -29,10 +29,7 @@ export const D2 = 14;
 export const S0 = 15;
 export const S1 = 16;
 export const S2 = 17;
-/** The TLB entries that accesses through sp, and others, are predicted to have. */
-export const STACK_DELTA = 18;
-export const DELTA = 19;
-export const FIRST_FREE_LOCAL = 20;
+export const FIRST_FREE_LOCAL = 18;
 
 /** Declaration of the scratch locals above, to follow the four i32 parameters. */
 export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
@@ -40,7 +37,6 @@ export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
   [4, TYPE.I64],
   [3, TYPE.F64],
   [3, TYPE.F32],
-  [2, TYPE.I32],
 ];
 
 /** What an access is for: it selects the TLB and the slow path. */
@@ -89,20 +85,8 @@ export abstract class Emitter {
   abstract fastRounding(): void;
   /** Function index of an imported stub. */
   abstract stub(name: StubName): number;
-  /** Whether rs1 is sp, as far as is known. */
-  abstract throughStack(): boolean;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
   abstract baseChecked(source: Source): boolean;
-
-  /** Makes the predictions: to be emitted where a function begins. */
-  loadDeltas(): void {
-    this.c.get(AREA);
-    this.c.memory(I32.LOAD, PREDICTED_DELTA);
-    this.c.set(STACK_DELTA);
-    this.c.get(AREA);
-    this.c.memory(I32.LOAD, PREDICTED_DELTA + 4);
-    this.c.set(DELTA);
-  }
 
   call(name: StubName): void {
     this.c.call(this.stub(name));
@@ -203,7 +187,7 @@ export abstract class Emitter {
     c.op(I32.ROTR);
     c.i32(TLB_INDEX | (((1 << log2) - 1) << 22) | 0);
     c.op(I32.AND);
-    this.addEntry(access !== "load", slow);
+    this.addEntryAt(access !== "load", slow);
     c.br(ok);
     c.end(); // slow
     this.slowAccess(access, log2, value);
@@ -222,36 +206,20 @@ export abstract class Emitter {
     c.brIf(slow);
   }
 
-  /** HOST += the TLB entry whose byte index is on the stack, predicted when that is right; branches when it is invalid. */
-  protected addEntry(write: boolean, slow: number): void {
+  /** HOST += the TLB entry whose byte index is on the stack; branches when it is invalid. */
+  private addEntryAt(write: boolean, slow: number): void {
     const c = this.c;
-    const stack = this.throughStack();
-    const delta = stack ? STACK_DELTA : DELTA;
     c.get(AREA);
     c.op(I32.ADD);
     c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
     c.tee(T0);
-    c.get(delta);
-    c.op(I32.NE);
-    c.unlikely();
-    c.if();
-    c.get(T0);
     c.op(I32.EQZ);
     c.unlikely();
     c.brIf(slow);
-    c.get(AREA);
-    c.get(T0);
-    c.memory(I32.STORE, stack ? PREDICTED_DELTA : PREDICTED_DELTA + 4);
     c.get(HOST);
     c.get(T0);
     c.op(I32.ADD);
     c.set(HOST);
-    c.else();
-    c.get(HOST);
-    c.get(delta);
-    c.op(I32.ADD);
-    c.set(HOST);
-    c.end();
   }
 
   /** HOST = what the stub for this access at VA returns; leaves when it is a fault. */

@@ -6,8 +6,6 @@ import { buildInterpreter } from "./interpreter.ts";
 import {
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
-  NO_DELTA,
-  PREDICTED_DELTA,
   SCRATCH_A,
   SCRATCH_B,
   SCRATCH_C,
@@ -92,7 +90,6 @@ class RiscvEngine implements UserMode {
       maxPages: MAX_PAGES,
       onForget: () => this.forgetUnits(),
     });
-    this.words.fill(NO_DELTA, (this.area + PREDICTED_DELTA) / 4, (this.area + PREDICTED_DELTA) / 4 + 2);
     this.space = new CodeSpace(0);
     this.setSpace(0);
 

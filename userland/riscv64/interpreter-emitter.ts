@@ -1,6 +1,6 @@
 import { USER_REGS } from "../../kernel/usermode.ts";
-import { AREA, Emitter, FIRST_FREE_LOCAL, HOST, PC, REGS, type Source, T0 } from "./emitter.ts";
-import { RECORD, TLB_LOAD, TLB_STORE } from "./layout.ts";
+import { Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "./emitter.ts";
+import { RECORD } from "./layout.ts";
 import { STUBS, type StubName } from "./stubs.ts";
 import { Code } from "./wasm/code.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
@@ -121,26 +121,6 @@ export class InterpreterEmitter extends Emitter {
 
   stub(name: StubName): number {
     return this.module.import(name, STUBS[name]);
-  }
-
-  /** No prediction: accesses of all instructions of this kind come by here. */
-  protected override addEntry(write: boolean, slow: number): void {
-    const c = this.c;
-    c.get(AREA);
-    c.op(I32.ADD);
-    c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
-    c.tee(T0);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.brIf(slow);
-    c.get(HOST);
-    c.get(T0);
-    c.op(I32.ADD);
-    c.set(HOST);
-  }
-
-  throughStack(): boolean {
-    return false;
   }
 
   baseChecked(): boolean {

@@ -8,14 +8,6 @@ import { CPU_AREA_KEPT } from "../../kernel/usermode.ts";
 /** i64: the current code space number in the upper half, 0 below: or it with a pc to get a tag. */
 export const SPACE_TAG = 8;
 
-/**
- * Two i32: the TLB entry that an access found last when its predicted one was not right, through the stack pointer
- * and otherwise. Functions start with them as their prediction. Never 0, which would agree with an invalid entry.
- */
-export const PREDICTED_DELTA = 16;
-/** What it is before there is one: no entry, since entries are multiples of the page size. */
-export const NO_DELTA = 1;
-
 /** i64 operands and result of the out-of-line floating point and CSR paths. */
 export const SCRATCH_A = 64;
 export const SCRATCH_B = 72;

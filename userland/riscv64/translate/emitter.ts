@@ -1,30 +1,19 @@
 import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
-import { CODE, Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "../emitter.ts";
+import { CODE, Emitter, FIRST_FREE_LOCAL, REGS, type Source } from "../emitter.ts";
 import { type Decoded, FIELDS, X } from "../isa/decode.ts";
 import { STUBS, type StubName } from "../stubs.ts";
 import { Code } from "../wasm/code.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
-import type { Located } from "./discover.ts";
 import { GROUP_SLOTS } from "./groups.ts";
 import type { RegisterFlow, Registers } from "./registers.ts";
 
-/** How the function ends: with CODE, by a JUMP to CODE, or with the pc already STORED. */
-export const TAIL = FIRST_FREE_LOCAL;
-/** Block to run next, in a unit whose control flow is irreducible. */
-export const NODE = FIRST_FREE_LOCAL + 1;
-/** Host addresses of groups of accesses; 0 when not known. */
-export const FIRST_GROUP = FIRST_FREE_LOCAL + 2;
+/** Host addresses of groups of accesses. */
+export const FIRST_GROUP = FIRST_FREE_LOCAL;
 const FIRST_REGISTER = FIRST_GROUP + GROUP_SLOTS;
-
-/** Values of TAIL; 0 returns CODE, or goes on in the interpreter when that is `interpretAt`. */
-export const JUMP = 1;
-export const STORED = 2;
 
 /** Exit codes are below this, and so is no pc of translated code. */
 export const FIRST_PC = 4096;
-/** The value of CODE that lets the interpreter go on with the instruction at pc, whatever is hot there. */
-export const interpretAt = (pc: number): number => pc | 1;
 
 /** x0..x31, then f0..f31: the index of a guest register in masks and maps. */
 const FLOAT = 32;
@@ -39,15 +28,16 @@ const UNIT_CODE = new Code(1 << 16);
 export class UnitEmitter extends Emitter {
   readonly c = UNIT_CODE;
   readonly interpreted = false;
-  /** Labels of the exits: the one at n stores the first n registers of the chain. */
-  readonly exits: number[] = [];
+  /** Labels of the exits that units share; everything is stored and CODE is set. To the code at the pc in CODE: */
+  toCode = 0;
+  /** To the interpreter, for the instruction at the pc in CODE, whatever is hot there; that pc is odd. */
+  toInterpreter = 0;
   /** The instruction being translated and its pc. */
   decoded!: Decoded;
   at = 0;
 
   /** Local of each guest register, 0 when the unit doesn't use it. */
   private readonly localOf = new Uint8Array(64);
-  private readonly flow: RegisterFlow;
   private readonly integers: number;
   private readonly floats: number;
   /** Registers that were written since they were last stored. */
@@ -60,7 +50,6 @@ export class UnitEmitter extends Emitter {
     super();
     this.c.reset();
     this.module = module;
-    this.flow = flow;
     let next = FIRST_REGISTER;
     forEach(flow.used.x, (n) => {
       this.localOf[n] = next++;
@@ -75,7 +64,7 @@ export class UnitEmitter extends Emitter {
   /** Declarations of the locals beyond the scratch ones. */
   locals(): [number, number][] {
     return [
-      [2 + GROUP_SLOTS, TYPE.I32],
+      [GROUP_SLOTS, TYPE.I32],
       [this.integers, TYPE.I64],
       [this.floats, TYPE.F64],
     ];
@@ -162,37 +151,42 @@ export class UnitEmitter extends Emitter {
     this.c.i64(this.next());
   }
 
-  /** Ends the function with the result that is in CODE. */
-  finish(): void {
-    this.c.br(this.exits[this.flow.level(this.dirty)]!);
-  }
-
-  /** The same when the i32 on the stack is not 0. */
-  protected finishIf(): void {
-    this.c.brIf(this.exits[this.flow.level(this.dirty)]!);
+  /** Stores what is dirty: to be called before control leaves, in straight-line code or on a way of its own. */
+  store(): void {
+    this.spill(this.dirty);
   }
 
   exit(): void {
     this.c.set(CODE);
-    this.finish();
+    this.store();
+    this.c.get(CODE);
+    this.c.op(CTL.RETURN);
   }
 
-  /** A block begins. */
-  begin(_instructions: readonly Located[]): void {}
+  /** Goes on at the pc (i32) on the stack. */
+  jump(): void {
+    this.c.set(CODE);
+    this.store();
+    this.c.br(this.toCode);
+  }
+
+  /** The interpreter executes this instruction, and goes on. */
+  interpret(): void {
+    this.store();
+    this.c.i32(this.at | 1);
+    this.c.set(CODE);
+    this.c.br(this.toInterpreter);
+  }
 
   fault(): void {
     this.leave(EXIT.FAULT);
   }
 
   leave(reason: number): void {
-    this.markPc();
+    this.store();
+    this.storePc();
     this.c.i32(reason * 2 + 1);
-    this.exit();
-  }
-
-  private markPc(): void {
-    this.c.i32(this.at | 0);
-    this.c.set(PC);
+    this.c.op(CTL.RETURN);
   }
 
   exitUntouched(): void {
@@ -200,7 +194,7 @@ export class UnitEmitter extends Emitter {
   }
 
   spillForSyscall(): void {
-    this.spill(this.dirty);
+    this.store();
   }
 
   reloadAfterSyscall(): void {
@@ -231,10 +225,6 @@ export class UnitEmitter extends Emitter {
 
   stub(name: StubName): number {
     return this.module.import(name, STUBS[name]);
-  }
-
-  throughStack(): boolean {
-    return this.decoded.rs1 === 2;
   }
 
   baseChecked(source: Source): boolean {

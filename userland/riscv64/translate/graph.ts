@@ -1,19 +1,19 @@
 import type { Block } from "./discover.ts";
 
-/** The control-flow graph of a unit in reverse postorder, with what structured code generation needs. */
+/** The control-flow graph of a unit in reverse postorder, with what structured code generation needs. It is reducible. */
 export interface Graph {
   /** Blocks in reverse postorder: node i is order[i], the entry is node 0. */
   readonly order: Block[];
   /** Node of a block's pc; absent for pcs outside the unit. */
   readonly node: Map<number, number>;
+  /** Where control comes from, inside the unit. */
+  readonly predecessors: readonly (readonly number[])[];
   /** Children in the dominator tree, ascending. */
   readonly children: number[][];
   /** Reached by two or more forward edges: needs a label of its own. */
   readonly merge: boolean[];
   /** Reached by a backward edge. */
   readonly loopHeader: boolean[];
-  /** False when some backward edge enters a loop elsewhere than at its header. */
-  readonly reducible: boolean;
 }
 
 export function successors(block: Block): number[] {
@@ -22,38 +22,45 @@ export function successors(block: Block): number[] {
   return end.kind === "jump" ? [end.target] : [];
 }
 
-export function buildGraph(entry: number, blocks: Map<number, Block>): Graph {
-  const order = reversePostorder(entry, blocks);
-  const node = new Map(order.map((block, i) => [block.pc, i]));
-  const predecessors: number[][] = order.map(() => []);
-  order.forEach((block, i) => {
-    for (const pc of successors(block)) {
-      const to = node.get(pc);
-      if (to !== undefined) predecessors[to]!.push(i);
-    }
-  });
-  const idom = dominators(predecessors);
-  const children: number[][] = order.map(() => []);
-  for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
-
-  const merge = order.map(() => false);
-  const loopHeader = order.map(() => false);
-  let reducible = true;
-  predecessors.forEach((from, to) => {
-    let forward = 0;
-    for (const source of from) {
-      if (source < to) forward++;
-      else {
-        loopHeader[to] = true;
-        if (!dominates(idom, to, source)) reducible = false;
+/**
+ * The graph of what can be reached from `entry`. A unit that begins in the middle of a nest of loops often has cycles with two ways in:
+ * the block at which such a cycle closes is left out, and control leaves for the unit that begins there, where the cycle is a loop.
+ * (A switch over all blocks in one loop, which also serves, is several times slower.)
+ */
+export function buildGraph(entry: number, blocks: ReadonlyMap<number, Block>): Graph {
+  const kept = new Map(blocks);
+  for (;;) {
+    const order = reversePostorder(entry, kept);
+    const node = new Map(order.map((block, i) => [block.pc, i]));
+    const predecessors: number[][] = order.map(() => []);
+    order.forEach((block, i) => {
+      for (const pc of successors(block)) {
+        const to = node.get(pc);
+        if (to !== undefined) predecessors[to]!.push(i);
       }
+    });
+    const idom = dominators(predecessors);
+    const entered = order.filter((_, to) =>
+      predecessors[to]!.some((source) => source >= to && !dominates(idom, to, source)),
+    );
+    if (entered.length > 0) {
+      for (const { pc } of entered) kept.delete(pc);
+      continue;
     }
-    merge[to] = forward > 1;
-  });
-  return { order, node, children, merge, loopHeader, reducible };
+    const children: number[][] = order.map(() => []);
+    for (let i = 1; i < order.length; i++) children[idom[i]!]!.push(i);
+    return {
+      order,
+      node,
+      predecessors,
+      children,
+      merge: predecessors.map((from, to) => from.filter((source) => source < to).length > 1),
+      loopHeader: predecessors.map((from, to) => from.some((source) => source >= to)),
+    };
+  }
 }
 
-function reversePostorder(entry: number, blocks: Map<number, Block>): Block[] {
+function reversePostorder(entry: number, blocks: ReadonlyMap<number, Block>): Block[] {
   const postorder: Block[] = [];
   const seen = new Set<number>([entry]);
   const first = blocks.get(entry)!;
@@ -111,4 +118,31 @@ function dominates(idom: number[], a: number, b: number): boolean {
   let x = b;
   while (x > a) x = idom[x]!;
   return x === a;
+}
+
+/** A backward edge and the nodes of its loop. */
+export interface Loop {
+  readonly source: number;
+  readonly header: number;
+  readonly body: ReadonlySet<number>;
+}
+
+/** A loop for each backward edge: loops that share a header differ in what they do. */
+export function findLoops({ predecessors }: Graph): Loop[] {
+  return predecessors.flatMap((from, header) =>
+    from
+      .filter((source) => source >= header)
+      .map((source) => ({ source, header, body: bodyOf(source, header, predecessors) })),
+  );
+}
+
+function bodyOf(source: number, header: number, predecessors: Graph["predecessors"]): Set<number> {
+  const body = new Set([header]);
+  const work = [source];
+  for (let node = work.pop(); node !== undefined; node = work.pop()) {
+    if (body.has(node)) continue;
+    body.add(node);
+    work.push(...predecessors[node]!);
+  }
+  return body;
 }

@@ -36,6 +36,15 @@ function accessOf({ decoded }: Located): number {
   }
 }
 
+/** Whether an instruction, of this group if of any, looks a page up in the TLB. */
+export function looksUp(located: Located, group: Group | undefined): boolean {
+  if (group !== undefined) return group.pcs[0] === located.pc;
+  const { decoded } = located;
+  return (
+    accessOf(located) >= 0 || (decoded.index >= 0 && (INSTRUCTIONS[decoded.index]!.match & 0x7f) === 0x2f)
+  );
+}
+
 /** The groups of a block by the pcs of their accesses; a group of one is none. */
 export function findGroups(instructions: readonly Located[]): Map<number, Group> {
   const found = new Map<number, Group>();

@@ -1,6 +1,6 @@
 import { F, FIELDS, INSTRUCTIONS, X } from "../isa/decode.ts";
-import { isCall, type Located, MAX_INSTRUCTIONS } from "./discover.ts";
-import { type Graph, successors } from "./graph.ts";
+import { isCall, type Located } from "./discover.ts";
+import { findLoops, type Graph, type Loop, successors } from "./graph.ts";
 
 /** A set of guest registers: bit n of `x` is x(n), bit n of `f` is f(n). */
 export interface Registers {
@@ -8,7 +8,7 @@ export interface Registers {
   readonly f: number;
 }
 
-const NOTHING: Registers = { x: 0, f: 0 };
+export const NOTHING: Registers = { x: 0, f: 0 };
 const A0 = 1 << 10;
 
 /** What an instruction is, as far as keeping registers in locals is concerned. */
@@ -18,18 +18,39 @@ const CALL = 1;
 /** a0 changes; what is dirty is written first. */
 const ECALL = 2;
 
-/** Opcodes that can't fault or leave. */
-const PURE = new Set([0x13, 0x1b, 0x33, 0x3b, 0x37, 0x17, 0x63, 0x6f, 0x0f]);
+/** One set for each block, or for each instruction. */
+class Sets {
+  readonly x: Int32Array;
+  readonly f: Int32Array;
 
-/** By index in INSTRUCTIONS: whether it may leave the unit before it has written its destination. */
-const MAY_LEAVE: readonly boolean[] = INSTRUCTIONS.map((row) => !PURE.has(row.match & 0x7f));
+  constructor(n: number) {
+    this.x = new Int32Array(n);
+    this.f = new Int32Array(n);
+  }
+
+  at(n: number): Registers {
+    return { x: this.x[n]!, f: this.f[n]! };
+  }
+
+  /** Whether that changed anything. */
+  put(n: number, x: number, f: number): boolean {
+    if (this.x[n] === x && this.f[n] === f) return false;
+    this.x[n] = x;
+    this.f[n] = f;
+    return true;
+  }
+}
 
 /**
- * Which guest registers are where in a unit. A register's local is right where it is needed: it is read from the
- * register file on entry, and again after a call, if some path uses it before writing it. It is dirty from when it is written
- * until the next call, system call or exit, which store it.
+ * Which guest registers are where in a unit.
  *
- * Exits share one chain of stores: an exit at level n stores the first n registers of `chain` (so it needs them, too).
+ * A register is *held* where its local has its value on every way there: it was written, or read from the register file at entry or
+ * after a call because some path uses it. It is *dirty* from when it is written until it is stored, which calls, system calls and exits
+ * do, and some look-ups (`storesFirst`): exits then have little to store, and V8, which allocates machine registers for
+ * exits as for everything else, is done in half the time.
+ *
+ * Where paths meet, what is dirty on one and not held on another is stored on the edge. A loop that dirties a register goes the other
+ * way: it is read on the edges where it isn't held, so that the loop need not store it each time.
  *
  * Instructions are numbered in the order of the graph's blocks; what is known of each is in arrays, since this is where a
  * translation spends its time.
@@ -37,29 +58,27 @@ const MAY_LEAVE: readonly boolean[] = INSTRUCTIONS.map((row) => !PURE.has(row.ma
 export class RegisterFlow {
   /** Every register that needs a local. */
   readonly used: Registers;
-  /** Written registers in the order in which the unit first does. */
-  readonly chain: Registers[] = [];
   private readonly graph: Graph;
   /** Number of each block's first instruction, and of the one behind the last. */
   private readonly first: Int32Array;
   private readonly kind: Uint8Array;
-  private readonly leaves: Uint8Array;
-  private readonly usesX: Int32Array;
-  private readonly usesF: Int32Array;
-  private readonly definesX: Int32Array;
-  private readonly definesF: Int32Array;
-  /** The first n registers of the chain. */
-  private readonly prefixX: number[] = [0];
-  private readonly prefixF: number[] = [0];
-  /** By block: dirty registers where it begins, and registers needed there. */
-  private readonly dirtyX: Int32Array;
-  private readonly dirtyF: Int32Array;
-  private readonly neededX: Int32Array;
-  private readonly neededF: Int32Array;
+  private readonly stores: Uint8Array;
+  private readonly uses: Sets;
+  private readonly defines: Sets;
+  /** By block, where it begins. */
+  private readonly live: Sets;
+  private readonly held: Sets;
+  private readonly dirty: Sets;
+  /** By block, what a loop reads on its edges. */
+  private readonly loaded: Sets;
+  /** By block, where it ends. */
+  private readonly heldOut: Sets;
+  private readonly dirtyOut: Sets;
   /** After each call instruction, by its number. */
   private readonly neededAfter = new Map<number, Registers>();
 
-  constructor(graph: Graph) {
+  /** `looksUp` says whether an instruction looks a page up, and may leave the unit instead. */
+  constructor(graph: Graph, looksUp: (located: Located) => boolean) {
     this.graph = graph;
     const blocks = graph.order.length;
     this.first = new Int32Array(blocks + 1);
@@ -68,41 +87,50 @@ export class RegisterFlow {
     });
     const total = this.first[blocks]!;
     this.kind = new Uint8Array(total);
-    this.leaves = new Uint8Array(total);
-    this.usesX = new Int32Array(total);
-    this.usesF = new Int32Array(total);
-    this.definesX = new Int32Array(total);
-    this.definesF = new Int32Array(total);
-    this.dirtyX = new Int32Array(blocks);
-    this.dirtyF = new Int32Array(blocks);
-    this.neededX = new Int32Array(blocks);
-    this.neededF = new Int32Array(blocks);
+    this.stores = new Uint8Array(total);
+    this.uses = new Sets(total);
+    this.defines = new Sets(total);
+    this.live = new Sets(blocks);
+    this.held = new Sets(blocks);
+    this.dirty = new Sets(blocks);
+    this.loaded = new Sets(blocks);
+    this.heldOut = new Sets(blocks);
+    this.dirtyOut = new Sets(blocks);
     let x = 0;
     let f = 0;
     let n = 0;
     for (const block of graph.order) {
       for (const located of block.instructions) {
         this.note(located, n);
-        x |= this.usesX[n]!;
-        f |= this.usesF[n]!;
+        x |= this.uses.x[n]!;
+        f |= this.uses.f[n]!;
         if (this.kind[n] !== ECALL) {
-          x |= this.definesX[n]!;
-          f |= this.definesF[n]!;
-          this.extendChain(this.definesX[n]!, this.definesF[n]!);
+          x |= this.defines.x[n]!;
+          f |= this.defines.f[n]!;
         }
         n++;
       }
     }
     this.used = { x, f };
-    this.solveDirty();
-    this.solveNeeded();
+    const loops = findLoops(graph).filter(({ body }) => ![...body].some((node) => this.calls(node)));
+    const inLoop = new Set(loops.flatMap(({ body }) => [...body]));
+    graph.order.forEach((block, i) => {
+      if (inLoop.has(i)) return;
+      block.instructions.forEach((located, at) => {
+        if (looksUp(located)) this.stores[this.first[i]! + at] = 1;
+      });
+    });
+    this.solveLive();
+    this.solveDirty(() => -1);
+    this.chooseLoads(loops);
+    this.solveHeld();
+    this.dirty.x.fill(0);
+    this.dirty.f.fill(0);
+    this.solveDirty((set, node) => this.held[set][node]!);
   }
 
   private note({ decoded }: Located, n: number): void {
-    if (decoded.index < 0) {
-      this.leaves[n] = 1;
-      return;
-    }
+    if (decoded.index < 0) return;
     const fields = FIELDS[decoded.index]!;
     const { flow } = INSTRUCTIONS[decoded.index]!;
     const bit1 = 1 << decoded.rs1;
@@ -114,32 +142,25 @@ export class RegisterFlow {
     if (fields.rs2 === X) x |= bit2;
     else if (fields.rs2 === F) f |= bit2;
     if (fields.rs3 === F) f |= 1 << decoded.rs3;
-    this.usesX[n] = x & ~1;
-    this.usesF[n] = f;
+    this.uses.put(n, x & ~1, f);
     if (flow === "ecall") {
       this.kind[n] = ECALL;
-      this.definesX[n] = A0;
+      this.defines.x[n] = A0;
       return;
     }
-    if (fields.rd === X) this.definesX[n] = (1 << decoded.rd) & ~1;
-    else if (fields.rd === F) this.definesF[n] = 1 << decoded.rd;
+    if (fields.rd === X) this.defines.x[n] = (1 << decoded.rd) & ~1;
+    else if (fields.rd === F) this.defines.f[n] = 1 << decoded.rd;
     if ((flow === "jal" || flow === "jalr") && isCall(decoded)) this.kind[n] = CALL;
-    else if (MAY_LEAVE[decoded.index]!) this.leaves[n] = 1;
   }
 
-  private extendChain(x: number, f: number): void {
-    const last = this.chain.length;
-    const allX = this.prefixX[last]!;
-    const allF = this.prefixF[last]!;
-    if ((x & ~allX) === 0 && (f & ~allF) === 0) return;
-    this.chain.push({ x, f });
-    this.prefixX.push(allX | x);
-    this.prefixF.push(allF | f);
+  private calls(node: number): boolean {
+    for (let n = this.first[node]!; n < this.first[node + 1]!; n++) if (this.kind[n] !== PLAIN) return true;
+    return false;
   }
 
   /** Dirty registers where a block begins. */
   dirtyAt(node: number): Registers {
-    return { x: this.dirtyX[node]!, f: this.dirtyF[node]! };
+    return this.dirty.at(node);
   }
 
   /** Number of a block's first instruction. */
@@ -147,17 +168,22 @@ export class RegisterFlow {
     return this.first[node]!;
   }
 
+  /** Whether instruction number n is to find nothing dirty. */
+  storesFirst(n: number): boolean {
+    return this.stores[n] === 1;
+  }
+
   /** Dirty registers after instruction number n. */
   dirtyAfter(dirty: Registers, n: number): Registers {
     if (this.kind[n] !== PLAIN) return NOTHING;
-    const x = dirty.x | this.definesX[n]!;
-    const f = dirty.f | this.definesF[n]!;
+    const x = dirty.x | this.defines.x[n]!;
+    const f = dirty.f | this.defines.f[n]!;
     return x === dirty.x && f === dirty.f ? dirty : { x, f };
   }
 
   /** Registers to read where the unit is entered. */
   neededOnEntry(): Registers {
-    return { x: this.neededX[0]!, f: this.neededF[0]! };
+    return { x: this.live.x[0]! | this.loaded.x[0]!, f: this.live.f[0]! | this.loaded.f[0]! };
   }
 
   /** Registers to read again after the call that is instruction number n. */
@@ -165,58 +191,20 @@ export class RegisterFlow {
     return this.neededAfter.get(n)!;
   }
 
-  /** How many registers of the chain an exit with these dirty ones has to store. */
-  level(dirty: Registers): number {
-    return this.levelOf(dirty.x, dirty.f);
+  /** Registers to store where control passes from one block to another. */
+  storedOnEdge(from: number, to: number): Registers {
+    const { dirty, dirtyOut } = this;
+    return { x: dirtyOut.x[from]! & ~dirty.x[to]!, f: dirtyOut.f[from]! & ~dirty.f[to]! };
   }
 
-  private levelOf(x: number, f: number): number {
-    let level = this.chain.length;
-    // A prefix is enough when it holds all that is dirty.
-    while (level > 0 && (x & ~this.prefixX[level - 1]!) === 0 && (f & ~this.prefixF[level - 1]!) === 0)
-      level--;
-    return level;
+  /** Registers to read there. */
+  loadedOnEdge(from: number, to: number): Registers {
+    const { loaded, heldOut } = this;
+    return { x: loaded.x[to]! & ~heldOut.x[from]!, f: loaded.f[to]! & ~heldOut.f[from]! };
   }
 
-  /** Forward: a register is dirty when it is on any path. */
-  private solveDirty(): void {
-    const { order, node } = this.graph;
-    const { first, dirtyX, dirtyF } = this;
-    // What a block adds to the dirty registers, and whether it keeps those that come in.
-    const keeps = new Uint8Array(order.length);
-    const addsX = new Int32Array(order.length);
-    const addsF = new Int32Array(order.length);
-    for (let i = 0; i < order.length; i++) {
-      let [keep, x, f] = [1, 0, 0];
-      for (let n = first[i]!; n < first[i + 1]!; n++) {
-        if (this.kind[n] !== PLAIN) keep = x = f = 0;
-        else {
-          x |= this.definesX[n]!;
-          f |= this.definesF[n]!;
-        }
-      }
-      keeps[i] = keep;
-      addsX[i] = x;
-      addsF[i] = f;
-    }
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (let i = 0; i < order.length; i++) {
-        const x = addsX[i]! | (keeps[i] === 1 ? dirtyX[i]! : 0);
-        const f = addsF[i]! | (keeps[i] === 1 ? dirtyF[i]! : 0);
-        for (const pc of successors(order[i]!)) {
-          const to = node.get(pc);
-          if (to === undefined || ((x & ~dirtyX[to]!) === 0 && (f & ~dirtyF[to]!) === 0)) continue;
-          dirtyX[to]! |= x;
-          dirtyF[to]! |= f;
-          changed = true;
-        }
-      }
-    }
-  }
-
-  /** Backward: a register is needed when it is used, or stored by an exit, on some path before it is written or read again. */
-  private solveNeeded(): void {
+  /** Backward: a register is live when some path uses it before writing it. */
+  private solveLive(): void {
     const { order } = this.graph;
     for (let changed = true; changed; ) {
       changed = false;
@@ -224,72 +212,98 @@ export class RegisterFlow {
     }
   }
 
-  /** Works a block's needs out from those of its successors; whether they have changed. */
+  /** Works out what is live where a block begins from what is where its successors do; whether that has changed. */
   private backwards(i: number): boolean {
-    const { graph, first, prefixX, prefixF } = this;
-    const from = first[i]!;
-    const end = first[i + 1]!;
-    const statesX = scratchX;
-    const statesF = scratchF;
-    let dirtyX = this.dirtyX[i]!;
-    let dirtyF = this.dirtyF[i]!;
-    for (let n = from; n < end; n++) {
-      statesX[n - from] = dirtyX;
-      statesF[n - from] = dirtyF;
-      if (this.kind[n] !== PLAIN) dirtyX = dirtyF = 0;
-      else {
-        dirtyX |= this.definesX[n]!;
-        dirtyF |= this.definesF[n]!;
-      }
-    }
+    const { graph, live, uses, defines } = this;
     let x = 0;
     let f = 0;
     for (const pc of successors(graph.order[i]!)) {
       const to = graph.node.get(pc);
-      const level = to === undefined ? this.levelOf(dirtyX, dirtyF) : 0;
-      x |= to === undefined ? prefixX[level]! : this.neededX[to]!;
-      f |= to === undefined ? prefixF[level]! : this.neededF[to]!;
+      if (to === undefined) continue;
+      x |= live.x[to]!;
+      f |= live.f[to]!;
     }
-    for (let n = end - 1; n >= from; n--) {
-      const beforeX = statesX[n - from]!;
-      const beforeF = statesF[n - from]!;
-      const kind = this.kind[n]!;
-      if (kind === CALL) {
+    for (let n = this.first[i + 1]! - 1; n >= this.first[i]!; n--) {
+      if (this.kind[n] === CALL) {
         this.neededAfter.set(n, { x, f });
-        // Stored by the call itself, or by the exit in its stead; the link is written first.
-        const link = this.definesX[n]!;
-        const level = this.levelOf(beforeX | link, beforeF);
-        x = prefixX[level]! & ~link;
-        f = prefixF[level]!;
+        x = f = 0;
       } else {
-        x &= ~this.definesX[n]!;
-        f &= ~this.definesF[n]!;
-        if (kind === ECALL) {
-          x |= beforeX;
-          f |= beforeF;
-        }
-        if (this.leaves[n] === 1) {
-          const level = this.levelOf(beforeX, beforeF);
-          x |= prefixX[level]!;
-          f |= prefixF[level]!;
-        }
+        x &= ~defines.x[n]!;
+        f &= ~defines.f[n]!;
       }
-      x |= this.usesX[n]!;
-      f |= this.usesF[n]!;
+      x |= uses.x[n]!;
+      f |= uses.f[n]!;
     }
-    if (graph.loopHeader[i]) {
-      // It may be left at its poll.
-      const level = this.levelOf(this.dirtyX[i]!, this.dirtyF[i]!);
-      x |= prefixX[level]!;
-      f |= prefixF[level]!;
+    return live.put(i, x, f);
+  }
+
+  /** Forward: a register is dirty when it is on any path, as far as `most` allows where a block begins. */
+  private solveDirty(most: (set: "x" | "f", node: number) => number): void {
+    const { dirty, dirtyOut, defines } = this;
+    const blocks = this.graph.order.length;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let i = 0; i < blocks; i++) {
+        let x = 0;
+        let f = 0;
+        for (const from of this.graph.predecessors[i]!) {
+          x |= dirtyOut.x[from]!;
+          f |= dirtyOut.f[from]!;
+        }
+        x &= most("x", i);
+        f &= most("f", i);
+        dirty.put(i, x, f);
+        for (let n = this.first[i]!; n < this.first[i + 1]!; n++) {
+          if (this.stores[n] === 1) x = f = 0;
+          if (this.kind[n] !== PLAIN) x = f = 0;
+          else {
+            x |= defines.x[n]!;
+            f |= defines.f[n]!;
+          }
+        }
+        if (dirtyOut.put(i, x, f)) changed = true;
+      }
     }
-    if (x === this.neededX[i] && f === this.neededF[i]) return false;
-    this.neededX[i] = x;
-    this.neededF[i] = f;
-    return true;
+  }
+
+  /** A loop without calls holds what it dirties. */
+  private chooseLoads(loops: readonly Loop[]): void {
+    for (const { source, header } of loops) {
+      this.loaded.x[header]! |= this.dirtyOut.x[source]!;
+      this.loaded.f[header]! |= this.dirtyOut.f[source]!;
+    }
+  }
+
+  /** Forward: a register is held when it is on all paths. */
+  private solveHeld(): void {
+    const { held, heldOut, loaded, live, defines } = this;
+    const blocks = this.graph.order.length;
+    heldOut.x.fill(-1);
+    heldOut.f.fill(-1);
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let i = 0; i < blocks; i++) {
+        let x = i === 0 ? live.x[0]! : -1;
+        let f = i === 0 ? live.f[0]! : -1;
+        for (const from of this.graph.predecessors[i]!) {
+          x &= heldOut.x[from]!;
+          f &= heldOut.f[from]!;
+        }
+        x |= loaded.x[i]!;
+        f |= loaded.f[i]!;
+        held.put(i, x, f);
+        for (let n = this.first[i]!; n < this.first[i + 1]!; n++) {
+          if (this.kind[n] === CALL) {
+            const needed = this.neededAfter.get(n)!;
+            x = needed.x;
+            f = needed.f;
+          } else {
+            x |= defines.x[n]!;
+            f |= defines.f[n]!;
+          }
+        }
+        if (heldOut.put(i, x, f)) changed = true;
+      }
+    }
   }
 }
-
-/** Dirty registers before each instruction of the block in hand. */
-const scratchX = new Int32Array(MAX_INSTRUCTIONS);
-const scratchF = new Int32Array(MAX_INSTRUCTIONS);

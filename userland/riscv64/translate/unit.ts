@@ -1,15 +1,16 @@
-import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
-import { AREA, CODE, DEPTH, HOST, PC, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
+import { EXIT } from "../../../kernel/usermode.ts";
+import { AREA, CODE, DEPTH, HOST, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
 import { INSTRUCTIONS } from "../isa/decode.ts";
 import { leaveWhenWanted, lookUp } from "../jump.ts";
 import { UNIT } from "../stubs.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { CTL, I32, I64 } from "../wasm/opcodes.ts";
 import { type Block, discover, type Fetch, isCall, type Located } from "./discover.ts";
-import { FIRST_PC, JUMP, NODE, STORED, TAIL, UnitEmitter } from "./emitter.ts";
+import { UnitEmitter } from "./emitter.ts";
 import { buildGraph, type Graph } from "./graph.ts";
+import { findGroups, looksUp } from "./groups.ts";
 import { LeanEmitter } from "./lean.ts";
-import { RegisterFlow } from "./registers.ts";
+import { NOTHING, RegisterFlow } from "./registers.ts";
 
 /** A translated function-like region. */
 export interface Translation {
@@ -74,41 +75,30 @@ class UnitWriter {
   private readonly blockLabel: number[] = [];
   /** Places of calls of the unit itself. */
   readonly selfCalls: number[] = [];
-  /** Label of the dispatch loop of an irreducible unit. */
-  private dispatch = 0;
 
   constructor(module: ModuleBuilder, graph: Graph, lean: boolean) {
     this.graph = graph;
     this.unitType = module.type(UNIT);
-    this.flow = new RegisterFlow(graph);
-    this.e = lean ? new LeanEmitter(module, this.flow) : new UnitEmitter(module, this.flow);
+    const groups = new Map(lean ? graph.order.flatMap((block) => [...findGroups(block.instructions)]) : []);
+    this.flow = new RegisterFlow(graph, (located) => looksUp(located, groups.get(located.pc)));
+    this.e = lean ? new LeanEmitter(module, this.flow, groups) : new UnitEmitter(module, this.flow);
   }
 
   write(): void {
     const { e } = this;
     const c = e.c;
-    e.loadDeltas();
     e.fill(this.flow.neededOnEntry());
-    const { chain } = this.flow;
-    for (let level = 0; level <= chain.length; level++) e.exits[level] = c.block();
-    if (this.graph.reducible) this.tree(0);
-    else this.dispatched();
-    for (let level = chain.length; level > 0; level--) {
-      c.end();
-      e.spill(chain[level - 1]!);
-    }
-    c.end();
-    this.end();
-  }
-
-  /** After the stores: CODE is the result; for an exit reason PC is the pc, unless it is stored already. Index 0 of the table is the interpreter. */
-  private end(): void {
-    const { e } = this;
-    const c = e.c;
-    c.get(TAIL);
-    c.i32(JUMP);
-    c.op(I32.EQ);
-    c.if();
+    e.toCode = c.block();
+    e.toInterpreter = c.block();
+    this.tree(0);
+    c.end(); // toInterpreter: index 0 of the table
+    c.get(AREA);
+    c.get(REGS);
+    c.get(CODE);
+    c.get(DEPTH);
+    c.i32(0);
+    c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
+    c.end(); // toCode
     leaveWhenWanted(c, CODE);
     c.get(AREA);
     c.get(REGS);
@@ -116,30 +106,6 @@ class UnitWriter {
     c.get(DEPTH);
     lookUp(c, CODE, e.stub("find"));
     c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
-    c.end();
-    c.get(CODE);
-    c.i32(1);
-    c.op(I32.AND);
-    c.get(TAIL);
-    c.op(I32.EQZ, I32.AND);
-    c.if();
-    c.get(CODE);
-    c.i32(FIRST_PC);
-    c.op(I32.GE_U);
-    c.if();
-    c.get(AREA);
-    c.get(REGS);
-    c.get(CODE);
-    c.get(DEPTH);
-    c.i32(0);
-    c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
-    c.end();
-    c.get(REGS);
-    c.get(PC);
-    c.op(I64.EXTEND_I32_U);
-    c.memory(I64.STORE, USER_REGS.PC);
-    c.end();
-    c.get(CODE);
   }
 
   /**
@@ -172,25 +138,6 @@ class UnitWriter {
     }
   }
 
-  /** Irreducible: every block is a case of one switch in a loop. */
-  private dispatched(): void {
-    const c = this.e.c;
-    const nodes = this.graph.order.length;
-    this.dispatch = c.loop();
-    const labels: number[] = [];
-    for (let node = nodes - 1; node >= 0; node--) labels[node] = c.block();
-    c.get(NODE);
-    c.brTable(labels.slice(0, nodes - 1), labels[nodes - 1]!);
-    for (let node = 0; node < nodes; node++) {
-      c.end();
-      this.e.forget();
-      if (this.graph.loopHeader[node]) this.poll(node);
-      this.block(node);
-    }
-    c.end();
-    c.op(CTL.UNREACHABLE);
-  }
-
   /** Leaves at the start of a block when the kernel wants the CPU. */
   private poll(node: number): void {
     const { e } = this;
@@ -209,9 +156,12 @@ class UnitWriter {
     const { e } = this;
     const { instructions, end } = this.graph.order[node]!;
     e.dirty = this.flow.dirtyAt(node);
-    e.begin(instructions);
     let n = this.flow.firstOf(node);
     for (const located of instructions) {
+      if (this.flow.storesFirst(n)) {
+        e.store();
+        e.dirty = NOTHING;
+      }
       this.instruction(located, n);
       e.dirty = this.flow.dirtyAfter(e.dirty, n++);
     }
@@ -238,23 +188,14 @@ class UnitWriter {
     const to = this.graph.node.get(pc);
     if (to === undefined) {
       c.i32(pc | 0);
-      this.jump();
-    } else if (!this.graph.reducible) {
-      c.i32(to);
-      c.set(NODE);
-      c.br(this.dispatch);
-    } else if (to <= node) c.br(this.loopLabel[to]!);
+      e.jump();
+      return;
+    }
+    e.spill(this.flow.storedOnEdge(node, to));
+    e.fill(this.flow.loadedOnEdge(node, to));
+    if (to <= node) c.br(this.loopLabel[to]!);
     else if (this.graph.merge[to]) c.br(this.blockLabel[to]!);
     else this.tree(to);
-  }
-
-  /** Ends the function by a jump to the pc on the stack. */
-  private jump(): void {
-    const c = this.e.c;
-    c.set(CODE);
-    c.i32(JUMP);
-    c.set(TAIL);
-    this.e.finish();
   }
 
   private instruction({ pc, decoded }: Located, n: number): void {
@@ -310,22 +251,16 @@ class UnitWriter {
     c.get(REGS);
     c.get(Q0);
     e.call("badJump");
-    c.i32(STORED);
-    c.set(TAIL);
     e.exit();
     c.end();
     c.get(Q0);
     c.op(I32.WRAP_I64);
     if (isReturn) {
-      // The way that is taken most: not by the shared exit.
-      c.set(CODE);
-      e.spill(e.dirty);
-      c.get(CODE);
-      c.op(CTL.RETURN);
+      e.exit();
       return;
     }
     if (e.decoded.rd === 0) {
-      this.jump();
+      e.jump();
       return;
     }
     c.set(HOST);
@@ -340,14 +275,14 @@ class UnitWriter {
     const { e } = this;
     const c = e.c;
     e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
+    e.store();
     c.get(DEPTH);
     c.op(I32.EQZ);
     c.unlikely();
     c.if();
     c.get(HOST);
-    e.exit();
+    c.op(CTL.RETURN);
     c.end();
-    e.spill(e.dirty);
     c.get(AREA);
     c.get(REGS);
     c.get(HOST);
