@@ -275,7 +275,7 @@ export function advantage(first: Cell, other: Cell, floor = 0): Ratio {
   return first.better === "less" ? compare(other, first, floor, true) : compare(first, other, floor, true);
 }
 
-/** Cells of one name and one set of conditions, in the order in which they were measured. */
+/** Cells of one name and one set of conditions: names in the order in which they were first measured, so their conditions. */
 export function groups(cells: readonly Cell[]): Cell[][] {
   const found = new Map<string, Cell[]>();
   for (const cell of cells) {
@@ -284,7 +284,8 @@ export function groups(cells: readonly Cell[]): Cell[][] {
     if (group === undefined) found.set(key, [cell]);
     else group.push(cell);
   }
-  return [...found.values()];
+  const names = [...new Set(cells.map(({ name }) => name))];
+  return [...found.values()].sort(([a], [b]) => names.indexOf(a!.name) - names.indexOf(b!.name));
 }
 
 /** Reads a file that --json wrote. Throws Failure. */
