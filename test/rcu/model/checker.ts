@@ -3,11 +3,13 @@
 import type { Heap, Ref } from "../../../rcu/index.ts";
 import { CACHE, HEADER, PAGE_MAP, PAGE_SHIFT, RCU } from "../../../rcu/layout.ts";
 import { findMutant, type Mutant } from "../../../rcu/torture/mutants.ts";
-import { type Exploration, Explorer, type Move, type Rules } from "./explore.ts";
+import { type Exploration, Explorer, type Rules } from "./explore.ts";
+import { globalsOf } from "./globals.ts";
 import { type Instance, instantiate, type Library } from "./instance.ts";
 import type { MemoryModel } from "./machine.ts";
-import { globalsOf, Program, Restart, Sharing } from "./program.ts";
+import { Program, Restart, Sharing } from "./program.ts";
 import type { Scenario } from "./scenario.ts";
+import type { Move } from "./steps.ts";
 import { Names, print } from "./trace.ts";
 
 export interface Options {

@@ -14,7 +14,8 @@
  * Not modelled: a plain load that takes its value only after a later store of its CPU (load buffering), or after a later atomic
  * load; two loads of one word that go backwards; plain stores to one word that race (reported instead).
  */
-import { applied, type Node, type Op } from "./program.ts";
+import { applied, type Op } from "./access.ts";
+import type { Node } from "./program.ts";
 
 export type MemoryModel = "sc" | "tso" | "weak";
 

@@ -13,10 +13,11 @@ import {
   SLOT,
   SLOT_RCU,
 } from "../../../rcu/layout.ts";
-import type { Move } from "./explore.ts";
+import { applied, type Op } from "./access.ts";
 import type { Library } from "./instance.ts";
 import { buffered } from "./machine.ts";
-import { applied, type Op, type Program } from "./program.ts";
+import type { Program } from "./program.ts";
+import type { Move } from "./steps.ts";
 
 const inverse = (table: Readonly<Record<string, number>>): Map<number, string> =>
   new Map(Object.entries(table).map(([name, at]) => [at, name]));
