@@ -24,6 +24,7 @@ import {
   RcuHead,
   type Reclaimer,
   runClosures,
+  runnable,
 } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
@@ -68,9 +69,14 @@ function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
   }
 }
 
-/** Puts a record of makeHead on this thread's list. */
+/**
+ * Puts a record of makeHead on this thread's list, which may be another thread's callback: when this one has not loaded its reclaimer, it
+ * goes to the orphans, for one that has.
+ */
 export function enqueueHead(head: number): void {
+  const known = runnable(head, cacheOf(RcuHead));
   enqueue(head, CALLBACK);
+  if (!known) orphanSlot(slot, false);
 }
 
 function flood(list: number): void {
@@ -146,7 +152,7 @@ export function claimArgument<T extends number>(reclaimer: Reclaimer<T>, arg: T,
 }
 
 /** A record that names a reclaimer and its argument; 0 when the heap is full. */
-export function makeHead<T extends number>(reclaimer: Reclaimer<T>, arg: T): Ref<"rcu_head"> | 0 {
+export function makeHead(reclaimer: { readonly hash: number }, arg: number): Ref<"rcu_head"> | 0 {
   const head = alloc(RcuHead);
   if (head === 0) return 0;
   RcuHead.reclaimer.init(head, reclaimer.hash);

@@ -36,6 +36,7 @@ export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } 
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";
+export { PercpuRef } from "./percpu-ref.ts";
 export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
@@ -69,6 +70,7 @@ export {
 export { type RcuStats, rcuStats } from "./stats.ts";
 export * from "./struct.ts";
 export { rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./switch.ts";
+export { RcuSync } from "./sync.ts";
 export {
   condSynchronizeRcu,
   condSynchronizeRcuExpedited,

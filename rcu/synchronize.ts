@@ -44,7 +44,7 @@ const CHECK_MS = 100;
 /** A point in time: done when a full grace period has followed it. */
 export type GpCookie = Brand<"grace period cookie">;
 
-function assertMayWait(what: string): void {
+export function assertMayWait(what: string): void {
   if (rcuNesting() > 0)
     throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", `${what} inside a read scope would wait for itself`);
   if (inCallback())

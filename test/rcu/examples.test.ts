@@ -95,6 +95,15 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "0=100 1=201 2=300 10=4 11=2",
   ],
   list: ["walked 1 2 3 4 40 5", "first 1, removed: true", "strings first walk", "tasks 2 3"],
+  "percpu-ref": [
+    "while it lives nobody knows how many: zero false",
+    "another user: false",
+    "dying true, zero false",
+    "the last one is gone: zero true",
+    "device 7 is closed",
+    "and again: true",
+    "device 7 is closed",
+  ],
   pointers: [
     "after swap: 2",
     "replace gave the old one: true",
@@ -183,6 +192,12 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     /^RCU grace period \d+ waits since \d+ ms for slot 1 \(thread \d+ running the indexer, -?\d+ behind\)$/,
     "it is the worker's thread: true",
     "the grace period is over",
+  ],
+  sync: [
+    "0 files, 0 bytes (no lock)",
+    "10 files, 4096 bytes (locked)",
+    "20 files, 8192 bytes (locked)",
+    "20 files, 8192 bytes (no lock)",
   ],
   table: [
     /^worker 0: \d+ reads$/,

@@ -1,7 +1,16 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
-import { alloc, liveObjects, RcuDomain, type RcuError, type Ref, rcuStats, Srcu } from "../../rcu/index.ts";
+import {
+  alloc,
+  defineReclaimer,
+  liveObjects,
+  RcuDomain,
+  type RcuError,
+  type Ref,
+  rcuStats,
+  Srcu,
+} from "../../rcu/index.ts";
 import { newThing, Relay, Root, retire, Thing } from "./srcu-shared.ts";
 
 const ROUNDS = 4000;
@@ -94,6 +103,54 @@ test.serial(
       Relay.turn.store(relay, 3 * n + 3);
     }
     t.deepEqual(await end, [0]);
+    domain.unregisterThread();
+  },
+);
+
+let retired = 0;
+const retireHere = defineReclaimer("srcu test: here only", () => {
+  retired++;
+});
+
+test.serial(
+  "a callback that is handed to a thread that has not loaded its reclaimer runs on one that has",
+  async (t) => {
+    const domain = RcuDomain.create({ bytes: 8 << 20 });
+    const srcu = new Srcu();
+    const words = new Int32Array(new SharedArrayBuffer(4));
+    const code = `
+    const { parentPort, workerData: { rcu, handle, at, words } } = require("node:worker_threads");
+    import(rcu).then(({ RcuDomain, Srcu, rcuBarrier }) => {
+      const domain = RcuDomain.attach(handle);
+      const srcu = new Srcu({ at });
+      domain.run(() => {
+        const scope = srcu.readLock();
+        parentPort.postMessage("reading");
+        Atomics.wait(words, 0, 0);
+        srcu.readUnlock(scope); // Finds that the grace period is over, and takes the callback.
+      });
+      domain.run(() => {});
+      domain.quiesce();
+      domain.unregisterThread();
+    });`;
+    const worker = new Worker(code, {
+      eval: true,
+      workerData: {
+        rcu: new URL("../../rcu/index.ts", import.meta.url).href,
+        handle: domain.handle(),
+        at: srcu.ref,
+        words,
+      },
+    });
+    const end = once(worker, "exit");
+    await once(worker, "message");
+    srcu.call(retireHere, 1);
+    Atomics.store(words, 0, 1);
+    Atomics.notify(words, 0);
+    t.deepEqual(await end, [0], "the worker does not fail");
+    await srcu.barrier();
+    t.is(retired, 1);
+    srcu.destroy();
     domain.unregisterThread();
   },
 );

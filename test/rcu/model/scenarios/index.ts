@@ -9,6 +9,7 @@ import { LITMUS } from "./litmus.ts";
 import { LOCKS } from "./locks.ts";
 import { PREEMPT } from "./preempt.ts";
 import { STALL } from "./stall.ts";
+import { SWITCHES } from "./switches.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   ...LITMUS,
@@ -19,5 +20,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOCKS,
   ...FLAVOURS,
   ...COLLECTIONS,
+  ...SWITCHES,
   ...STALL,
 ];
