@@ -87,7 +87,8 @@ test.serial(
   async (t) => {
     const domain = RcuDomain.create({ bytes: 16 << 20 });
     released = [];
-    const words = new Int32Array(new SharedArrayBuffer(12)); // Counts held now, of both; whether it was released; threads that have begun.
+    // Counts that both hold now; 1 when it was released there, -1 while one was held; threads that have begun.
+    const words = new Int32Array(new SharedArrayBuffer(12));
     const code = `
     const { workerData: { rcu, handle, at, words } } = require("node:worker_threads");
     import(rcu).then(({ RcuDomain, PercpuRef, defineReclaimer }) => {
@@ -118,8 +119,8 @@ test.serial(
       );
       const ends = workers.map((worker) => once(worker, "exit"));
       const taken = Promise.all(workers.map((worker) => once(worker, "message")));
-      await new Promise((resolve) => setTimeout(resolve, 40));
-      ref.kill();
+      while (Atomics.load(words, 2) < workers.length) await new Promise((resolve) => setTimeout(resolve, 1));
+      ref.kill(); // While both take counts and drop them.
       for (const [count] of await taken) t.true((count as number) > 0);
       await Promise.all(ends);
       domain.barrier();
