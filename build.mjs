@@ -51,7 +51,13 @@ copyFileSync("test/guest/src/syscalls.c", "dist/bench-syscalls-guest.c");
 
 const declarations = {
   extends: "../tsconfig.json",
-  compilerOptions: { declaration: true, emitDeclarationOnly: true, rootDir: "..", outDir: "types" },
+  compilerOptions: {
+    declaration: true,
+    emitDeclarationOnly: true,
+    stripInternal: true,
+    rootDir: "..",
+    outDir: "types",
+  },
   include: ["../rcu/index.ts", "../userland/index.ts", "../kernel/webassembly.d.ts"],
 };
 writeFileSync("dist/tsconfig.json", JSON.stringify(declarations));

@@ -3,7 +3,7 @@ import { rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { infoKernel } from "../signal/pending.ts";
 import { forEachGroup, sendInfo } from "../signal/send.ts";
 import { findTask, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
-import { Group } from "../task/task.ts";
+import { Group, Task } from "../task/task.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 
 /** The host is nobody's process: it may signal everybody, with si_code SI_KERNEL. */
@@ -12,7 +12,9 @@ export function sendFromHost(pid: number, signo: number): boolean {
   if (pid > 0) {
     const scope = rcuReadLock();
     const task = findTask(scope, pid);
-    if (task !== 0) sent = sendInfo(task, infoKernel(signo), true) === 0;
+    // Pid 1 is the kernel's own, and takes none.
+    if (task !== 0 && Task.group.get(task) !== initGroup())
+      sent = sendInfo(task, infoKernel(signo), true) === 0;
     rcuReadUnlock();
     return sent;
   }

@@ -146,6 +146,42 @@ export default defineSubsystem({
   t.regex(compiles(wrong).stdout, /wrong\.ts.*error TS2554/, "the types of the built package hold the rules");
 });
 
+test("the types of the embedding API resolve for NodeNext and for bundlers, strictly, declarations included", (t) => {
+  const source = `import {
+  type CpuLostError,
+  type GuestProcess,
+  Machine,
+  type MachineOptions,
+  type MachineStats,
+  type ProcessExit,
+  SpawnError,
+  type SpawnOptions,
+} from "sternix";
+
+const options: MachineOptions = { cpus: 1, mounts: [{ host: ".", guest: "/here" }], subsystems: ["kvcache"] };
+export async function walk(streams: Pick<SpawnOptions, "stdin" | "stdout">): Promise<ProcessExit> {
+  await using machine = await Machine.boot(options);
+  const started: GuestProcess = machine.spawn("ls", { env: process.env, stdio: "pipe", ...streams });
+  for await (const text of started.stdout.pipeThrough(new TextDecoderStream())) console.log(text.length);
+  const stats: MachineStats = machine.stats();
+  console.log(stats.syscalls.openat?.toFixed());
+  return started.exited.catch((error: SpawnError | CpuLostError) => {
+    throw error instanceof SpawnError ? error.code : error.cpu;
+  });
+}
+// @ts-expect-error: what the machine needs is not the embedder's.
+export const pump = (started: GuestProcess) => started.pump();
+`;
+  const folder = installed({ "walk.ts": source });
+  const config = JSON.parse(readFileSync(join(folder, "tsconfig.json"), "utf8"));
+  const strict = { ...config.compilerOptions, exactOptionalPropertyTypes: true, skipLibCheck: false };
+  for (const face of [{}, { module: "esnext", moduleResolution: "bundler", lib: ["esnext", "dom"] }]) {
+    const compilerOptions = { ...strict, ...face };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ ...config, compilerOptions }));
+    t.is(compiles(folder).stdout, "", JSON.stringify(face));
+  }
+});
+
 test("the README's embedding example compiles and runs against the built package", (t) => {
   const folder = installed({
     "example.ts": textBlock("README.md", /\n(?=import \{ DEFAULT_ENV, Machine \})/),

@@ -4,7 +4,7 @@
  */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import type { MachineOptions } from "../machine/machine.ts";
+import { MAX_TIMEOUT, type MachineOptions } from "../machine/machine-options.ts";
 import { MAX_CPUS, MAX_MEMORY, MIN_MEMORY } from "../machine/size.ts";
 import { Failure } from "./failure.ts";
 
@@ -22,9 +22,6 @@ export interface RunOptions {
   readonly program: string;
   readonly args: readonly string[];
 }
-
-/** What a timer can wait. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Mount = NonNullable<MachineOptions["mounts"]>[number];

@@ -90,6 +90,7 @@ export function findProgram(
     checkHostProgram(path);
     return isModule(path) ? { path: realpathSync(path), program: true } : { path: showProgram(kernel, path) };
   }
+  if (program === "") throw new SpawnError(program, ENOENT, "a program has a name");
   if (program.includes("\0")) throw new TypeError("program: a path holds no NUL");
   if (program.includes("/")) return { path: program };
   const candidates = searchPath.split(":").map((folder) => `${folder || "."}/${program}`);

@@ -8,49 +8,16 @@
  *
  * Machines share nothing but this thread: each has its own heap, memory, CPUs and files.
  */
-import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
 import { MachineError } from "../../kernel/machine/boot.ts";
-import {
-  Machine as KernelMachine,
-  type MachineOptions as KernelOptions,
-} from "../../kernel/machine/machine.ts";
-import { loadSubsystems, type SubsystemSpec, subsystemModule } from "../subsystem-modules.ts";
+import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
+import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { OwnInput, ownConsole } from "./inherit.ts";
+import { kernelOptions, type MachineOptions } from "./machine-options.ts";
 import { type GuestProcess, numberOf } from "./process.ts";
-import { defaultMemory, MAX_CPUS } from "./size.ts";
 import { startGuest } from "./spawn.ts";
 import type { SpawnOptions } from "./spawn-options.ts";
 import { createStats, type MachineStats } from "./stats.ts";
-
-export interface MachineOptions {
-  /** CPUs, each a worker thread. Default: as many as this computer has, at most 4. */
-  readonly cpus?: number;
-  /** Bytes of guest memory, taken only when touched. Default: 2 GiB. */
-  readonly memory?: number;
-  /** Bytes of the kernel's heap, taken only when touched. Default: 1 GiB. */
-  readonly heap?: number;
-  /** Host folder that is the guest's `/`, read-only. Default: an empty tmpfs with the usual folders. */
-  readonly root?: string;
-  /** Whether the guest may change `root`. */
-  readonly rootWritable?: boolean;
-  /** Host folders that the guest sees, read-only unless `writable`. */
-  readonly mounts?: readonly { readonly host: string; readonly guest: string; readonly writable?: boolean }[];
-  /** Modules whose default export is defineSubsystem(...); "kvcache", "sysstat" and "syscall-policy" come with Sternix. */
-  readonly subsystems?: readonly SubsystemSpec[];
-  /**
-   * How long a callback of a subsystem may run, in milliseconds, until it is ended: on a CPU by restarting that. Loading its
-   * module as well, which has 3 seconds at least. Default: 10 000.
-   */
-  readonly subsystemTimeout?: number;
-  /** Checks the kernel's heap: freed objects are overwritten, and what is written to them afterwards is reported. Slower. */
-  readonly debug?: boolean;
-  /** A host descriptor that gets a line for each system call, as strace(1) prints it: 2, or what `fs.openSync` returned. */
-  readonly strace?: number;
-  /** Gets each line of the kernel log. Default: standard error. */
-  readonly log?: (line: string) => void;
-}
 
 /** For this project's own tests and benchmarks: what is behind a machine. */
 export let kernelOf: (machine: Machine) => KernelMachine;
@@ -76,18 +43,11 @@ export class Machine implements AsyncDisposable {
   /** Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
     const started = performance.now();
-    const cpus = options.cpus ?? Math.min(4, availableParallelism());
-    if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
-      throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
     const modules = (options.subsystems ?? []).map(subsystemModule);
     shareCompileCache();
     let machine: Machine | null = null;
     const kernel = await KernelMachine.boot({
-      cpus,
-      memory: options.memory ?? defaultMemory(cpus),
-      ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout", "strace"),
-      root: options.root === undefined ? null : resolve(options.root),
-      mounts: (options.mounts ?? []).map((mount) => ({ ...mount, host: resolve(mount.host) })),
+      ...kernelOptions(options),
       console: ownConsole(),
       worker: workerUrl,
       subsystemModules: modules,
@@ -134,7 +94,7 @@ export class Machine implements AsyncDisposable {
     return this.#stopped === null ? this.#kernel.reports() : {};
   }
 
-  /** Kills what still runs, ends the CPUs, closes the streams. Calling it again waits for the same end. */
+  /** Kills what still runs, ends the CPUs, which kept this process alive, closes the streams. Calling it again waits for the same end. */
   shutdown(): Promise<void> {
     this.#stopped ??= this.#shutdown();
     return this.#stopped;
@@ -160,14 +120,4 @@ export class Machine implements AsyncDisposable {
       if (process.ended && process.streamsClosed) this.#processes.delete(process);
     }
   }
-}
-
-/** The given properties that are there: optional ones must not become undefined. */
-function pick<K extends keyof MachineOptions & keyof KernelOptions>(
-  options: MachineOptions,
-  ...names: K[]
-): Partial<Pick<KernelOptions, K>> {
-  return Object.fromEntries(
-    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
-  ) as never;
 }

@@ -27,7 +27,7 @@ export class GuestProcess {
    * `signal`, or a TimeoutError, when that ended it.
    */
   readonly exited: Promise<ProcessExit>;
-  /** Set when `exited` is settled. */
+  /** Set when `exited` is settled. @internal */
   ended = false;
   readonly #kernel: KernelMachine;
   readonly #stdin: InputPipe | null;
@@ -70,10 +70,10 @@ export class GuestProcess {
     return there(this.#stdin, "stdin").stream;
   }
   /** Standard output, with `stdout: "pipe"`. It ends when every process that has it has closed it. */
-  get stdout(): ReadableStream<Uint8Array> {
+  get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return there(this.#stdout?.taken ? null : this.#stdout, "stdout").stream;
   }
-  get stderr(): ReadableStream<Uint8Array> {
+  get stderr(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return there(this.#stderr?.taken ? null : this.#stderr, "stderr").stream;
   }
 
@@ -96,15 +96,15 @@ export class GuestProcess {
   get #pipes(): (InputPipe | OutputPipe)[] {
     return [this.#stdin, this.#stdout, this.#stderr].filter((pipe) => pipe !== null);
   }
-  /** For the machine: whether there is nothing left to pump. */
+  /** For the machine: whether there is nothing left to pump. @internal */
   get streamsClosed(): boolean {
     return this.#pipes.every((pipe) => pipe.closed);
   }
-  /** For the machine: an event happened. */
+  /** For the machine: an event happened. @internal */
   pump(): void {
     for (const pipe of this.#pipes) pipe.pump();
   }
-  /** For the machine: it ends. */
+  /** For the machine: it ends. @internal */
   finish(): void {
     for (const pipe of this.#pipes) pipe.finish();
   }

@@ -87,6 +87,15 @@ export function environmentOf(env: NonNullable<SpawnOptions["env"]>): string[] {
   return words;
 }
 
+/** Throws RangeError for what is no user or group. */
+export function checkIds(options: SpawnOptions): void {
+  for (const what of ["uid", "gid"] as const) {
+    const id = options[what] ?? 0;
+    if (!(Number.isInteger(id) && id >= 0 && id < 2 ** 32 - 1))
+      throw new RangeError(`${what} ${id}: give a whole number from 0 to 4294967294`);
+  }
+}
+
 /** What ends the process early. Throws the reason when it has happened already. */
 export function stopSignal({ signal, timeout }: SpawnOptions): AbortSignal | null {
   if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0))

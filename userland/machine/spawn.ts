@@ -17,6 +17,7 @@ import { GuestProcess, numberOf, type Streams } from "./process.ts";
 import { SpawnError } from "./spawn-error.ts";
 import {
   argvOf,
+  checkIds,
   DEFAULT_ENV,
   environmentOf,
   type Input,
@@ -38,6 +39,7 @@ export function startGuest(
   const name = typeof program === "string" ? program : fileURLToPath(program);
   const argv = argvOf(options, typeof program === "string" ? program : basename(name));
   const environment = environmentOf(env);
+  checkIds(options);
   const stop = stopSignal(options);
   const killSignal = numberOf(options.killSignal ?? "SIGKILL");
   const found = findProgram(kernel, program, env.PATH ?? DEFAULT_ENV.PATH);

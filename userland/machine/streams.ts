@@ -11,19 +11,19 @@ const buffer = new Uint8Array(CHUNK);
 
 /** What a program writes. Reading on is what lets it write on. */
 export class OutputPipe {
-  readonly stream: ReadableStream<Uint8Array>;
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
   closed = false;
   /** Whether it leads to a stream that was given: nobody else can read it. */
   taken = false;
   readonly #enter: Enter;
   readonly #pipe: HostPipe;
-  #controller!: ReadableStreamDefaultController<Uint8Array>;
+  #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   #wanted: (() => void) | null = null;
 
   constructor(enter: Enter, pipe: HostPipe) {
     this.#enter = enter;
     this.#pipe = pipe;
-    this.stream = new ReadableStream<Uint8Array>(
+    this.stream = new ReadableStream<Uint8Array<ArrayBuffer>>(
       {
         start: (controller) => {
           this.#controller = controller;

@@ -1,0 +1,137 @@
+/** Mistakes of an embedding program: each is an exception of its own kind that names what was given. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { pathToFileURL } from "node:url";
+import test from "ava";
+import { DEFAULT_ENV, Machine, MachineError, type MachineOptions, SpawnError } from "../../userland/index.ts";
+import { fixture } from "../guest/cases.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sternix-machine-"));
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+const at = (name: string) => join(folder, name);
+const guest = (name: string) => pathToFileURL(fixture(name));
+
+let machine: Machine;
+test.before("boot", async () => {
+  machine = await Machine.boot({ cpus: 1, memory: 64 << 20 });
+});
+test.after.always("shut down", () => machine?.shutdown());
+
+for (const [what, options, message] of [
+  ["no CPU", { cpus: 0 }, /^0 CPUs: a machine has 1 to 30$/],
+  ["memory for nothing", { memory: 5 }, /^memory of 5 bytes is too little/],
+  ["memory that is no number", { memory: Number.NaN }, /^memory of NaN bytes/],
+  ["more memory than there can be", { memory: 2 ** 40 }, /does not fit in 4 GiB/],
+  ["a heap for nothing", { heap: 5 }, /^heap of 5 bytes: give a size from/],
+  [
+    "a root that is not there",
+    { root: at("none") },
+    /^root .*none: there is no such folder on this machine$/,
+  ],
+  ["a root that is a file", { root: fixture("hello") }, /^root .*hello: is not a folder on this machine$/],
+  [
+    "a mount of nothing",
+    { mounts: [{ host: at("none"), guest: "/x" }] },
+    /^cannot mount .*none on \/x: No such file/,
+  ],
+  [
+    "a mount on a relative path",
+    { mounts: [{ host: folder, guest: "x" }] },
+    /^mount .* on x: give an absolute path/,
+  ],
+  ["a time for nothing", { subsystemTimeout: 0 }, /^subsystemTimeout 0: give milliseconds/],
+  ["a trace to nowhere", { strace: 12345 }, /^strace 12345: there is no such open descriptor$/],
+] as const satisfies readonly (readonly [string, MachineOptions, RegExp])[])
+  test(`${what} refuses the boot`, async (t) => {
+    await t.throwsAsync(Machine.boot(options), { instanceOf: MachineError, message });
+  });
+
+test("a program of this machine that cannot run is a SpawnError with a code and a reason, before a guest sees it", (t) => {
+  writeFileSync(at("plain"), "text", { mode: 0o755 });
+  writeFileSync(at("locked"), "#!/bin/sh\n", { mode: 0o644 });
+  for (const [path, code, reason] of [
+    [at("none"), "ENOENT", "there is no such program on this machine"],
+    [folder, "EISDIR", "is a folder, not a program"],
+    [process.execPath, "ENOEXEC", /^is made for .*; Sternix runs riscv64 Linux programs$/],
+    [at("plain"), "ENOEXEC", "is not a program: neither ELF, nor #!, nor a .ts or .js file"],
+    [at("locked"), "EACCES", "is not executable: chmod +x makes it so"],
+  ] as const) {
+    const error = t.throws(() => machine.spawn(pathToFileURL(path)), {
+      instanceOf: SpawnError,
+    }) as SpawnError;
+    t.like(error, { code, path, syscall: "execve" });
+    if (typeof reason === "string") t.is(error.reason, reason);
+    else t.regex(error.reason, reason);
+    t.is(error.message, `${path}: ${error.reason}`);
+  }
+});
+
+test("a guest path that only this machine has says so", async (t) => {
+  const message =
+    /: there is no such program in the guest; this machine's is there when its folder is mounted$/;
+  await t.throwsAsync(machine.spawn(fixture("hello")).exited, { instanceOf: SpawnError, message });
+  t.throws(() => machine.spawn(""), { instanceOf: SpawnError });
+  const folderError = t.throws(() => machine.spawn(guest("hello"), { cwd: folder }), {
+    instanceOf: SpawnError,
+  });
+  t.like(folderError, { code: "ENOENT", syscall: "chdir", path: folder });
+});
+
+test("options that no process can have are TypeErrors and RangeErrors", (t) => {
+  for (const [options, message] of [
+    [{ args: ["a\0b"] }, /^argv\[1\]: holds a NUL/],
+    [{ argv: ["a"], args: [] }, /^give argv, which begins with the program's own name, or args, not both$/],
+    [{ env: { "A=B": "" } }, /^env: "A=B" is no name$/],
+    [{ env: { A: "a\0b" } }, /^env\.A: holds a NUL/],
+    [{ killSignal: "SIGNONE" as NodeJS.Signals }, /^signal SIGNONE: there is no such signal$/],
+  ] as const)
+    t.throws(() => machine.spawn(guest("hello"), options), { instanceOf: TypeError, message });
+  t.throws(() => machine.spawn(guest("hello"), { uid: -1 }), {
+    instanceOf: RangeError,
+    message: /^uid -1: /,
+  });
+  t.throws(() => machine.kill(1, 65), {
+    instanceOf: TypeError,
+    message: /^signal 65: there is no such signal$/,
+  });
+  t.false(machine.kill(1, "SIGKILL"), "the kernel's own process takes none");
+});
+
+test("args stand behind the program's name, undefined variables are not there", async (t) => {
+  const { stdout } = await machine
+    .spawn(guest("args"), { args: ["two words"], env: { ...DEFAULT_ENV, GUEST: "value", NONE: undefined } })
+    .output();
+  t.true(stdout.startsWith("argv[0]=(program)\nargv[1]=two words\nargv ends"), stdout);
+  t.true(stdout.includes("env GUEST=value\n") && !stdout.includes("NONE"), stdout);
+});
+
+test("output() has waited until a given stream got everything", async (t) => {
+  const sink = new PassThrough({ highWaterMark: 1 });
+  const got: Buffer[] = [];
+  sink.on("data", (bytes: Buffer) => {
+    got.push(bytes);
+    sink.pause();
+    setTimeout(() => sink.resume(), 5);
+  });
+  const text = "line\n".repeat(40_000);
+  const echo = machine.spawn(guest("echo"), { stdin: { text }, stdout: sink });
+  t.deepEqual(await echo.output(), { code: 0, signal: null, stdout: "", stderr: "copied\n" });
+  t.throws(() => echo.stdout, { instanceOf: TypeError });
+  sink.end();
+  await new Promise((resolve) => sink.once("end", resolve));
+  t.is(Buffer.concat(got).toString(), text);
+});
+
+test("stats() names calls, and the engines' counters are there once the machine was shut down", async (t) => {
+  const other = await Machine.boot({ cpus: 1, memory: 64 << 20 });
+  await other.spawn(guest("hello")).output();
+  t.is(other.stats().syscalls.exit_group, 1);
+  t.deepEqual(other.stats().engine, {});
+  await other.shutdown();
+  const { engine, syscalls, crashes } = other.stats();
+  t.true(engine.enters! > 0);
+  t.deepEqual([syscalls.exit_group, crashes], [1, 0]);
+  t.deepEqual(other.reports(), {});
+});

@@ -1,0 +1,88 @@
+/** How a machine is booted. */
+import { fstatSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import { MachineError } from "../../kernel/machine/error.ts";
+import type { MachineOptions as KernelOptions } from "../../kernel/machine/machine.ts";
+import type { SubsystemSpec } from "../subsystem-modules.ts";
+import { defaultMemory, MAX_CPUS } from "./size.ts";
+
+export interface MachineOptions {
+  /** CPUs, each a worker thread. Default: as many as this computer has, at most 4. */
+  readonly cpus?: number;
+  /** Bytes of guest memory, taken only when touched. Default: 2 GiB. */
+  readonly memory?: number;
+  /** Bytes of the kernel's heap, taken only when touched. Default: 1 GiB. */
+  readonly heap?: number;
+  /** Host folder that is the guest's `/`, read-only. Default: an empty tmpfs with the usual folders. */
+  readonly root?: string;
+  /** Whether the guest may change `root`. */
+  readonly rootWritable?: boolean;
+  /** Host folders that the guest sees, read-only unless `writable`. */
+  readonly mounts?: readonly { readonly host: string; readonly guest: string; readonly writable?: boolean }[];
+  /** Modules whose default export is defineSubsystem(...); "kvcache", "sysstat" and "syscall-policy" come with Sternix. */
+  readonly subsystems?: readonly SubsystemSpec[];
+  /**
+   * How long a callback of a subsystem may run, in milliseconds, until it is ended: on a CPU by restarting that. Loading its
+   * module as well, which has 3 seconds at least. Default: 10 000.
+   */
+  readonly subsystemTimeout?: number;
+  /** Checks the kernel's heap: freed objects are overwritten, and what is written to them afterwards is reported. Slower. */
+  readonly debug?: boolean;
+  /** A host descriptor that gets a line for each system call, as strace(1) prints it: 2, or what `fs.openSync` returned. */
+  readonly strace?: number;
+  /** Gets each line of the kernel log. Default: standard error. */
+  readonly log?: (line: string) => void;
+}
+
+/** What a timer can wait. */
+export const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** The options that are the kernel's, checked, with their defaults. Throws MachineError. */
+export function kernelOptions(options: MachineOptions) {
+  const { cpus = Math.min(4, availableParallelism()), subsystemTimeout, strace } = options;
+  if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
+    throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
+  const timed =
+    subsystemTimeout === undefined || (Number.isInteger(subsystemTimeout) && subsystemTimeout >= 1);
+  if (!timed || (subsystemTimeout ?? 0) > MAX_TIMEOUT)
+    throw new MachineError(`subsystemTimeout ${subsystemTimeout}: give milliseconds, 1 to ${MAX_TIMEOUT}`);
+  if (strace !== undefined) checkDescriptor(strace);
+  return {
+    cpus,
+    memory: options.memory ?? defaultMemory(cpus),
+    root: options.root === undefined ? null : rootFolder(options.root),
+    mounts: (options.mounts ?? []).map(({ host, guest, ...mount }) => {
+      if (!guest.startsWith("/"))
+        throw new MachineError(`mount ${host} on ${guest}: give an absolute path inside the guest`);
+      return { ...mount, guest, host: resolve(host) };
+    }),
+    ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout", "strace"),
+  };
+}
+
+function checkDescriptor(fd: number): void {
+  try {
+    fstatSync(fd);
+  } catch {
+    throw new MachineError(`strace ${fd}: there is no such open descriptor`);
+  }
+}
+
+function rootFolder(root: string): string {
+  const stat = statSync(root, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) return resolve(root);
+  throw new MachineError(
+    `root ${root}: ${stat === undefined ? "there is no such folder" : "is not a folder"} on this machine`,
+  );
+}
+
+/** The given properties that are there: optional ones must not become undefined. */
+function pick<K extends keyof MachineOptions & keyof KernelOptions>(
+  options: MachineOptions,
+  ...names: K[]
+): Partial<Pick<KernelOptions, K>> {
+  return Object.fromEntries(
+    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
+  ) as never;
+}
