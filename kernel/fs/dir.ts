@@ -17,6 +17,7 @@ import {
   EROFS,
   EXDEV,
 } from "../uapi/errno.ts";
+import { IN_ATTRIB, IN_CREATE, IN_DELETE } from "../uapi/inotify.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../uapi/stat.ts";
 import { D_MOUNTED, Dentry, dAdd, dDrop, dentryEmpty, dentryInode, dInstantiate, dput } from "./dcache.ts";
 import { FsInfo } from "./fsinfo.ts";
@@ -44,6 +45,7 @@ import {
   lookupParent,
   nd,
 } from "./namei.ts";
+import { notifyEntry, notifyPlace, notifyUnlinked } from "./notify.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { fsCapable, isSpecial, mayChangeDir, maySticky } from "./permission.ts";
 import { Qstr, qstrSet } from "./qstr.ts";
@@ -69,6 +71,7 @@ export function makeEntry(parent: D, dir: I, name: Uint8Array, maker: Maker): nu
   const held = inodeLock(dir);
   const result = makeLocked(held, parent, dir, name, maker);
   inodeUnlock(dir);
+  if (result === 0) notifyEntry(dir, name, inodeType(dentryInode(madeDentry) as I), IN_CREATE);
   return result;
 }
 
@@ -193,6 +196,7 @@ export function makeLink(inode: I, mount: Ref<"mount">, dirfd: number, path: str
     }
     Inode.nlink.add(inode, 1);
     inodeTouch(inode, 1 << CTIME);
+    notifyPlace(0, inode, IN_ATTRIB);
     return inode;
   });
 }
@@ -284,8 +288,13 @@ function remove(remover: Remover): number {
     if (gone !== 0) igrab(gone);
     inodeUnlock(dir);
     dput(dentry);
-    // The inode is evicted without the directory's lock: its pages may be many.
-    if (gone !== 0) iput(gone);
+    if (gone !== 0) {
+      notifyUnlinked(gone);
+      const type = inodeType(gone);
+      // The inode is evicted without the directory's lock: its pages may be many.
+      iput(gone);
+      notifyEntry(dir, name, type, IN_DELETE);
+    }
     return Math.min(result, 0);
   }
   inodeUnlock(dir);

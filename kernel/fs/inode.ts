@@ -65,6 +65,8 @@ export const Inode = struct("inode", {
   flctx: rcu("flctx"),
   /** The pipe of a FIFO while it is open (ipc). */
   pipe: atomic(),
+  /** First of the watches on it (notify.ts), or 0. */
+  watches: atomic(),
 
   // This lock: content size, and for directories their entries. See README.md for the order.
   lock: spinlock(),
@@ -151,6 +153,7 @@ export const igrabLive = (inode: I): boolean => Inode.refcount.incNotZero(inode)
 /** Drops a count; the last one evicts the inode. Memory goes after a grace period. */
 export function iput(inode: I): void {
   if (!Inode.refcount.decAndTest(inode)) return;
+  if (Inode.watches.load(inode) !== 0) evictWatches(inode);
   removeInodeHash(inode);
   const sb = Inode.sb.get(inode);
   superOpsOf(Superblock.sops.get(sb)).evict?.(inode);
@@ -161,6 +164,14 @@ export function iput(inode: I): void {
   Superblock.inodes.add(sb, -1);
   kfreeRcu(Inode, inode);
   sbPut(sb);
+}
+
+/** Ends the watches of an inode that goes; notify.ts installs it, since it imports this module. */
+let evictWatches: (inode: I) => void = () => {
+  throw new Error("watches without kernel/fs/notify.ts");
+};
+export function setWatchEviction(fn: (inode: I) => void): void {
+  evictWatches = fn;
 }
 
 /** Frees a lock context; locks.ts installs it, since it imports this module. */

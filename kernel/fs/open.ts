@@ -27,6 +27,7 @@ import {
   O_TRUNC,
   O_WRONLY,
 } from "../uapi/fcntl.ts";
+import { IN_MODIFY, IN_OPEN } from "../uapi/inotify.ts";
 import { MS_NODEV } from "../uapi/mount.ts";
 import { major, minor, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from "../uapi/stat.ts";
 import { getWriteAccess, truncateInode } from "./attr.ts";
@@ -59,6 +60,7 @@ import {
   setResolve,
   stepInto,
 } from "./namei.ts";
+import { notifyFile } from "./notify.ts";
 import { charDeviceFops, FOPS, fileOpsOf, inodeOpsOf, registerFileOps } from "./ops.ts";
 import { MAY_READ, MAY_WRITE, mayChangeDir, ownerOrCapable, writePermission } from "./permission.ts";
 
@@ -224,8 +226,13 @@ export function openPlace(
   if (error >= 0) {
     if (fileOpsOf(File.fops.get(file as F)).seekable === true)
       File.mode.set(file as F, File.mode.get(file as F) | FMODE_LSEEK);
-    error = (flags & O_TRUNC) !== 0 && inodeType(inode) === S_IFREG ? truncateInode(inode, 0) : 0;
-    if (error >= 0) return file;
+    const truncates = (flags & O_TRUNC) !== 0 && inodeType(inode) === S_IFREG;
+    error = truncates ? truncateInode(inode, 0) : 0;
+    if (error >= 0) {
+      if (truncates) notifyFile(file as F, IN_MODIFY);
+      notifyFile(file as F, IN_OPEN);
+      return file;
+    }
     fileOpsOf(File.fops.get(file as F)).release?.(file as F);
   }
   fileAbort(file as F);

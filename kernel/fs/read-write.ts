@@ -14,9 +14,11 @@ import { waitOn } from "../sched/waitqueue.ts";
 import { Task } from "../task/task.ts";
 import { EAGAIN, EBADF, EINVAL, EISDIR, ENOMEM, ESPIPE } from "../uapi/errno.ts";
 import { SEEK_HOLE } from "../uapi/fcntl.ts";
+import { IN_ACCESS, IN_MODIFY } from "../uapi/inotify.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
 import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE, fileMayWait } from "./file.ts";
 import { Inode, inodeType } from "./inode.ts";
+import { notifyFile } from "./notify.ts";
 import { type FileOps, fileOpsOf } from "./ops.ts";
 import { seekSized, setWriteEnd, writeEnd } from "./regular.ts";
 
@@ -46,6 +48,7 @@ export function fileRead(file: F, io: UserIo): number {
     const result = ops.read(file, io, pos);
     if (result > 0) File.pos.set(held, file, pos + result);
     File.posLock.unlock(file);
+    if (result > 0) notifyFile(file, IN_ACCESS);
     return result;
   }
   const result = ops.read(file, io, 0);
@@ -68,6 +71,7 @@ export function fileWrite(file: F, io: UserIo): number {
     const result = ops.write(file, io, pos);
     if (result > 0) File.pos.set(held, file, writeEnd >= 0 ? writeEnd : pos + result);
     File.posLock.unlock(file);
+    if (result > 0) notifyFile(file, IN_MODIFY);
     return result;
   }
   return streamWrite(file, ops, io);
@@ -109,7 +113,9 @@ export function filePread(file: F, io: UserIo, pos: number): number {
   const ops = fileOpsOf(File.fops.get(file));
   if ((mode & FMODE_LSEEK) === 0) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -ESPIPE;
   if (ops.read === undefined) return inodeType(File.inode.get(file)) === S_IFDIR ? -EISDIR : -EINVAL;
-  return ops.read(file, io, pos);
+  const result = ops.read(file, io, pos);
+  if (result > 0) notifyFile(file, IN_ACCESS);
+  return result;
 }
 
 /** pwrite(2). With O_APPEND the data goes to the end, as on Linux. */
@@ -118,7 +124,9 @@ export function filePwrite(file: F, io: UserIo, pos: number): number {
   if ((mode & FMODE_WRITE) === 0) return -EBADF;
   if (!isRange(pos, io.remaining)) return -EINVAL;
   if ((mode & FMODE_LSEEK) === 0) return -ESPIPE;
-  return fileOpsOf(File.fops.get(file)).write?.(file, io, pos) ?? -EINVAL;
+  const result = fileOpsOf(File.fops.get(file)).write?.(file, io, pos) ?? -EINVAL;
+  if (result > 0) notifyFile(file, IN_MODIFY);
+  return result;
 }
 
 /** lseek(2): the new position or -errno. */

@@ -37,6 +37,7 @@ import {
 import { lookupLocked } from "./lookup.ts";
 import { mountReadOnly } from "./mount.ts";
 import { LAST_NORM, lastName, lookupParent, nd } from "./namei.ts";
+import { notifyMove, notifyUnlinked } from "./notify.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { inodePermission, MAY_EXEC, MAY_WRITE, maySticky } from "./permission.ts";
 import { type Qstr, qstrOf } from "./qstr.ts";
@@ -131,7 +132,10 @@ let replaced = 0 as I;
 function finish(result: number): number {
   const inode = replaced;
   replaced = 0 as I;
-  if (inode !== 0) iput(inode);
+  if (inode !== 0) {
+    notifyUnlinked(inode);
+    iput(inode);
+  }
   return result;
 }
 
@@ -236,5 +240,7 @@ function commit(
   inodeTouch(from.dir, (1 << MTIME) | (1 << CTIME));
   inodeTouch(to.dir, (1 << MTIME) | (1 << CTIME));
   inodeTouch(inode, 1 << CTIME);
+  notifyMove(from.dir, from.name, to.dir, to.name, inode);
+  if (victim !== 0 && exchange) notifyMove(to.dir, to.name, from.dir, from.name, victim);
   return 0;
 }

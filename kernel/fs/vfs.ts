@@ -7,6 +7,8 @@ import { MNT_FLAGS, MS_BIND, MS_MOVE, MS_RDONLY, MS_REMOUNT, UMOUNT_NOFOLLOW } f
 import { makedev, S_IFCHR, S_IFDIR } from "../uapi/stat.ts";
 import { dAdd, dentryInode, dgetLive, dput, linkChild } from "./dcache.ts";
 import { makeDirectory, makeNode, makeSymlink } from "./dir.ts";
+import { notifyInit } from "./inotify-queue.ts";
+import "./inotify.ts";
 import { dcacheInit } from "./dname.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
@@ -42,6 +44,7 @@ export function vfsInit(): void {
     superInit() &&
     inodeInit() &&
     dcacheInit() &&
+    notifyInit() &&
     mountInit() &&
     renameInit() &&
     fileInit() &&

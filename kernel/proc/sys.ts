@@ -1,6 +1,7 @@
 /** /proc/sys: kernel parameters. Most are read-only facts; the host name can be written by who may set it. */
 import { randomUUID } from "node:crypto";
 import { NR_OPEN } from "../fs/fdtable.ts";
+import { MAX_QUEUED_EVENTS, MAX_USER_WATCHES } from "../fs/inotify-queue.ts";
 import { PIPE_MAX_BYTES } from "../ipc/pipe-ends.ts";
 import { MAX_MAP_COUNT, MMAP_MIN_ADDR } from "../mm/mm.ts";
 import { current } from "../sched/current.ts";
@@ -43,7 +44,8 @@ fact("fs/file-max", NR_OPEN);
 fact("fs/pipe-max-size", PIPE_MAX_BYTES);
 fact("fs/protected_hardlinks", 0);
 fact("fs/protected_symlinks", 0);
-fact("fs/inotify/max_user_watches", 8192);
+fact("fs/inotify/max_user_watches", MAX_USER_WATCHES);
+fact("fs/inotify/max_queued_events", MAX_QUEUED_EVENTS);
 fact("fs/mqueue/msg_max", 10);
 fact("net/core/somaxconn", 4096);
 fact("net/core/rmem_max", 212992);

@@ -4,9 +4,11 @@ import { fallocateFile } from "../../kernel/fs/fallocate.ts";
 import { File, FMODE_WRITE } from "../../kernel/fs/file.ts";
 import { inodeType } from "../../kernel/fs/inode.ts";
 import { nd } from "../../kernel/fs/namei.ts";
+import { notifyFile, notifyPlace } from "../../kernel/fs/notify.ts";
 import { fileOpsOf } from "../../kernel/fs/ops.ts";
 import { EINVAL, EOPNOTSUPP, ESPIPE } from "../../kernel/uapi/errno.ts";
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../../kernel/uapi/fcntl.ts";
+import { IN_ATTRIB, IN_MODIFY } from "../../kernel/uapi/inotify.ts";
 import { S_IFIFO, S_IFLNK, S_IFREG, UTIME_OMIT } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid } from "../args.ts";
@@ -15,6 +17,14 @@ import { advice, atFlags, fallocFlags } from "./flags.ts";
 import { checkFlags, getTimes, userPathAt, withFile } from "./user.ts";
 
 const mountOf = (file: Ref<"file">): Ref<"mount"> | 0 => File.mount.get(file);
+
+/** Tells who watches what a change was made to, if it was. */
+function told(result: number, file: Ref<"file"> | 0, mask: number): number {
+  if (result < 0) return result;
+  if (file !== 0) notifyFile(file, mask);
+  else notifyPlace(nd.dentry, nd.inode, mask);
+  return result;
+}
 
 function chmodPlace(mount: Ref<"mount">, inode: Ref<"inode">, bits: number): number {
   return inodeType(inode) === S_IFLNK ? -EOPNOTSUPP : changeMode(mount, inode, bits);
@@ -26,7 +36,7 @@ export const fchmod = syscall({
   args: [fd, mode],
   handler: (task, descriptor, bits) =>
     withFile(task, descriptor, (file) =>
-      changeMode(mountOf(file) as Ref<"mount">, File.inode.get(file), bits),
+      told(changeMode(mountOf(file) as Ref<"mount">, File.inode.get(file), bits), file, IN_ATTRIB),
     ),
 });
 
@@ -36,7 +46,7 @@ export const fchmodat = syscall({
   args: [dirfd, path, mode],
   handler(_task, dir, name, bits) {
     const error = userPathAt(dir, name, 0);
-    return error < 0 ? error : changeMode(nd.mount, nd.inode, bits);
+    return error < 0 ? error : told(changeMode(nd.mount, nd.inode, bits), 0, IN_ATTRIB);
   },
 });
 
@@ -47,7 +57,7 @@ export const fchmodat2 = syscall({
   handler(_task, dir, name, bits, flags) {
     if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
     const error = userPathAt(dir, name, flags);
-    return error < 0 ? error : chmodPlace(nd.mount, nd.inode, bits);
+    return error < 0 ? error : told(chmodPlace(nd.mount, nd.inode, bits), 0, IN_ATTRIB);
   },
 });
 
@@ -57,7 +67,11 @@ export const fchown = syscall({
   args: [fd, uid, uid],
   handler: (task, descriptor, user, group) =>
     withFile(task, descriptor, (file) =>
-      changeOwner(mountOf(file) as Ref<"mount">, File.inode.get(file), user | 0, group | 0),
+      told(
+        changeOwner(mountOf(file) as Ref<"mount">, File.inode.get(file), user | 0, group | 0),
+        file,
+        IN_ATTRIB,
+      ),
     ),
 });
 
@@ -68,7 +82,7 @@ export const fchownat = syscall({
   handler(_task, dir, name, user, group, flags) {
     if (checkFlags(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0) return -EINVAL;
     const error = userPathAt(dir, name, flags);
-    return error < 0 ? error : changeOwner(nd.mount, nd.inode, user | 0, group | 0);
+    return error < 0 ? error : told(changeOwner(nd.mount, nd.inode, user | 0, group | 0), 0, IN_ATTRIB);
   },
 });
 
@@ -87,11 +101,11 @@ export const utimensat = syscall({
     if (name === 0 && dir !== AT_FDCWD) {
       if (flags !== 0) return -EINVAL;
       return withFile(task, dir, (file) =>
-        changeTimes(mountOf(file) as Ref<"mount">, File.inode.get(file), atime, mtime),
+        told(changeTimes(mountOf(file) as Ref<"mount">, File.inode.get(file), atime, mtime), file, IN_ATTRIB),
       );
     }
     const error = userPathAt(dir, name, flags);
-    return error < 0 ? error : changeTimes(nd.mount, nd.inode, atime, mtime);
+    return error < 0 ? error : told(changeTimes(nd.mount, nd.inode, atime, mtime), 0, IN_ATTRIB);
   },
 });
 
@@ -102,7 +116,7 @@ export const truncate = syscall({
   handler(_task, name, length) {
     if (length < 0) return -EINVAL;
     const error = userPathAt(AT_FDCWD, name, 0);
-    return error < 0 ? error : truncatePath(nd.mount, nd.inode, length);
+    return error < 0 ? error : told(truncatePath(nd.mount, nd.inode, length), 0, IN_MODIFY);
   },
 });
 
@@ -115,7 +129,7 @@ export const ftruncate = syscall({
       const inode = File.inode.get(file);
       if (length < 0 || (File.mode.get(file) & FMODE_WRITE) === 0 || inodeType(inode) !== S_IFREG)
         return -EINVAL;
-      return truncateInode(inode, length);
+      return told(truncateInode(inode, length), file, IN_MODIFY);
     }),
 });
 
@@ -124,7 +138,7 @@ export const fallocate = syscall({
   name: "fallocate",
   args: [fd, fallocFlags, off, off],
   handler: (task, descriptor, how, offset, length) =>
-    withFile(task, descriptor, (file) => fallocateFile(file, how, offset, length)),
+    withFile(task, descriptor, (file) => told(fallocateFile(file, how, offset, length), file, IN_MODIFY)),
 });
 
 const sync_ = (task: Ref<"task">, descriptor: number, dataOnly: boolean): number =>

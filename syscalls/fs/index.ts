@@ -2,6 +2,7 @@
 import type { Syscall } from "../syscall.ts";
 import * as attr from "./attr.ts";
 import { fcntl, flock, ioctl } from "./fcntl.ts";
+import * as inotify from "./inotify.ts";
 import * as names from "./names.ts";
 import { close, closeRange, dup, dup3, memfdCreate, openat, openat2 } from "./open.ts";
 import * as readWrite from "./read-write.ts";
@@ -21,5 +22,6 @@ export const calls: readonly Syscall[] = [
   ...Object.values(readWrite),
   ...Object.values(stat),
   ...Object.values(names),
+  ...Object.values(inotify),
   ...Object.values(attr),
 ];

@@ -8,6 +8,7 @@ import { FsInfo, type FsPath, Path } from "../../kernel/fs/fsinfo.ts";
 import { Inode, inodeType } from "../../kernel/fs/inode.ts";
 import { Mount } from "../../kernel/fs/mount.ts";
 import { LOOKUP_EMPTY, nd, pathLookup } from "../../kernel/fs/namei.ts";
+import { notifyFile } from "../../kernel/fs/notify.ts";
 import { inodeOpsOf } from "../../kernel/fs/ops.ts";
 import { withRealIds, writePermission } from "../../kernel/fs/permission.ts";
 import { readDirectory } from "../../kernel/fs/readdir.ts";
@@ -21,6 +22,7 @@ import {
   AT_STATX_SYNC_TYPE,
   AT_SYMLINK_NOFOLLOW,
 } from "../../kernel/uapi/fcntl.ts";
+import { IN_ACCESS } from "../../kernel/uapi/inotify.ts";
 import { MS_NOEXEC } from "../../kernel/uapi/mount.ts";
 import { S_IFLNK, S_IFREG, STATX__RESERVED } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
@@ -165,6 +167,7 @@ export const getdents64 = syscall({
     const bytes = new Uint8Array(Math.min(count, DIRENTS_MAX));
     const filled = readDirectory(file as Ref<"file">, bytes);
     if (filled <= 0) return filled;
+    notifyFile(file as Ref<"file">, IN_ACCESS);
     return copyToUser(buffer, bytes.subarray(0, filled)) < 0 ? -EFAULT : filled;
   },
 });
