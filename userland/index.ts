@@ -14,7 +14,7 @@ export { type Syscall, syscall } from "../syscalls/syscall.ts";
 export { syscallName } from "../syscalls/table.ts";
 export { Machine } from "./machine/machine.ts";
 export type { MachineOptions } from "./machine/machine-options.ts";
-export type { GuestProcess, ProcessExit, ProcessOutput } from "./machine/process.ts";
+export { GuestProcess, type ProcessExit, type ProcessOutput } from "./machine/process.ts";
 export { CpuLostError, SpawnError } from "./machine/spawn-error.ts";
 export { DEFAULT_ENV, type Input, type Output, type SpawnOptions } from "./machine/spawn-options.ts";
 export type { MachineStats } from "./machine/stats.ts";

@@ -208,26 +208,29 @@ function sendTo(
   return result === BLOCK ? BLOCK : done > 0 ? done : Math.min(result, 0);
 }
 
+/** What a call that waits makes of `attempt`, which is made once more when the queue is joined: that closes the race with a wake-up. */
+function attemptOrWait(file: Ref<"file">, queue: number, timeoutMs: number, attempt: () => number): number {
+  const result = attempt();
+  if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
+  const failed = prepareWait(queue, timeoutMs);
+  if (failed < 0) return failed;
+  const again = attempt();
+  return again === -EAGAIN ? BLOCK : again;
+}
+
 /** connect(2): 0, -errno, BLOCK. */
 export function connect(file: Ref<"file">, at: number, length: number): number {
   const sock = sockOf(file);
   const error = readAddress(sock, at, length);
   if (error < 0) return error;
-  const result = sockConnect(sock);
-  if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
-  const failed = prepareWait(connectWait, Sock.sendTimeout.load(sock));
-  if (failed < 0) return failed === -EAGAIN ? -EINPROGRESS : failed;
-  const again = sockConnect(sock);
-  return again === -EAGAIN ? BLOCK : again;
+  const result = attemptOrWait(file, connectWait, Sock.sendTimeout.load(sock), () => sockConnect(sock));
+  // Of one that blocks, that is its time-out.
+  return result === -EAGAIN && !nonBlocking(file, 0) ? -EINPROGRESS : result;
 }
 
 /** accept(2): a file, -errno, BLOCK. */
 export function accept(file: Ref<"file">, flags: number): Ref<"file"> | number {
   const sock = sockOf(file);
-  const result = sockAccept(sock, flags);
-  if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
-  const failed = prepareWait(Sock.wait.at(sock), Sock.receiveTimeout.load(sock));
-  if (failed < 0) return failed;
-  const again = sockAccept(sock, flags);
-  return again === -EAGAIN ? BLOCK : again;
+  const timeout = Sock.receiveTimeout.load(sock);
+  return attemptOrWait(file, Sock.wait.at(sock), timeout, () => sockAccept(sock, flags));
 }

@@ -20,6 +20,7 @@ export interface ProcessOutput extends ProcessExit {
   readonly stderr: string;
 }
 
+/** A process of a machine: what Machine.spawn returns. */
 export class GuestProcess {
   readonly pid: number;
   /**
@@ -36,6 +37,7 @@ export class GuestProcess {
   /** Settled when all that went to given streams has arrived there. */
   readonly #delivered: Promise<unknown>;
 
+  /** Machine.spawn makes them. @internal */
   constructor(
     kernel: KernelMachine,
     name: string,
