@@ -208,11 +208,19 @@ function sendTo(
   return result === BLOCK ? BLOCK : done > 0 ? done : Math.min(result, 0);
 }
 
-/** What a call that waits makes of `attempt`, which is made once more when the queue is joined: that closes the race with a wake-up. */
-function attemptOrWait(file: Ref<"file">, queue: number, timeoutMs: number, attempt: () => number): number {
+/**
+ * What a call that waits makes of `attempt`, which is made once more when the queue is joined: that closes the race with a wake-up.
+ * Which queue that is may be known only after the first attempt.
+ */
+function attemptOrWait(
+  file: Ref<"file">,
+  queue: () => number,
+  timeoutMs: number,
+  attempt: () => number,
+): number {
   const result = attempt();
   if (result !== -EAGAIN || nonBlocking(file, 0)) return result;
-  const failed = prepareWait(queue, timeoutMs);
+  const failed = prepareWait(queue(), timeoutMs);
   if (failed < 0) return failed;
   const again = attempt();
   return again === -EAGAIN ? BLOCK : again;
@@ -223,7 +231,12 @@ export function connect(file: Ref<"file">, at: number, length: number): number {
   const sock = sockOf(file);
   const error = readAddress(sock, at, length);
   if (error < 0) return error;
-  const result = attemptOrWait(file, connectWait, Sock.sendTimeout.load(sock), () => sockConnect(sock));
+  const result = attemptOrWait(
+    file,
+    () => connectWait,
+    Sock.sendTimeout.load(sock),
+    () => sockConnect(sock),
+  );
   // Of one that blocks, that is its time-out.
   return result === -EAGAIN && !nonBlocking(file, 0) ? -EINPROGRESS : result;
 }
@@ -232,5 +245,10 @@ export function connect(file: Ref<"file">, at: number, length: number): number {
 export function accept(file: Ref<"file">, flags: number): Ref<"file"> | number {
   const sock = sockOf(file);
   const timeout = Sock.receiveTimeout.load(sock);
-  return attemptOrWait(file, Sock.wait.at(sock), timeout, () => sockAccept(sock, flags));
+  return attemptOrWait(
+    file,
+    () => Sock.wait.at(sock),
+    timeout,
+    () => sockAccept(sock, flags),
+  );
 }
