@@ -10,7 +10,6 @@ export interface Exit {
   /** Exit code; undefined when a signal killed it. */
   readonly code?: number;
   readonly signal?: number;
-  readonly coreDumped: boolean;
   /** errno of loading the program, 0 when it was loaded. */
   readonly error: number;
   /** What more there is to say about it; usually empty. */
@@ -56,7 +55,6 @@ export class Processes {
     for (const { spawn, resolve } of this.#running.values())
       resolve({
         signal: SIGKILL,
-        coreDumped: false,
         error: 0,
         reason: "",
         status: SIGKILL,
@@ -72,7 +70,6 @@ function exitOf(spawn: Ref<"spawn">): Exit {
   const signal = status & 0x7f;
   return {
     ...(signal === 0 ? { code: (status >> 8) & 0xff } : { signal }),
-    coreDumped: (status & 0x80) !== 0,
     error: Math.abs(Spawn.error.load(spawn)),
     reason: text === 0 ? "" : stringText(text),
     status,

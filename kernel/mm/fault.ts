@@ -223,7 +223,11 @@ function install(
   }
   Mm.ptl.unlock(mm);
   if (table === 0 && moved) putFrame(frame);
-  if (table !== 0) return DONE;
+  if (table !== 0) {
+    const task = current();
+    if (task !== 0) Task.minorFaults.set(task, Task.minorFaults.get(task) + 1);
+    return DONE;
+  }
   return valid ? FAULT_NOMEM : RETRY;
 }
 

@@ -114,5 +114,8 @@ function dropFrame(table: Ref<"pagetable">, page: number, pte: number): void {
 /** Resident pages. Racy. */
 export const mmRss = (mm: Ref<"mm">): number => Mm.rssAnon.racy(mm) + Mm.rssFile.racy(mm);
 
+/** The most pages that were ever resident. */
+export const mmPeakRss = (mm: Ref<"mm">): number => Math.max(mmRss(mm), Mm.hiwaterRss.racy(mm));
+
 /** Resident size of an address space in bytes, for ps and the out-of-memory report. */
 export const mmRssBytes = (mm: Ref<"mm">): number => mmRss(mm) * PAGE_SIZE;

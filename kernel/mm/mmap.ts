@@ -126,6 +126,7 @@ export function mmap(
   const type = flags & MAP_TYPE;
   const shared = type === MAP_SHARED || type === MAP_SHARED_VALIDATE;
   if (!shared && type !== MAP_PRIVATE) return -EINVAL;
+  if (type === MAP_SHARED_VALIDATE && file === 0) return -EINVAL;
   if (type === MAP_SHARED_VALIDATE && (flags & (~KNOWN_FLAGS | MAP_SYNC)) !== 0) return -EOPNOTSUPP;
   if (length === 0) return -EINVAL;
   const pages = pagesOf(length);

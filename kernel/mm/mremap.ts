@@ -27,6 +27,9 @@ export function mremap(
   const newPages = pagesOf(newLength);
   if (addr % PAGE_SIZE !== 0 || newPages === 0 || (dontUnmap && oldPages !== newPages)) return -EINVAL;
   const start = addr / PAGE_SIZE;
+  // Pages beyond the address space have no entries: neither a length that wraps nor one that is merely wild gets further.
+  if (start >= END_PAGE) return -EFAULT;
+  if (start + oldPages > END_PAGE || newPages > END_PAGE) return -EINVAL;
   if (fixed) {
     if (newAddr % PAGE_SIZE !== 0 || newAddr < MMAP_MIN_ADDR) return -EINVAL;
     const to = newAddr / PAGE_SIZE;
@@ -52,7 +55,7 @@ function remapLocked(
   flags: number,
   target: number,
 ): number {
-  const vma = start < END_PAGE ? vmaAt(mm, start) : 0;
+  const vma = vmaAt(mm, start);
   if (vma === 0) return -EFAULT;
   const spec = vmaSpec(vma);
   if ((spec.flags & VM_SPECIAL) !== 0) return -EINVAL;

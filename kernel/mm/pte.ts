@@ -6,7 +6,9 @@
 import { alloc, kfreeRcu, type Ref, struct, words } from "../../rcu/index.ts";
 import { ACCESS } from "../usermode.ts";
 
-export const PageTable = struct("pagetable", { entry: words(1024) });
+/** Tables of an address space, and entries of a table. */
+const TABLES = 1024;
+export const PageTable = struct("pagetable", { entry: words(TABLES) });
 
 /** Stores are allowed now. The same bit as PAGE_WRITABLE in what `translate` answers. */
 export const PTE_WRITE = 1;
@@ -71,6 +73,9 @@ export function pteWalk(
   end: number,
   visit: (table: Ref<"pagetable">, page: number, pte: number) => void,
 ): void {
+  // Beyond lies other memory of the heap: whoever asks has not checked what a program gave him.
+  if (start < 0 || end > TABLES << TABLE_SHIFT)
+    throw new RangeError(`pages ${start} to ${end} have no entries`);
   let page = start;
   while (page < end) {
     const table = PageTable.entry.get(pgd, page >>> TABLE_SHIFT) as Ref<"pagetable"> | 0;
@@ -87,7 +92,7 @@ export function pteWalk(
 
 /** Frees all tables after a grace period. */
 export function pteFreeTables(pgd: Ref<"pagetable">): void {
-  for (let index = 0; index < 1024; index++) {
+  for (let index = 0; index < TABLES; index++) {
     const table = PageTable.entry.get(pgd, index) as Ref<"pagetable"> | 0;
     if (table !== 0) kfreeRcu(PageTable, table);
   }

@@ -3,7 +3,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { Tty, ttyDevice } from "../drivers/tty.ts";
 import { Files, forEachFd } from "../fs/fdtable.ts";
 import { FsInfo } from "../fs/fsinfo.ts";
-import { Mm, mmRss } from "../mm/mm.ts";
+import { Mm, mmPeakRss, mmRss } from "../mm/mm.ts";
 import { PAGE_SIZE } from "../mm/ram.ts";
 import { forEachVma, VM_EXEC, VM_GROWSDOWN, VM_WRITE, Vma } from "../mm/vma.ts";
 import { nrCpus } from "../sched/cpus.ts";
@@ -229,7 +229,7 @@ function memoryLines(mm: Ref<"mm">): [string, string][] {
     ["VmSize", kib(total)],
     ["VmLck", kib(Mm.lockedVm.racy(mm))],
     ["VmPin", kib(0)],
-    ["VmHWM", kib(Math.max(rss, Mm.hiwaterRss.racy(mm)))],
+    ["VmHWM", kib(mmPeakRss(mm))],
     ["VmRSS", kib(rss)],
     ["RssAnon", kib(Mm.rssAnon.racy(mm))],
     ["RssFile", kib(Mm.rssFile.racy(mm))],

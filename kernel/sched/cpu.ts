@@ -239,7 +239,7 @@ function oops(task: Ref<"task">, error: unknown): void {
   // What a lock protects may be half-changed and nobody would unlock it: the CPU dies, its locks are broken, and it
   // is booted again (machine/crash.ts).
   if (locksHeld !== 0 || (Task.flags.get(task) & TASK_EXITING) !== 0) throw error;
-  Task.exitCode.set(task, SIGSEGV | 0x80);
-  killGroup(task, SIGSEGV | 0x80);
+  Task.exitCode.set(task, SIGSEGV);
+  killGroup(task, SIGSEGV);
   doExit(task, safePoint);
 }

@@ -3,7 +3,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { wakeUp } from "../sched/waitqueue.ts";
 import { initGroup } from "../task/pid.ts";
 import { Group } from "../task/task.ts";
-import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGCHLD } from "../uapi/signal.ts";
+import { CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SIG_IGN, SIGCHLD } from "../uapi/signal.ts";
 import { childInfo, sendInfo } from "./post.ts";
 import { actionFlags, handlerOf } from "./sighand.ts";
 
@@ -21,7 +21,7 @@ export function notifyExit(group: Ref<"group">, status: number): boolean {
     if (signo === SIGCHLD)
       autoreap =
         handlerOf(sighand, SIGCHLD) === SIG_IGN || (actionFlags(sighand, SIGCHLD) & SA_NOCLDWAIT) !== 0;
-    const code = (status & 0x7f) === 0 ? CLD_EXITED : (status & 0x80) !== 0 ? CLD_DUMPED : CLD_KILLED;
+    const code = (status & 0x7f) === 0 ? CLD_EXITED : CLD_KILLED;
     const value = (status & 0x7f) === 0 ? (status >> 8) & 0xff : status & 0x7f;
     if (!autoreap || handlerOf(sighand, SIGCHLD) !== SIG_IGN)
       sendInfo(Group.leader.load(parent), childInfo(group, signo, code, value), true);

@@ -24,7 +24,7 @@ import {
   WORK_SIGNAL,
 } from "../task/task.ts";
 import { NSEC_PER_SEC, nowNs } from "../time/clock.ts";
-import { EINTR } from "../uapi/errno.ts";
+import { EFAULT, EINTR } from "../uapi/errno.ts";
 import { SA_NODEFER, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP } from "../uapi/signal.ts";
 import { ACCESS } from "../usermode.ts";
 import { notifyStopOrContinue } from "./child.ts";
@@ -33,7 +33,7 @@ import { setMask } from "./mask.ts";
 import { dequeueSignal, recalcPending, type SigInfo } from "./pending.ts";
 import { forceFault, forEachThread, killGroup } from "./send.ts";
 import { type Action, setAction, sighandOf, takeAction } from "./sighand.ts";
-import { CORE_DUMPING, DEFAULT_IGNORED, STOPPING, sigBit } from "./sigset.ts";
+import { DEFAULT_IGNORED, STOPPING, sigBit } from "./sigset.ts";
 
 /** Nothing (more) to do: user mode may go on, or the interrupted call may run again. */
 export const DELIVER_DONE = 0;
@@ -84,9 +84,9 @@ function act(task: Ref<"task">, group: Ref<"group">, info: SigInfo): number {
   const bit = signo <= 32 ? sigBit(signo) : 0;
   if ((bit & DEFAULT_IGNORED) !== 0) return DELIVER_DONE;
   if ((bit & STOPPING) !== 0) return stopGroup(task, group, signo);
-  const status = signo | ((bit & CORE_DUMPING) !== 0 ? 0x80 : 0);
-  Task.exitCode.set(task, status);
-  killGroup(task, status);
+  // Without the "core dumped" bit: there are no core files here.
+  Task.exitCode.set(task, signo);
+  killGroup(task, signo);
   return DELIVER_EXIT;
 }
 
@@ -97,11 +97,10 @@ function handle(task: Ref<"task">, info: SigInfo, action: Action): number {
   if (Task.restarting.get(task) !== 0) {
     const partial = Task.partial.get(task);
     if (partial > 0 || Task.blockKind.get(task) !== BLOCK || (action.flags & SA_RESTART) === 0) {
-      const result = partial > 0 ? partial : -EINTR;
+      const result = partial > 0 ? partial : storeRemaining(task) < 0 ? -EFAULT : -EINTR;
       hooks.callInterrupted?.(task, result);
       setReg(regs, X_A0, result);
       setPc(regs, getPc(regs) + ECALL_BYTES);
-      storeRemaining(task);
     }
     finishWait(task);
     clearRestart(task);
@@ -131,13 +130,15 @@ function handle(task: Ref<"task">, info: SigInfo, action: Action): number {
   return DELIVER_DONE;
 }
 
-/** nanosleep(2): the handler's program learns how much of the sleep was left. */
-function storeRemaining(task: Ref<"task">): void {
+/** nanosleep(2): the program learns how much of the sleep was left. 0 or -EFAULT. */
+function storeRemaining(task: Ref<"task">): number {
   const address = Task.restartRemaining.get(task);
-  if (address === 0 || faultIn(address, 16, ACCESS.WRITE) < 0) return;
+  if (address === 0) return 0;
+  if (faultIn(address, 16, ACCESS.WRITE) < 0) return -EFAULT;
   const left = Math.max(0, Task.restartDeadline.get(task) - nowNs());
   putUser64(address, Math.floor(left / NSEC_PER_SEC));
   putUser64(address + 8, left % NSEC_PER_SEC);
+  return 0;
 }
 
 /** A stop signal with its default action: every thread of the group is to stop. */

@@ -18,8 +18,10 @@ import {
   type Words,
   words,
 } from "../../rcu/index.ts";
+import { softLimit } from "../task/rlimit.ts";
 import { GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
-import { SI_KERNEL, SI_USER } from "../uapi/signal.ts";
+import { RLIMIT_SIGPENDING } from "../uapi/resource.ts";
+import { SI_KERNEL, SI_TIMER, SI_USER } from "../uapi/signal.ts";
 import { firstSignal, sigBit, sigWord } from "./sigset.ts";
 
 /** Words of a siginfo that carry anything: the first 48 of its 128 bytes. */
@@ -95,9 +97,30 @@ interface PendingOf<N extends string> {
   readonly sigqueue: ListNode<N>;
 }
 
+/** The process whose siginfos count together: RLIMIT_SIGPENDING. */
+function groupOf(where: unknown, ref: number): Ref<"group"> {
+  return where === Task ? Task.group.get(ref as Ref<"task">) : (ref as Ref<"group">);
+}
+
+/** Room for one more siginfo; 0 when there is no memory, or the process has its limit. Standard signals of the kernel pass. */
+function newSigqueue(held: Held, group: Ref<"group">, signo: number, info: SigInfo): Ref<"sigqueue"> | 0 {
+  const queued = Group.sigqueued.get(held as Held<"lock">, group);
+  const counts = signo >= 32 || info[2]! < 0;
+  if (counts && queued >= softLimit(group, RLIMIT_SIGPENDING)) return 0;
+  const entry = alloc(Sigqueue);
+  if (entry !== 0) Group.sigqueued.set(held as Held<"lock">, group, queued + 1);
+  return entry;
+}
+
+function freeSigqueue(held: Held, group: Ref<"group">, entry: Ref<"sigqueue">): void {
+  Group.sigqueued.set(held as Held<"lock">, group, Group.sigqueued.get(held as Held<"lock">, group) - 1);
+  listDelRcu(held, Sigqueue.node.at(entry));
+  free(Sigqueue, entry);
+}
+
 /**
  * Adds a signal. A standard signal that is pending already stays as it is; a real-time one queues. False when a
- * real-time signal could not be queued (EAGAIN); a standard one is then pending without its siginfo.
+ * real-time signal that says more than kill(2) could not be queued (EAGAIN); others are then pending without their siginfo.
  */
 export function addPending<N extends string>(
   held: Held,
@@ -109,8 +132,8 @@ export function addPending<N extends string>(
   const word = sigWord(signo);
   const bits = where.pending.get(ref, word);
   if (signo < 32 && (bits & sigBit(signo)) !== 0) return true;
-  const entry = alloc(Sigqueue);
-  if (entry === 0 && signo >= 32) return false;
+  const entry = newSigqueue(held, groupOf(where, ref), signo, info);
+  if (entry === 0 && signo >= 32 && info[2] !== SI_USER) return false;
   if (entry !== 0) {
     Sigqueue.signo.init(entry, signo);
     for (let n = 0; n < INFO_WORDS; n++) Sigqueue.info.set(entry, n, info[n]!);
@@ -136,12 +159,68 @@ function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, si
     }
     found = new Int32Array(INFO_WORDS);
     for (let n = 0; n < INFO_WORDS; n++) found[n] = Sigqueue.info.get(entry, n);
-    listDelRcu(held, node);
-    free(Sigqueue, entry);
+    freeSigqueue(held, groupOf(where, ref), entry);
   }
+  if (found !== null && found[2] === SI_TIMER) timerSignalTaken(groupOf(where, ref), found[4]!, found[5]!);
   if (!more)
     where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
   return found ?? infoUser(signo, 0, 0);
+}
+
+/** Overruns of a POSIX timer stop counting here (DELAYTIMER_MAX). */
+const OVERRUN_MAX = 0x7fff_ffff;
+
+let timerSignalTaken: (group: Ref<"group">, id: number, overrun: number) => void = () => {};
+/** Sets what hears that a POSIX timer's signal was taken, with its overruns. Group.lock is held. */
+export function onTimerSignal(taken: typeof timerSignalTaken): void {
+  timerSignalTaken = taken;
+}
+
+function findTimerSignal<N extends string>(
+  where: PendingOf<N>,
+  ref: Ref<N>,
+  id: number,
+): Ref<"sigqueue"> | 0 {
+  const head = where.sigqueue.at(ref);
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
+    const entry = Sigqueue.node.owner(node);
+    if (Sigqueue.info.get(entry, 2) === SI_TIMER && Sigqueue.info.get(entry, 4) === id) return entry;
+  }
+  return 0;
+}
+
+/**
+ * A POSIX timer whose signal is still pending queues no second one (timer_getoverrun(2)): counts `expirations` in the
+ * siginfo. False when none is pending.
+ */
+export function addOverrun<N extends string>(
+  _held: Held,
+  where: PendingOf<N>,
+  ref: Ref<N>,
+  id: number,
+  expirations: number,
+): boolean {
+  const entry = findTimerSignal(where, ref, id);
+  if (entry === 0) return false;
+  Sigqueue.info.set(entry, 5, Math.min(Sigqueue.info.get(entry, 5) + expirations, OVERRUN_MAX));
+  return true;
+}
+
+/** The timer was set anew or deleted: the signal of its last expiration is not wanted any more. */
+export function dropTimerSignal<N extends string>(
+  held: Held,
+  where: PendingOf<N>,
+  ref: Ref<N>,
+  id: number,
+): void {
+  const entry = findTimerSignal(where, ref, id);
+  if (entry === 0) return;
+  const signo = Sigqueue.signo.get(entry);
+  freeSigqueue(held, groupOf(where, ref), entry);
+  const head = where.sigqueue.at(ref);
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node))
+    if (Sigqueue.signo.get(Sigqueue.node.owner(node)) === signo) return;
+  where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
 }
 
 /** Drops every pending signal of the two words `low`, `high`. */

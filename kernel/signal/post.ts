@@ -35,7 +35,7 @@ import {
 } from "../uapi/signal.ts";
 import { addPending, flushPending, infoChild, infoKernel, type SigInfo } from "./pending.ts";
 import { actionFlags, handlerOf, isIgnored } from "./sighand.ts";
-import { CORE_DUMPING, DEFAULT_IGNORED, inSet, STOPPING, sigBit } from "./sigset.ts";
+import { DEFAULT_IGNORED, inSet, STOPPING, sigBit } from "./sigset.ts";
 
 const isDead = (task: Ref<"task">): boolean => {
   const state = Task.state.load(task);
@@ -62,7 +62,8 @@ export function sendInfo(task: Ref<"task">, info: SigInfo, shared: boolean): num
   return result;
 }
 
-function sendLocked(
+/** As sendInfo, for who holds Group.lock. */
+export function sendLocked(
   held: Held,
   group: Ref<"group">,
   task: Ref<"task">,
@@ -121,10 +122,10 @@ function resume(held: Held<"lock">, group: Ref<"group">): void {
   notifyStopOrContinue(group, SIGCONT);
 }
 
-/** Default action: terminate, without a core dump (which only the thread itself can make). */
+/** Default action: terminate. */
 const isFatal = (sighand: Ref<"sighand">, signo: number): boolean =>
   handlerOf(sighand, signo) === SIG_DFL &&
-  (signo > 32 || ((DEFAULT_IGNORED | STOPPING | CORE_DUMPING) & sigBit(signo)) === 0);
+  (signo > 32 || ((DEFAULT_IGNORED | STOPPING) & sigBit(signo)) === 0);
 
 const wants = (task: Ref<"task">, signo: number): boolean =>
   !isDead(task) &&

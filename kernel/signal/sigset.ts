@@ -26,8 +26,6 @@ export const DEFAULT_IGNORED = set(SIGCHLD, SIGCONT, SIGURG, SIGWINCH);
 export const STOPPING = set(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU);
 /** Faults of the program itself: delivered before other signals. SIGILL SIGTRAP SIGBUS SIGFPE SIGSEGV SIGSYS. */
 export const SYNCHRONOUS = set(4, 5, 7, 8, 11, 31);
-/** Default action: terminate with a core dump (signal(7)). */
-export const CORE_DUMPING = set(3, 4, 5, 6, 7, 8, 11, 24, 25, 31);
 
 export const inSet = (lo: number, hi: number, signo: number): boolean =>
   ((signo <= 32 ? lo : hi) & sigBit(signo)) !== 0;

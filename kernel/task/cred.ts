@@ -11,7 +11,7 @@ import {
   type Ref,
 } from "../../rcu/index.ts";
 import { ENOMEM, EPERM } from "../uapi/errno.ts";
-import { Cred, Task } from "./task.ts";
+import { Cred, TASK_KEEP_CAPS, Task } from "./task.ts";
 
 /** The current task's credentials change only by the task itself, which needs no lock. */
 const OWNER = 1 as Held;
@@ -113,13 +113,13 @@ export function commitCred(task: Ref<"task">, change: CredChange): number {
   }
   Cred.groups.init(cred, groups);
   for (const set of [Cred.effective, Cred.permitted, Cred.inheritable]) set.copy(old, cred);
-  dropCapabilities(old, cred);
+  dropCapabilities(old, cred, (Task.flags.get(task) & TASK_KEEP_CAPS) !== 0);
   Task.cred.assign(OWNER, task, cred);
   credPut(old);
   return 0;
 }
 
-function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">): void {
+function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">, keep: boolean): void {
   const rootBefore = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(old) === 0);
   const rootAfter = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(cred) === 0);
   const clear = (set: typeof Cred.effective): void => {
@@ -127,7 +127,7 @@ function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">): void {
     set.set(cred, 1, 0);
   };
   if (rootBefore && !rootAfter) {
-    clear(Cred.permitted);
+    if (!keep) clear(Cred.permitted);
     clear(Cred.effective);
   }
   if (Cred.euid.get(old) === 0 && Cred.euid.get(cred) !== 0) clear(Cred.effective);

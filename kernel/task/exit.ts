@@ -17,7 +17,7 @@ import { fsPut } from "../fs/fsinfo.ts";
 import { futexWakeAddress } from "../futex.ts";
 import { exitRobustList } from "../futex-robust.ts";
 import { spawnExited } from "../machine/spawn.ts";
-import { Mm, mmPut, mmRss } from "../mm/mm.ts";
+import { Mm, mmPeakRss, mmPut } from "../mm/mm.ts";
 import { freeRegs } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import { accountSwitch } from "../sched/account.ts";
@@ -113,7 +113,7 @@ function leaveMemory(task: Ref<"task">): void {
     futexWakeAddress(address, 1);
   }
   const group = Task.group.get(task);
-  const rss = mmRss(mm) * 4;
+  const rss = mmPeakRss(mm) * 4;
   if (rss > Group.maxRss.get(group)) Group.maxRss.set(group, rss);
   completeVfork(task);
   abandonVfork(task);
@@ -217,19 +217,9 @@ function reparentChildren(list: TaskListHeld, group: Ref<"group">): void {
   }
 }
 
-/** release_task: forgets a zombie group. Its times have been added to the parent's by whoever waited. */
+/** release_task: forgets a zombie group. Who waited for it has added its usage to the parent's. */
 export function reap(list: TaskListHeld, group: Ref<"group">): void {
   const leader = Group.leader.load(group);
-  const parent = Group.parent.load(group) as Ref<"group">;
-  Group.childUtime.set(
-    parent,
-    Group.childUtime.get(parent) + Group.utime.get(group) + Group.childUtime.get(group),
-  );
-  Group.childStime.set(
-    parent,
-    Group.childStime.get(parent) + Group.stime.get(group) + Group.childStime.get(group),
-  );
-  if (Group.maxRss.get(group) > Group.maxRss.get(parent)) Group.maxRss.set(parent, Group.maxRss.get(group));
   listDelRcu(list, Group.sibling.at(group));
   listDelRcu(list, Group.allNode.at(group));
   setFamily(list, group, 0, 0);

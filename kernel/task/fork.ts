@@ -13,7 +13,7 @@ import { BLOCK_KILLABLE } from "../sched/block.ts";
 import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
 import { getPc, setPc, setReg } from "../signal/frame.ts";
-import { copySighand, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
+import { copySighand, flushHandlers, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import { nowNs } from "../time/clock.ts";
 import { EAGAIN, EINVAL, ENOMEM } from "../uapi/errno.ts";
@@ -60,6 +60,7 @@ import {
   GROUP_EXITING,
   Group,
   TASK_FORKNOEXEC,
+  TASK_KEEP_CAPS,
   TASK_NEW,
   TASK_NO_NEW_PRIVS,
   TASK_VFORK,
@@ -77,6 +78,8 @@ const ECALL_BYTES = 4;
 /** Arguments of clone(2) and clone3(2). Addresses are 0 when not given. */
 export interface CloneArgs {
   readonly flags: number;
+  /** CLONE_CLEAR_SIGHAND: what the parent catches has its default in the child. */
+  readonly clearHandlers?: boolean;
   readonly exitSignal: number;
   /** Initial stack pointer of the child; 0: the parent's. */
   readonly stack: number;
@@ -225,7 +228,7 @@ function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
   const group = Task.group.get(parent);
   const child = newTask(isThread ? group : 0, Task.kind.get(parent));
   if (child === 0) return -ENOMEM;
-  if (!copyResources(parent, child, flags)) {
+  if (!copyResources(parent, child, args)) {
     discardTask(child, !isThread);
     return -ENOMEM;
   }
@@ -233,7 +236,8 @@ function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
   return child;
 }
 
-function copyResources(parent: Ref<"task">, child: Ref<"task">, flags: number): boolean {
+function copyResources(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): boolean {
+  const { flags } = args;
   const files = Task.files.access(parent) as Ref<"files">;
   const newFiles = (flags & CLONE_FILES) !== 0 ? filesGet(files) : filesFork(files);
   Task.files.init(child, newFiles);
@@ -248,6 +252,7 @@ function copyResources(parent: Ref<"task">, child: Ref<"task">, flags: number): 
     const sighand = Group.sighand.load(from);
     const own = (flags & CLONE_SIGHAND) !== 0 ? sighandGet(sighand) : copySighand(sighand);
     if (own === 0) return false;
+    if (args.clearHandlers === true) flushHandlers(own);
     Group.sighand.init(group, own);
     Group.rlimits.copy(from, group);
     Group.tty.init(group, Group.tty.load(from));
@@ -285,7 +290,7 @@ function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void
     Task.altStackSize.set(child, Task.altStackSize.get(parent));
     Task.altStackFlags.set(child, Task.altStackFlags.get(parent));
   }
-  let childFlags = TASK_FORKNOEXEC | (Task.flags.get(parent) & TASK_NO_NEW_PRIVS);
+  let childFlags = TASK_FORKNOEXEC | (Task.flags.get(parent) & (TASK_NO_NEW_PRIVS | TASK_KEEP_CAPS));
   if ((flags & CLONE_VFORK) !== 0) {
     childFlags |= TASK_VFORK;
     Task.vforkParent.init(child, parent);
@@ -313,6 +318,7 @@ function start(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): number
   if ((flags & CLONE_VFORK) !== 0) Task.vforkChild.store(parent, 1);
   const pid = publishTask(child, family, Group.pgrp.load(own), Group.session.load(own));
   if (pid < 0) {
+    Task.vforkChild.store(parent, 0);
     discardTask(child, !isThread);
     return pid;
   }

@@ -52,10 +52,10 @@ export const TASK_EXITING = 1;
 export const TASK_VFORK = 2;
 /** Has not called execve since fork (setpgid(2): EACCES afterwards). */
 export const TASK_FORKNOEXEC = 4;
-/** Killed by a signal that dumps core. */
-export const TASK_SIGNALED = 8;
 /** prctl PR_SET_NO_NEW_PRIVS: set-user-ID programs give nothing, for this task and all it makes. */
 export const TASK_NO_NEW_PRIVS = 16;
+/** prctl PR_SET_KEEPCAPS: giving up the last user id of root keeps the permitted capabilities. Until execve. */
+export const TASK_KEEP_CAPS = 64;
 /** The last part of its exit has begun, which cannot be done twice. */
 export const TASK_LEAVING = 32;
 
@@ -222,6 +222,8 @@ export const Group = struct("group", {
   threads: listNode(),
   pending: words(2),
   sigqueue: listNode(),
+  /** Queued siginfos of the process and its threads: RLIMIT_SIGPENDING. */
+  sigqueued: locked("lock"),
   /** Threads that have stopped. */
   stopped: locked("lock"),
   stopSignal: locked("lock"),
@@ -237,16 +239,22 @@ export const Group = struct("group", {
   /** In the list of all groups. */
   allNode: listNode(),
 
-  // Sums over threads that exited, and over children that were waited for. Nanoseconds; task list lock.
+  // Sums over threads that exited. Nanoseconds, KiB; task list lock.
   utime: wide(),
   stime: wide(),
-  childUtime: wide(),
-  childStime: wide(),
-  nvcsw: wide(),
-  nivcsw: wide(),
+  maxRss: wide(),
   minorFaults: wide(),
   majorFaults: wide(),
-  maxRss: wide(),
+  nvcsw: wide(),
+  nivcsw: wide(),
+  // The same over children that were waited for, and theirs.
+  childUtime: wide(),
+  childStime: wide(),
+  childMaxRss: wide(),
+  childMinorFaults: wide(),
+  childMajorFaults: wide(),
+  childNvcsw: wide(),
+  childNivcsw: wide(),
 });
 
 /** Credentials: immutable once published; setuid and friends publish a copy (credentials(7)). */

@@ -1,6 +1,6 @@
 /** Resource usage: getrusage(2), times(2), wait4's rusage. */
 import { listFirst, listNext, type Ref } from "../../rcu/index.ts";
-import { mmRss } from "../mm/mm.ts";
+import { mmPeakRss } from "../mm/mm.ts";
 import { accountTime } from "../sched/account.ts";
 import { current } from "../sched/current.ts";
 import { RUSAGE_BYTES } from "../uapi/resource.ts";
@@ -23,7 +23,7 @@ export function taskUsage(task: Ref<"task">): Usage {
   return {
     utime: Task.utime.get(task),
     stime: Task.stime.get(task),
-    maxRss: mm === 0 ? 0 : mmRss(mm) * 4,
+    maxRss: mm === 0 ? 0 : mmPeakRss(mm) * 4,
     minorFaults: Task.minorFaults.get(task),
     majorFaults: Task.majorFaults.get(task),
     nvcsw: Task.nvcsw.get(task),
@@ -66,12 +66,41 @@ export function childrenUsage(group: Ref<"group">): Usage {
   return {
     utime: Group.childUtime.get(group),
     stime: Group.childStime.get(group),
-    maxRss: Group.maxRss.get(group),
-    minorFaults: 0,
-    majorFaults: 0,
-    nvcsw: 0,
-    nivcsw: 0,
+    maxRss: Group.childMaxRss.get(group),
+    minorFaults: Group.childMinorFaults.get(group),
+    majorFaults: Group.childMajorFaults.get(group),
+    nvcsw: Group.childNvcsw.get(group),
+    nivcsw: Group.childNivcsw.get(group),
   };
+}
+
+/** Usage of a process and of its children together: what wait4(2) tells, and what it adds to the parent's. */
+export function totalUsage(group: Ref<"group">): Usage {
+  return add(groupUsage(group), childrenUsage(group));
+}
+
+function add(a: Usage, b: Usage): Usage {
+  return {
+    utime: a.utime + b.utime,
+    stime: a.stime + b.stime,
+    maxRss: Math.max(a.maxRss, b.maxRss),
+    minorFaults: a.minorFaults + b.minorFaults,
+    majorFaults: a.majorFaults + b.majorFaults,
+    nvcsw: a.nvcsw + b.nvcsw,
+    nivcsw: a.nivcsw + b.nivcsw,
+  };
+}
+
+/** The child was waited for: the parent's children used as much more. The task list lock is held. */
+export function addChildUsage(parent: Ref<"group">, child: Ref<"group">): void {
+  const sum = add(childrenUsage(parent), totalUsage(child));
+  Group.childUtime.set(parent, sum.utime);
+  Group.childStime.set(parent, sum.stime);
+  Group.childMaxRss.set(parent, sum.maxRss);
+  Group.childMinorFaults.set(parent, sum.minorFaults);
+  Group.childMajorFaults.set(parent, sum.majorFaults);
+  Group.childNvcsw.set(parent, sum.nvcsw);
+  Group.childNivcsw.set(parent, sum.nivcsw);
 }
 
 /** struct rusage. */

@@ -27,7 +27,7 @@ import {
   Group,
   Task,
 } from "./task.ts";
-import { groupUsage, type Usage } from "./usage.ts";
+import { addChildUsage, totalUsage, type Usage } from "./usage.ts";
 
 /** What was found: filled by doWait when it returns a pid. */
 export const waited = {
@@ -60,7 +60,8 @@ function scan(parent: Ref<"group">, idtype: number, id: number, options: number)
     for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
       const child = Group.sibling.owner(node);
       if (!matches(child, idtype, id, options)) continue;
-      eligible = true;
+      // A zombie will neither stop nor go on: who asks only for that has no child to wait for.
+      if ((options & WEXITED) !== 0 || (Group.flags.load(child) & GROUP_ZOMBIE) === 0) eligible = true;
       const pid = collect(list, child, options);
       if (pid !== 0) return pid;
     }
@@ -86,7 +87,10 @@ function collect(list: TaskListHeld, child: Ref<"group">, options: number): numb
   if ((flags & GROUP_ZOMBIE) !== 0) {
     if ((options & WEXITED) === 0) return 0;
     report(child, Group.exitCode.load(child));
-    if (!keep) reap(list, child);
+    if (!keep) {
+      addChildUsage(Group.parent.load(child) as Ref<"group">, child);
+      reap(list, child);
+    }
     return waited.pid;
   }
   if ((options & WUNTRACED) !== 0 && (flags & GROUP_STOPPED) !== 0 && (flags & GROUP_STOP_REPORT) !== 0) {
@@ -108,5 +112,5 @@ function report(child: Ref<"group">, status: number): void {
   waited.pid = Group.tgid.get(child);
   waited.uid = cred === 0 ? 0 : Cred.uid.get(cred);
   waited.status = status;
-  waited.usage = groupUsage(child);
+  waited.usage = totalUsage(child);
 }

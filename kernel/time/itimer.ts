@@ -3,6 +3,8 @@
  * the process's time when its tasks pass a safe point.
  */
 import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
+import { infoKernel } from "../signal/pending.ts";
+import { sendLocked } from "../signal/post.ts";
 import { sendGroupSignal } from "../signal/send.ts";
 import { hardLimit, setLimit, softLimit } from "../task/rlimit.ts";
 import { GROUP_ZOMBIE, Group } from "../task/task.ts";
@@ -20,7 +22,7 @@ export const Itimer = struct("itimer", {
   which: fixed(),
   /** Ref<"timer"> of ITIMER_REAL. */
   timer: fixed<Ref<"timer">>(),
-  // Nanoseconds. Written by the group's threads and, on expiry, by the CPU that runs the timer; 0: disarmed.
+  // Group.lock for writers. Nanoseconds; 0: disarmed.
   interval: wide(),
   /** Monotonic time, or CPU time of the process, at which it expires. */
   expires: wide(),
@@ -29,19 +31,25 @@ export const Itimer = struct("itimer", {
 defineTimer(TIMER_ITIMER_REAL, (arg) => {
   const itimer = arg as Ref<"itimer">;
   const group = Itimer.group.get(itimer);
-  if ((Group.flags.load(group) & GROUP_ZOMBIE) !== 0) return;
-  advance(itimer, nowNs());
+  const held = Group.lock.lock(group);
+  const now = nowNs();
   const expires = Itimer.expires.get(itimer);
-  if (expires !== 0) timerArm(Itimer.timer.get(itimer), expires);
-  sendGroupSignal(group, SIGALRM);
+  // setitimer(2) may have moved it before the lock was had.
+  if (expires !== 0 && expires <= now && (Group.flags.load(group) & GROUP_ZOMBIE) === 0) {
+    const next = advance(itimer, now);
+    if (next !== 0) timerArm(Itimer.timer.get(itimer), next);
+    sendLocked(held, group, Group.leader.load(group), infoKernel(SIGALRM), true);
+  }
+  Group.lock.unlock(group);
 });
 
-/** Moves an expired timer to its next time, or disarms it. */
-function advance(itimer: Ref<"itimer">, now: number): void {
+/** Moves an expired timer to its next time, or disarms it (0). Group.lock is held. */
+function advance(itimer: Ref<"itimer">, now: number): number {
   const interval = Itimer.interval.get(itimer);
-  let expires = Itimer.expires.get(itimer);
-  expires = interval === 0 ? 0 : expires + interval * Math.max(1, Math.ceil((now - expires) / interval));
-  Itimer.expires.set(itimer, expires);
+  const expires = Itimer.expires.get(itimer);
+  const next = interval === 0 ? 0 : expires + interval * (1 + Math.floor((now - expires) / interval));
+  Itimer.expires.set(itimer, next);
+  return next;
 }
 
 const itimerOf = (group: Ref<"group">, which: number): Ref<"itimer"> | 0 =>
@@ -71,12 +79,16 @@ export function setItimer(group: Ref<"group">, which: number, value: number, int
     itimer = newItimer(group, which);
     if (itimer === 0) return -ENOMEM;
   }
+  const expires = value === 0 ? 0 : clockOf(group, which) + value;
+  const timer = Itimer.timer.get(itimer);
+  let error = 0;
+  Group.lock.lock(group);
   Itimer.interval.set(itimer, interval);
-  Itimer.expires.set(itimer, value === 0 ? 0 : clockOf(group, which) + value);
-  if (which !== ITIMER_REAL) return 0;
-  if (value !== 0) return timerArm(Itimer.timer.get(itimer), Itimer.expires.get(itimer));
-  timerCancel(Itimer.timer.get(itimer));
-  return 0;
+  Itimer.expires.set(itimer, expires);
+  if (which === ITIMER_REAL && expires === 0) timerCancel(timer);
+  else if (which === ITIMER_REAL) error = timerArm(timer, expires);
+  Group.lock.unlock(group);
+  return error;
 }
 
 function newItimer(group: Ref<"group">, which: number): Ref<"itimer"> | 0 {
@@ -102,8 +114,11 @@ export function checkCpuTimers(group: Ref<"group">): void {
     const expires = Itimer.expires.get(itimer);
     const now = expires === 0 ? 0 : clockOf(group, which);
     if (expires === 0 || now < expires) continue;
-    advance(itimer, now);
-    sendGroupSignal(group, which === ITIMER_PROF ? SIGPROF : SIGVTALRM);
+    Group.lock.lock(group);
+    const due = Itimer.expires.get(itimer) === expires;
+    if (due) advance(itimer, now);
+    Group.lock.unlock(group);
+    if (due) sendGroupSignal(group, which === ITIMER_PROF ? SIGPROF : SIGVTALRM);
   }
   checkCpuLimit(group);
 }

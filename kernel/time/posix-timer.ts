@@ -2,6 +2,7 @@
 import {
   alloc,
   fixed,
+  type Held,
   kfreeRcu,
   listAddTail,
   listDelRcu,
@@ -15,8 +16,8 @@ import {
   struct,
   wide,
 } from "../../rcu/index.ts";
-import { infoTimer } from "../signal/pending.ts";
-import { sendInfo } from "../signal/send.ts";
+import { addOverrun, dropTimerSignal, infoTimer, onTimerSignal } from "../signal/pending.ts";
+import { sendLocked } from "../signal/post.ts";
 import { findTask } from "../task/pid.ts";
 import { GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
 import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
@@ -45,42 +46,74 @@ export const PosixTimer = struct("posix_timer", {
   valueHigh: fixed(),
   timer: fixed<Ref<"timer">>(),
   node: listNode(),
-  // Nanoseconds; the group's threads and the CPU on which it expires.
+  // Group.lock for writers. Nanoseconds; `expires` is 0 when the timer is not armed.
   interval: wide(),
   expires: wide(),
+  /** Overruns of the signal that was taken last: timer_getoverrun(2). */
   overrun: owned(),
 });
 
-defineTimer(TIMER_POSIX, (arg) => {
-  const posix = arg as Ref<"posix_timer">;
+/** Where the timer's signal goes: a thread (SIGEV_THREAD_ID, while it lives), or the whole process. */
+function threadOf(posix: Ref<"posix_timer">): Ref<"task"> | 0 {
+  if (PosixTimer.notify.get(posix) !== SIGEV_THREAD_ID) return 0;
+  const scope = rcuReadLock();
+  const thread = findTask(scope, PosixTimer.tid.get(posix));
+  rcuReadUnlock();
+  return thread !== 0 && Task.group.get(thread) === PosixTimer.group.get(posix) ? thread : 0;
+}
+
+/** The timer came to its time, unless timer_settime(2) moved it before the lock was had. */
+function expire(posix: Ref<"posix_timer">): void {
   const group = PosixTimer.group.get(posix);
-  if ((Group.flags.load(group) & GROUP_ZOMBIE) !== 0) return;
-  const interval = PosixTimer.interval.get(posix);
-  let missed = 0;
-  if (interval !== 0) {
-    const expires = PosixTimer.expires.get(posix);
-    const periods = Math.max(1, Math.ceil((nowNs() - expires) / interval));
-    missed = periods - 1;
-    PosixTimer.expires.set(posix, expires + periods * interval);
-    timerArm(PosixTimer.timer.get(posix), expires + periods * interval);
+  const held = Group.lock.lock(group);
+  const now = nowNs();
+  const expires = PosixTimer.expires.get(posix);
+  if (expires !== 0 && expires <= now && (Group.flags.load(group) & GROUP_ZOMBIE) === 0) {
+    const interval = PosixTimer.interval.get(posix);
+    const periods = interval === 0 ? 1 : 1 + Math.floor((now - expires) / interval);
+    const next = interval === 0 ? 0 : expires + periods * interval;
+    PosixTimer.expires.set(posix, next);
+    if (next !== 0) timerArm(PosixTimer.timer.get(posix), next);
+    if (PosixTimer.notify.get(posix) !== SIGEV_NONE) signal(held, posix, periods);
   }
-  PosixTimer.overrun.set(posix, missed);
-  if (PosixTimer.notify.get(posix) === SIGEV_NONE) return;
+  Group.lock.unlock(group);
+}
+defineTimer(TIMER_POSIX, (arg) => expire(arg as Ref<"posix_timer">));
+
+/** Sends the timer's signal, or counts what it missed in the one that is still pending. Group.lock is held. */
+function signal(held: Held<"lock">, posix: Ref<"posix_timer">, periods: number): void {
+  const group = PosixTimer.group.get(posix);
+  const thread = threadOf(posix);
+  const id = PosixTimer.id.get(posix);
+  const counted =
+    thread === 0 ? addOverrun(held, Group, group, id, periods) : addOverrun(held, Task, thread, id, periods);
+  if (counted) return;
   const info = infoTimer(
     PosixTimer.signo.get(posix),
     SI_TIMER,
-    PosixTimer.id.get(posix),
-    missed,
+    id,
+    periods - 1,
     PosixTimer.valueLow.get(posix),
     PosixTimer.valueHigh.get(posix),
   );
-  const scope = rcuReadLock();
-  const tid = PosixTimer.tid.get(posix);
-  const thread = PosixTimer.notify.get(posix) === SIGEV_THREAD_ID ? findTask(scope, tid) : 0;
-  if (thread !== 0) sendInfo(thread, info, false);
-  else sendInfo(Group.leader.load(group), info, true);
-  rcuReadUnlock();
+  sendLocked(held, group, thread !== 0 ? thread : Group.leader.load(group), info, thread === 0);
+}
+
+onTimerSignal((group, id, overrun) => {
+  const head = Group.posixTimers.at(group);
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
+    const posix = PosixTimer.node.owner(node);
+    if (PosixTimer.id.get(posix) === id) PosixTimer.overrun.set(posix, overrun);
+  }
 });
+
+/** The signal of an expiration before this moment is not wanted any more. Group.lock is held. */
+function forgetSignal(held: Held<"lock">, posix: Ref<"posix_timer">): void {
+  const thread = threadOf(posix);
+  const id = PosixTimer.id.get(posix);
+  if (thread === 0) dropTimerSignal(held, Group, PosixTimer.group.get(posix), id);
+  else dropTimerSignal(held, Task, thread, id);
+}
 
 export interface TimerSpec {
   clock: number;
@@ -132,13 +165,17 @@ export function findPosixTimer(task: Ref<"task">, id: number): Ref<"posix_timer"
 
 /** Arms for an absolute monotonic time (0: disarms) with a period. */
 export function setPosixTimer(posix: Ref<"posix_timer">, expires: number, interval: number): number {
+  const group = PosixTimer.group.get(posix);
+  const timer = PosixTimer.timer.get(posix);
+  const held = Group.lock.lock(group);
   PosixTimer.interval.set(posix, interval);
   PosixTimer.expires.set(posix, expires);
   PosixTimer.overrun.set(posix, 0);
-  const timer = PosixTimer.timer.get(posix);
-  if (expires !== 0) return timerArm(timer, expires);
-  timerCancel(timer);
-  return 0;
+  forgetSignal(held, posix);
+  if (expires === 0) timerCancel(timer);
+  const error = expires === 0 ? 0 : timerArm(timer, expires);
+  Group.lock.unlock(group);
+  return error;
 }
 
 export const posixTimerRemaining = (posix: Ref<"posix_timer">): number =>
@@ -148,6 +185,8 @@ export function deletePosixTimer(posix: Ref<"posix_timer">): void {
   const group = PosixTimer.group.get(posix);
   const held = Group.lock.lock(group);
   listDelRcu(held, PosixTimer.node.at(posix));
+  PosixTimer.expires.set(posix, 0);
+  forgetSignal(held, posix);
   Group.lock.unlock(group);
   freeTimer(PosixTimer.timer.get(posix));
   kfreeRcu(PosixTimer, posix);

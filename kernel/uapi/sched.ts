@@ -24,6 +24,8 @@ export const CLONE_NEWUSER = 0x10000000;
 export const CLONE_NEWPID = 0x20000000;
 export const CLONE_NEWNET = 0x40000000;
 export const CLONE_IO = 0x80000000 | 0;
+/** clone3(2) only, beyond 32 bits. */
+export const CLONE_CLEAR_SIGHAND = 0x1_0000_0000;
 
 export const SCHED_OTHER = 0;
 export const SCHED_FIFO = 1;

@@ -2,16 +2,19 @@
 import { allocFd, closeFd } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { pidfdOpen } from "../../kernel/ipc/pidfd.ts";
+import { Mm } from "../../kernel/mm/mm.ts";
 import { copyFromUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
 import { type CloneArgs, clone as doClone } from "../../kernel/task/fork.ts";
-import { Task } from "../../kernel/task/task.ts";
+import { Group, Task } from "../../kernel/task/task.ts";
 import { unshareResources } from "../../kernel/task/unshare.ts";
 import { E2BIG, EFAULT, EINVAL, EPERM } from "../../kernel/uapi/errno.ts";
 import { O_CLOEXEC } from "../../kernel/uapi/fcntl.ts";
 import {
   CLONE_CHILD_CLEARTID,
   CLONE_CHILD_SETTID,
+  CLONE_CLEAR_SIGHAND,
+  CLONE_DETACHED,
   CLONE_FILES,
   CLONE_FS,
   CLONE_PARENT,
@@ -25,7 +28,7 @@ import {
   CLONE_VM,
   CSIGNAL,
 } from "../../kernel/uapi/sched.ts";
-import { signalName } from "../../kernel/uapi/signal.ts";
+import { NSIG, signalName } from "../../kernel/uapi/signal.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { DECODE, flagSet, hexArg, pid, ptr, size } from "../args.ts";
@@ -99,8 +102,10 @@ function openPidfd(files: Ref<"files">, child: number): number {
   return fd;
 }
 
-/** What Linux can unshare besides: thread, signal handlers, address space, namespaces. */
-const UNSHARABLE = 0x7e030980;
+/** What Linux can unshare besides: namespaces (CLONE_NEW*). */
+const NAMESPACES = 0x7e020080;
+/** These are the process's own unless it has threads, or shares its memory. */
+const WHOLE = CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
 
 const CLONE_ARGS_VER0 = 64;
 const CLONE_ARGS_BYTES = 88;
@@ -122,10 +127,16 @@ export const clone3 = syscall({
     const field = (n: number): number => (n * 8 < bytes ? Number(view.getBigUint64(n * 8, true)) : 0);
     // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     const [flags, exitSignal, stack, stackSize] = [field(0), field(4), field(5), field(6)];
-    if (flags > 0xffffffff || (flags & CSIGNAL) !== 0 || exitSignal > 64 || field(8) !== 0) return -EINVAL;
+    if (flags >= 2 * CLONE_CLEAR_SIGHAND || (flags & (CSIGNAL | CLONE_DETACHED)) !== 0) return -EINVAL;
+    if (exitSignal > NSIG || field(8) !== 0) return -EINVAL;
+    // A thread, and a sibling of the caller, have the signal of the one they join.
+    if ((flags & (CLONE_THREAD | CLONE_PARENT)) !== 0 && exitSignal !== 0) return -EINVAL;
+    const clearHandlers = flags >= CLONE_CLEAR_SIGHAND;
+    if (clearHandlers && (flags & CLONE_SIGHAND) !== 0) return -EINVAL;
     if ((stack === 0) !== (stackSize === 0)) return -EINVAL;
     const args = {
       flags: flags | 0,
+      clearHandlers,
       exitSignal,
       stack: stack === 0 ? 0 : stack + stackSize,
       childTid: field(2),
@@ -142,9 +153,11 @@ export const unshare = syscall({
   args: [names],
   partial: "namespaces are refused with EPERM",
   handler(task, flags) {
-    const known = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
-    if ((flags & ~(known | UNSHARABLE)) !== 0) return -EINVAL;
-    if ((flags & ~known) !== 0) return -EPERM;
+    if ((flags & ~(CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | WHOLE | NAMESPACES)) !== 0) return -EINVAL;
+    if ((flags & NAMESPACES) !== 0) return -EPERM;
+    const mm = Task.mm.access(task);
+    const alone = Group.alive.load(Task.group.get(task)) === 1 && mm !== 0 && Mm.users.load(mm) === 1;
+    if ((flags & WHOLE) !== 0 && !alone) return -EINVAL;
     return unshareResources(task, flags);
   },
 });

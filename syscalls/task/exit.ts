@@ -8,11 +8,10 @@ import { killGroup } from "../../kernel/signal/send.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { encodeUsage, type Usage } from "../../kernel/task/usage.ts";
 import { doWait, waited } from "../../kernel/task/wait.ts";
-import { EAGAIN, EBADF, ECHILD, EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
+import { EAGAIN, EBADF, ECHILD, EFAULT, EINVAL, ESRCH } from "../../kernel/uapi/errno.ts";
 import { O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import {
   CLD_CONTINUED,
-  CLD_DUMPED,
   CLD_EXITED,
   CLD_KILLED,
   CLD_STOPPED,
@@ -80,14 +79,16 @@ export const wait4 = syscall({
   handler(task, id, status, options, usage) {
     if ((options & ~(WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE)) !== 0)
       return -EINVAL;
-    if (id === -0x80000000) return -ECHILD;
+    if (id === -0x80000000) return -ESRCH;
     const own = Group.pgrp.load(Task.group.get(task));
     const idtype = id > 0 ? P_PID : id === -1 ? P_ALL : P_PGID;
-    // Before anything is reaped: a bad address must not cost the status.
-    if (status !== 0 && faultIn(status, 4, ACCESS.WRITE) < 0) return -EFAULT;
     const found = doWait(task, idtype, id > 0 ? id : id === 0 ? own : -id, options | WEXITED);
     if (found <= 0) return found;
-    if (status !== 0 && faultIn(status, 4, ACCESS.WRITE) === 0) putUser32(status, waited.status);
+    // The child is gone, as on Linux, even when its parent has no place for what it left.
+    if (status !== 0) {
+      if (faultIn(status, 4, ACCESS.WRITE) < 0) return -EFAULT;
+      putUser32(status, waited.status);
+    }
     if (usage !== 0 && copyToUser(usage, encodeUsage(waited.usage as Usage)) < 0) return -EFAULT;
     return found;
   },
@@ -103,7 +104,7 @@ function putSiginfo(address: number, found: number): number {
     let value = (status >> 8) & 0xff;
     if (status === 0xffff) [code, value] = [CLD_CONTINUED, SIGCONT];
     else if ((status & 0xff) === 0x7f) code = CLD_STOPPED;
-    else if ((status & 0x7f) !== 0) [code, value] = [status & 0x80 ? CLD_DUMPED : CLD_KILLED, status & 0x7f];
+    else if ((status & 0x7f) !== 0) [code, value] = [CLD_KILLED, status & 0x7f];
     view.setInt32(8, code, true);
     view.setInt32(16, waited.pid, true);
     view.setInt32(20, waited.uid, true);

@@ -90,7 +90,7 @@ export const setpgid = syscall({
   nr: 154,
   name: "setpgid",
   args: [pid, pid],
-  handler: (task, id, pgid) => (id < 0 ? -ESRCH : doSetpgid(task, id, pgid)),
+  handler: (task, id, pgid) => (id < 0 ? (pgid <= 0 ? -EINVAL : -ESRCH) : doSetpgid(task, id, pgid)),
 });
 
 export const getpgid = syscall({

@@ -2,12 +2,19 @@
 
 import { frameTotal, freeFrames } from "../../kernel/mm/frame.ts";
 import { PAGE_SIZE } from "../../kernel/mm/ram.ts";
-import { copyFromUser, copyToUser, faultIn, putUser32, strncpyFromUser } from "../../kernel/mm/uaccess.ts";
+import {
+  copyFromUser,
+  copyToUser,
+  faultIn,
+  putUser32,
+  putUser64,
+  strncpyFromUser,
+} from "../../kernel/mm/uaccess.ts";
 import { Cpu, cpuOf, nrCpus } from "../../kernel/sched/cpus.ts";
 import { CAP_SYS_ADMIN, capable } from "../../kernel/task/cred.ts";
 import { setComm } from "../../kernel/task/exec.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
-import { GROUP_SUBREAPER, Group, TASK_NO_NEW_PRIVS, Task } from "../../kernel/task/task.ts";
+import { GROUP_SUBREAPER, Group, TASK_KEEP_CAPS, TASK_NO_NEW_PRIVS, Task } from "../../kernel/task/task.ts";
 import { setName, utsname } from "../../kernel/task/uts.ts";
 import { bootNs, NSEC_PER_SEC, nowNs } from "../../kernel/time/clock.ts";
 import { EFAULT, EINVAL, EPERM } from "../../kernel/uapi/errno.ts";
@@ -91,12 +98,15 @@ const PR = {
   PR_GET_NAME: 16,
   PR_CAPBSET_READ: 23,
   PR_CAPBSET_DROP: 24,
+  PR_GET_SECCOMP: 21,
+  PR_GET_SECUREBITS: 27,
   PR_SET_TIMERSLACK: 29,
   PR_GET_TIMERSLACK: 30,
   PR_SET_CHILD_SUBREAPER: 36,
   PR_GET_CHILD_SUBREAPER: 37,
   PR_SET_NO_NEW_PRIVS: 38,
   PR_GET_NO_NEW_PRIVS: 39,
+  PR_GET_TID_ADDRESS: 40,
   PR_GET_THP_DISABLE: 42,
   PR_SET_VMA: 0x53564d41,
 } as const;
@@ -129,7 +139,7 @@ export const prctl = syscall({
   name: "prctl",
   args: [oneOf(PR), ulong, ulong, ulong, ulong],
   partial: "other operations answer EINVAL",
-  handler(task, op, arg) {
+  handler(task, op, arg, third, fourth, fifth) {
     const group = Task.group.get(task);
     switch (op) {
       case PR.PR_SET_PDEATHSIG:
@@ -162,12 +172,25 @@ export const prctl = syscall({
       case PR.PR_GET_CHILD_SUBREAPER:
         return putInt(arg, (Group.flags.load(group) & GROUP_SUBREAPER) !== 0 ? 1 : 0);
       case PR.PR_SET_NO_NEW_PRIVS:
-        if (arg !== 1) return -EINVAL;
+        if (arg !== 1 || third !== 0 || fourth !== 0 || fifth !== 0) return -EINVAL;
         Task.flags.set(task, Task.flags.get(task) | TASK_NO_NEW_PRIVS);
         return 0;
       case PR.PR_GET_NO_NEW_PRIVS:
+        if (arg !== 0 || third !== 0 || fourth !== 0 || fifth !== 0) return -EINVAL;
         return (Task.flags.get(task) & TASK_NO_NEW_PRIVS) !== 0 ? 1 : 0;
+      case PR.PR_SET_KEEPCAPS:
+        if (arg > 1) return -EINVAL;
+        Task.flags.set(task, (Task.flags.get(task) & ~TASK_KEEP_CAPS) | (arg === 1 ? TASK_KEEP_CAPS : 0));
+        return 0;
       case PR.PR_GET_KEEPCAPS:
+        return (Task.flags.get(task) & TASK_KEEP_CAPS) !== 0 ? 1 : 0;
+      case PR.PR_GET_TID_ADDRESS:
+        if (faultIn(arg, 8, ACCESS.WRITE) < 0) return -EFAULT;
+        putUser64(arg, Task.clearChildTid.get(task));
+        return 0;
+      // Nothing here ever makes them other than 0: there is no seccomp, and securebits cannot be set.
+      case PR.PR_GET_SECCOMP:
+      case PR.PR_GET_SECUREBITS:
       case PR.PR_GET_TIMING:
       case PR.PR_GET_THP_DISABLE:
       case PR.PR_SET_VMA:

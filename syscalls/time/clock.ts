@@ -57,6 +57,10 @@ export const isRealtime = (clock: number): boolean =>
   clock === CLOCK_REALTIME_ALARM ||
   clock === CLOCK_TAI;
 
+/** Clocks that are only read: nobody sleeps by them. */
+export const isCoarse = (clock: number): boolean =>
+  clock === CLOCK_REALTIME_COARSE || clock === CLOCK_MONOTONIC_COARSE;
+
 export const isMonotonic = (clock: number): boolean =>
   clock === CLOCK_MONOTONIC ||
   clock === CLOCK_MONOTONIC_RAW ||
@@ -104,8 +108,7 @@ export const clockGetres = syscall({
   args: [clockId, outTimespec],
   handler(task, clock, address) {
     if (!isRealtime(clock) && !isMonotonic(clock) && cpuTime(task, clock) < 0) return -EINVAL;
-    const coarse = clock === CLOCK_REALTIME_COARSE || clock === CLOCK_MONOTONIC_COARSE;
-    return address === 0 ? 0 : writeTimespecNs(address, coarse ? COARSE_NS : 1);
+    return address === 0 ? 0 : writeTimespecNs(address, isCoarse(clock) ? COARSE_NS : 1);
   },
 });
 

@@ -4,11 +4,11 @@ import { blockUntil, restartDeadline } from "../../kernel/sched/restart.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { nowNs, realtimeToMonotonic } from "../../kernel/time/clock.ts";
 import { EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
-import { TIMER_ABSTIME } from "../../kernel/uapi/time.ts";
+import { CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME } from "../../kernel/uapi/time.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { flagSet, ptr, timespec } from "../args.ts";
 import { syscall } from "../syscall.ts";
-import { clockId, isMonotonic, isRealtime } from "./clock.ts";
+import { clockId, isCoarse, isMonotonic, isRealtime } from "./clock.ts";
 import { readTimespec, timespecNs } from "./timespec.ts";
 
 /** Sleeps until the deadline; `remaining`: where the rest is written when a handler ends the sleep, or 0. */
@@ -36,9 +36,11 @@ export const clockNanosleep = syscall({
   nr: 115,
   name: "clock_nanosleep",
   args: [clockId, flagSet({ TIMER_ABSTIME }), timespec, ptr],
-  partial: "CPU-time clocks answer EOPNOTSUPP",
+  partial: "the CPU-time clock of the process answers EOPNOTSUPP",
   handler(task, clock, flags, request, remaining) {
-    if (!isRealtime(clock) && !isMonotonic(clock)) return clock < 0 || clock > 11 ? -EINVAL : -EOPNOTSUPP;
+    const process = clock === CLOCK_PROCESS_CPUTIME_ID;
+    if (process || clock === CLOCK_MONOTONIC_RAW || isCoarse(clock)) return -EOPNOTSUPP;
+    if (!isRealtime(clock) && !isMonotonic(clock)) return -EINVAL;
     if ((flags & TIMER_ABSTIME) === 0) return sleepFor(task, request, remaining);
     const failed = readTimespec(request);
     if (failed < 0) return failed;

@@ -115,6 +115,7 @@ export const timerSettime = syscall({
   handler(task, id, flags, address, old) {
     const timer = findPosixTimer(task, id);
     if (timer === 0) return -EINVAL;
+    if (address === 0) return -EINVAL;
     let failed = readTimespec(address);
     if (failed < 0) return failed;
     const interval = timespecNs();
