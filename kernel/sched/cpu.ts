@@ -47,7 +47,7 @@ import { clearRestart } from "./restart.ts";
 import { cpuAllowed, pickTask, requeueTask, shareQueue } from "./runqueue.ts";
 import { safePoint } from "./safe-point.ts";
 import { leftResult, storeResult } from "./usermode-host.ts";
-import { finishWait, waitPrepared } from "./waitqueue.ts";
+import { finishWait, leaveToSleep, waitPrepared } from "./waitqueue.ts";
 
 /** A task that others wait behind may run this long. */
 const SLICE_NS = 3_000_000;
@@ -184,6 +184,7 @@ function block(task: Ref<"task">, kind: number): boolean {
     return outcome === DELIVER_EXIT ? exitTask(task) : GONE;
   }
   safePoint(task);
+  leaveToSleep();
   accountSwitch(task, true);
   // Fails when a waker came first: then the call runs again at once. Afterwards the task is another CPU's.
   return Task.state.cas(task, TASK_WAITING, TASK_SLEEPING) ? GONE : GO_ON;

@@ -14,6 +14,10 @@
  * entry; whichever of [c] and [3] comes first, the other one sees it: either [3] fails and the call runs again at
  * once, or [c] finds SLEEPING and queues the task.
  *
+ * A call may prepare several times in one run: poll(2) joins a queue for each descriptor and looks at it, epoll_wait(2) looks and then
+ * sets its time-out. Only the first time stores TASK_WAITING: a wake-up that came since has made it RUNNING, for what a
+ * look before missed, and must stay seen.
+ *
  * A queue whose object dies with sleepers on it is emptied first (destroyWaitQueue); the object's memory must be freed
  * through RCU, since a sleeper that just woke may be about to take the queue's lock.
  */
@@ -73,15 +77,30 @@ export function defineWakeHook(id: number, hook: WakeHook): void {
 /** Set when the call in progress prepared to wait: the CPU loop must clean up even if it did not block. */
 export let waitPrepared = false;
 
+/** Whose call has prepared to wait in this run; 0: nobody's. */
+let preparing = 0 as Ref<"task"> | 0;
+
 /** The call in progress keeps something for its next run: the CPU loop clears it when the call ends. */
 export function markRestartState(): void {
   waitPrepared = true;
 }
 
-/** Current is about to wait for something that ends in wakeTask(current). Test the condition again afterwards. */
+/**
+ * Current is about to wait for something that ends in wakeTask(current). Test the condition again afterwards. A wake-up since the
+ * first time in this run of the call stands: the call then runs again at once.
+ */
 export function prepareToWait(): void {
+  const task = current();
   waitPrepared = true;
-  Task.state.store(current(), TASK_WAITING);
+  if (preparing === task) return;
+  preparing = task;
+  Task.state.store(task, TASK_WAITING);
+}
+
+/** This run of the current task's call is over, and it is about to sleep: on its queues it stays. */
+export function leaveToSleep(): void {
+  waitPrepared = false;
+  preparing = 0;
 }
 
 /**
@@ -101,7 +120,7 @@ export function waitOn(address: number, exclusive = false): number {
 
 /** The call ended or runs again: leaves all queues. The CPU loop does it; handlers need not. */
 export function finishWait(task: Ref<"task">): void {
-  waitPrepared = false;
+  leaveToSleep();
   if (Task.state.peek(task) === TASK_WAITING) Task.state.store(task, TASK_RUNNING);
   let entry = Task.waits.get(task) as Ref<"wait_entry"> | 0;
   if (entry === 0) return;

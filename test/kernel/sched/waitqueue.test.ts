@@ -1,17 +1,20 @@
 import test from "ava";
 import { Cpu, cpuOf } from "../../../kernel/sched/cpus.ts";
+import { blockUntil, clearRestart } from "../../../kernel/sched/restart.ts";
 import {
   addWakeHook,
   defineWakeHook,
   destroyWaitQueue,
   finishWait,
   hasWaiters,
+  leaveToSleep,
   removeWakeHook,
   waitOn,
   waitqueue,
   wakeUp,
 } from "../../../kernel/sched/waitqueue.ts";
 import { TASK_RUNNABLE, TASK_RUNNING, TASK_SLEEPING, TASK_WAITING, Task } from "../../../kernel/task/task.ts";
+import { nowNs } from "../../../kernel/time/clock.ts";
 import { alloc, declaredStructs, liveObjects, type Ref, struct } from "../../../rcu/index.ts";
 import { as, bootSolo, makeProcess } from "./solo.ts";
 
@@ -64,6 +67,50 @@ test.serial("a wake-up between waitOn and the sleep is not lost", (t) => {
   t.false(sleep(task), "the call runs again at once");
   wake(task);
   t.false(hasWaiters(queue));
+});
+
+test.serial(
+  "a wake-up while the call goes on preparing is not lost: for another queue, or a time-out",
+  (t) => {
+    for (const prepareMore of [
+      // poll(2): the first descriptor was looked at, and becomes ready before the second is joined.
+      () => void waitOn(newQueue()),
+      // epoll_wait(2): nothing was ready when it looked for the second time, and something is before it sets its time-out.
+      () => blockUntil(Number.POSITIVE_INFINITY),
+      () => blockUntil(nowNs() + 1e12),
+    ]) {
+      const queue = newQueue();
+      const task = makeProcess();
+      as(task, () => {
+        waitOn(queue);
+        t.is(wakeUp(queue), 1);
+        prepareMore();
+      });
+      t.false(sleep(task), "the call runs again at once");
+      as(task, () => {
+        finishWait(task);
+        clearRestart(task);
+        waitOn(queue);
+      });
+      t.true(sleep(task), "its next run waits");
+      wakeUp(queue);
+      wake(task);
+    }
+    t.is(entries(), 0);
+  },
+);
+
+test.serial("what one task prepared does not keep the next one on this CPU from waiting", (t) => {
+  const queue = newQueue();
+  const [first, second] = [makeProcess(), makeProcess()];
+  for (const task of [first, second, first]) {
+    as(task, () => waitOn(queue));
+    as(task, leaveToSleep);
+    t.true(sleep(task));
+    wakeUp(queue);
+    wake(task);
+    Task.state.store(task, TASK_RUNNING);
+  }
 });
 
 test.serial(
