@@ -94,6 +94,10 @@ test("nothing is claimed between machines, or where a run does not know its own 
   const once = { ...before, passes: 1 };
   t.deepEqual(claims(once, after), []);
   t.regex(formatComparison(once, after), /has one pass: .* \(--passes 2\)/);
+  const share = (cpuShare: number) => ({ ...after, machine: { ...after.machine, cpuShare } });
+  t.deepEqual(claims(before, share(0.6)), []);
+  t.regex(formatComparison(before, share(0.6)), /the machine was busy in the run of .* a CPU for 60 % of/);
+  t.not(claims(before, share(0.99)).length, 0);
 });
 
 test("cells that only one run has are counted; rates that fell are worse", (t) => {

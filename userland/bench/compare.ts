@@ -1,6 +1,6 @@
 /** `--compare OLD.json`: the cells of two runs side by side. */
 import { table } from "../cli/report.ts";
-import { figure } from "./report.ts";
+import { BUSY, figure } from "./report.ts";
 import { type Cell, cellKey, conditionsText, floorsOf, type Results } from "./results.ts";
 import { compare, geometricMean } from "./statistics.ts";
 
@@ -69,6 +69,9 @@ function refusal(before: Results, after: Results): string | null {
   const few = [before, after].find((results) => results.passes < 2);
   if (few !== undefined)
     return `the run of ${few.date} has one pass: how far it differs from itself is not known (--passes 2)`;
+  const busy = [before, after].find(({ machine }) => machine.cpuShare !== null && machine.cpuShare < BUSY);
+  if (busy !== undefined)
+    return `the machine was busy in the run of ${busy.date} (threads had a CPU for ${(100 * busy.machine.cpuShare!).toFixed(0)} % of the time): passes of one run are disturbed alike, so they do not show how far two runs differ`;
   return null;
 }
 

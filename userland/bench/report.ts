@@ -24,8 +24,8 @@ const spread = (cell: Summary): string => `${figure(cell.low)}-${figure(cell.hig
 export const ratioText = ({ ratio, real }: Ratio): string =>
   real ? `${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(2)}x` : "same";
 
-/** Below this share of the CPU times a reader is warned. */
-const BUSY = 0.95;
+/** Below this share of the CPU times a reader is warned, and nothing is claimed about two runs. */
+export const BUSY = 0.95;
 
 const percent = (logarithm: number): string => `${(100 * Math.expm1(logarithm)).toFixed(1)} %`;
 
