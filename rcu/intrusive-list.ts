@@ -17,6 +17,7 @@ import {
   listFirst,
   listIsEmpty,
   listNext,
+  listReplaceRcu,
 } from "./list-node.ts";
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
@@ -85,6 +86,22 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
     const held = this.lock();
     const there = this.#linked(place);
     if (there) listAddHead(held, this.#node.at(place), this.#node.at(object));
+    this.unlock();
+    return there;
+  }
+  /** Adds it before `place`; false when that was removed. */
+  insertBefore(place: Ref<N>, object: Ref<N>): boolean {
+    const held = this.lock();
+    const there = this.#linked(place);
+    if (there) listAddTail(held, this.#node.at(place), this.#node.at(object));
+    this.unlock();
+    return there;
+  }
+  /** Puts `object`, which is on no list, in the place of `old`; false when that was removed. Readers find one of the two. */
+  replace(old: Ref<N>, object: Ref<N>): boolean {
+    const held = this.lock();
+    const there = this.#linked(old);
+    if (there) listReplaceRcu(held, this.#node.at(old), this.#node.at(object));
     this.unlock();
     return there;
   }

@@ -70,6 +70,42 @@ export function listDelInit(held: Held, node: number): void {
   i32[node] = node;
   i32[node + 1] = node;
 }
+/**
+ * Puts an unlinked node in the place of another, whose own next pointer stays for readers that stand on it: readers find the one or the
+ * other, and none misses both. The lock of the list is held. (Linux: list_replace_rcu.)
+ */
+export function listReplaceRcu(_held: Held, old: number, fresh: number): void {
+  const next = i32[old]!;
+  const prev = i32[old + 1]!;
+  i32[fresh] = next;
+  i32[fresh + 1] = prev;
+  Atomics.store(i32, prev, fresh); // [A]
+  i32[next + 1] = fresh;
+  i32[old + 1] = 0;
+}
+/**
+ * Moves all nodes of the list `from` behind the node or head `place` of another, in their order. `wait` waits for a grace period
+ * (synchronizeRcu), after readers of `from` find it empty and before the nodes lead elsewhere: those that walk it shall find its
+ * end. So the locks of both lists, which are held all the while, are mutexes. (Linux: list_splice_init_rcu; behind
+ * `listPrev` of the head, list_splice_tail_init_rcu.)
+ */
+export function listSpliceInitRcu(_held: Held, from: number, place: number, wait: () => void): void {
+  const first = i32[from]!;
+  const last = i32[from + 1]!;
+  if (first === from) return;
+  i32[from + 1] = from;
+  Atomics.store(i32, from, from);
+  wait();
+  const next = i32[place]!;
+  i32[last] = next;
+  i32[first + 1] = place;
+  i32[next + 1] = last;
+  Atomics.store(i32, place, first); // [A]
+}
+/** Node before `node`, or the head: with the list's lock held. */
+export function listPrev(_held: Held, node: number): number {
+  return i32[node + 1]!;
+}
 /** Whether an initialised node is on no list. */
 export function listUnlinked(node: number): boolean {
   const next = i32[node]!;

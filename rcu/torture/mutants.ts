@@ -228,6 +228,22 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "a thread must be terminated within a few instructions",
   },
   {
+    name: "replace-by-removal",
+    why: "a node is taken off its list before the one that replaces it is put there: a walk misses both",
+    file: "list-node.ts",
+    find: "  Atomics.store(i32, prev, fresh); // [A]",
+    replace: "  Atomics.store(i32, prev, next);\n  Atomics.store(i32, prev, fresh);",
+    modelOnly: "torture walks no lists",
+  },
+  {
+    name: "splice-at-once",
+    why: "a list is joined to another without waiting for those who walk it: they do not find its end",
+    file: "list-node.ts",
+    find: "  wait();\n",
+    replace: "",
+    modelOnly: "torture walks no lists",
+  },
+  {
     name: "percpu-ref-sums-early",
     why: "the words of a count are added up when it is killed, while threads may still count in them",
     file: "percpu-ref.ts",

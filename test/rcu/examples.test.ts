@@ -94,6 +94,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "goes round to 10",
     "0=100 1=201 2=300 10=4 11=2",
   ],
+  "list-node": ["active 10 15 2, inactive 3", "active nothing, inactive 3 10 15 2", "inactive 3 10 15"],
   list: ["walked 1 2 3 4 40 5", "first 1, removed: true", "strings first walk", "tasks 2 3"],
   "percpu-ref": [
     "while it lives nobody knows how many: zero false",

@@ -4,5 +4,5 @@ export { goActive, goIdle } from "../../../rcu/grace-period.ts";
 export * from "../../../rcu/index.ts";
 export { i32 } from "../../../rcu/memory.ts";
 export { declaredStructs, TYPE } from "../../../rcu/struct.ts";
-export { count, poison, Root, release, Task, Thing } from "./structs.ts";
+export { count, Entry, Lists, poison, Root, release, Task, Thing } from "./structs.ts";
 export { updater } from "./updater.ts";

@@ -30,6 +30,8 @@ export const FOUND_BY: Readonly<
   "stall-srcu-unseen": { scenario: "a stall, by a reader of an Srcu" },
   "stall-tasks-unnamed": { scenario: "a stall, by a task that does not switch" },
   "srcu-hands-lost": { scenario: "a CPU dies among the callbacks of an Srcu" },
+  "replace-by-removal": { scenario: "a list, a node is replaced" },
+  "splice-at-once": { scenario: "lists, one is joined to another" },
   "percpu-ref-sums-early": { scenario: "PercpuRef, killed while a count is held" },
   "sync-enter-at-once": { scenario: "RcuSync" },
   "sync-idle-at-once": { scenario: "RcuSync", memory: "weak" },

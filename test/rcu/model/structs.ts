@@ -4,6 +4,7 @@ import {
   defineReclaimer,
   defineReleaser,
   fixed,
+  listNode,
   mutex,
   PREEMPT_WORDS,
   type Ref,
@@ -26,6 +27,9 @@ export const Root = struct("model_root", {
   sleep: mutex(),
   both: rwlock(),
 });
+/** Entries of two lists. */
+export const Entry = struct("model_entry", { id: fixed(), link: listNode() });
+export const Lists = struct("model_lists", { one: listNode(), other: listNode() });
 /** A task that may be switched out: `queued` says that it waits for a CPU, `holds` is what it has in its hands. */
 export const Task = struct("model_task", {
   preempt: words(PREEMPT_WORDS),

@@ -5,6 +5,7 @@ import { COLLECTIONS } from "./collections.ts";
 import { FLAVOURS } from "./flavours.ts";
 import { GRACE } from "./grace.ts";
 import { HOTPLUG } from "./hotplug.ts";
+import { LISTS } from "./lists.ts";
 import { LITMUS } from "./litmus.ts";
 import { LOCKS } from "./locks.ts";
 import { PREEMPT } from "./preempt.ts";
@@ -20,6 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOCKS,
   ...FLAVOURS,
   ...COLLECTIONS,
+  ...LISTS,
   ...SWITCHES,
   ...STALL,
 ];
