@@ -32,6 +32,7 @@ export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-tab
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
+export * from "./llist.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
@@ -54,7 +55,7 @@ export {
   setReleaseBackend,
 } from "./release.ts";
 export { ObjectReleaser } from "./releaser.ts";
-export { rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
+export { rcuIsWatching, rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
 export { abandonSrcuScopes, callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
 export { type OpenSrcuScopes, openSrcuScopes } from "./srcu-domain.ts";
@@ -81,6 +82,8 @@ export {
   kfreeRcuBarrier,
   pollStateSynchronizeRcu,
   rcuBarrier,
+  rcuExpediteGp,
+  rcuUnexpediteGp,
   sameStateSynchronizeRcu,
   startPollSynchronizeRcu,
   startPollSynchronizeRcuExpedited,

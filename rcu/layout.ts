@@ -53,6 +53,8 @@ export const RCU = {
   BARRIER_EVENT: 52,
   /** Notifications sent to sleepers of synchronize: stays 0 while every reader is quiesced. */
   WAKEUPS: 53,
+  /** Calls of rcuExpediteGp without their rcuUnexpediteGp. */
+  EXPEDITED: 54,
   /** Lock of the orphan list, and the thread that now runs orphans. */
   ORPHAN_LOCK: 64,
   ORPHAN_OWNER: 65,

@@ -3,6 +3,7 @@
  * no shared access; the quiescent states of the thread (grace-period.ts) tell the others that its scopes are over.
  */
 import { RcuUsageError } from "./error.ts";
+import { slot } from "./memory.ts";
 import { PROVE_RCU } from "./prove.ts";
 import type { RcuScope } from "./ref.ts";
 
@@ -41,6 +42,14 @@ export function rcuReadUnlock(): void {
  */
 export function rcuReadLockHeld(): boolean {
   return nest[0]! > 0;
+}
+
+/**
+ * Whether RCU watches this thread: it is attached and not in an extended quiescent state, so that it may open read scopes. (Linux:
+ * rcu_is_watching.)
+ */
+export function rcuIsWatching(): boolean {
+  return slot >= 0 && nest[0]! >= 0;
 }
 
 /** Throws when scopes and idle states do not pair up. Outside of scopes only. */

@@ -127,6 +127,15 @@ export class Srcu {
     return seqDone(Domain.seq.load(this.ref), cookie);
   }
 
+  /** A cookie whose grace period is over already (get_completed_synchronize_srcu). */
+  getCompleted(): SrcuCookie {
+    return (Domain.seq.load(this.ref) & ~3) as SrcuCookie;
+  }
+  /** Whether two cookies stand for the same grace period, so that one will do (same_state_synchronize_srcu). */
+  sameState(one: SrcuCookie, other: SrcuCookie): boolean {
+    return one === other;
+  }
+
   /** Waits until all scopes that are open now have closed. Not inside one of them. */
   async synchronize(): Promise<void> {
     const cookie = this.getState();

@@ -106,7 +106,21 @@ function waitIdle(stamp: number, expedited: boolean): void {
  */
 export function synchronizeRcu(): void {
   assertMayWait("synchronizeRcu");
-  waitIdle(gpStamp(), false);
+  waitIdle(gpStamp(), Atomics.load(i32, RCU.EXPEDITED) > 0);
+}
+
+/**
+ * From here on synchronizeRcu of every thread is expedited, until as many calls of rcuUnexpediteGp: while a machine boots or stops,
+ * when waiting costs more than disturbing readers does. (Linux: rcu_expedite_gp.)
+ */
+export function rcuExpediteGp(): void {
+  Atomics.add(i32, RCU.EXPEDITED, 1);
+}
+/** Ends one rcuExpediteGp, of whatever thread. Throws RcuUsageError without one. (Linux: rcu_unexpedite_gp.) */
+export function rcuUnexpediteGp(): void {
+  if (Atomics.sub(i32, RCU.EXPEDITED, 1) > 0) return;
+  Atomics.add(i32, RCU.EXPEDITED, 1);
+  throw new RcuUsageError("ERR_RCU_LOCK_PAIRING", "rcuUnexpediteGp without rcuExpediteGp");
 }
 
 /** The same, asking lagging threads (force notifier) to pass a quiescent state now. */

@@ -5,8 +5,11 @@ import {
   atomicLoad,
   atomicStore,
   RcuDomain,
+  rcuExpediteGp,
   rcuStats,
+  rcuUnexpediteGp,
   setForceNotifier,
+  synchronizeRcu,
   synchronizeRcuExpedited,
 } from "sternix/rcu";
 
@@ -21,6 +24,9 @@ if (isMainThread) {
     if (atomicLoad(please, 0) === 0) console.log(`slot ${slot} is asked to leave its scope`);
     atomicStore(please, 0, 1);
   });
+  rcuExpediteGp(); // While a machine boots, say:
+  synchronizeRcu(); // is as the other one.
+  rcuUnexpediteGp();
   synchronizeRcuExpedited();
   setForceNotifier(null);
   console.log("the grace period is over");

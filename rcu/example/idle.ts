@@ -8,6 +8,7 @@ import {
   Heap,
   rcuIdleEnter,
   rcuIdleExit,
+  rcuIsWatching,
   rcuLaggards,
   rcuStats,
   startPollSynchronizeRcu,
@@ -30,6 +31,7 @@ if (isMainThread) {
   atomicStore(bell, 0, 1);
   atomicNotify(bell, 0);
   rcuIdleEnter();
+  console.log(`watched: ${rcuIsWatching()}`); // No read scope may be opened here.
   await once(worker, "exit");
   rcuIdleExit();
   heap.detach();

@@ -244,6 +244,14 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "torture walks no lists",
   },
   {
+    name: "llist-add-plain",
+    why: "a node is put at the front of a list by a plain store: another that was added meanwhile is lost",
+    file: "llist.ts",
+    find: "const seen = Atomics.compareExchange(i32, head, first, node);",
+    replace: "const seen = first;\n    i32[head] = node;",
+    modelOnly: "torture has no llist",
+  },
+  {
     name: "percpu-ref-sums-early",
     why: "the words of a count are added up when it is killed, while threads may still count in them",
     file: "percpu-ref.ts",

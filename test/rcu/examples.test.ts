@@ -86,6 +86,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "a grace period waits for slots 0, not for the sleeper's",
     "100 grace periods, 0 threads woken",
     "idle: false,true",
+    "watched: false",
   ],
   idr: [
     "linear: 0 1 2",
@@ -96,6 +97,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   ],
   "list-node": ["active 10 15 2, inactive 3", "active nothing, inactive 3 10 15 2", "inactive 3 10 15"],
   list: ["walked 1 2 3 4 40 5", "first 1, removed: true", "strings first walk", "tasks 2 3"],
+  llist: ["taken 3000 of 3 workers, empty: true"],
   "percpu-ref": [
     "while it lives nobody knows how many: zero false",
     "another user: false",

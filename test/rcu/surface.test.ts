@@ -33,6 +33,10 @@ import {
   type ReleaseBackend,
   rcu,
   rcuBarrier,
+  rcuExpediteGp,
+  rcuIdleEnter,
+  rcuIdleExit,
+  rcuIsWatching,
   rcuNesting,
   rcuQuiescent,
   rcuRead,
@@ -47,6 +51,7 @@ import {
   rcuTasksRegister,
   rcuTasksSleep,
   rcuTasksUnregister,
+  rcuUnexpediteGp,
   readRcuTrace,
   Srcu,
   StaleReferenceError,
@@ -248,6 +253,53 @@ test.serial("cookies: completed, same state, expedited", (t) =>
     t.true(pollStateSynchronizeRcu(cookie));
     synchronizeRcuExpedited();
   }),
+);
+
+test.serial(
+  "rcuExpediteGp makes synchronizeRcu of every thread ask lagging threads at once, while it lasts",
+  (t) =>
+    inHeap((heap) => {
+      const other = Heap.attach(heap.handle());
+      heap.use();
+      let asked = 0;
+      setForceNotifier(() => {
+        asked++;
+        heap.reap(other.slot); // It is asked, and goes.
+      });
+      rcuExpediteGp();
+      rcuExpediteGp();
+      rcuUnexpediteGp();
+      synchronizeRcu();
+      t.is(asked, 1, "as soon as it waits: later it would be asked again and again");
+      rcuUnexpediteGp();
+      t.throws(rcuUnexpediteGp, { code: "ERR_RCU_LOCK_PAIRING" });
+      setForceNotifier(null);
+      synchronizeRcu();
+    }),
+);
+
+test.serial(
+  "a thread is watched while it is attached and active; cookies of an Srcu compare as RCU's do",
+  (t) => {
+    t.false(rcuIsWatching());
+    return inHeap(() => {
+      t.true(rcuIsWatching());
+      rcuIdleEnter();
+      t.false(rcuIsWatching());
+      rcuIdleExit();
+      t.true(rcuIsWatching());
+      const srcu = new Srcu();
+      const scope = srcu.readLock();
+      const one = srcu.startPoll();
+      t.true(srcu.pollState(srcu.getCompleted()), "while a grace period is in progress too");
+      t.false(srcu.pollState(one));
+      srcu.readUnlock(scope);
+      t.true(srcu.pollState(one));
+      t.false(srcu.sameState(one, srcu.getState()));
+      t.true(srcu.sameState(srcu.getState(), srcu.getState()));
+      srcu.destroy();
+    });
+  },
 );
 
 test.serial(

@@ -32,6 +32,7 @@ export const FOUND_BY: Readonly<
   "srcu-hands-lost": { scenario: "a CPU dies among the callbacks of an Srcu" },
   "replace-by-removal": { scenario: "a list, a node is replaced" },
   "splice-at-once": { scenario: "lists, one is joined to another" },
+  "llist-add-plain": { scenario: "llist" },
   "percpu-ref-sums-early": { scenario: "PercpuRef, killed while a count is held" },
   "sync-enter-at-once": { scenario: "RcuSync" },
   "sync-idle-at-once": { scenario: "RcuSync", memory: "weak" },

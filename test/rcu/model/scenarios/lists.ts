@@ -126,4 +126,40 @@ const spliced: Scenario = {
   },
 };
 
-export const LISTS: readonly Scenario[] = [replace, splice, spliced];
+const llist: Scenario = {
+  name: "llist",
+  about: "what two CPUs add is taken off once, all of it",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { one, entries } = lists(lib);
+    lib.i32[one] = 0; // A word of the head is a head.
+    const add = (lib: Library, entry: EntryRef): void => {
+      lib.Entry.id.init(entry, 5);
+      lib.llistAdd(one, lib.Entry.link.at(entry));
+      lib.goIdle();
+    };
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            let taken = 0;
+            for (let at = lib.llistDelAll(one); at !== 0; at = lib.llistNext(at))
+              taken += lib.Entry.id.get(lib.Entry.link.owner(at)) === 5 ? 1 : 100;
+            cpu.note("taken", taken);
+            lib.goIdle();
+          },
+        },
+        { run: (lib) => add(lib, entries[0]!) },
+        { run: (lib) => add(lib, entries[1]!) },
+      ],
+      judge(notes, word) {
+        let left = 0;
+        for (let at = word(one); at !== 0 && left < 3; at = word(at)) left++;
+        const all = left + notes.get("taken")!;
+        return all === 2 ? null : `${all} of 2 nodes are there`;
+      },
+    };
+  },
+};
+
+export const LISTS: readonly Scenario[] = [replace, splice, spliced, llist];
