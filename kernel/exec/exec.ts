@@ -16,6 +16,7 @@ import { ram } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
 import { sendSignal } from "../signal/send.ts";
+import { execCapabilities } from "../task/capability.ts";
 import { commitCred, credOf } from "../task/cred.ts";
 import { beginNewProgram, deThread, isDeThreading, leaveOldProgram } from "../task/exec.ts";
 import { rlimit } from "../task/rlimit.ts";
@@ -238,7 +239,7 @@ function ownFiles(task: Ref<"task">): void {
   } else closeOnExec(files);
 }
 
-/** Set-user-ID and set-group-ID programs, and the saved ids. */
+/** Set-user-ID and set-group-ID programs, the saved ids, and the capabilities. */
 function setUserIds(bprm: Bprm): void {
   const cred = credOf(bprm.task);
   const inode = File.inode.get(bprm.file);
@@ -255,5 +256,7 @@ function setUserIds(bprm: Bprm): void {
     egid === Cred.egid.get(cred) &&
     euid === Cred.suid.get(cred) &&
     egid === Cred.sgid.get(cred);
+  const privileged = euid !== Cred.euid.get(cred) || egid !== Cred.egid.get(cred);
   if (!same) commitCred(bprm.task, { euid, suid: euid, fsuid: euid, egid, sgid: egid, fsgid: egid });
+  execCapabilities(bprm.task, privileged);
 }

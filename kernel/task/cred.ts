@@ -10,7 +10,7 @@ import {
   kfreeRcu,
   type Ref,
 } from "../../rcu/index.ts";
-import { ENOMEM, EPERM } from "../uapi/errno.ts";
+import { ENOMEM } from "../uapi/errno.ts";
 import { Cred, TASK_KEEP_CAPS, Task } from "./task.ts";
 
 /** The current task's credentials change only by the task itself, which needs no lock. */
@@ -24,6 +24,7 @@ export const CAP_FSETID = 4;
 export const CAP_KILL = 5;
 export const CAP_SETGID = 6;
 export const CAP_SETUID = 7;
+export const CAP_SETPCAP = 8;
 export const CAP_SYS_ADMIN = 21;
 export const CAP_SYS_NICE = 23;
 export const CAP_SYS_RESOURCE = 24;
@@ -38,10 +39,8 @@ export function newCred(uid: number, gid: number): Ref<"cred"> | 0 {
   Cred.refcount.init(cred, 1);
   for (const field of [Cred.uid, Cred.euid, Cred.suid, Cred.fsuid]) field.init(cred, uid);
   for (const field of [Cred.gid, Cred.egid, Cred.sgid, Cred.fsgid]) field.init(cred, gid);
-  if (uid === 0) {
-    for (const set of [Cred.effective, Cred.permitted])
-      for (const [n, word] of CAP_FULL.entries()) set.set(cred, n, word);
-  }
+  for (const set of uid === 0 ? [Cred.effective, Cred.permitted, Cred.bounding] : [Cred.bounding])
+    for (const [n, word] of CAP_FULL.entries()) set.set(cred, n, word);
   return cred;
 }
 
@@ -87,7 +86,14 @@ export interface CredChange {
   fsgid?: number;
   /** New supplementary groups: the change takes the array over. */
   groups?: Ref<"array"> | 0;
+  /** New capability sets, low and high word each; they are not adapted to the user ids. */
+  sets?: Partial<Record<CapSet, CapWords>>;
 }
+
+/** The capability sets of credentials. */
+export const CAP_SETS = ["effective", "permitted", "inheritable", "ambient", "bounding"] as const;
+export type CapSet = (typeof CAP_SETS)[number];
+export type CapWords = readonly [low: number, high: number];
 
 /** Publishes changed credentials for the current task. Capabilities follow the user ids as in capabilities(7). */
 export function commitCred(task: Ref<"task">, change: CredChange): number {
@@ -112,8 +118,12 @@ export function commitCred(task: Ref<"task">, change: CredChange): number {
     }
   }
   Cred.groups.init(cred, groups);
-  for (const set of [Cred.effective, Cred.permitted, Cred.inheritable]) set.copy(old, cred);
+  for (const set of CAP_SETS) Cred[set].copy(old, cred);
   dropCapabilities(old, cred, (Task.flags.get(task) & TASK_KEEP_CAPS) !== 0);
+  for (const set of CAP_SETS)
+    change.sets?.[set]?.forEach((word, n) => {
+      Cred[set].set(cred, n, word);
+    });
   Task.cred.assign(OWNER, task, cred);
   credPut(old);
   return 0;
@@ -129,29 +139,11 @@ function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">, keep: boolean): v
   if (rootBefore && !rootAfter) {
     if (!keep) clear(Cred.permitted);
     clear(Cred.effective);
+    clear(Cred.ambient);
   }
   if (Cred.euid.get(old) === 0 && Cred.euid.get(cred) !== 0) clear(Cred.effective);
   if (Cred.euid.get(old) !== 0 && Cred.euid.get(cred) === 0)
     for (const word of [0, 1]) Cred.effective.set(cred, word, Cred.permitted.get(cred, word));
-}
-
-/** capset(2): replaces the sets of the current task; permitted may only shrink. */
-export function commitCaps(task: Ref<"task">, sets: readonly number[]): number {
-  const old = credOf(task);
-  for (const word of [0, 1]) {
-    const [effective, permitted] = [sets[word * 3]!, sets[word * 3 + 1]!];
-    if ((permitted & ~Cred.permitted.get(old, word)) !== 0) return -EPERM;
-    if ((effective & ~permitted) !== 0) return -EPERM;
-  }
-  const failed = commitCred(task, {});
-  if (failed < 0) return failed;
-  const cred = credOf(task);
-  for (const word of [0, 1]) {
-    Cred.effective.set(cred, word, sets[word * 3]!);
-    Cred.permitted.set(cred, word, sets[word * 3 + 1]!);
-    Cred.inheritable.set(cred, word, sets[word * 3 + 2]!);
-  }
-  return 0;
 }
 
 function copyGroups(groups: Ref<"array">): Ref<"array"> | 0 {

@@ -274,4 +274,8 @@ export const Cred = struct("cred", {
   effective: words(2),
   permitted: words(2),
   inheritable: words(2),
+  /** What stays over execve of a program without privileges; within permitted and inheritable. */
+  ambient: words(2),
+  /** What execve may give at most. */
+  bounding: words(2),
 });

@@ -1,11 +1,12 @@
 /** User and group ids, capabilities: credentials(7), capabilities(7). */
 import { copyFromUser, copyToUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
+import { commitCaps } from "../../kernel/task/capability.ts";
 import {
   CAP_SETGID,
   CAP_SETUID,
+  type CapWords,
   type CredChange,
   capable,
-  commitCaps,
   commitCred,
   credOf,
 } from "../../kernel/task/cred.ts";
@@ -263,7 +264,10 @@ export const capset = syscall({
     const bytes = copyFromUser(data, found.words * 12);
     if (bytes === null) return -EFAULT;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const sets = Array.from({ length: 6 }, (_, n) => (n < found.words * 3 ? view.getInt32(n * 4, true) : 0));
-    return commitCaps(task, sets);
+    const set = (n: number): CapWords => [
+      view.getInt32(n * 4, true),
+      found.words > 1 ? view.getInt32((n + 3) * 4, true) : 0,
+    ];
+    return commitCaps(task, set(0), set(1), set(2));
   },
 });

@@ -11,6 +11,7 @@ import {
   strncpyFromUser,
 } from "../../kernel/mm/uaccess.ts";
 import { Cpu, cpuOf, nrCpus } from "../../kernel/sched/cpus.ts";
+import { changeAmbient, dropBound, inBounds } from "../../kernel/task/capability.ts";
 import { CAP_SYS_ADMIN, capable } from "../../kernel/task/cred.ts";
 import { setComm } from "../../kernel/task/exec.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
@@ -107,12 +108,12 @@ const PR = {
   PR_SET_NO_NEW_PRIVS: 38,
   PR_GET_NO_NEW_PRIVS: 39,
   PR_GET_TID_ADDRESS: 40,
+  PR_CAP_AMBIENT: 47,
   PR_GET_THP_DISABLE: 42,
   PR_SET_VMA: 0x53564d41,
 } as const;
 
 const COMM_BYTES = 16;
-const LAST_CAP = 40;
 const DEFAULT_SLACK = 50_000;
 
 function putInt(address: number, value: number): number {
@@ -159,7 +160,11 @@ export const prctl = syscall({
       case PR.PR_GET_NAME:
         return copyToUser(arg, Task.comm.view(task).slice()) < 0 ? -EFAULT : 0;
       case PR.PR_CAPBSET_READ:
-        return arg > LAST_CAP ? -EINVAL : 1;
+        return inBounds(task, arg);
+      case PR.PR_CAPBSET_DROP:
+        return dropBound(task, arg);
+      case PR.PR_CAP_AMBIENT:
+        return fourth !== 0 || fifth !== 0 ? -EINVAL : changeAmbient(task, arg, third);
       case PR.PR_SET_TIMERSLACK:
         Task.timerSlack.set(task, arg === 0 ? DEFAULT_SLACK : arg);
         return 0;
