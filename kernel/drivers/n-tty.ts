@@ -33,6 +33,7 @@ import {
   VSUSP,
   VWERASE,
 } from "../uapi/termios.ts";
+import { packetEvent, TIOCPKT_FLUSHREAD, TIOCPKT_START, TIOCPKT_STOP } from "./pty-packet.ts";
 import { BUFFER, controlChar, dropInput, iflags, lflags, startOutput, Tty } from "./tty.ts";
 
 const MASK = BUFFER - 1;
@@ -93,10 +94,12 @@ function receiveByte(held: Held<"lock">, tty: Ref<"tty">, typed: number): number
   if ((iflag & IXON) !== 0) {
     if (is(tty, byte, VSTOP)) {
       Tty.stopped.store(tty, 1);
+      packetEvent(tty, TIOCPKT_STOP);
       return 0;
     }
     if (is(tty, byte, VSTART)) {
       startOutput(tty);
+      packetEvent(tty, TIOCPKT_START);
       return 0;
     }
   }
@@ -109,7 +112,10 @@ function receiveByte(held: Held<"lock">, tty: Ref<"tty">, typed: number): number
           ? SIGTSTP
           : 0;
     if (signo !== 0) {
-      if ((lflag & NOFLSH) === 0) dropInput(held, tty);
+      if ((lflag & NOFLSH) === 0) {
+        dropInput(held, tty);
+        packetEvent(tty, TIOCPKT_FLUSHREAD);
+      }
       if (Tty.stopped.load(tty) !== 0) startOutput(tty);
       echoByte(lflag, byte);
       return 1 << signo;

@@ -35,12 +35,13 @@ import { lockTaskList, unlockTaskList } from "../task/pid.ts";
 import { Group, Task } from "../task/task.ts";
 import { EAGAIN, EFAULT, EIO, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { AT_FDCWD } from "../uapi/fcntl.ts";
-import { TIOCGPTN, TIOCGPTPEER, TIOCSPTLCK } from "../uapi/ioctl.ts";
-import { POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
+import { TIOCGPKT, TIOCGPTN, TIOCGPTPEER, TIOCPKT, TIOCSPTLCK } from "../uapi/ioctl.ts";
+import { POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { minor } from "../uapi/stat.ts";
 import { ONLCR, OPOST } from "../uapi/termios.ts";
 import { ACCESS } from "../usermode.ts";
 import { ttyInputRoom, ttyReceive } from "./n-tty.ts";
+import { TIOCPKT_DATA } from "./pty-packet.ts";
 import { oflags, TTY_PTS, Tty, ttyCreate, ttyDestroy, ttyHangup } from "./tty.ts";
 import { controlOnOpen, defineTtyDriver, ttyFileOps, ttyIoctl } from "./tty-file.ts";
 
@@ -158,10 +159,19 @@ const slaveGone = (pty: P): boolean => slavesOf(Pty.index.get(pty)) === EVER;
 function readMaster(file: Ref<"file">, io: UserIo): number {
   const pty = masterOf(file);
   if (io.prefault(Math.min(io.remaining, OUTPUT_BYTES), ACCESS.WRITE) < 0) return -EFAULT;
+  const tty = Pty.tty.get(pty);
+  const packet = Tty.packet.load(tty) !== 0 && io.remaining > 0;
+  if (packet) {
+    const events = Tty.packetEvents.exchange(tty, 0);
+    if (events !== 0) return io.copyTo(Uint8Array.of(events), 0, 1);
+  }
   Pty.lock.lock(pty);
-  const count = ringReadTo(Pty.output.get(pty), io, io.remaining);
+  const printed = Ring.used.get(Pty.output.get(pty)) !== 0;
+  const header = packet && printed ? io.copyTo(Uint8Array.of(TIOCPKT_DATA), 0, 1) : 0;
+  const got = ringReadTo(Pty.output.get(pty), io, io.remaining);
   Pty.lock.unlock(pty);
-  if (count > 0) wakeUp(Tty.writeWait.at(Pty.tty.get(pty)), 0, POLLOUT | POLLWRNORM);
+  const count = got < 0 ? got : got + header;
+  if (got > 0) wakeUp(Tty.writeWait.at(Pty.tty.get(pty)), 0, POLLOUT | POLLWRNORM);
   if (count !== 0 || io.remaining === 0) return count;
   return slaveGone(pty) ? -EIO : -EAGAIN;
 }
@@ -223,6 +233,16 @@ function ioctlMaster(file: Ref<"file">, cmd: number, arg: number): number {
       Pty.locked.store(pty, bytes.some((byte) => byte !== 0) ? 1 : 0);
       return 0;
     }
+    case TIOCPKT: {
+      const bytes = copyFromUser(arg, 4);
+      if (bytes === null) return -EFAULT;
+      Tty.packetEvents.store(Pty.tty.get(pty), 0);
+      Tty.packet.store(Pty.tty.get(pty), bytes.some((byte) => byte !== 0) ? 1 : 0);
+      return 0;
+    }
+    case TIOCGPKT:
+      word[0] = Tty.packet.load(Pty.tty.get(pty));
+      return copyToUser(arg, word);
     case TIOCGPTPEER: {
       const slave = vfsOpen(AT_FDCWD, `/dev/pts/${Pty.index.get(pty)}`, arg);
       if (slave < 0) return slave;
@@ -244,6 +264,7 @@ registerFileOps(FOPS.PTMX, {
     const pty = masterOf(file);
     let mask = ttyInputRoom(Pty.tty.get(pty)) > 0 ? POLLOUT | POLLWRNORM : 0;
     if (Ring.used.get(Pty.output.get(pty)) !== 0) mask |= POLLIN | POLLRDNORM;
+    if (Tty.packetEvents.load(Pty.tty.get(pty)) !== 0) mask |= POLLPRI | POLLIN | POLLRDNORM;
     return slaveGone(pty) ? mask | POLLHUP : mask;
   },
   waitQueues(file, visit) {

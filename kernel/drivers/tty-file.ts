@@ -49,6 +49,14 @@ import {
 import { consoleTty, terminalFd } from "./console.ts";
 import { writeOrSleep } from "./host-io.ts";
 import { ttyTake } from "./n-tty.ts";
+import {
+  packetEvent,
+  stopsByKey,
+  TIOCPKT_DOSTOP,
+  TIOCPKT_FLUSHREAD,
+  TIOCPKT_FLUSHWRITE,
+  TIOCPKT_NOSTOP,
+} from "./pty-packet.ts";
 import { openPlainConsole } from "./stdio.ts";
 import {
   controlChar,
@@ -152,12 +160,19 @@ export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
       if (check < 0) return check;
       const bytes = copyFromUser(arg, TERMIOS.BYTES);
       if (bytes === null) return -EFAULT;
+      const before = stopsByKey(tty);
       setTermios(tty, bytes, cmd === TCSETSF);
+      if (cmd === TCSETSF) packetEvent(tty, TIOCPKT_FLUSHREAD);
+      if (stopsByKey(tty) !== before) packetEvent(tty, before ? TIOCPKT_NOSTOP : TIOCPKT_DOSTOP);
       return 0;
     }
     case TCFLSH:
       if (arg !== TCIFLUSH && arg !== TCOFLUSH && arg !== TCIOFLUSH) return -EINVAL;
-      if (arg !== TCOFLUSH) flushInput(tty);
+      if (arg !== TCOFLUSH) {
+        flushInput(tty);
+        packetEvent(tty, TIOCPKT_FLUSHREAD);
+      }
+      if (arg !== TCIFLUSH) packetEvent(tty, TIOCPKT_FLUSHWRITE);
       return 0;
     case TCSBRK:
     case TCXONC:

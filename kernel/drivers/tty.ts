@@ -45,6 +45,9 @@ export const Tty = struct("tty", {
   hungUp: atomic(),
   /** Output is stopped by ^S. */
   stopped: atomic(),
+  /** TIOCPKT: the master reads packets; TIOCPKT_* events that it has not read (pty-packet.ts). */
+  packet: atomic(),
+  packetEvents: atomic(),
 
   lock: spinlock(),
   /** struct termios as TCGETS gives it: readers may see it change. */

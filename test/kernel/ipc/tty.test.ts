@@ -20,19 +20,26 @@ import { allocFd, closeFd, fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { fileOpsOf } from "../../../kernel/fs/ops.ts";
+import { filePoll } from "../../../kernel/ipc/poll.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";
-import { EBADF, EIO, ENOENT, ENOTTY } from "../../../kernel/uapi/errno.ts";
-import { AT_FDCWD, O_NOCTTY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
+import { EAGAIN, EBADF, EIO, ENOENT, ENOTTY } from "../../../kernel/uapi/errno.ts";
+import { AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import {
+  TCFLSH,
+  TCGETS,
+  TCSETS,
   TIOCGPGRP,
+  TIOCGPKT,
   TIOCGPTN,
   TIOCGSID,
   TIOCGWINSZ,
+  TIOCPKT,
   TIOCSCTTY,
   TIOCSPTLCK,
   TIOCSWINSZ,
 } from "../../../kernel/uapi/ioctl.ts";
+import { POLLPRI } from "../../../kernel/uapi/poll.ts";
 import { SIGINT, SIGTSTP, SIGWINCH } from "../../../kernel/uapi/signal.ts";
 import { ECHO, ICANON, IUTF8, TERMIOS } from "../../../kernel/uapi/termios.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
@@ -231,5 +238,43 @@ test.serial(
     around(task, () => closeFd(files, master));
     t.is(Group.tty.load(Task.group.get(leader)), 0);
     settle(task);
+  },
+);
+
+test.serial(
+  "packet mode: a byte before what the slave printed, and one alone for what happened to the terminal",
+  (t) => {
+    const other = newTask("packet");
+    Task.files.init(other, files);
+    const master = open(task, PTMX, O_RDWR | O_NONBLOCK);
+    ioctl(task, master, TIOCGPTN, memory);
+    const [index] = getWords(memory, 1);
+    putWords(memory, 0);
+    ioctl(task, master, TIOCSPTLCK, memory);
+    const slave = open(other, `/dev/pts/${index}`, O_RDWR | O_NOCTTY);
+    putWords(memory, 1);
+    t.is(ioctl(task, master, TIOCPKT, memory), 0);
+    t.is(ioctl(task, master, TIOCGPKT, memory), 0);
+    t.deepEqual(getWords(memory, 1), [1]);
+    t.is(read(task, master), -EAGAIN);
+    write(other, slave, "out");
+    t.is(read(task, master), "\0out");
+    t.is(read(task, master), -EAGAIN);
+    t.is(ioctl(other, slave, TCFLSH, 2), 0);
+    t.is(filePoll(fget(files, master) as Ref<"file">) & POLLPRI, POLLPRI);
+    t.is(read(task, master), "\x03");
+    write(task, master, "\x13");
+    t.is(read(task, master), "\x04");
+    write(task, master, "\x13\x11");
+    t.is(read(task, master), "\x08");
+    t.is(ioctl(other, slave, TCGETS, memory), 0);
+    putWords(memory, getWords(memory, 1)[0]! & ~0o2000);
+    t.is(ioctl(other, slave, TCSETS, memory), 0);
+    t.is(read(task, master), "\x10");
+    putWords(memory, 0);
+    t.is(ioctl(task, master, TIOCPKT, memory), 0);
+    write(other, slave, "plain");
+    t.is(read(task, master), "plain");
+    for (const fd of [master, slave]) around(task, () => closeFd(files, fd));
   },
 );
