@@ -22,6 +22,11 @@ const THRESHOLD = 5120;
 /** Code spaces remembered; the least recently named one is forgotten first. */
 const MAX_SPACES = 256;
 
+/** Nanoseconds for as many side exits as their counter holds (4096) to be too many: some 100 ns each, it is a twelfth of the time. */
+const OFTEN = 5_000_000n;
+/** Places remembered for that. */
+const MAX_LEFT_OFTEN = 4096;
+
 /** 4 GiB: no less than the maximum of any memory, which is what an importing module has to declare. */
 const MAX_PAGES = 65536;
 
@@ -68,6 +73,8 @@ class RiscvEngine implements UserMode {
   private readonly units: Units;
   private readonly run: (area: number, regs: number) => number;
   private regs = 0;
+  /** When side exits for the instruction at a pc last filled their counter. */
+  private readonly leftOften = new Map<number, bigint>();
 
   private readonly counts = { enters: 0, lookups: 0 };
 
@@ -188,8 +195,17 @@ class RiscvEngine implements UserMode {
     this.words[entry + 1] = this.space.id;
   }
 
-  /** Units left too often for the instruction at `pc`. */
+  /**
+   * Units were left thousands of times for the instruction at `pc`. What matters is how soon: a loop over an array that leaves once in a
+   * page is still better off than with a form that serves each access by itself.
+   */
   private makeCareful(pc: number): number {
+    const now = this.host.time();
+    const before = this.leftOften.get(pc);
+    if (this.leftOften.size === MAX_LEFT_OFTEN) this.leftOften.clear();
+    this.leftOften.set(pc, now);
+    if (before === undefined || now - before > OFTEN) return 0;
+    this.leftOften.delete(pc);
     for (const [entry, index] of this.units.makeCareful(this.space, pc)) this.enterUnit(entry, index);
     return 0;
   }
