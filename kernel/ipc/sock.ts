@@ -53,6 +53,8 @@ export const OPT_REUSEPORT = 2;
 export const OPT_V6ONLY = 4;
 /** Netlink: SO_TYPE says SOCK_RAW, which there is the same as SOCK_DGRAM. */
 export const OPT_RAW = 8;
+/** TCP: a connect that did not wait said EINPROGRESS, and the next one says 0. */
+export const OPT_CONNECTING = 16;
 
 export const Sock = struct("sock", {
   /** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. */

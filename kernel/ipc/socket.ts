@@ -10,6 +10,7 @@ import { Task } from "../task/task.ts";
 import {
   EAFNOSUPPORT,
   EAGAIN,
+  ECONNREFUSED,
   EINPROGRESS,
   EINVAL,
   EISCONN,
@@ -40,7 +41,7 @@ import {
 } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
 import { isNetlink, netlinkSend } from "./netlink.ts";
-import { dropFiles, isInet, type S, Sock, sockPut } from "./sock.ts";
+import { dropFiles, isInet, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
 import { address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
 import { received, sockReceive, sockSend } from "./sock-io.ts";
@@ -231,6 +232,8 @@ export function connect(file: Ref<"file">, at: number, length: number): number {
   const sock = sockOf(file);
   const error = readAddress(sock, at, length);
   if (error < 0) return error;
+  const failed = isTcp(sock) ? Sock.error.exchange(sock, 0) : 0;
+  if (failed !== 0) return -failed;
   const result = attemptOrWait(
     file,
     () => connectWait,
@@ -238,7 +241,25 @@ export function connect(file: Ref<"file">, at: number, length: number): number {
     () => sockConnect(sock),
   );
   // Of one that blocks, that is its time-out.
-  return result === -EAGAIN && !nonBlocking(file, 0) ? -EINPROGRESS : result;
+  if (result === -EAGAIN && !nonBlocking(file, 0)) return -EINPROGRESS;
+  return isTcp(sock) ? tcpConnected(sock, result, nonBlocking(file, 0)) : result;
+}
+
+const isTcp = (sock: S): boolean => isInet(sock) && Sock.type.get(sock) === SOCK_STREAM;
+
+/**
+ * What a TCP connect says, connect(2): one that may not wait is always in progress, though its outcome is settled here; poll(2) and
+ * SO_ERROR tell of it, and the next connect.
+ */
+function tcpConnected(sock: S, result: number, immediate: boolean): number {
+  if (result === -EISCONN && (Sock.options.load(sock) & OPT_CONNECTING) !== 0) {
+    Sock.options.and(sock, ~OPT_CONNECTING);
+    return 0;
+  }
+  if (!immediate || (result !== 0 && result !== -ECONNREFUSED)) return result;
+  if (result === 0) Sock.options.or(sock, OPT_CONNECTING);
+  else Sock.error.store(sock, ECONNREFUSED);
+  return -EINPROGRESS;
 }
 
 /** accept(2): a file, -errno, BLOCK. */

@@ -15,6 +15,7 @@ import {
   ECONNREFUSED,
   ECONNRESET,
   EDESTADDRREQ,
+  EINPROGRESS,
   EINVAL,
   EISCONN,
   EMSGSIZE,
@@ -27,7 +28,7 @@ import {
   ESOCKTNOSUPPORT,
 } from "../../../kernel/uapi/errno.ts";
 import { O_NONBLOCK } from "../../../kernel/uapi/fcntl.ts";
-import { POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../../../kernel/uapi/poll.ts";
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../../../kernel/uapi/poll.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -39,6 +40,7 @@ import {
   SHUT_RDWR,
   SHUT_WR,
   SO_DOMAIN,
+  SO_ERROR,
   SO_PROTOCOL,
   SO_REUSEADDR,
   SOCK_DGRAM,
@@ -166,6 +168,27 @@ test.serial("TCP: bind, listen, connect and accept; both ends know each other's 
   t.is(read(task, connection), -EAGAIN);
   close(connection, client, server);
 });
+
+test.serial(
+  "TCP: a connect that may not wait is in progress; poll, SO_ERROR and the next connect tell how it went",
+  (t) => {
+    const [server, port] = listener();
+    const client = socket(SOCK_STREAM | O_NONBLOCK);
+    t.is(onName("connect", client, `127.0.0.1:${port}`), -EINPROGRESS);
+    t.is(poll(client), POLLOUT);
+    t.is(getOption(client, SOL_SOCKET, SO_ERROR), 0);
+    t.is(onName("connect", client, `127.0.0.1:${port}`), 0);
+    t.is(onName("connect", client, `127.0.0.1:${port}`), -EISCONN);
+    close(server);
+    const [asked, again] = [socket(SOCK_STREAM | O_NONBLOCK), socket(SOCK_STREAM | O_NONBLOCK)];
+    t.is(onName("connect", asked, `127.0.0.1:${port}`), -EINPROGRESS);
+    t.is(poll(asked) & (POLLOUT | POLLERR | POLLHUP), POLLOUT | POLLERR | POLLHUP);
+    t.is(getOption(asked, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+    t.is(onName("connect", again, `127.0.0.1:${port}`), -EINPROGRESS);
+    t.is(onName("connect", again, `127.0.0.1:${port}`), -ECONNREFUSED);
+    closeAll();
+  },
+);
 
 test.serial("TCP: each direction ends by itself, and thrown-away data resets the connection", (t) => {
   const [server, client, listening] = connected();
