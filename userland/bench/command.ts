@@ -32,7 +32,7 @@ export const bench = defineCommand<ArgsDef>({
     seed: text("N", "seed of the random keys (default 1)"),
     limit: text(
       "SECONDS",
-      "fewer rounds where it would take longer; 0: none (default: quick 24, tables 720 unless it is told how much to measure)",
+      "fewer rounds where it would take longer; 0: none (default: quick 24, else 720 unless it is told how much to measure)",
     ),
     stall: text(
       "SECONDS",

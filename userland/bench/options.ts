@@ -84,8 +84,8 @@ export function usualThreads(): number[] {
 const MAX_THREADS = 32;
 /** --quick is to end within 30 seconds, also on a busy machine. */
 const QUICK_LIMIT_MS = 24_000;
-/** What `tables` measures without being asked for more. */
-const TABLES_LIMIT_MS = 720_000;
+/** Without being asked for more. */
+const USUAL_LIMIT_MS = 720_000;
 /** Part of the limit that goes into measuring again what was disturbed; milliseconds where there is no limit. */
 const RETRY_SHARE = 1 / 12;
 const RETRY_MS = 120_000;
@@ -164,7 +164,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
   const ms = one("ms", quick ? 6 : 25, 100_000);
   // Who says how much is to be measured waits for it.
   const sized = values.full || [values.passes, values.rounds, values.ms].some((given) => given !== undefined);
-  const usualLimit = quick ? QUICK_LIMIT_MS : suite === "tables" && !sized ? TABLES_LIMIT_MS : 0;
+  const usualLimit = quick ? QUICK_LIMIT_MS : sized ? 0 : USUAL_LIMIT_MS;
   const limitMs = one("limit", usualLimit / 1000, 1_000_000, 0) * 1000 || Number.POSITIVE_INFINITY;
   const endless = values.limit !== undefined && limitMs === Number.POSITIVE_INFINITY;
   return {
