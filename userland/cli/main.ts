@@ -87,7 +87,8 @@ const sternix = defineCommand<ArgsDef>({
 });
 
 async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
-  const text = `${await renderUsage(command, parent)}\n`;
+  const lines = (await renderUsage(command, parent)).split("\n").map((line) => line.trimEnd());
+  const text = `${lines.join("\n").trimEnd()}\n`;
   return process.stdout.isTTY ? text : stripVTControlCharacters(text);
 }
 
