@@ -68,6 +68,7 @@ export class Machine implements AsyncDisposable {
    *
    * Throws SpawnError when there is no such program or folder, MachineError on a machine that was shut down, TypeError and
    * RangeError for options that make no sense. What turns out only in the guest makes `exited` reject with SpawnError.
+   * A module that cannot be loaded, or is no program, says so on its standard error and exits with 126.
    */
   spawn(program: string | URL, options: SpawnOptions = {}): GuestProcess {
     if (this.#stopped !== null) throw new MachineError("the machine was shut down");
