@@ -55,10 +55,9 @@ export function pidfdTask(file: Ref<"file">): Ref<"task"> | 0 {
   return task !== 0 && Task.startTime.get(task) === Pidfd.startTime.get(ref) ? task : 0;
 }
 
-/** pidfd_send_signal(2) without siginfo. */
-export function pidfdSignal(file: Ref<"file">, signo: number): number {
+/** pidfd_send_signal(2) without siginfo, to the process that the descriptor named; 0 when it is gone. */
+export function pidfdSignal(task: Ref<"task"> | 0, signo: number): number {
   if (!validSignal(signo)) return -EINVAL;
-  const task = pidfdTask(file);
   if (task === 0) return -ESRCH;
   const self = current();
   return sendUser(task, infoUser(signo, Task.tgid.get(self), Cred.uid.get(credOf(self))), true);

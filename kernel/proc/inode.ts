@@ -34,11 +34,20 @@ import { current } from "../sched/current.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, Task } from "../task/task.ts";
-import { EACCES, EFAULT, EFBIG, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import { EACCES, EBADF, EFAULT, EFBIG, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
 import { POLLOUT, POLLWRNORM } from "../uapi/poll.ts";
 import { makedev, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
-import { type ProcAt, type ProcEntry, type ProcNode, procNode, procRoot, ptsRoot, sysRoot } from "./node.ts";
+import {
+  type ProcAt,
+  type ProcEntry,
+  type ProcNode,
+  pidDir,
+  procNode,
+  procRoot,
+  ptsRoot,
+  sysRoot,
+} from "./node.ts";
 
 /** SYSFS_MAGIC of statfs(2). */
 const SYSFS_MAGIC = 0x62656572;
@@ -63,6 +72,13 @@ function atOf(inode: I): ProcAt | null {
   const task = taskByPid(pid);
   if (task === 0 || Task.startTime.get(task) !== Inode.privWide.get(inode)) return null;
   return { pid, task, fd };
+}
+
+/** The process whose /proc/PID an open file is: -ESRCH when it has ended, -EBADF for every other file. */
+export function procTask(file: Ref<"file">): Ref<"task"> | number {
+  const inode = File.inode.get(file);
+  if (File.fops.get(file) !== FOPS.PROC_DIR || nodeOf(inode) !== pidDir) return -EBADF;
+  return atOf(inode)?.task ?? -ESRCH;
 }
 
 /** Numbers of directories differ, as those who look for loops expect. */

@@ -2,13 +2,14 @@
 import { allocFd, fget } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { EFD_SEMAPHORE, eventfdFile } from "../../kernel/ipc/eventfd.ts";
-import { isPidfd, pidfdOpen, pidfdSignal } from "../../kernel/ipc/pidfd.ts";
+import { isPidfd, pidfdOpen, pidfdSignal, pidfdTask } from "../../kernel/ipc/pidfd.ts";
 import { isSignalfd, signalfdChange, signalfdFile } from "../../kernel/ipc/signalfd.ts";
 import { isTimerfd, timerfdFile, timerfdGet, timerfdSet } from "../../kernel/ipc/timerfd.ts";
 import { faultIn, getUser32, getUser64, putUser64 } from "../../kernel/mm/uaccess.ts";
+import { procTask } from "../../kernel/proc/inode.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { NSEC_PER_SEC } from "../../kernel/time/clock.ts";
-import { EBADF, EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
+import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
@@ -134,6 +135,8 @@ export const pidfdSendSignal = syscall({
     if (flags !== 0) return -EINVAL;
     const file = fget(filesOf(task), descriptor);
     if (file < 0) return file;
-    return isPidfd(file as Ref<"file">) ? pidfdSignal(file as Ref<"file">, signo) : -EBADF;
+    // A descriptor of /proc/PID does as well.
+    const to = isPidfd(file as Ref<"file">) ? pidfdTask(file as Ref<"file">) : procTask(file as Ref<"file">);
+    return to < 0 ? to : pidfdSignal(to as Ref<"task"> | 0, signo);
   },
 });

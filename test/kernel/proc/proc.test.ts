@@ -10,8 +10,8 @@ import { writeFile } from "../../../kernel/fs/vfs.ts";
 import { Mm } from "../../../kernel/mm/mm.ts";
 import { mmap } from "../../../kernel/mm/mmap.ts";
 import { procFile } from "../../../kernel/proc/index.ts";
-import { Task } from "../../../kernel/task/task.ts";
-import { ENOENT } from "../../../kernel/uapi/errno.ts";
+import { Group, Task } from "../../../kernel/task/task.ts";
+import { EBADF, ENOENT } from "../../../kernel/uapi/errno.ts";
 import {
   AT_FDCWD,
   O_DIRECTORY,
@@ -244,4 +244,16 @@ test.serial("a module adds a file; reads go on in the text that they started wit
   close(fd);
   t.is(cat("/proc/test/module"), "version 2\n");
   t.is(open("/proc/test/other"), -ENOENT);
+});
+
+test.serial("pidfd_send_signal takes a descriptor of /proc/PID, and of nothing else there", (t) => {
+  const other = newTask("signalled");
+  const fd = open(`/proc/${Task.pid.get(other)}`, O_RDONLY | O_DIRECTORY);
+  Task.blocked.set(other, 0, 1 << 9);
+  t.is(call(task, "pidfd_send_signal", fd, 10, 0, 0), 0);
+  t.is(Group.pending.get(Task.group.get(other), 0), 1 << 9);
+  const below = open(`/proc/${Task.pid.get(other)}/fd`, O_RDONLY | O_DIRECTORY);
+  t.is(call(task, "pidfd_send_signal", below, 10, 0, 0), -EBADF);
+  close(below);
+  close(fd);
 });
