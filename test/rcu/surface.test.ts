@@ -1,4 +1,4 @@
-/** What the surface promises beyond the grace period itself: cookies, guards, trace, stalls, releases, wrapping counters. */
+/** What the surface promises beyond the grace period itself: cookies, guards, trace, stalls, wrapping counters. */
 import { once } from "node:events";
 import { threadId, Worker } from "node:worker_threads";
 import test from "ava";
@@ -9,9 +9,6 @@ import {
   condSynchronizeRcu,
   condSynchronizeRcuExpedited,
   defineReclaimer,
-  defineReleaser,
-  drainReleases,
-  finalizeReleases,
   fixed,
   free,
   getCompletedSynchronizeRcu,
@@ -19,18 +16,14 @@ import {
   Heap,
   kfreeRcu,
   liveObjects,
-  ObjectReleaser,
   PREEMPT_WORDS,
   pollStateSynchronizeRcu,
-  queueRelease,
   RcuBox,
   RcuDomain,
   RcuPtr,
   RcuReadScope,
   type RcuStall,
   type Ref,
-  type Releasable,
-  type ReleaseBackend,
   rcu,
   rcuBarrier,
   rcuExpediteGp,
@@ -59,7 +52,6 @@ import {
   setForceNotifier,
   setRcuStallHandler,
   setRcuTaskNamer,
-  setReleaseBackend,
   spinlock,
   startPollSynchronizeRcu,
   startPollSynchronizeRcuExpedited,
@@ -375,85 +367,6 @@ test.serial("a stall names CPU, thread and task, and a task that was switched ou
     t.deepEqual(second!.laggards, []);
     t.is(second!.blocked.length, 1);
   }),
-);
-
-for (const backend of ["list", "rcu"] as const)
-  test.serial(
-    `releases of objects and of references, backend ${backend}: each once, with the context of its safe point`,
-    (t) =>
-      inHeap(async () => {
-        const said = await releases(backend);
-        t.deepEqual(said, [
-          "close 7 in task 1",
-          "flush a in task 1",
-          "flush b in task 2",
-          "after b in task 2",
-        ]);
-      }),
-  );
-
-interface Context {
-  readonly task: number;
-}
-let said: string[] = [];
-const close = defineReleaser<Context>("surface test: close", (arg, context) => {
-  said.push(`close ${arg} in task ${context.task}`);
-});
-class File implements Releasable<Context> {
-  readonly name: string;
-  readonly next: ObjectReleaser<Context, Releasable<Context>> | null;
-  constructor(name: string, next: ObjectReleaser<Context, Releasable<Context>> | null = null) {
-    this.name = name;
-    this.next = next;
-  }
-  release(context: Context): void {
-    said.push(`${this.name} in task ${context.task}`);
-    this.next?.drop();
-  }
-}
-
-/** What callers see of a backend: everything queued so far is released at the next safe point that may. */
-async function releases(backend: ReleaseBackend): Promise<string[]> {
-  said = [];
-  setReleaseBackend(backend);
-  const a = new ObjectReleaser<Context, File>(new File("flush a"));
-  const again = a.clone();
-  a.drop();
-  a[Symbol.dispose]();
-  drain({ task: 0 });
-  again.drop();
-  queueRelease(close, 7);
-  drain({ task: 1 });
-  said.sort(); // Objects and references are two lists: in which order they are drained is nobody's business.
-  {
-    using _file = new ObjectReleaser<Context, File>(
-      new File("flush b", new ObjectReleaser(new File("after b"))),
-    );
-  }
-  finalizeReleases<Context>({ task: 2 });
-  setReleaseBackend("list");
-  return said;
-}
-function drain(context: Context): void {
-  for (let n = 0; n < 4; n++) {
-    rcuQuiescent();
-    drainReleases(context);
-  }
-}
-
-test.serial(
-  "an object may not be used, nor dropped, after its hold was dropped; detach asks for finalize",
-  (t) =>
-    inHeap((heap) => {
-      said = [];
-      const file = new ObjectReleaser<Context, File>(new File("late"));
-      file.drop();
-      t.throws(() => file.object, { code: "ERR_RCU_SCOPE_PAIRING" });
-      t.throws(() => file.drop(), { code: "ERR_RCU_SCOPE_PAIRING" });
-      t.throws(() => heap.detach(), { message: /finalizeReleases/ });
-      t.is(finalizeReleases<Context>({ task: 3 }), 1);
-      t.deepEqual(said, ["late in task 3"]);
-    }),
 );
 
 test.serial("trace: off it is empty; on, it tells a grace period, its callback and a barrier in order", (t) =>
