@@ -30,7 +30,7 @@ export class LeanEmitter extends UnitEmitter {
     }
     if (access === "amo") this.x("rs1");
     else this.effectiveAddress();
-    const hidden = this.hiddenHalf(access === "amo");
+    const { hidden } = this.splitAddress(access === "amo");
     const table = access === "load" ? TLB_LOAD : TLB_STORE;
     this.entry(table, ((1 << log2) - 1) << 22);
     c.tee(T0);
@@ -51,19 +51,31 @@ export class LeanEmitter extends UnitEmitter {
     this.x("rs1");
     c.i64(group.min);
     c.op(I64.ADD);
-    const hidden = this.hiddenHalf(false);
+    const { checked, hidden } = this.splitAddress(false);
     const table = group.write ? TLB_STORE : TLB_LOAD;
     this.entry(table, 0);
-    c.tee(T0);
-    c.op(I32.EQZ);
-    hidden();
-    c.get(HOST);
-    c.i32(4095);
-    c.op(I32.AND);
-    c.i32(4096 - group.span);
-    c.op(I32.GT_U, I32.OR);
+    c.set(T0);
+    const ok = c.block();
+    const slow = c.block();
+    // One comparison for the upper half of the address and the room behind it in its page.
+    c.get(checked ? HOST : VA);
+    if (checked) {
+      c.i32(4095);
+      c.op(I32.AND);
+      c.i32(4096 - group.span);
+      c.op(I32.GT_U);
+    } else {
+      c.i64(4095 - 2 ** 32);
+      c.op(I64.AND);
+      c.i64(4096 - group.span);
+      c.op(I64.GT_U);
+    }
     c.unlikely();
-    c.if();
+    c.brIf(slow);
+    c.get(T0);
+    c.likely();
+    c.brIf(ok);
+    c.end(); // slow
     c.get(T0);
     c.op(I32.EQZ);
     hidden();
@@ -76,24 +88,28 @@ export class LeanEmitter extends UnitEmitter {
     c.if();
     this.interpret();
     c.end();
-    c.end();
+    c.end(); // ok
     this.addEntry();
     c.set(local);
   }
 
-  /** HOST = the low half of the i64 address on the stack, which stays there. Returns what ORs the upper half to an i32, if it has to be looked at. */
-  private hiddenHalf(keep: boolean): () => void {
+  /**
+   * HOST = the low half of the i64 address on the stack, which stays there; VA = all of it, to `keep` it or when its upper half is not
+   * `checked`. `hidden` ORs the upper half to an i32 if it has to be looked at.
+   */
+  private splitAddress(keep: boolean): { checked: boolean; hidden: () => void } {
     const c = this.c;
     const checked = this.baseChecked("rs1");
     if (!checked || keep) c.tee(VA);
     c.op(I32.WRAP_I64);
     c.tee(HOST);
-    return () => {
+    const hidden = () => {
       if (checked) return;
       c.get(VA);
       c.i64(32);
       c.op(I64.SHR_U, I32.WRAP_I64, I32.OR);
     };
+    return { checked, hidden };
   }
 
   /** Pushes the TLB entry of the address (i32) on the stack; 0 when it has one of the bits of `misaligned`, which are rotated as the index is. */
