@@ -12,7 +12,7 @@ import { Cred, Task } from "../task/task.ts";
 import { EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOMEM, ENOTCONN, EPIPE } from "../uapi/errno.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
-import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_STREAM } from "../uapi/socket.ts";
+import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
 import { ringConsume, ringPeekTo, ringReadTo, ringRoom, ringUnwrite, ringWriteFrom } from "./ring.ts";
 import {
@@ -97,14 +97,17 @@ function sendLocked(
   files: Ref<"array"> | 0,
 ): number {
   const connected = from !== 0 && Sock.peer.load(from) === to && Sock.peer.load(to) === from;
-  if (Sock.state.load(to) === SS_DEAD) return stream || connected ? -EPIPE : -ECONNREFUSED;
+  if (Sock.state.load(to) === SS_DEAD)
+    return connected || Sock.type.get(to) !== SOCK_DGRAM ? -EPIPE : -ECONNREFUSED;
   if ((Sock.shutdown.load(to) & RCV_SHUTDOWN) !== 0) return -EPIPE;
   const ring = Sock.ring.get(to);
   const room = ringRoom(ring);
   if (stream ? room === 0 : room < wanted || (wanted === 0 && room === 0)) return -EAGAIN;
   const at = Sock.sent.get(held, to);
   let message: Ref<"sock_message"> | 0 = 0;
-  if (!stream || files !== 0) {
+  // A stream's bytes need a record only when something comes along with them.
+  const passes = from !== 0 && !isInet(to) && (Sock.passCred.load(to) | Sock.passCred.load(from)) !== 0;
+  if (!stream || files !== 0 || passes) {
     message = addMessage(held, to, from, at, wanted, files);
     if (message === 0) return -ENOMEM;
   }
@@ -117,6 +120,7 @@ function sendLocked(
   }
   if (count < 0) return -EFAULT;
   if (count === 0 && wanted > 0) return -ENOMEM;
+  if (message !== 0) Message.length.init(message, count);
   Sock.sent.set(held, to, at + count);
   return count;
 }
@@ -186,7 +190,8 @@ export function sockReceive(sock: S, io: UserIo, flags: number): number {
 /** No more bytes will come. */
 function isOver(sock: S): boolean {
   if ((Sock.shutdown.load(sock) & RCV_SHUTDOWN) !== 0) return true;
-  if (Sock.state.load(sock) !== SS_CONNECTED) return false;
+  // Datagrams may come from anybody: what the peer does ends nothing.
+  if (Sock.state.load(sock) !== SS_CONNECTED || Sock.type.get(sock) === SOCK_DGRAM) return false;
   const peer = peerOf(sock);
   return peer === 0 || (Sock.shutdown.load(peer) & SEND_SHUTDOWN) !== 0;
 }
@@ -195,17 +200,16 @@ function receiveStream(held: Held<"lock">, sock: S, io: UserIo, flags: number): 
   const at = Sock.received.get(held, sock);
   let limit = Sock.sent.get(held, sock) - at;
   if (limit === 0) return -EAGAIN;
-  let message = Sock.firstMessage.get(held, sock);
-  const mine = message !== 0 && Message.at.get(held, message) === at ? message : 0;
-  if (mine !== 0) message = Message.next.get(mine);
-  // Descriptors come with the first byte of their message; one read never spans two of them.
-  if (message !== 0) limit = Math.min(limit, Message.at.get(held, message) - at);
+  // One read takes the descriptors of one message, whatever bytes stand before it, and nothing behind it (unix(7)).
+  const message = Sock.firstMessage.get(held, sock);
+  const before = message === 0 ? limit : Message.at.get(held, message) - at;
+  if (message !== 0) limit = Math.min(limit, before + Message.length.get(message));
   const ring = Sock.ring.get(sock);
   const wanted = Math.min(limit, io.remaining);
   const count = (flags & MSG_PEEK) !== 0 ? ringPeekTo(ring, io, wanted) : ringReadTo(ring, io, wanted);
   if (count <= 0 || (flags & MSG_PEEK) !== 0) return count;
   Sock.received.set(held, sock, at + count);
-  if (mine !== 0) takeMessage(held, sock, mine);
+  if (message !== 0 && count > before) takeMessage(held, sock, message);
   return count;
 }
 

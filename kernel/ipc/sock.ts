@@ -30,7 +30,7 @@ import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { credOf } from "../task/cred.ts";
 import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
-import { AF_INET, AF_INET6 } from "../uapi/socket.ts";
+import { AF_INET, AF_INET6, SOCK_DGRAM } from "../uapi/socket.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
@@ -114,7 +114,7 @@ export const Sock = struct("sock", {
 export type S = Ref<"sock">;
 
 export const Message = struct("sock_message", {
-  /** Datagram: its length. */
+  /** Bytes: of the datagram, or of the piece of the stream that it came with. */
   length: fixed(),
   /** Stream: value of Sock.sent at its first byte. */
   at: lockedWide("lock"),
@@ -226,7 +226,9 @@ export function sockRelease(sock: S): void {
   const held = Sock.lock.lock(sock);
   Sock.state.store(sock, SS_DEAD);
   Sock.shutdown.store(sock, RCV_SHUTDOWN | SEND_SHUTDOWN);
-  const unread = Sock.sent.get(held, sock) !== Sock.received.get(held, sock);
+  // What the peer of a connection sent is lost, which it learns; a datagram was never promised.
+  const connection = Sock.type.get(sock) !== SOCK_DGRAM;
+  const unread = connection && Sock.sent.get(held, sock) !== Sock.received.get(held, sock);
   let pending = Sock.firstPending.get(held, sock);
   Sock.firstPending.set(held, sock, 0);
   Sock.lastPending.set(held, sock, 0);

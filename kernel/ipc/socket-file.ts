@@ -46,7 +46,7 @@ function poll(sock: S): number {
   const peer = peerOf(sock);
   const shutdown = Sock.shutdown.load(sock);
   const dgram = Sock.type.get(sock) === SOCK_DGRAM;
-  const peerGone = state === SS_CONNECTED && (peer === 0 || Sock.state.load(peer) === SS_DEAD);
+  const peerGone = !dgram && state === SS_CONNECTED && (peer === 0 || Sock.state.load(peer) === SS_DEAD);
   let mask = 0;
   if (Sock.error.load(sock) !== 0) mask |= POLLERR;
   if (Sock.firstMessage.racy(sock) !== 0 || Ring.used.get(Sock.ring.get(sock)) !== 0)
@@ -54,7 +54,7 @@ function poll(sock: S): number {
   if ((shutdown & RCV_SHUTDOWN) !== 0 || peerGone) mask |= POLLIN | POLLRDNORM | POLLRDHUP;
   const bothDown = shutdown === (RCV_SHUTDOWN | SEND_SHUTDOWN);
   // A TCP socket whose peer said no more could still send: it has hung up only when both ends have.
-  const hungUp = peerGone && (isInet(sock) ? (shutdown & SEND_SHUTDOWN) !== 0 : !dgram);
+  const hungUp = peerGone && (!isInet(sock) || (shutdown & SEND_SHUTDOWN) !== 0);
   if (bothDown || hungUp || (!dgram && state !== SS_CONNECTED)) mask |= POLLHUP;
   if (peer === 0 || Sock.state.load(peer) === SS_DEAD) mask |= dgram || peerGone ? POLLOUT | POLLWRNORM : 0;
   else if (ringRoom(Sock.ring.get(peer)) >= 4096) mask |= POLLOUT | POLLWRNORM;

@@ -103,7 +103,7 @@ function takeFiles(files: Ref<"files">, view: DataView, at: number, count: numbe
 /** After a receive: descriptors and credentials into the control buffer, name and flags into the header. */
 export function writeReceived(sock: S, files: Ref<"files">, flags: number): number {
   let used = 0;
-  let outFlags = received.flags;
+  let outFlags = received.flags | (flags & MSG_CMSG_CLOEXEC);
   const room = header.controlLength;
   const put = (type: number, data: Uint8Array): boolean => {
     if (used + CMSGHDR_BYTES + data.length > room) return false;

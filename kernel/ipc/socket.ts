@@ -129,6 +129,10 @@ export function send(
   files: Ref<"array"> | 0,
 ): number {
   const sock = sockOf(file);
+  if ((flags & MSG_OOB) !== 0 && !isInet(sock)) {
+    if (files !== 0) dropFiles(files);
+    return -EOPNOTSUPP;
+  }
   if (isUdp(sock) || isNetlink(sock)) return sendDatagram(sock, io, flags, to, toLength, files);
   const found = destination(sock, to, toLength);
   const result = found < 0 ? found : sendTo(task, file, sock, found as S, io, flags, files);

@@ -18,6 +18,7 @@ import {
   EMSGSIZE,
   ENOTCONN,
   ENOTSOCK,
+  EOPNOTSUPP,
   EPIPE,
   EPROTONOSUPPORT,
   ESOCKTNOSUPPORT,
@@ -27,12 +28,16 @@ import { POLLHUP, POLLIN, POLLOUT, POLLRDHUP } from "../../../kernel/uapi/poll.t
 import {
   AF_NETLINK,
   AF_UNIX,
+  MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  MSG_OOB,
   MSG_PEEK,
   MSG_TRUNC,
   MSGHDR,
+  SCM_CREDENTIALS,
   SCM_RIGHTS,
   SHUT_WR,
+  SO_PASSCRED,
   SO_PEERCRED,
   SO_TYPE,
   SOCK_DGRAM,
@@ -277,6 +282,56 @@ test.serial("SCM_RIGHTS passes open files, which stay open on the way", (t) => {
   close(passed!);
   t.is(read(task, r), "");
   close(a, b, r);
+});
+
+test.serial(
+  "a read takes what stands before a message with descriptors and the message, and stops behind it",
+  (t) => {
+    const [a, b] = socketpair(SOCK_STREAM);
+    const control = memory + 600;
+    write(task, a, "ab");
+    putWords(control, 20, 0, SOL_SOCKET, SCM_RIGHTS, b);
+    message(control, 20);
+    t.is(call(task, "sendmsg", a, memory, 0), 1);
+    write(task, a, "cd");
+    message(control, 64);
+    putBytes(memory + 512, new Uint8Array(new BigUint64Array([BigInt(DATA), 100n]).buffer));
+    t.is(call(task, "recvmsg", b, memory, 0), 3);
+    t.is(String.fromCharCode(...getBytes(DATA, 3)), "abA");
+    t.is(Number(getWords(memory + MSGHDR.CONTROLLEN, 1)[0]), 24);
+    close(getWords(control, 5)[4]!);
+    t.is(read(task, b), "cd");
+    close(a, b);
+  },
+);
+
+test.serial("SO_PASSCRED: a stream says who wrote", (t) => {
+  const [a, b] = socketpair(SOCK_STREAM);
+  const control = memory + 600;
+  putWords(NAME, 1);
+  t.is(call(task, "setsockopt", b, SOL_SOCKET, SO_PASSCRED, NAME, 4), 0);
+  write(task, a, "x");
+  message(control, 64);
+  t.is(call(task, "recvmsg", b, memory, 0), 1);
+  t.deepEqual(getWords(control, 7).slice(3), [SCM_CREDENTIALS, Task.tgid.get(task), 0, 0]);
+  close(a, b);
+});
+
+test.serial("datagrams have no end: the peer may shut down and go, and others may still send", (t) => {
+  const [a, b] = socketpair(SOCK_DGRAM);
+  t.is(call(task, "sendto", a, DATA, 1, MSG_OOB, 0, 0), -EOPNOTSUPP);
+  write(task, b, "never read");
+  call(task, "shutdown", a, 1);
+  t.is(text(b, MSG_DONTWAIT), -EAGAIN);
+  close(a);
+  t.is(text(b, MSG_DONTWAIT), -EAGAIN);
+  t.is(poll(b), POLLOUT);
+  t.is(write(task, b, "x"), -ECONNREFUSED);
+  close(b);
+  const [c, d] = socketpair(SOCK_SEQPACKET);
+  close(c);
+  t.is(write(task, d, "x"), -EPIPE);
+  close(d);
 });
 
 test.serial("files in flight are closed when nobody receives them", (t) => {
