@@ -41,9 +41,13 @@ test("who is late measures one round, and the reader is told how to have all", (
   late.step();
   t.is(late.rounds(3), 1);
   t.regex(late.remark!, /^rounds, in 1 of 4 steps: .*--limit/);
+  t.true(late.fits(0));
+  t.false(late.fits(1));
+  t.regex(late.remark!, /^passes after 1, and rounds: .*--limit/);
   const endless = new Budget(Number.POSITIVE_INFINITY, 4);
   endless.step();
   t.is(endless.rounds(3), 3);
+  t.true(endless.fits(1));
   t.is(endless.remark, null);
 });
 

@@ -101,7 +101,7 @@ export async function benchSyscalls(options: BenchOptions, progress: Progress): 
       budget,
       step: (what) => progress.at(budget.step(), steps, what),
     };
-    for (let pass = 0; pass < options.passes; pass++) {
+    for (let pass = 0; pass < options.passes && budget.fits(pass); pass++) {
       results.beginPass(pass);
       await results.takeReference();
       if (singles.length > 0) await singleCalls(bench, singles);

@@ -53,7 +53,7 @@ export async function measureTables(
   const steps = parts.reduce((sum, { cells }) => sum + cells.length, 0) * options.passes;
   const most = Math.max(...parts.flatMap(({ cells }) => cells.map(({ threads }) => threads)));
   const budget = new Budget(options.limitMs, steps);
-  for (let pass = 0; parts.length > 0 && pass < options.passes; pass++) {
+  for (let pass = 0; parts.length > 0 && pass < options.passes && budget.fits(pass); pass++) {
     results.beginPass(pass);
     await results.takeReference();
     const world = createWorld();

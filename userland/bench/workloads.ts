@@ -36,7 +36,7 @@ export async function benchWorkloads(options: BenchOptions, progress: Progress):
   const steps = options.passes * cpus.length * names.length;
   const budget = new Budget(options.limitMs, steps);
   const retries = new Retries(options.retryMs, progress.beat);
-  for (let pass = 0; pass < options.passes; pass++) {
+  for (let pass = 0; pass < options.passes && budget.fits(pass); pass++) {
     results.beginPass(pass);
     await results.takeReference();
     for (const count of cpus) {
