@@ -1,7 +1,7 @@
 /**
  * Page frames: reference counts in the heap, no lock. A frame is free when its count is 0; taking it is one
  * compare-and-swap from 0 to 1, so any frame can be asked for by number: that is how an address space keeps its
- * frames at one distance from its virtual addresses (the engine predicts that distance).
+ * frames at one distance from its virtual addresses (where it is the same, the engine treats neighbouring pages as one).
  */
 import { arrayAdd, arrayCas, arrayGet, arrayLoad } from "../../rcu/index.ts";
 import { BLOCK_FRAMES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, RamState, ram, ramRef } from "./ram-state.ts";
