@@ -5,11 +5,16 @@
 
 import { allocPages, freePages } from "./buddy.ts";
 import { CorruptionError } from "./error.ts";
-import { CELL_DYING, CELL_FREE, CELL_LINK, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, u8 } from "./memory.ts";
 import { allocOwner } from "./owner.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell } from "./slab.ts";
+
+const { ARRAY_ELEMENTS, CELL_DYING, CELL_FREE, CELL_LINK, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } =
+  layout;
+
+const ELEMENTS = ARRAY_ELEMENTS;
 
 /** Words in the cells of each size class. */
 const CLASSES = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1022, 2046];
@@ -67,30 +72,31 @@ export function freeArray(ref: Ref<"array">): void {
 /** Number of elements. */
 export const arrayLength = (ref: Ref<"array">): number => i32[ref]!;
 /** An element, by a plain load. The index is not checked. */
-export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + 1 + index]!;
+export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + ELEMENTS + index]!;
 /** Sets an element by a plain store: before the array is published, or by its one owner. The index is not checked. */
 export const arraySet = (ref: Ref<"array">, index: number, value: number): void => {
-  i32[ref + 1 + index] = value;
+  i32[ref + ELEMENTS + index] = value;
 };
 /** Atomic load, store, compare-and-swap, add of one element: the store publishes. */
-export const arrayLoad = (ref: Ref<"array">, index: number): number => Atomics.load(i32, ref + 1 + index);
+export const arrayLoad = (ref: Ref<"array">, index: number): number =>
+  Atomics.load(i32, ref + ELEMENTS + index);
 /** Publishes an element by an atomic store. */
 export const arrayStore = (ref: Ref<"array">, index: number, value: number): void => {
-  Atomics.store(i32, ref + 1 + index, value);
+  Atomics.store(i32, ref + ELEMENTS + index, value);
 };
 /** Stores `next` when the element is `expected`; says whether it did. */
 export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean =>
-  Atomics.compareExchange(i32, ref + 1 + index, expected, next) === expected;
+  Atomics.compareExchange(i32, ref + ELEMENTS + index, expected, next) === expected;
 /** Adds atomically and returns the old value. */
 export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number =>
-  Atomics.add(i32, ref + 1 + index, value);
+  Atomics.add(i32, ref + ELEMENTS + index, value);
 /** Copies the first `length` elements. */
 export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
   i32.copyWithin(to + 1, from + 1, from + 1 + length);
 }
 /** Shifts elements inside one array, as Array.prototype.copyWithin. */
 export function arrayMove(ref: Ref<"array">, target: number, start: number, end: number): void {
-  i32.copyWithin(ref + 1 + target, ref + 1 + start, ref + 1 + end);
+  i32.copyWithin(ref + ELEMENTS + target, ref + ELEMENTS + start, ref + ELEMENTS + end);
 }
 
 const encoder = new TextEncoder();

@@ -5,9 +5,11 @@
  * Free runs of one order form a doubly linked list through the first two words of their first page.
  */
 import { CorruptionError } from "./error.ts";
-import { HEADER, MAX_ORDER, PAGE_MAP, PAGE_SHIFT } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32 } from "./memory.ts";
+
+const { HEADER, MAX_ORDER, PAGE_MAP, PAGE_SHIFT } = layout;
 
 const NEXT = 0;
 const PREV = 1;

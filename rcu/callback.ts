@@ -13,7 +13,7 @@ import { WrongTypeError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
 import { gathered, gathering } from "./gather.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
-import { CBLIST, CELL_LINK, HEADER, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, runOrphans } from "./orphan.ts";
 import {
@@ -30,6 +30,8 @@ import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, cacheOf, type StructType, TYPE } from "./struct.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { CBLIST, CELL_LINK, HEADER, RCU, SLOT_RCU } = layout;
 
 /** Callbacks queued on one thread above which grace periods are forced and batches unlimited (Linux: qhimark). */
 const FLOOD = 10_000;

@@ -2,8 +2,10 @@
 import { pressureSeen, rcuRunCallbacks } from "./callback.ts";
 import { beginGathering, endGathering, gathered, gatheredLong } from "./gather.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
-import { CBLIST, HEADER, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
+
+const { CBLIST, HEADER, RCU, SLOT_RCU } = layout;
 
 /** Whether rcuCatchUp has anything to do that cannot wait: a plain peek, for fast paths. */
 export function rcuPending(): boolean {

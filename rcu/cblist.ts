@@ -3,8 +3,10 @@
  * as grace periods end. A list belongs to one thread, or to the holder of ORPHAN_LOCK.
  */
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
-import { CBLIST, CELL_LINK, RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
+
+const { CBLIST, CELL_LINK, RCU } = layout;
 
 /** In the order in which their callbacks were queued. */
 export const SEGMENTS = [CBLIST.DONE, CBLIST.WAIT, CBLIST.READY, CBLIST.NEXT] as const;

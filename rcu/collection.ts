@@ -4,13 +4,15 @@
  */
 import { pageCache } from "./buddy.ts";
 import { StaleReferenceError, WrongHeapError, WrongTypeError } from "./error.ts";
-import { HEADER } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { heapDebug, heapIdentity, i32 } from "./memory.ts";
 import { PROVE_RCU } from "./prove.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
 import { cellAround, cellIsAlive } from "./slab.ts";
 import { cacheOf, type StructType, TYPE } from "./struct.ts";
+
+const { HEADER } = layout;
 
 const PROVE = PROVE_RCU;
 

@@ -18,12 +18,14 @@ import { RcuError } from "./error.ts";
 import { gpSeq, gpStamp, rcuQuiescent, requestGp, seqDone } from "./grace-period.ts";
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-import { RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { rcuReadLock, rcuReadUnlock } from "./scope.ts";
 import { checkMs, nudge, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
+
+const { RCU } = layout;
 
 /** Outermost scopes between two quiescent states within one turn. */
 const QUIESCE_EVERY = 64;

@@ -17,10 +17,12 @@ import {
   Wide,
   Words,
 } from "./fields.ts";
-import { HEADER } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { ListNode } from "./list-node.ts";
 import { heapDebug, i32 } from "./memory.ts";
 import { cellAround, cellIsAlive } from "./slab.ts";
+
+const { HEADER } = layout;
 
 type Method = (this: { readonly of: string }, ...args: number[]) => unknown;
 

@@ -6,6 +6,7 @@
  * offset into the access.
  */
 import { CorruptionError, RcuUsageError } from "./error.ts";
+import * as layout from "./layout.ts";
 import {
   locksHeld,
   lockWord,
@@ -18,18 +19,42 @@ import {
 } from "./lock.ts";
 import { derefWord, f64, i32, u8 } from "./memory.ts";
 import { mutexLock, mutexTryLock, mutexUnlock } from "./mutex.ts";
-import { PROVE_RCU } from "./prove.ts";
+import { PROVE_RCU, STRICT_RCU } from "./prove.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
+
+const { ARRAY_ELEMENTS } = layout;
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
 const PROVE = PROVE_RCU;
+const STRICT = STRICT_RCU;
+const ELEMENTS = ARRAY_ELEMENTS;
+
+/** From the pointer in `word` on, along the pointers at offset `next`, to the object that has these words at `offset`. */
+const findInChain = (
+  word: number,
+  next: number,
+  offset: number,
+  word0: number,
+  word1: number,
+  word2: number,
+): number => {
+  if (PROVE) assertScope();
+  const view = i32; // Once for all of it: V8 would ask again what it is.
+  for (let at = word; ; ) {
+    const ref = STRICT ? Atomics.load(view, at) : view[at]!;
+    if (ref === 0) return 0;
+    const key = ref + offset;
+    if (view[key] === word0 && view[key + 1] === word1 && view[key + 2] === word2) return ref;
+    at = ref + next;
+  }
+};
 
 /** What every accessor has. */
 export abstract class Field {
   /** Word of the field in the struct: `ref + offset` is its heap address. */
-  readonly offset: number;
+  declare readonly offset: number;
   /** Name of the struct, for messages: set by its declaration. */
   readonly of: string = "";
   constructor(offset: number) {
@@ -299,7 +324,7 @@ export class Rwlock<N extends string, L extends string> extends Field {
 /** A fixed number of 32-bit words inside the struct; the struct states the rule. */
 export class Words<N extends string> extends Field {
   /** Number of words. */
-  readonly length: number;
+  declare readonly length: number;
   constructor(offset: number, length: number) {
     super(offset);
     this.length = length;
@@ -333,26 +358,30 @@ export class Words<N extends string> extends Field {
     return ref + this.offset;
   }
   /**
-   * Walks the chain from `first` through `next` to an object whose words begin with key[0..count), three at least; 0 at the end.
-   * The loop of a hash lookup: the view is fetched once for all of it.
+   * A hash lookup: walks the chain that begins in table[bucket], through `next`, to an object whose first three words are
+   * these; 0 when there is none.
    */
-  find(_scope: RcuScope, first: Ptr<N>, next: RcuField<N, N>, key: Int32Array, count: number): Ptr<N> {
-    if (PROVE) assertScope();
-    const view = i32;
-    const { offset } = this;
-    const k0 = key[0]!;
-    const k1 = key[1]!;
-    const k2 = key[2]!;
-    for (let ref = first as number; ref !== 0; ) {
-      const at = ref + offset;
-      if (view[at] === k0 && view[at + 1] === k1 && view[at + 2] === k2) {
-        let n = 3;
-        while (n < count && view[at + n] === key[n]) n++;
-        if (n >= count) return ref as Ptr<N>;
-      }
-      ref = deref(ref + next.offset);
-    }
-    return 0;
+  find(
+    _scope: RcuScope,
+    table: Ref<"array">,
+    bucket: number,
+    next: RcuField<N, N>,
+    word0: number,
+    word1: number,
+    word2: number,
+  ): Ptr<N> {
+    return findInChain(table + ELEMENTS + bucket, next.offset, this.offset, word0, word1, word2) as Ptr<N>;
+  }
+  /** Goes on behind an object that find() returned. */
+  findNext(
+    _scope: RcuScope,
+    after: Ref<N>,
+    next: RcuField<N, N>,
+    word0: number,
+    word1: number,
+    word2: number,
+  ): Ptr<N> {
+    return findInChain(after + next.offset, next.offset, this.offset, word0, word1, word2) as Ptr<N>;
   }
   /** Copies all words from one object to another. */
   copy(from: Ref<N>, to: Ref<N>): void {
@@ -363,7 +392,7 @@ export class Words<N extends string> extends Field {
 /** A fixed number of bytes inside the struct. */
 export class Bytes<N extends string> extends Field {
   /** Number of bytes. */
-  readonly length: number;
+  declare readonly length: number;
   constructor(offset: number, length: number) {
     super(offset);
     this.length = length;

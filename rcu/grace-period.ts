@@ -6,11 +6,13 @@
  * is over when every line is idle or holds its number; whoever sees that ends it, and starts the next one
  * when somebody needs it.
  */
-import { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } = layout;
 
 const NEWREQ = rcuEvent("rcu_grace_period", "newreq");
 const START = rcuEvent("rcu_grace_period", "start");

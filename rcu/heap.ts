@@ -10,7 +10,12 @@ import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
-import {
+import * as layout from "./layout.ts";
+import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
+import { rcuNesting, setNesting } from "./scope.ts";
+import { adoptMagazines } from "./slab.ts";
+
+const {
   HEADER,
   MAGIC,
   MAX_ORDER,
@@ -23,10 +28,7 @@ import {
   SLOT_DEAD,
   SLOT_FREE,
   VERSION,
-} from "./layout.ts";
-import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
-import { rcuNesting, setNesting } from "./scope.ts";
-import { adoptMagazines } from "./slab.ts";
+} = layout;
 
 /** What another worker needs to attach: goes through workerData or postMessage. */
 export interface HeapHandle {

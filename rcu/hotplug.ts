@@ -6,7 +6,7 @@
 import { runSome } from "./callback.ts";
 import { RcuUsageError } from "./error.ts";
 import { goActive, goIdle, gpSeq, slotBase, startNeeded, tryEndGp } from "./grace-period.ts";
-import { CBLIST, GP_SEQ_START, LINE_IDLE, MAX_SLOTS, RCU, SEQ_START, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { dropReadLocks, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot } from "./orphan.ts";
@@ -19,6 +19,8 @@ import { assertNoSrcuScopes } from "./srcu-domain.ts";
 import { synchronizeRcu } from "./synchronize.ts";
 import { assertNoTasks, reapTasks } from "./tasks.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { CBLIST, GP_SEQ_START, LINE_IDLE, MAX_SLOTS, RCU, SEQ_START, SLOT_RCU } = layout;
 
 const ONLINE = rcuEvent("rcu_grace_period", "cpuonl");
 const OFFLINE = rcuEvent("rcu_grace_period", "cpuofl");

@@ -4,12 +4,14 @@ import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { accelerate } from "./cblist.ts";
 import { RcuUsageError } from "./error.ts";
 import { goActive, goIdle, gpSeq, othersActive, slotBase, startNeeded } from "./grace-period.ts";
-import { RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, orphansStuck } from "./orphan.ts";
 import { closuresHere, countedHere } from "./reclaim.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting } from "./scope.ts";
+
+const { RCU, SLOT_RCU } = layout;
 
 /**
  * Enters the extended quiescent state: before Atomics.wait, a blocking host call, or the end of an event-loop turn.

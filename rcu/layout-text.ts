@@ -3,8 +3,10 @@
  * behind the other in pages that are never given back. The lock of the cache registry is held for writing.
  */
 import { allocPages } from "./buddy.ts";
-import { HEADER, PAGE_SHIFT, PAGE_WORDS } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
+
+const { HEADER, PAGE_SHIFT, PAGE_WORDS } = layout;
 
 /** Keeps a text, two UTF-16 units a word behind its length; 0 when the heap is full. */
 export function writeLayout(text: string): number {

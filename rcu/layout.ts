@@ -202,3 +202,6 @@ export const CELL_FREE = 0x5a;
 export const CELL_DYING = 0x3c;
 /** What the fields of a freed cell hold in a debug heap. */
 export const POISON = 0x6b6b6b6b;
+
+/** Word of an array's first element; its length stands before. */
+export const ARRAY_ELEMENTS = 1;

@@ -65,8 +65,11 @@ export function listDelRcu(_held: Held, node: number): void {
   i32[node + 1] = 0;
 }
 /** Unlinks the node and makes it an unlinked node again: for lists without RCU readers. */
-export function listDelInit(held: Held, node: number): void {
-  listDelRcu(held, node);
+export function listDelInit(_held: Held, node: number): void {
+  const next = i32[node]!;
+  const prev = i32[node + 1]!;
+  i32[next + 1] = prev;
+  i32[prev] = next;
   i32[node] = node;
   i32[node + 1] = node;
 }

@@ -7,8 +7,10 @@
  * died; then they take the lock over: what it protects may be half-changed, which `brokenLocks` counts.
  */
 import { RcuUsageError } from "./error.ts";
-import { SLOT, SLOT_ACTIVE, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, ownerId, slot } from "./memory.ts";
+
+const { SLOT, SLOT_ACTIVE, SLOT_RCU } = layout;
 
 const WAITERS = 0x8000_0000 | 0;
 const OWNER = 0x7fff_ffff;

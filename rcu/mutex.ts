@@ -43,7 +43,7 @@ export function mutexTryLock(word: number): boolean {
 
 export function mutexUnlock(word: number): void {
   dropWord(word);
-  if (held.at(-1) === word) held.pop();
+  if (held[held.length - 1] === word) held.length--;
   else held.splice(held.lastIndexOf(word), 1);
 }
 

@@ -6,11 +6,13 @@
 import { pageCache } from "./buddy.ts";
 import { accelerate, advance, announceRun, append, linkedCells, mend, pop, SEGMENTS } from "./cblist.ts";
 import { slotBase } from "./grace-period.ts";
-import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 import { countedHere, invoke, RcuHead, runnable } from "./reclaim.ts";
 import { cacheOf } from "./struct.ts";
+
+const { CBLIST, RCU, SLOT_RCU } = layout;
 
 /** Splices all segments of `from` onto the orphans. ORPHAN_LOCK is held. */
 function adopt(from: number, count: number): void {

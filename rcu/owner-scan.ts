@@ -1,18 +1,11 @@
 /** Looks for live cells of an owner (owner.ts), through all pages of the heap: for the end, when no other thread allocates. */
 import { arrayCacheHashes } from "./array.ts";
-import {
-  CACHE,
-  CELL_HEADER,
-  CELL_LINK,
-  CELL_LIVE,
-  CELL_STATE,
-  HEADER,
-  PAGE_MAP,
-  PAGE_SHIFT,
-  PAGE_WORDS,
-} from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
 import { declaredStructs, TYPE } from "./struct.ts";
+
+const { CACHE, CELL_HEADER, CELL_LINK, CELL_LIVE, CELL_STATE, HEADER, PAGE_MAP, PAGE_SHIFT, PAGE_WORDS } =
+  layout;
 
 /** Live cells of one owner and kind. */
 export interface OwnedCells {

@@ -10,12 +10,14 @@ import { allocArray, freeArray } from "./array.ts";
 import { callRcu, enqueueHead, kfreeArrayRcu, kfreeRcu, makeHead } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
-import { MAX_SLOTS, RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, atomic, fixed, free, spinlock, struct } from "./struct.ts";
+
+const { MAX_SLOTS, RCU } = layout;
 
 const Counts = struct("percpu_ref", {
   /** A word for each slot, a cache line apart: its thread's alone, and no more once the mode says so. */

@@ -6,11 +6,13 @@
  * A task's record is four words of its own struct (`words(PREEMPT_WORDS)`), so that switching out cannot fail.
  */
 import { RcuUsageError } from "./error.ts";
-import { RCU, SLOT, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { RCU, SLOT, SLOT_RCU } = layout;
 
 const PREEMPT = rcuEvent("rcu_preempt_task");
 const UNLOCK = rcuEvent("rcu_unlock_preempted_task");

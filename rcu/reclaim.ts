@@ -5,12 +5,14 @@
 import { freePages, pageCache } from "./buddy.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
 import { gpSeq, seqDone } from "./grace-period.ts";
-import { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { freeCell } from "./slab.ts";
 import { fixed, free, type StructType, struct } from "./struct.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { CELL_DYING, CELL_FREE, CELL_LIVE, CELL_STATE } = layout;
 
 const INVOKE = rcuEvent("rcu_invoke_callback");
 const INVOKE_KVFREE = rcuEvent("rcu_invoke_kvfree_callback");

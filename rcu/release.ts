@@ -7,7 +7,7 @@
 import { callRcu, callRcuHere, rcuRunCallbacks } from "./callback.ts";
 import { DeclarationError, RcuUsageError } from "./error.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
-import { CELL_LINK, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead } from "./reclaim.ts";
@@ -15,6 +15,8 @@ import { hashName, type Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, free } from "./struct.ts";
 import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+
+const { CELL_LINK, RCU, SLOT_RCU } = layout;
 
 /** A cleanup function, known by its name in every worker. C is the context that drainReleases is given: the current task. */
 export interface Releaser<C = number> {

@@ -12,8 +12,9 @@ const PROVE = PROVE_RCU;
 /** Nesting while the thread is in an extended quiescent state: far below 0, so that a scope opened there is noticed. */
 export const IDLE_NESTING = -0x4000_0000;
 
-// A private typed array: TurboFan forwards its stores to its loads, so a scope costs a third of what a variable does.
-const nest = new Int32Array(1);
+// A private typed array: TurboFan forwards its stores to its loads, so a scope costs a third of what a variable does. It has a
+// buffer of its own, which does not move: the address is a constant in the code (a small array alone would be on V8's heap).
+const nest = new Int32Array(new ArrayBuffer(4));
 
 /** Open read scopes of this thread; IDLE_NESTING plus that while idle. */
 export function rcuNesting(): number {

@@ -8,7 +8,14 @@
 
 import { allocPages, claimPages, pageCache, pageRunStart } from "./buddy.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
-import {
+import * as layout from "./layout.ts";
+import { readLayout, writeLayout } from "./layout-text.ts";
+import { lockWord, unlockWord } from "./lock.ts";
+import { i32, slot } from "./memory.ts";
+import { allocOwner } from "./owner.ts";
+import { hashName } from "./ref.ts";
+
+const {
   CACHE,
   CELL_DYING,
   CELL_FREE,
@@ -22,12 +29,7 @@ import {
   MAX_SLOTS,
   PAGE_WORDS,
   POISON,
-} from "./layout.ts";
-import { readLayout, writeLayout } from "./layout-text.ts";
-import { lockWord, unlockWord } from "./lock.ts";
-import { i32, slot } from "./memory.ts";
-import { allocOwner } from "./owner.ts";
-import { hashName } from "./ref.ts";
+} = layout;
 
 /** Cells moved at once between magazine and depot. */
 const BATCH = 32;

@@ -1,13 +1,15 @@
 /** What an Srcu is in the heap, and who reads in it: its counts, its name, the list of them all, reports of stalls. srcu.ts moves it on. */
 import { allocArray, allocString, freeArray, freeString, stringText } from "./array.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
-import { CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } from "./stall.ts";
 import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
 import { gpNumber } from "./trace.ts";
+
+const { CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } = layout;
 
 export const Domain = struct("srcu", {
   counts: fixed<Ref<"array">>(),

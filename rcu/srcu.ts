@@ -12,7 +12,7 @@
 import { RcuUsageError, StaleReferenceError } from "./error.ts";
 import { seqDone, seqSnap } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-import { CBLIST, RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 import type { Reclaimer } from "./reclaim.ts";
@@ -48,6 +48,8 @@ import {
   queuedBehind,
   stampBehind,
 } from "./waitlist.ts";
+
+const { CBLIST, RCU } = layout;
 
 /** What readLock returned: to be given back to readUnlock, on whatever thread. */
 export type SrcuScope = Brand<"srcu scope">;

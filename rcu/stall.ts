@@ -3,10 +3,12 @@
  * (synchronize, barrier) or ticks (the host thread) looks.
  */
 import { gpSeq, rcuLaggards, slotBase } from "./grace-period.ts";
-import { GP_SEQ_START, RCU, SLOT, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { heapIdentity, i32 } from "./memory.ts";
 import { rcuBlockedTasks } from "./preempt.ts";
 import { gpNumber, rcuEvent, traceRcu } from "./trace.ts";
+
+const { GP_SEQ_START, RCU, SLOT, SLOT_RCU } = layout;
 
 /** A grace period that lasts too long, and who holds it up. */
 export interface RcuStall {

@@ -1,11 +1,13 @@
 /** Counters of the RCU core, gathered from the slots. */
 import { gpSeq, slotBase } from "./grace-period.ts";
-import { CBLIST, LINE_IDLE, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { brokenLocks } from "./lock.ts";
 import { i32 } from "./memory.ts";
 import { Domain, forEachSrcu } from "./srcu-domain.ts";
 import { gpNumber } from "./trace.ts";
 import { waitingBehind } from "./waitlist.ts";
+
+const { CBLIST, LINE_IDLE, RCU, SLOT_RCU } = layout;
 
 /** Counters since the heap was created. Counts wrap at 2^32; those of running threads are racy looks. */
 export interface RcuStats {

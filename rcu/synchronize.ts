@@ -20,7 +20,7 @@ import {
   tryEndGp,
 } from "./grace-period.ts";
 import { rcuIdleEnter } from "./idle.ts";
-import { CBLIST, RCU, SLOT_RCU } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphansStuck } from "./orphan.ts";
@@ -28,6 +28,8 @@ import type { Brand } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
+
+const { CBLIST, RCU, SLOT_RCU } = layout;
 
 const REQWAIT = rcuEvent("rcu_grace_period", "reqwait");
 const EXPEDITED_START = rcuEvent("rcu_exp_grace_period", "startwait");

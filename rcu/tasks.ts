@@ -6,7 +6,7 @@ import { callRcu } from "./callback.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import { goActive, goIdle } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
-import { CBLIST, RCU, SEQ_START } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId } from "./memory.ts";
 import { defineReclaimer, type Reclaimer } from "./reclaim.ts";
@@ -24,6 +24,8 @@ import {
   queuedBehind,
   stampBehind,
 } from "./waitlist.ts";
+
+const { CBLIST, RCU, SEQ_START } = layout;
 
 const Member = struct("rcu_tasks_member", {
   /** TASKS_SEQ when the task last switched of its own accord; ASLEEP while it does not run. */

@@ -8,8 +8,10 @@
  */
 import { allocArray } from "./array.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
-import { GP_SEQ_START, MAX_SLOTS, RCU, SLOT } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { f64, i32, slot } from "./memory.ts";
+
+const { GP_SEQ_START, MAX_SLOTS, RCU, SLOT } = layout;
 
 /** Each event: what may have happened (Linux's message strings), and what its two numbers are. */
 const EVENTS = {

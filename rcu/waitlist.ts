@@ -7,11 +7,13 @@ import { claimArgument, enqueueHead, makeHead } from "./callback.ts";
 import { append, mend, move } from "./cblist.ts";
 import { HeapFullError } from "./error.ts";
 import { seqDone } from "./grace-period.ts";
-import { CBLIST, CELL_LINK } from "./layout.ts";
+import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
 import { RcuHead, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { free } from "./struct.ts";
+
+const { CBLIST, CELL_LINK } = layout;
 
 /** A record of the call, for `queueBehind`. Throws HeapFullError, and what callRcu throws for an argument that is none: nothing is done then. */
 export function makeCall<T extends number>(reclaimer: Reclaimer<T>, arg: T, what: string): Ref<"rcu_head"> {

@@ -53,8 +53,8 @@ export function globalsOf(direct: () => boolean, program: () => Program) {
     if (target === undefined) throw new Error("Atomics on something that is not the heap");
     return target;
   };
-  const Int32 = function (this: unknown, of: number | SharedArrayBuffer) {
-    return typeof of === "number" ? new Int32Array(of) : wordsOf(of);
+  const Int32 = function (this: unknown, of: number | ArrayBuffer | SharedArrayBuffer) {
+    return of instanceof SharedArrayBuffer ? wordsOf(of) : new Int32Array(of as ArrayBuffer);
   };
   return {
     Int32Array: Int32,
