@@ -11,8 +11,9 @@ const CAPACITY = 256;
 const PAIR = 2;
 
 let table: Ref<"array"> | 0 = 0;
-/** Counts bindings: says when what this thread remembers of its globals is stale. */
-export let globalsBound = 0;
+/** Counts bindings. */
+let bindings = 0;
+const forget: (() => void)[] = [];
 
 /** Makes the table: once per machine, by the booting thread. 0 when the heap is full. */
 export function createGlobals(): Ref<"array"> | 0 {
@@ -22,7 +23,13 @@ export function createGlobals(): Ref<"array"> | 0 {
 /** Makes this the table that globals of this thread refer to. */
 export function bindGlobals(ref: Ref<"array">): void {
   table = ref;
-  globalsBound++;
+  bindings++;
+  for (const each of forget) each();
+}
+
+/** Has `forgets` called whenever this thread is bound anew: what it remembers of its globals is another machine's then. */
+export function onGlobalsBound(forgets: () => void): void {
+  forget.push(forgets);
 }
 
 export interface Global<T extends number = number> {
@@ -40,9 +47,9 @@ export function kernelGlobal<T extends number = number>(name: string): Global<T>
   let element = 0;
   const resolve = (): Ref<"array"> => {
     if (table === 0) throw new Error(`kernel global "${name}" before bindGlobals()`);
-    if (bound !== globalsBound) {
+    if (bound !== bindings) {
       element = claim(table, hash) * PAIR + 1;
-      bound = globalsBound;
+      bound = bindings;
     }
     return table;
   };

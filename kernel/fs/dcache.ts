@@ -1,8 +1,8 @@
 /**
  * The dentry cache: names, positive and negative, found without locks.
  *
- * A dentry (what open files, mounts and working directories hold) is apart from its *name* in the hash: a DName is an
- * immutable record (parent, name) -> dentry. Renaming publishes a new record and drops the old one, so a
+ * A dentry (what open files, mounts and working directories hold) is apart from its *name* in the hash (even where the
+ * two share a cell): a DName is an immutable record (parent, name) -> dentry. Renaming publishes a new record and drops the old one, so a
  * lookup never sees half a rename and needs no sequence count; where the new name existed before, the new record takes
  * the old one's place in the chain, so a name that is being replaced is never missing (rename(2)).
  *
@@ -26,23 +26,30 @@ import {
   listNode,
   listUnlinked,
   type Ptr,
+  type RcuScope,
   type Ref,
   rcu,
   rcuReadLock,
   rcuReadUnlock,
   struct,
   wide,
+  words,
 } from "../../rcu/index.ts";
 import {
   Dcache,
   DName,
   dcache,
-  findName,
+  findLonger,
+  findNextName,
+  findShort,
+  firstName,
   freeName,
   hashName,
+  NAME_RECORD_WORDS,
   nameParent,
   nameQstr,
-  newName,
+  setName,
+  TWO_WORDS,
   USE_NONE,
   USE_PINNED,
   USE_RECENT,
@@ -58,10 +65,13 @@ const DEAD = -0x4000_0000;
 export const D_MOUNTED = 1;
 /** Not in the hash: removed, or never had a name. */
 export const D_UNHASHED = 2;
-/** Counted once for being linked (SB_DCACHE). */
+/** In its directory's list (SB_DCACHE), never evicted: it lives while it is hashed. */
 export const D_PINNED = 8;
 
+/** Two cache lines: the first with the cell header, which is what a lookup reads. */
 export const Dentry = struct("dentry", {
+  /** Its first name (firstName), after a rename unused. */
+  record: words(NAME_RECORD_WORDS),
   sb: fixed<Ref<"superblock">>(),
   /** Its present name. Writers: the locks of both parents' inodes (rename). */
   name: rcu("dname"),
@@ -69,37 +79,56 @@ export const Dentry = struct("dentry", {
   inode: rcu("inode"),
   refcount: atomic(),
   flags: atomic(),
-  /** Coarse monotonic nanoseconds when the file system last vouched for it (SB_REVALIDATE). */
-  checked: wide(),
+
+  /**
+   * SB_DCACHE: position in the parent for getdents, which grows with every entry made. SB_REVALIDATE: coarse monotonic
+   * nanoseconds when the file system last vouched for the dentry.
+   */
+  stamp: wide(),
 
   // SB_DCACHE only, the inode lock of the directory: entries in the order they were made, and the place among them.
   children: listNode(),
   sibling: listNode(),
-  /** Position in the parent for getdents; grows with every entry made. */
-  cookie: wide(),
-  /** Directories: the last cookie given out, and the number of entries. */
-  lastCookie: wide(),
+  /** Directories: the last position given out, and the number of entries. */
+  lastStamp: wide(),
   entries: wide(),
 });
 
 type D = Ref<"dentry">;
 
+// V8 folds constants of this module that are not exported: for lookups.
+const { dentry: NAMED, use: USE } = DName;
+const { refcount: COUNT } = Dentry;
+const PINNED = USE_PINNED;
+const SHORT = TWO_WORDS;
+const find = findShort;
+const enter = rcuReadLock;
+const leave = rcuReadUnlock;
+
 /** Finds a name, without locks. The result has no count: it is good for the caller's scope. */
 export function dLookup(parent: D, text: Qstr): Ptr<"dentry"> {
-  const scope = rcuReadLock();
-  let name: Ptr<"dname"> = 0;
+  const scope = enter();
+  const name = text.length < SHORT ? find(scope, parent, text) : findLonger(scope, parent, text, 0);
   let found: Ptr<"dentry"> = 0;
-  do {
-    name = findName(scope, parent, text, name);
-    if (name === 0) break;
-    found = DName.dentry.get(name);
-    const use = DName.use.get(name);
-    if (use === USE_PINNED) break;
-    if (Dentry.refcount.peek(found) < 0) found = 0;
-    else if (use === USE_NONE) DName.use.set(name, USE_RECENT);
-  } while (found === 0);
-  rcuReadUnlock();
+  if (name !== 0) found = USE.get(name) === PINNED ? NAMED.get(name) : lookupUsed(scope, parent, text, name);
+  leave();
   return found;
+}
+
+/** From a name that may be evicted on: its dentry, or that of the next one with the same text when this one is dead. */
+function lookupUsed(scope: RcuScope, parent: D, text: Qstr, first: Ref<"dname">): Ptr<"dentry"> {
+  let name: Ptr<"dname"> = first;
+  do {
+    const found = NAMED.get(name);
+    const use = USE.get(name);
+    if (use === PINNED) return found;
+    if (COUNT.peek(found) >= 0) {
+      if (use === USE_NONE) USE.set(name, USE_RECENT);
+      return found;
+    }
+    name = findNextName(scope, parent, text, name);
+  } while (name !== 0);
+  return 0;
 }
 
 /** Text of a dentry's name, as a private copy. */
@@ -133,7 +162,12 @@ export const dgetLive = (dentry: D): boolean => Dentry.refcount.incUnlessNegativ
 export function dput(dentry: D): void {
   let at: Ptr<"dentry"> = dentry;
   while (at !== 0) {
-    const old = Dentry.refcount.add(at, -1);
+    // Nobody finds it any more, and nobody else has it: its last count goes at once.
+    if (dentryUnhashed(at) && COUNT.peek(at) === 1 && COUNT.cas(at, 1, DEAD)) {
+      at = destroy(at);
+      continue;
+    }
+    const old = COUNT.add(at, -1);
     if (old <= 0) throw new Error(`dentry ${at}: count underflow (was ${old})`);
     if (old > 1 || (Dentry.flags.load(at) & D_UNHASHED) === 0) return;
     at = kill(at);
@@ -141,10 +175,12 @@ export function dput(dentry: D): void {
 }
 
 /** Makes an unused dentry dead and frees it; the parent whose count is to be dropped, or 0. */
-export function kill(dentry: D): Ptr<"dentry"> {
-  if (!Dentry.refcount.cas(dentry, 0, DEAD)) return 0;
+export const kill = (dentry: D): Ptr<"dentry"> => (COUNT.cas(dentry, 0, DEAD) ? destroy(dentry) : 0);
+
+/** Frees a dentry that is dead since just now. */
+function destroy(dentry: D): Ptr<"dentry"> {
   const name = Dentry.name.access(dentry) as Ref<"dname">;
-  if ((Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
+  if (!dentryUnhashed(dentry) && (Dentry.flags.or(dentry, D_UNHASHED) & D_UNHASHED) === 0) unhash(name);
   if ((Dentry.flags.peek(dentry) & D_PINNED) === 0) Dcache.count.add(dcache.get(), -1);
   const parent = nameParent(name);
   const inode = Dentry.inode.access(dentry);
@@ -163,20 +199,24 @@ export function dAllocRoot(sb: Ref<"superblock">, inode: Ref<"inode">): Ptr<"den
 export function dAllocDetached(sb: Ref<"superblock">, inode: Ref<"inode">, text: Uint8Array): Ptr<"dentry"> {
   const dentry = alloc(Dentry);
   if (dentry === 0) return 0;
-  const name = newName(dentry, dentry, qstrOf(text), USE_PINNED);
-  if (name === 0) {
+  if (!setName(firstName(dentry), dentry, dentry, qstrOf(text), USE_PINNED)) {
     free(Dentry, dentry);
     return 0;
   }
-  Dentry.sb.init(dentry, sb);
-  Dentry.name.init(dentry, name);
-  Dentry.inode.init(dentry, inode);
+  dInit(dentry, sb, inode);
   Dentry.refcount.init(dentry, 1);
   Dentry.flags.init(dentry, D_UNHASHED | D_PINNED);
+  return dentry;
+}
+
+/** What all new dentries have; their name is written already. */
+function dInit(dentry: D, sb: Ref<"superblock">, inode: Ptr<"inode">): void {
+  Dentry.sb.init(dentry, sb);
+  Dentry.name.init(dentry, firstName(dentry));
+  Dentry.inode.init(dentry, inode);
   Dentry.children.init(dentry);
   Dentry.sibling.init(dentry);
-  Dentry.lastCookie.set(dentry, 2);
-  return dentry;
+  Dentry.lastStamp.set(dentry, 2);
 }
 
 /**
@@ -189,28 +229,21 @@ export function dAdd(held: Held, parent: D, inode: Ptr<"inode">, text: Qstr): Pt
   const dentry = alloc(Dentry);
   const sb = Dentry.sb.get(parent);
   const pinned = (Superblock.flags.get(sb) & SB_DCACHE) !== 0;
-  const name = dentry === 0 ? 0 : newName(parent, dentry, text, pinned ? USE_PINNED : USE_RECENT);
-  if (dentry === 0 || name === 0) {
+  if (dentry === 0 || !setName(firstName(dentry), parent, dentry, text, pinned ? USE_PINNED : USE_RECENT)) {
     if (dentry !== 0) free(Dentry, dentry);
     dput(parent);
     return 0;
   }
-  Dentry.sb.init(dentry, sb);
-  Dentry.name.init(dentry, name);
-  Dentry.inode.init(dentry, inode);
-  Dentry.children.init(dentry);
-  Dentry.sibling.init(dentry);
-  Dentry.lastCookie.set(dentry, 2);
+  dInit(dentry, sb, inode);
+  Dentry.refcount.init(dentry, 1);
   if (pinned) {
-    Dentry.refcount.init(dentry, 2);
     Dentry.flags.init(dentry, D_PINNED);
     linkChild(held, parent, dentry);
   } else {
-    Dentry.refcount.init(dentry, 1);
     const cache = dcache.get();
     if (Dcache.count.add(cache, 1) >= Dcache.limit.get(cache)) dcacheShrink(32);
   }
-  hashName(name);
+  hashName(firstName(dentry));
   return dentry;
 }
 
@@ -221,9 +254,9 @@ export function dInstantiate(held: Held, dentry: D, inode: Ref<"inode">): void {
 
 /** Puts a dentry at the end of its directory's list of entries. */
 export function linkChild(held: Held, parent: D, dentry: D): void {
-  const cookie = Dentry.lastCookie.get(parent) + 1;
-  Dentry.lastCookie.set(parent, cookie);
-  Dentry.cookie.set(dentry, cookie);
+  const cookie = Dentry.lastStamp.get(parent) + 1;
+  Dentry.lastStamp.set(parent, cookie);
+  Dentry.stamp.set(dentry, cookie);
   Dentry.entries.set(parent, Dentry.entries.get(parent) + 1);
   listAddTail(held, Dentry.children.at(parent), Dentry.sibling.at(dentry));
 }
@@ -240,9 +273,7 @@ export function dDrop(held: Held, dentry: D): void {
   if ((flags & D_UNHASHED) !== 0) return;
   const name = Dentry.name.access(dentry) as Ref<"dname">;
   unhash(name);
-  if ((flags & D_PINNED) === 0) return;
-  unlinkChild(held, nameParent(name), dentry);
-  dput(dentry); // The count for being linked; the caller's keeps it alive.
+  if ((flags & D_PINNED) !== 0) unlinkChild(held, nameParent(name), dentry);
 }
 
 /** Drops a cached name that turned out stale. The inode lock of `parent` is held; the caller needs no count. */
@@ -288,7 +319,7 @@ export const dentryEmpty = (dentry: D): boolean => listIsEmpty(Dentry.children.a
 export function dentryChildFrom(dir: D, cookie: number): Ptr<"dentry"> {
   const head = Dentry.children.at(dir);
   let node = listFirst(head);
-  while (node !== 0 && Dentry.cookie.get(Dentry.sibling.owner(node)) < cookie) node = listNext(head, node);
+  while (node !== 0 && Dentry.stamp.get(Dentry.sibling.owner(node)) < cookie) node = listNext(head, node);
   return node === 0 ? 0 : Dentry.sibling.owner(node);
 }
 /** The child after this one, or 0. */

@@ -51,10 +51,7 @@ export function dMoveOver(held: Held, dentry: D, target: D, exchange: boolean): 
   Dentry.name.assign(held, dentry, moved);
   unhash(from);
   relink(held, fromParent, toParent, dentry);
-  if ((Dentry.flags.peek(target) & D_PINNED) !== 0) {
-    unlinkChild(held, toParent, target);
-    dput(target);
-  }
+  if ((Dentry.flags.peek(target) & D_PINNED) !== 0) unlinkChild(held, toParent, target);
   freeName(from);
   dput(fromParent);
   return 0;

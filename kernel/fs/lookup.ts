@@ -35,6 +35,6 @@ export function lookupLocked(held: Held, parent: D, dir: I, text: Qstr): Ptr<"de
   if (inode === 0 && (Superblock.flags.get(Inode.sb.get(dir)) & SB_NEGATIVE) === 0) return 0;
   const dentry = dAdd(held, parent, inode as Ptr<"inode">, text);
   if (dentry === 0) return -ENOMEM;
-  if (Superblock.validity.get(Inode.sb.get(dir)) !== 0) Dentry.checked.set(dentry, nowNs());
+  if (Superblock.validity.get(Inode.sb.get(dir)) !== 0) Dentry.stamp.set(dentry, nowNs());
   return dentry;
 }

@@ -19,7 +19,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
 } from "../../rcu/index.ts";
-import { globalsBound, kernelGlobal } from "../global.ts";
+import { kernelGlobal, onGlobalsBound } from "../global.ts";
 import { EBUSY, EINVAL, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
 import { MNT_DETACH } from "../uapi/mount.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
@@ -52,12 +52,15 @@ let places: RcuHashMap;
 /** Dentry -> number of mounts on it; the table's lock for all. */
 let points: RcuHashMap;
 /** What they belong to: other globals, another machine. */
-let bound = -1;
+let bound = false;
+onGlobalsBound(() => {
+  bound = false;
+});
 
 function bind(): void {
   places = new RcuHashMap({ at: placesRef.get() });
   points = new RcuHashMap({ at: pointsRef.get() });
-  bound = globalsBound;
+  bound = true;
 }
 
 /** Once per machine, at boot. False when the heap is full. */
@@ -78,7 +81,7 @@ const hashOf = (parent: M, dentry: D): number => Math.imul(parent, 0x85ebca6b) ^
 
 /** The mount that covers `dentry` in `parent`, or 0. Without locks; good for the caller's scope. */
 export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
-  if (bound !== globalsBound) bind();
+  if (!bound) bind();
   const scope = rcuReadLock();
   let mount = places.lookup(scope, hashOf(parent, dentry)) as Ptr<"mount">;
   while (mount !== 0) {
@@ -91,7 +94,7 @@ export function lookupMount(parent: M, dentry: D): Ptr<"mount"> {
 
 /** Makes a place known; false when memory is short. The table's lock is held. */
 function hash(mount: M, parent: M, dentry: D): boolean {
-  if (bound !== globalsBound) bind();
+  if (!bound) bind();
   const key = hashOf(parent, dentry);
   const scope = rcuReadLock();
   Mount.next.init(mount, places.lookup(scope, key) as Ptr<"mount">);
@@ -107,7 +110,7 @@ function hash(mount: M, parent: M, dentry: D): boolean {
 }
 
 function unhash(held: Held, mount: M): void {
-  if (bound !== globalsBound) bind();
+  if (!bound) bind();
   const parent = Mount.parent.peek(held, mount) as M;
   const dentry = Mount.mountpoint.peek(held, mount) as D;
   const key = hashOf(parent, dentry);

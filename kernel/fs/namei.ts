@@ -37,7 +37,7 @@ import { Mount } from "./mount.ts";
 import { lookupMount } from "./mount-tree.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { maySearch } from "./permission.ts";
-import { Qstr, qstrBytes, qstrScan } from "./qstr.ts";
+import { Qstr, qstrBytes, qstrScan, SCAN_AHEAD } from "./qstr.ts";
 import { SB_DCACHE, SB_REVALIDATE, Superblock } from "./super.ts";
 
 type D = Ref<"dentry">;
@@ -72,7 +72,7 @@ const SLASH = 47;
 const DOT = 46;
 /** Where a path is put: link targets come in front. */
 const FIRST = (MAXSYMLINKS + 1) * PATH_MAX;
-const buf = new Uint8Array(FIRST + PATH_MAX + 4);
+const buf = new Uint8Array(FIRST + PATH_MAX + SCAN_AHEAD);
 const bufView = new DataView(buf.buffer);
 let pos = FIRST;
 let limit = FIRST;
@@ -363,9 +363,9 @@ function stillValid(sb: Ref<"superblock">, dir: I, child: D): boolean {
   const validity = Superblock.validity.get(sb);
   if (walkTime === 0) walkTime = nowNs();
   const now = walkTime;
-  if (now - Dentry.checked.get(child) < validity * 1000) return true;
+  if (now - Dentry.stamp.get(child) < validity * 1000) return true;
   const ops = inodeOpsOf(Inode.iops.get(dir));
   if (ops.revalidate !== undefined && !ops.revalidate(dir, qstrBytes(last), dentryInode(child))) return false;
-  Dentry.checked.set(child, now);
+  Dentry.stamp.set(child, now);
   return true;
 }

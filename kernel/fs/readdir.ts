@@ -30,7 +30,7 @@ function iterateDentries(file: F, pos: number, emit: DirEmit): number {
   let child = dentryChildFrom(dir, pos);
   while (child !== 0) {
     const at = dentryInode(child) as Ref<"inode">;
-    const cookie = Dentry.cookie.get(child);
+    const cookie = Dentry.stamp.get(child);
     if (!emit(dentryName(child), Inode.ino.get(at), modeToType(Inode.mode.peek(at)), cookie + 1)) break;
     child = dentryNextChild(dir, child);
   }

@@ -41,17 +41,15 @@ export function compileLoop(
   stopped: () => boolean,
   pending: () => number,
 ): Loop {
-  const call = table.bare === "empty" ? "" : "sum = (sum + read(n)) | 0;";
+  const call = table.bare === "empty" ? "" : "sum ^= read(n);";
   const read =
     guard.retry !== null
-      ? `let seen, found = 0; do { seen = begin(); ${call === "" ? "" : "found = read(n);"} } while (retry(seen)); sum = (sum + found) | 0;`
+      ? `let seen, found = 0; do { seen = begin(); ${call === "" ? "" : "found = read(n);"} } while (retry(seen)); sum ^= found;`
       : guard.enterRead !== null || table.bare !== undefined
         ? `enterRead(); ${call} exitRead();`
         : call;
   const write =
-    guard.enterWrite !== null
-      ? "enterWrite(); sum = (sum + write(~n)) | 0; exitWrite();"
-      : "sum = (sum + write(~n)) | 0;";
+    guard.enterWrite !== null ? "enterWrite(); sum ^= write(~n); exitWrite();" : "sum ^= write(~n);";
   const bare = table.bare !== undefined;
   const batch = bare ? BARE_BATCH : BATCH;
   const work = bare

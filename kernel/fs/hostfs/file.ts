@@ -26,7 +26,7 @@ import { dentryChildFrom, dentryInode, dentryName, dentryNextChild } from "../dc
 import { File, FMODE_WRITE } from "../file.ts";
 import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "../inode.ts";
 import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
-import { KEY, Qstr, qstrSet } from "../qstr.ts";
+import { Qstr, qstrSet } from "../qstr.ts";
 import { emitDots, seekDirectory } from "../readdir.ts";
 import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
 import { readDescriptor, refreshHost, writeDescriptor } from "./descriptor.ts";
@@ -265,7 +265,7 @@ function iterateHost(file: F, pos: number, emit: DirEmit): number {
     const end = at + 2 + bytes[at + 1]!;
     const name = bytes.subarray(at + 2, end);
     // The host says no inode number here; any but 0 does (readdir(3) skips 0).
-    if (!emit(name, (qstrSet(entry, name).key[KEY.HASH]! >>> 0) + 1, bytes[at]!, 2 + end)) break;
+    if (!emit(name, (qstrSet(entry, name).hash >>> 0) + 1, bytes[at]!, 2 + end)) break;
     at = end;
   }
   return 0;

@@ -1,7 +1,6 @@
 /** Tables of the file system: descriptors, names, mounts. */
 import { Dentry, dAdd, dDrop, dentryInode, dgetLive, dLookup, dput } from "../../../kernel/fs/dcache.ts";
 import { makeDirectory, makeNode, unlinkPath } from "../../../kernel/fs/dir.ts";
-import { DName } from "../../../kernel/fs/dname.ts";
 import { allocFd, fget, filesCreate, replaceFd } from "../../../kernel/fs/fdtable.ts";
 import { allocFile, File, FMODE_READ } from "../../../kernel/fs/file.ts";
 import { igrab, inodeLock, inodeUnlock } from "../../../kernel/fs/inode.ts";
@@ -9,7 +8,7 @@ import { cloneMount, Mount } from "../../../kernel/fs/mount.ts";
 import { attachMount, detachMount, lookupMount, rootMount } from "../../../kernel/fs/mount-tree.ts";
 import { nd, pathLookup } from "../../../kernel/fs/namei.ts";
 import { FOPS } from "../../../kernel/fs/ops.ts";
-import { Qstr, qstrScan } from "../../../kernel/fs/qstr.ts";
+import { Qstr, qstrScan, SCAN_AHEAD } from "../../../kernel/fs/qstr.ts";
 import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFREG } from "../../../kernel/uapi/stat.ts";
 import { allocArray, arrayGet, arraySet, type Ref, rcuBarrier } from "../../../rcu/index.ts";
@@ -47,7 +46,7 @@ function pathTable(depth: number, negative: boolean): TableBench {
     name: `path${depth}${negative ? "-negative" : ""}`,
     what: `path walk of ${depth} component${depth > 1 ? "s" : ""}${negative ? ", the last not there" : ""}; a write is unlink and create`,
     sizes: [64, 4096, 65536],
-    deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
+    deferredBytes: cellBytes(Dentry),
     build(entries) {
       for (let level = 1; level < depth; level++) {
         const path = folder(entries, level);
@@ -85,7 +84,7 @@ export const dentryTable: TableBench = {
   name: "dentry",
   what: "name hash and dLookup; a write drops the dentry and adds it again",
   sizes: [64, 4096, 65536, 1 << 20],
-  deferredBytes: (cellBytes(Dentry) + cellBytes(DName)) / 2,
+  deferredBytes: cellBytes(Dentry),
   build(entries) {
     makeDirectory(AT_FDCWD, `/dentry${entries}`, 0o755);
     makeFiles(Array.from({ length: entries }, (_, n) => `/dentry${entries}/f${n}`));
@@ -94,29 +93,28 @@ export const dentryTable: TableBench = {
   },
   open(built, entries) {
     const [parent, dir] = built as [Ref<"dentry">, Ref<"inode">];
-    // All names in one buffer, as a walk has the components of its path.
-    const names = Array.from({ length: entries }, (_, n) => `f${n}/`);
-    const text = new DataView(encoder.encode(`${names.join("")}   `).buffer);
-    const starts = new Int32Array(entries);
-    for (let n = 1; n < entries; n++) starts[n] = starts[n - 1]! + names[n - 1]!.length;
+    // All names in one buffer, as a walk has the components of its path; each at n << shift.
+    const shift = 32 - Math.clz32(`f${entries}/`.length - 1);
+    const names = Array.from({ length: entries }, (_, n) => `f${n}/`.padEnd(1 << shift));
+    const text = new DataView(encoder.encode(names.join("") + " ".repeat(SCAN_AHEAD)).buffer);
     const name = new Qstr();
     return {
       read: (n) => {
-        qstrScan(name, text, starts[n]!);
+        qstrScan(name, text, n << shift);
         return dLookup(parent, name);
       },
       write: (n) => {
-        qstrScan(name, text, starts[n]!);
+        qstrScan(name, text, n << shift);
         const held = inodeLock(dir);
         const old = dLookup(parent, name);
-        if (old !== 0 && dgetLive(old)) {
-          const inode = dentryInode(old) as Ref<"inode">;
-          igrab(inode);
-          dDrop(held, old);
-          dput(old);
-          dput(need(dAdd(held, parent, inode, name)));
-        }
+        if (old === 0 || !dgetLive(old)) throw new Error(`f${n} has gone`);
+        const inode = dentryInode(old) as Ref<"inode">;
+        igrab(inode);
+        dDrop(held, old);
+        const fresh = need(dAdd(held, parent, inode, name));
         inodeUnlock(dir);
+        dput(old);
+        dput(fresh);
         return 0;
       },
     };
