@@ -14,8 +14,6 @@ import { allocCell, findCache, freeCell } from "./slab.ts";
 const { ARRAY_ELEMENTS, CELL_DYING, CELL_FREE, CELL_LINK, CELL_LIVE, CELL_STATE, PAGE_SHIFT, PAGE_WORDS } =
   layout;
 
-const ELEMENTS = ARRAY_ELEMENTS;
-
 /** Words in the cells of each size class. */
 const CLASSES = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1022, 2046];
 const caches = new Map<number, { views: unknown; id: number }>();
@@ -61,42 +59,42 @@ function freeWords(words: number, ref: number): void {
 
 /** Array of `length` words, all zero; 0 when the heap is full. */
 export function allocArray(length: number): Ref<"array"> | 0 {
-  const ref = allocWords(length + 1);
+  const ref = allocWords(ARRAY_ELEMENTS + length);
   if (ref !== 0) i32[ref] = length;
   return ref as Ref<"array"> | 0;
 }
 /** Frees an array at once: nobody else can reach it. */
 export function freeArray(ref: Ref<"array">): void {
-  freeWords(i32[ref]! + 1, ref);
+  freeWords(ARRAY_ELEMENTS + i32[ref]!, ref);
 }
 /** Number of elements. */
 export const arrayLength = (ref: Ref<"array">): number => i32[ref]!;
 /** An element, by a plain load. The index is not checked. */
-export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + ELEMENTS + index]!;
+export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + ARRAY_ELEMENTS + index]!;
 /** Sets an element by a plain store: before the array is published, or by its one owner. The index is not checked. */
 export const arraySet = (ref: Ref<"array">, index: number, value: number): void => {
-  i32[ref + ELEMENTS + index] = value;
+  i32[ref + ARRAY_ELEMENTS + index] = value;
 };
 /** Atomic load, store, compare-and-swap, add of one element: the store publishes. */
 export const arrayLoad = (ref: Ref<"array">, index: number): number =>
-  Atomics.load(i32, ref + ELEMENTS + index);
+  Atomics.load(i32, ref + ARRAY_ELEMENTS + index);
 /** Publishes an element by an atomic store. */
 export const arrayStore = (ref: Ref<"array">, index: number, value: number): void => {
-  Atomics.store(i32, ref + ELEMENTS + index, value);
+  Atomics.store(i32, ref + ARRAY_ELEMENTS + index, value);
 };
 /** Stores `next` when the element is `expected`; says whether it did. */
 export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean =>
-  Atomics.compareExchange(i32, ref + ELEMENTS + index, expected, next) === expected;
+  Atomics.compareExchange(i32, ref + ARRAY_ELEMENTS + index, expected, next) === expected;
 /** Adds atomically and returns the old value. */
 export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number =>
-  Atomics.add(i32, ref + ELEMENTS + index, value);
+  Atomics.add(i32, ref + ARRAY_ELEMENTS + index, value);
 /** Copies the first `length` elements. */
 export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
-  i32.copyWithin(to + 1, from + 1, from + 1 + length);
+  i32.copyWithin(to + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS + length);
 }
 /** Shifts elements inside one array, as Array.prototype.copyWithin. */
 export function arrayMove(ref: Ref<"array">, target: number, start: number, end: number): void {
-  i32.copyWithin(ref + ELEMENTS + target, ref + ELEMENTS + start, ref + ELEMENTS + end);
+  i32.copyWithin(ref + ARRAY_ELEMENTS + target, ref + ARRAY_ELEMENTS + start, ref + ARRAY_ELEMENTS + end);
 }
 
 const encoder = new TextEncoder();

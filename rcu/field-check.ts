@@ -3,22 +3,10 @@
  * object first. A thread replaces the accessors' methods when it first uses a debug heap; threads that never do pay nothing.
  */
 import { StaleReferenceError } from "./error.ts";
-import {
-  Atomic,
-  Bytes,
-  Fixed,
-  Locked,
-  LockedWide,
-  Mutex,
-  Owned,
-  RcuField,
-  Rwlock,
-  Spinlock,
-  Wide,
-  Words,
-} from "./fields.ts";
+import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import * as layout from "./layout.ts";
 import { ListNode } from "./list-node.ts";
+import { Mutex, Rwlock, Spinlock } from "./lock-fields.ts";
 import { heapDebug, i32 } from "./memory.ts";
 import { cellAround, cellIsAlive } from "./slab.ts";
 

@@ -34,6 +34,7 @@ export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
 export * from "./llist.ts";
 export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
+export * from "./lock-fields.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";

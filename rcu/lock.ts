@@ -51,9 +51,12 @@ function sleepOn(word: number, value: number): "ok" | "not-equal" | "timed-out" 
   return result;
 }
 
+/** The slot of the thread that wrote this owner id. */
+export const ownerSlot = (owner: number): number => (owner & 0xff) - 1;
+
 /** Whether the thread that wrote this owner id is gone. */
 export function ownerIsDead(owner: number): boolean {
-  const base = SLOT.BASE + ((owner & 0xff) - 1) * SLOT.WORDS;
+  const base = SLOT.BASE + ownerSlot(owner) * SLOT.WORDS;
   return (
     Atomics.load(i32, base + SLOT.STATE) !== SLOT_ACTIVE ||
     (Atomics.load(i32, base + SLOT.INCARNATION) & 0x3fffff) !== owner >>> 8

@@ -17,7 +17,7 @@ import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
 import { alloc, atomic, fixed, free, spinlock, struct } from "./struct.ts";
 
-const { MAX_SLOTS, RCU } = layout;
+const { ARRAY_ELEMENTS, MAX_SLOTS, RCU } = layout;
 
 const Counts = struct("percpu_ref", {
   /** A word for each slot, a cache line apart: its thread's alone, and no more once the mode says so. */
@@ -44,6 +44,8 @@ const DEAD = 2;
 const STRIDE = 16;
 const BIAS = 0x4000_0000;
 
+const countsOf = (ref: CountsRef): number => Counts.counts.get(ref) + ARRAY_ELEMENTS;
+
 /** A count of its own for each thread, until it is killed. Takes 4 KiB of the heap. */
 export class PercpuRef extends Collection<"percpu_ref"> {
   readonly #counts: number;
@@ -54,7 +56,7 @@ export class PercpuRef extends Collection<"percpu_ref"> {
    */
   constructor(init: { reclaimer: Reclaimer; arg: number } | At) {
     super(Counts, isAt(init) ? checkObject(Counts, init.at, "PercpuRef") : create(init.reclaimer, init.arg));
-    this.#counts = Counts.counts.get(this.ref) + 1;
+    this.#counts = countsOf(this.ref);
   }
 
   /** Takes a count: by who holds one, or knows that it was not killed. (percpu_ref_get.) */
@@ -139,7 +141,7 @@ export class PercpuRef extends Collection<"percpu_ref"> {
 /** Every thread has seen that it is dying: what they counted is added up, and the first count dropped. */
 const sumUp = defineReclaimer("rcu: percpu_ref", (arg) => {
   const ref = arg as CountsRef;
-  const counts = Counts.counts.get(ref) + 1;
+  const counts = countsOf(ref);
   const high = Atomics.load(i32, RCU.SLOT_HIGH);
   let sum = 0;
   for (let of = 0; of < high; of++) sum += i32[counts + of * STRIDE]!;

@@ -9,7 +9,7 @@ import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } fr
 import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
 import { gpNumber } from "./trace.ts";
 
-const { CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } = layout;
+const { ARRAY_ELEMENTS, CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } = layout;
 
 export const Domain = struct("srcu", {
   counts: fixed<Ref<"array">>(),
@@ -46,7 +46,7 @@ export const LEFT = 2;
 /** Calls of the slot's thread that have left a scope, or soon will, and still look whether somebody waits: destroy lets them go first. */
 export const LEAVING = 4;
 
-export const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + 1;
+export const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + ARRAY_ELEMENTS;
 export const wordOf = (ref: SrcuRef, of: number): number => countsOf(ref) + of * STRIDE;
 
 export function createSrcu(name: string): SrcuRef {

@@ -14,21 +14,9 @@
  * heap by name, so threads may load declarations in any order.
  */
 import { DeclarationError } from "./error.ts";
-import {
-  Atomic,
-  Bytes,
-  Fixed,
-  Locked,
-  LockedWide,
-  Mutex,
-  Owned,
-  RcuField,
-  Rwlock,
-  Spinlock,
-  Wide,
-  Words,
-} from "./fields.ts";
+import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import { ListNode } from "./list-node.ts";
+import { Mutex, Rwlock, Spinlock } from "./lock-fields.ts";
 import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell, liveCells } from "./slab.ts";

@@ -7,7 +7,7 @@ import { HeapFullError, RcuUsageError } from "./error.ts";
 import { goActive, goIdle } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
-import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
+import { lockWord, ownerIsDead, ownerSlot, unlockWord } from "./lock.ts";
 import { i32, ownerId } from "./memory.ts";
 import { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
@@ -243,7 +243,7 @@ function check(goal: number, started: number): RcuStall | null {
   lockWord(RCU.TASKS_LOCK);
   const late = laggards(goal).map((member) => ({
     member,
-    slot: (Member.owner.peek(member) & 0xff) - 1,
+    slot: ownerSlot(Member.owner.peek(member)),
   }));
   unlockWord(RCU.TASKS_LOCK);
   if (late.length === 0) return null;

@@ -214,7 +214,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "stall-tasks-unnamed",
     why: "a stall of Tasks RCU is reported with another thread than the one that the task last ran on",
     file: "tasks.ts",
-    find: "slot: (Member.owner.peek(member) & 0xff) - 1,",
+    find: "slot: ownerSlot(Member.owner.peek(member)),",
     replace: "slot: Member.owner.peek(member) & 0xff,",
     flavour: "tasks",
   },

@@ -103,7 +103,7 @@ async function main(words: readonly string[]): Promise<number> {
       }
       return (await import("./run.ts")).runProgram(parseRunOptions(rest));
     case "bench":
-      if (rest[0] === "--help" || rest[0] === "-h") {
+      if (rest.includes("--help") || rest.includes("-h")) {
         process.stdout.write(await usage(await benchCommand(), sternix));
         return 0;
       }

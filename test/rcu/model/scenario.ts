@@ -72,3 +72,10 @@ export function noPoison(notes: ReadonlyMap<string, number>): string | null {
   for (const [name, value] of notes) if (value === POISON) return `${name}: freed memory was read`;
   return null;
 }
+
+/** Judges that so many callbacks have run. */
+export const counts = (lib: Library, root: RootRef, wanted: number) => {
+  const at = root + lib.Root.x.offset;
+  return (_notes: ReadonlyMap<string, number>, word: (at: number) => number): string | null =>
+    word(at) === wanted ? null : `${word(at)} callbacks ran, not ${wanted}`;
+};

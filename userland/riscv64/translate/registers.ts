@@ -47,7 +47,7 @@ class Sets {
  * A register is *held* where its local has its value on every way there: it was written, or read from the register file at entry or
  * after a call because some path uses it. It is *dirty* from when it is written until it is stored, which calls, system calls and exits
  * do, and some look-ups (`storesFirst`): exits then have little to store, and V8, which allocates machine registers for
- * exits as for everything else, is done in half the time.
+ * exits as for everything else, is done sooner.
  *
  * Where paths meet, what is dirty on one and not held on another is stored on the edge. A loop that dirties a register goes the other
  * way: it is read on the edges where it isn't held, so that the loop need not store it each time.

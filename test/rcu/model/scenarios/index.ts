@@ -2,6 +2,7 @@
 import type { Scenario } from "../scenario.ts";
 import { CALLBACKS } from "./callbacks.ts";
 import { COLLECTIONS } from "./collections.ts";
+import { DEATH } from "./death.ts";
 import { FLAVOURS } from "./flavours.ts";
 import { GRACE } from "./grace.ts";
 import { HOTPLUG } from "./hotplug.ts";
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...GRACE,
   ...PREEMPT,
   ...HOTPLUG,
+  ...DEATH,
   ...CALLBACKS,
   ...LOCKS,
   ...FLAVOURS,

@@ -1,0 +1,76 @@
+/** Accessors of the locks in a struct: each gives out the proof that the fields behind it ask for. */
+import { Field } from "./fields.ts";
+import {
+  lockWord,
+  readLockWord,
+  readUnlockWord,
+  tryLockWord,
+  unlockWord,
+  writeLockWord,
+  writeUnlockWord,
+} from "./lock.ts";
+import { mutexLock, mutexTryLock, mutexUnlock } from "./mutex.ts";
+import type { Held, Ref } from "./ref.ts";
+
+/** A lock for short critical sections. Nothing may sleep or switch tasks with it held. */
+export class Spinlock<N extends string, L extends string> extends Field {
+  /** Takes the lock, spinning and then sleeping; from a dead owner, too. The result is the proof that locked fields ask for. */
+  lock(ref: Ref<N>): Held<L> {
+    lockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  /** Takes it if it is free; else 0. */
+  tryLock(ref: Ref<N>): Held<L> | 0 {
+    return tryLockWord(ref + this.offset) ? (1 as Held<L>) : 0;
+  }
+  /** Gives it back. Throws RcuUsageError when this thread does not hold it. */
+  unlock(ref: Ref<N>): void {
+    unlockWord(ref + this.offset);
+  }
+  /** For tests and slow paths: `using held = S.lock.acquire(ref)`. */
+  acquire(ref: Ref<N>): Disposable & { readonly held: Held<L> } {
+    return { held: this.lock(ref), [Symbol.dispose]: () => this.unlock(ref) };
+  }
+}
+
+/**
+ * A lock that may be held across sleeps and quiescent states. Waiting for it is an extended quiescent state, so it may
+ * not be taken inside a read scope; it breaks like the others when its owner dies.
+ */
+export class Mutex<N extends string, L extends string> extends Field {
+  /** Takes it, sleeping if it must. Throws RcuUsageError inside a read scope or with a spinlock held. */
+  lock(ref: Ref<N>): Held<L> {
+    mutexLock(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  /** Takes it if it is free; else 0. */
+  tryLock(ref: Ref<N>): Held<L> | 0 {
+    return mutexTryLock(ref + this.offset) ? (1 as Held<L>) : 0;
+  }
+  /** Gives it back. Throws RcuUsageError when this thread does not hold it. */
+  unlock(ref: Ref<N>): void {
+    mutexUnlock(ref + this.offset);
+  }
+}
+
+/** A reader-writer lock, writers preferred. Neither side may sleep or switch tasks with it held. */
+export class Rwlock<N extends string, L extends string> extends Field {
+  /** Takes it for reading, with others who read. A thread holds at most eight. */
+  readLock(ref: Ref<N>): Held<L> {
+    readLockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  /** Gives back what readLock took. */
+  readUnlock(ref: Ref<N>): void {
+    readUnlockWord(ref + this.offset);
+  }
+  /** Takes it alone. */
+  writeLock(ref: Ref<N>): Held<L> {
+    writeLockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  /** Gives back what writeLock took. */
+  writeUnlock(ref: Ref<N>): void {
+    writeUnlockWord(ref + this.offset);
+  }
+}
