@@ -109,7 +109,8 @@ export function execve(
   }
   Mm.exe.init(bprm.mm, bprm.file); // The file's count goes with it.
   begin(task, bprm.mm, name, bprm.entry, bprm.sp);
-  setUserIds(bprm);
+  // No error can be returned any more, and no program may have more rights than it should.
+  if (setUserIds(bprm) < 0) sendSignal(task, SIGKILL);
   Task.kind.set(task, KIND_RISCV64);
   return 0;
 }
@@ -239,8 +240,8 @@ function ownFiles(task: Ref<"task">): void {
   } else closeOnExec(files);
 }
 
-/** Set-user-ID and set-group-ID programs, the saved ids, and the capabilities. */
-function setUserIds(bprm: Bprm): void {
+/** Set-user-ID and set-group-ID programs, the saved ids, and the capabilities: 0 or -ENOMEM. */
+function setUserIds(bprm: Bprm): number {
   const cred = credOf(bprm.task);
   const inode = File.inode.get(bprm.file);
   const mode = Inode.mode.peek(inode);
@@ -257,6 +258,8 @@ function setUserIds(bprm: Bprm): void {
     euid === Cred.suid.get(cred) &&
     egid === Cred.sgid.get(cred);
   const privileged = euid !== Cred.euid.get(cred) || egid !== Cred.egid.get(cred);
-  if (!same) commitCred(bprm.task, { euid, suid: euid, fsuid: euid, egid, sgid: egid, fsgid: egid });
-  execCapabilities(bprm.task, privileged);
+  const error = same
+    ? 0
+    : commitCred(bprm.task, { euid, suid: euid, fsuid: euid, egid, sgid: egid, fsgid: egid });
+  return error < 0 ? error : execCapabilities(bprm.task, privileged);
 }

@@ -207,14 +207,14 @@ export function detachMount(mount: M, flags: number): number {
     return 0;
   }
   // Mounts below it go too: nobody can name them any more.
-  const gone: M[] = [];
-  const collect = (top: M): void => {
-    for (const child of childrenOf(top)) collect(child);
-    Mount.state.store(top, COUNTED);
-    takeOff(held, top);
-    gone.push(top);
-  };
-  collect(mount);
+  const gone: M[] = [mount];
+  for (const each of gone) for (const child of childrenOf(each)) gone.push(child);
+  // Children before their parents, which they count.
+  gone.reverse();
+  for (const each of gone) {
+    Mount.state.store(each, COUNTED);
+    takeOff(held, each);
+  }
   MountTable.lock.unlock(table);
   for (const each of gone) mntPut(each);
   return 0;

@@ -25,7 +25,6 @@ import { S_IFDIR } from "../uapi/stat.ts";
 import { dentryInode, dentryName, dentryParent, dentryUnhashed } from "./dcache.ts";
 import { File, FMODE_PATH, FMODE_WRITE, onFileRelease } from "./file.ts";
 import { Inode, igrabLive, inodeType, setWatchEviction } from "./inode.ts";
-
 import {
   anybody,
   enqueue,
@@ -118,11 +117,13 @@ export function addWatch(instance: N, inode: I, mask: number): number {
     Mark.inode.init(made, inode);
     Mark.wd.init(made, wd);
     Mark.mask.set(made, kept);
+    Mark.nextOfInode.set(made, Inode.watches.load(inode) as M | 0);
+    Inode.watches.store(inode, made);
+    // The watch is there before its inode's names are counted, and unlink(2) looks for watches after it took a name: one of the
+    // two sees that the last name is gone.
     const pinned = Inode.nlink.load(inode) > 0;
     Mark.pinned.set(made, pinned ? 1 : 0);
     if (!pinned) drop.push(inode);
-    Mark.nextOfInode.set(made, Inode.watches.load(inode) as M | 0);
-    Inode.watches.store(inode, made);
     Mark.nextOfInstance.set(made, Inotify.firstMark.get(instance));
     Inotify.firstMark.set(instance, made);
     Watching.watches.add(watching.get(), 1);
@@ -200,7 +201,8 @@ export function notifyMove(from: I, oldName: Uint8Array, to: I, newName: Uint8Ar
  * (evicted) they hear IN_DELETE_SELF.
  */
 export function notifyUnlinked(inode: I): void {
-  if (!anybody() || Inode.watches.load(inode) === 0) return;
+  // Not `anybody`, a racy look: see addWatch.
+  if (Inode.watches.load(inode) === 0) return;
   if (inodeType(inode) !== S_IFDIR) tell(inode, IN_ATTRIB, null);
   if (Inode.nlink.load(inode) > 0) return;
   locked((_wake, drop) => {

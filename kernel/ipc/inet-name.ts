@@ -95,10 +95,15 @@ function rival(sock: S, port: number): S | 0 {
   return 0;
 }
 
-/** Enters the socket under a host and port; says whether the port was free for it. */
-function enterPort(sock: S, host: number, port: number): boolean {
+/** Enters the socket under a host and port: 0, -EADDRINUSE, or -EINVAL when it has one already. */
+function enterPort(sock: S, host: number, port: number): number {
   const table = ports.get();
   Ports.lock.lock(table);
+  // Looked at with the lock held: threads share sockets, and a socket must be in one chain, once.
+  if (Sock.port.load(sock) !== 0) {
+    Ports.lock.unlock(table);
+    return -EINVAL;
+  }
   Sock.host.store(sock, host);
   const free = rival(sock, port) === 0;
   if (free) {
@@ -107,7 +112,7 @@ function enterPort(sock: S, host: number, port: number): boolean {
     Sock.port.store(sock, port);
   } else Sock.host.store(sock, HOST_ANY);
   Ports.lock.unlock(table);
-  return free;
+  return free ? 0 : -EADDRINUSE;
 }
 
 /** Accepted sockets have a name that is not in the table. */
@@ -133,15 +138,15 @@ export function inetBind(sock: S, host: number, port: number): number {
   if (host === HOST_FOREIGN) return -EADDRNOTAVAIL;
   if (port === 0) return inetAutobind(sock, host);
   if (port < PRIVILEGED && Cred.euid.get(credOf(current())) !== 0) return -EACCES;
-  return enterPort(sock, host, port) ? 0 : -EADDRINUSE;
+  return enterPort(sock, host, port);
 }
 
-/** Gives the socket a port of the kernel's choice: 0, or -EADDRINUSE when all are taken. */
+/** Gives the socket a port of the kernel's choice, unless another thread just did: 0, or -EADDRINUSE when all are taken. */
 export function inetAutobind(sock: S, host: number): number {
   const count = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1;
   const start = Math.floor(Math.random() * count);
   for (let n = 0; n < count; n++) {
-    if (enterPort(sock, host, FIRST_EPHEMERAL + ((start + n) % count))) return 0;
+    if (enterPort(sock, host, FIRST_EPHEMERAL + ((start + n) % count)) !== -EADDRINUSE) return 0;
   }
   return -EADDRINUSE;
 }

@@ -38,10 +38,19 @@ export function netlinkInit(): void {
   portIds.init(ref);
 }
 
-/** Takes a port id, 0 for one of the kernel's choice: the process's, or when that is taken a negative one. */
+/**
+ * Gives the socket a port id, unless it has one; 0 for one of the kernel's choice: the process's, or when that is taken a negative
+ * one. 0, -EADDRINUSE, or -EINVAL when it has another one than is wanted.
+ */
 function takePortId(sock: S, wanted: number): number {
   const table = portIds.get();
   const held = PortIds.lock.lock(table);
+  // Looked at with the lock held: threads share sockets, and a socket must be in the list once.
+  const own = Sock.port.load(sock);
+  if (own !== 0) {
+    PortIds.lock.unlock(table);
+    return wanted === 0 || wanted === own ? 0 : -EINVAL;
+  }
   const taken = (id: number): boolean => {
     let other = PortIds.first.get(held, table);
     while (other !== 0 && Sock.port.load(other) !== id) other = Sock.nextBound.get(other);
@@ -82,10 +91,7 @@ function portIdOf(bytes: Uint8Array): number | null {
 /** bind(2): 0, -EINVAL, -EADDRINUSE. Joining further groups later is allowed, another port id is not. */
 export function netlinkBind(sock: S, name: Uint8Array): number {
   const wanted = portIdOf(name);
-  if (wanted === null) return -EINVAL;
-  const own = Sock.port.load(sock);
-  if (own === 0) return takePortId(sock, wanted);
-  return wanted === 0 || wanted === own ? 0 : -EINVAL;
+  return wanted === null ? -EINVAL : takePortId(sock, wanted);
 }
 
 /** connect(2): only the kernel is there to talk to. */
@@ -93,7 +99,7 @@ export function netlinkConnect(sock: S, name: Uint8Array): number {
   const to = portIdOf(name);
   if (to === null) return -EINVAL;
   if (to !== 0) return -ECONNREFUSED;
-  return Sock.port.load(sock) === 0 ? takePortId(sock, 0) : 0;
+  return takePortId(sock, 0);
 }
 
 /** The struct sockaddr_nl of a port id; 0 is the kernel. */
@@ -112,10 +118,8 @@ export function netlinkSend(sock: S, io: UserIo, to: Uint8Array | null): number 
     if (portId === null) return -EINVAL;
     if (portId !== 0) return -ECONNREFUSED;
   }
-  if (Sock.port.load(sock) === 0) {
-    const error = takePortId(sock, 0);
-    if (error < 0) return error;
-  }
+  const error = takePortId(sock, 0);
+  if (error < 0) return error;
   if (io.remaining > SOCK_BYTES) return -EMSGSIZE;
   const bytes = new Uint8Array(io.remaining);
   if (bytes.length > 0 && io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;

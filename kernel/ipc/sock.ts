@@ -30,7 +30,7 @@ import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { credOf } from "../task/cred.ts";
 import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
-import { AF_INET, AF_INET6, SOCK_DGRAM } from "../uapi/socket.ts";
+import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
@@ -207,6 +207,8 @@ export function isInet(sock: S): boolean {
   const family = Sock.family.get(sock);
   return family === AF_INET || family === AF_INET6;
 }
+
+export const isTcp = (sock: S): boolean => isInet(sock) && Sock.type.get(sock) === SOCK_STREAM;
 
 /** Has it been given a name, by bind(2) or by the kernel? */
 export const isNamed = (sock: S): boolean => Sock.address.load(sock) !== 0 || Sock.port.load(sock) !== 0;

@@ -3,7 +3,9 @@ import type { Ref } from "../../rcu/index.ts";
 import { fget } from "../fs/fdtable.ts";
 import { File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
-import { EDESTADDRREQ, ENOTCONN, ENOTSOCK } from "../uapi/errno.ts";
+import { copyToUser } from "../mm/uaccess.ts";
+import { EDESTADDRREQ, ENOTCONN, ENOTSOCK, ENOTTY } from "../uapi/errno.ts";
+import { SIOCATMARK } from "../uapi/netlink.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
@@ -13,6 +15,7 @@ import { Ring, ringRoom } from "./ring.ts";
 import {
   dropFiles,
   isInet,
+  isTcp,
   peerOf,
   RCV_SHUTDOWN,
   type S,
@@ -83,7 +86,12 @@ registerFileOps(FOPS.SOCKET, {
     const peer = peerOf(sock);
     if (peer !== 0 && Sock.type.get(sock) === SOCK_DGRAM) visit(Sock.wait.at(peer));
   },
-  ioctl: (file, command, address) => interfaceIoctl(sockOf(file), command, address),
+  ioctl(file, command, address) {
+    const sock = sockOf(file);
+    if (command !== SIOCATMARK) return interfaceIoctl(sock, command, address);
+    // Nothing is ever urgent here: no mark is reached.
+    return isTcp(sock) ? copyToUser(address, new Uint8Array(4)) : -ENOTTY;
+  },
   available: (file) => {
     const sock = sockOf(file);
     return Ring.used.get(Sock.ring.get(sock));

@@ -41,7 +41,7 @@ import {
 } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
 import { isNetlink, netlinkSend } from "./netlink.ts";
-import { dropFiles, isInet, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
+import { dropFiles, isInet, isTcp, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
 import { address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
 import { received, sockReceive, sockSend } from "./sock-io.ts";
@@ -129,7 +129,7 @@ export function send(
   files: Ref<"array"> | 0,
 ): number {
   const sock = sockOf(file);
-  if ((flags & MSG_OOB) !== 0 && !isInet(sock)) {
+  if ((flags & MSG_OOB) !== 0 && !isTcp(sock)) {
     if (files !== 0) dropFiles(files);
     return -EOPNOTSUPP;
   }
@@ -248,8 +248,6 @@ export function connect(file: Ref<"file">, at: number, length: number): number {
   if (result === -EAGAIN && !nonBlocking(file, 0)) return -EINPROGRESS;
   return isTcp(sock) ? tcpConnected(sock, result, nonBlocking(file, 0)) : result;
 }
-
-const isTcp = (sock: S): boolean => isInet(sock) && Sock.type.get(sock) === SOCK_STREAM;
 
 /**
  * What a TCP connect says, connect(2): one that may not wait is always in progress, though its outcome is settled here; poll(2) and

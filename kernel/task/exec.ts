@@ -16,7 +16,7 @@ import { SS_DISABLE } from "../uapi/signal.ts";
 import { credPut } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { detachPid, lockTaskList, replacePid, unlockTaskList } from "./pid.ts";
-import { GROUP_EXEC, GROUP_EXITING, Group, TASK_FORKNOEXEC, TASK_KEEP_CAPS, Task } from "./task.ts";
+import { GROUP_EXEC, GROUP_EXITING, Group, TASK_FORKNOEXEC, Task } from "./task.ts";
 
 /**
  * Makes the caller the only thread of its group, with the group's pid. 0 when it is; BLOCK_KILLABLE while others
@@ -92,7 +92,7 @@ export function beginNewProgram(task: Ref<"task">, name: Uint8Array): number {
   Task.altStack.set(task, 0);
   Task.altStackSize.set(task, 0);
   Task.altStackFlags.set(task, SS_DISABLE);
-  Task.flags.set(task, Task.flags.get(task) & ~(TASK_FORKNOEXEC | TASK_KEEP_CAPS));
+  Task.flags.set(task, Task.flags.get(task) & ~TASK_FORKNOEXEC);
   Task.dumpable.set(task, 1);
   setComm(task, name);
   hooks.taskExec?.(task);

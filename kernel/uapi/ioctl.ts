@@ -16,10 +16,10 @@ export const TIOCSTI = 0x5412;
 export const TIOCGWINSZ = 0x5413;
 export const TIOCSWINSZ = 0x5414;
 export const FIONREAD = 0x541b;
-export const FIONBIO = 0x5421;
 /** Packet mode of a pseudo-terminal's master. */
 export const TIOCPKT = 0x5420;
 export const TIOCGPKT = 0x80045438;
+export const FIONBIO = 0x5421;
 export const TIOCNOTTY = 0x5422;
 export const TIOCGSID = 0x5429;
 export const FIONCLEX = 0x5450;

@@ -61,6 +61,8 @@ export const IFF_LOOPBACK = 8;
 export const IFF_RUNNING = 0x40;
 export const IFF_LOWER_UP = 0x10000;
 
+/** Request of ioctl(2) on a TCP socket: whether urgent data comes next, sockatmark(3). */
+export const SIOCATMARK = 0x8905;
 /** Requests of ioctl(2) on any socket; struct ifreq is 16 bytes of name and a union of 24. */
 export const IFREQ = { NAME: 16, BYTES: 40 } as const;
 export const SIOCGIFNAME = 0x8910;

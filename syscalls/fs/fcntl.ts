@@ -11,6 +11,7 @@ import {
   getUser16,
   getUser32,
   getUser64,
+  getUserU32,
   putUser16,
   putUser32,
   putUser64,
@@ -21,6 +22,7 @@ import { EBADF, EFAULT, EINVAL, ENOTTY, EOVERFLOW } from "../../kernel/uapi/errn
 import * as uapi from "../../kernel/uapi/fcntl.ts";
 import { FASYNC, O_APPEND, O_CLOEXEC, O_DIRECT, O_NOATIME, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD } from "../../kernel/uapi/ioctl.ts";
+import { NSIG } from "../../kernel/uapi/signal.ts";
 import { S_IFREG } from "../../kernel/uapi/stat.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
@@ -33,8 +35,6 @@ import { filesOf, withFile } from "./user.ts";
 type F = Ref<"file">;
 
 const INT_MIN = -(2 ** 31);
-/** Highest signal number. */
-const NSIG = 64;
 
 /** What F_SETFL may change. */
 const SETFL = O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME;
@@ -111,8 +111,8 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
 /** struct f_owner_ex: type and pid. File.owner holds a process group as a negative number, as F_GETOWN shows it. */
 function setOwner(file: F, address: number): number {
   if (faultIn(address, 8, ACCESS.READ) < 0) return -EFAULT;
-  const type = getUser32(address);
-  const pid = getUser32(address + 4) | 0;
+  const type = getUserU32(address);
+  const pid = getUser32(address + 4);
   if (type > uapi.F_OWNER_PGRP || pid < 0) return -EINVAL;
   File.ownerIsThread.store(file, type === uapi.F_OWNER_TID ? 1 : 0);
   File.owner.store(file, type === uapi.F_OWNER_PGRP ? -pid : pid);

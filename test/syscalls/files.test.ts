@@ -23,8 +23,10 @@ import {
   AT_FDCWD,
   F_GET_SEALS,
   F_GETFL,
+  F_GETOWN,
   F_SEAL_EXEC,
   F_SEAL_SEAL,
+  F_SETOWN_EX,
   O_APPEND,
   O_CREAT,
   O_LARGEFILE,
@@ -204,4 +206,19 @@ test.serial("splice looks at both ends first: their modes, and whether anybody r
   sys("write", from[1]!, at(DATA, "abcd"), 4);
   sys("close", into[0]!);
   t.is(sys("splice", from[0]!, 0, into[1]!, 0, 4, 0), -EPIPE);
+});
+
+test.serial("F_SETOWN_EX refuses owners of no kind", (t) => {
+  const fd = open("/owned", O_CREAT | O_RDWR);
+  for (const [type, pid, result, owner] of [
+    [1, 77, 0, 77],
+    [2, 77, 0, -77],
+    [3, 1, -EINVAL, -77],
+    [-1, 1, -EINVAL, -77],
+    [0, -1, -EINVAL, -77],
+  ] as const) {
+    putWords(DATA, type, pid);
+    t.is(sys("fcntl", fd, F_SETOWN_EX, DATA), result);
+    t.is(sys("fcntl", fd, F_GETOWN, 0), owner);
+  }
 });

@@ -211,6 +211,29 @@ test.serial("a full queue says that events were lost, once", (t) => {
   close(n.fd);
 });
 
+test.serial("unlink(2) of a last name that comes while a watch is added finds the watch, or is seen", (t) => {
+  const n = instance();
+  make("/late");
+  const load = Inode.nlink.load;
+  const found: number[] = [];
+  // The last name goes right after addWatch looked for it; then unlink looks for watches.
+  Object.assign(Inode.nlink, {
+    load(inode: Ref<"inode">): number {
+      const names = load.call(Inode.nlink, inode);
+      found.push(Inode.watches.load(inode));
+      return names;
+    },
+  });
+  try {
+    t.is(n.watch("/late"), 1);
+  } finally {
+    Object.assign(Inode.nlink, { load });
+  }
+  t.true(found.length > 0);
+  t.not(found.at(-1), 0);
+  close(n.fd);
+});
+
 test.serial("nothing is left of an instance that is closed with watches and events", (t) => {
   settle(task);
   const count = (): number[] => [Inotify, InotifyEvent, Inode].map((type) => liveObjects(type));

@@ -2,9 +2,11 @@
 import test from "ava";
 import fc from "fast-check";
 import { closeFd, fget } from "../../../kernel/fs/fdtable.ts";
+import { inetAutobind } from "../../../kernel/ipc/inet-name.ts";
 import { filePoll } from "../../../kernel/ipc/poll.ts";
 import { Ring } from "../../../kernel/ipc/ring.ts";
 import { Message, Sock } from "../../../kernel/ipc/sock.ts";
+import { sockOf } from "../../../kernel/ipc/sock-connect.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import {
@@ -234,6 +236,17 @@ test.serial("ports: who may have one, and who is found", (t) => {
   t.is(call(task, "listen", c, 1), 0);
   t.is(call(task, "listen", d, 1), -EADDRINUSE);
   close(c, d);
+});
+
+test.serial("a socket that two threads send from at once gets one port", (t) => {
+  const fd = call(task, "socket", AF_INET, SOCK_DGRAM, 0);
+  const sock = sockOf(fget(files, fd) as Ref<"file">);
+  // Both have seen that it has none.
+  t.is(inetAutobind(sock, 0), 0);
+  const port = Sock.port.load(sock);
+  for (let n = 0; n < 5; n++) t.is(inetAutobind(sock, 0), 0);
+  t.is(Sock.port.load(sock), port);
+  close(fd);
 });
 
 test.serial("IPv6 takes IPv4 connections unless it is told not to", (t) => {

@@ -8,6 +8,7 @@ import { Task } from "../../../kernel/task/task.ts";
 import {
   EADDRINUSE,
   ECONNREFUSED,
+  EFAULT,
   EINVAL,
   ENODEV,
   ENOTTY,
@@ -22,6 +23,7 @@ import {
   SO_TYPE,
   SOCK_DGRAM,
   SOCK_RAW,
+  SOCK_STREAM,
   SOL_SOCKET,
 } from "../../../kernel/uapi/socket.ts";
 import type { Ref } from "../../../rcu/index.ts";
@@ -161,8 +163,8 @@ test.serial(
 );
 
 test.serial("ioctl names the interface by number and by name; addresses go to internet sockets", (t) => {
-  const ioctl = (fd: number, command: number): number =>
-    fileOpsOf(FOPS.SOCKET).ioctl!(fget(files, fd) as Ref<"file">, command, NAME);
+  const ioctl = (fd: number, command: number, address = NAME): number =>
+    around(task, () => fileOpsOf(FOPS.SOCKET).ioctl!(fget(files, fd) as Ref<"file">, command, address));
   const ifreq = (text: string, value = 0): void => {
     const bytes = new Uint8Array(40);
     bytes.set(Buffer.from(text));
@@ -190,6 +192,13 @@ test.serial("ioctl names the interface by number and by name; addresses go to in
   t.is(getWords(NAME, 1)[0], 40);
   t.is(String.fromCharCode(...getBytes(NAME + 64, 3)), "lo\0");
   t.is(ioctl(inet, 0x1234), -ENOTTY);
+  t.is(ioctl(inet, 0x8905), -ENOTTY);
+  const tcp = call(task, "socket", AF_INET, SOCK_STREAM, 0);
+  putWords(NAME, -1);
+  t.is(ioctl(tcp, 0x8905), 0, "SIOCATMARK");
+  t.is(getWords(NAME, 1)[0], 0);
+  t.is(ioctl(tcp, 0x8905, 1), -EFAULT);
+  close(tcp);
   close(inet);
   close(unix);
 });
