@@ -10,13 +10,25 @@ import type { Reclaim, ResultsBuilder } from "./results.ts";
 import type { TableBench } from "./tables/table.ts";
 import { createWorld } from "./world.ts";
 
-/** Warm-up goes on, in lengths of a measurement, until one is not faster than the one before by this much... */
+/**
+ * V8 exchanges the code of a loop when it is entered again, and compiles beside it: each loop is entered so often before
+ * it is measured, for so long each time.
+ */
+const ENTRIES = 3;
+const ENTRY_MS = 2;
+/**
+ * Before that a table's own code is warmed on every thread by so many entries of one loop with this share of writes: at one per cent
+ * V8 would go on for many measurements to exchange what writes and callbacks run.
+ */
+const TABLE_ENTRIES = 14;
+const TABLE_ENTRY_MS = 6;
+const WARM_UP_WRITES = 50;
+/** Then it is warmed in lengths of a measurement until one is not faster than the one before by this much... */
 const STILL_WARMING = 0.93;
 /** ...but not for longer than this. */
 const WARM_UPS_MAX = 8;
-const WARM_UPS_QUICK = 3;
-/** Before that, the code of writes is warmed by this share of them: one per cent would take too long. */
-const WARM_UP_WRITES = 50;
+const WARM_UPS_QUICK = 2;
+
 export interface Conditions {
   readonly entries: number;
   readonly threads: number;
@@ -134,20 +146,25 @@ async function measureTable(
     for (const each of new Set(entrants.map(crewOf)))
       await each.tell(threads, { command: "sequence", seed: options.seed, entries, writes, threads });
   };
-  const measure = (n: number, threads: number): Promise<Sample> => {
+  const measure = (n: number, threads: number, ms = options.ms): Promise<Sample> => {
     const key = `${n}${entrants[n]!.strict ? " strict" : ""}`;
-    return sample(crewOf(entrants[n]!), threads, key, options);
+    return sample(crewOf(entrants[n]!), threads, key, ms, options.clock);
   };
-  const hurried = options.quick || one.budget.behind;
   if (one.cells.some(({ writes }) => writes > 0)) {
     await prepare({ threads: most, writes: WARM_UP_WRITES });
-    const times = hurried ? 1 : 2;
-    for (const n of entrants.keys()) for (let warm = 0; warm < times; warm++) await measure(n, most);
+    // The loops of one crew run the same code of the table.
+    const warmed = new Set<Crew>();
+    for (const [n, entrant] of entrants.entries()) {
+      const times = warmed.has(crewOf(entrant)) ? 1 : TABLE_ENTRIES;
+      warmed.add(crewOf(entrant));
+      for (let entry = 0; entry < times; entry++) await measure(n, most, TABLE_ENTRY_MS);
+    }
   }
   for (const conditions of one.cells) {
     one.at(`${conditions.threads} threads, ${conditions.writes} % writes`);
     await prepare(conditions);
     for (const n of entrants.keys()) {
+      for (let entry = 0; entry < ENTRIES; entry++) await measure(n, conditions.threads, ENTRY_MS);
       let last = Number.POSITIVE_INFINITY;
       const warmUps = one.budget.behind ? 1 : options.quick ? WARM_UPS_QUICK : WARM_UPS_MAX;
       for (let warm = 0; warm < warmUps; warm++) {
@@ -167,8 +184,13 @@ async function measureTable(
   for (const entrant of entrants) await entrant.close();
 }
 
-async function sample(crew: Crew, threads: number, key: string, options: BenchOptions): Promise<Sample> {
-  const { ms, clock } = options;
+async function sample(
+  crew: Crew,
+  threads: number,
+  key: string,
+  ms: number,
+  clock: BenchOptions["clock"],
+): Promise<Sample> {
   const before = rcuStats();
   // While it waits, this thread holds no grace period up.
   rcuIdleEnter();

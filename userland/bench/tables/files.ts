@@ -112,9 +112,9 @@ export const dentryTable: TableBench = {
         igrab(inode);
         dDrop(held, old);
         const fresh = need(dAdd(held, parent, inode, name));
-        inodeUnlock(dir);
         dput(old);
         dput(fresh);
+        inodeUnlock(dir);
         return 0;
       },
     };
