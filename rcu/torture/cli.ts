@@ -18,7 +18,7 @@ const USAGE = `usage: sternix torture [--seconds N] [--cpus N] [--readers N] [--
   --strict         dereference by atomic load
   --crash          terminate a reading thread now and then
   --mutant NAME    switch a mistake on, to see it caught (in a source tree only)
-  --list-mutants   name them, with the mistake each one makes
+  --list-mutants   name them, with the mistake each one makes; (model): only the model checker finds it
   --json FILE      write the report there too
 
 Barriers, floods, hotplug, idle threads, deliberate stalls and threads that exit right after a read have threads of
@@ -147,7 +147,8 @@ function seconds(text: string): number {
 
 function listMutants(): string {
   return MUTANTS.map(
-    ({ name, flavour = "qsbr", why }) => `${name.padEnd(22)} ${flavour.padEnd(8)} ${why}`,
+    ({ name, flavour = "qsbr", why, modelOnly }) =>
+      `${name.padEnd(22)} ${(modelOnly === undefined ? flavour : "(model)").padEnd(8)} ${why}`,
   ).join("\n");
 }
 

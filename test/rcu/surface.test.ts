@@ -1,4 +1,4 @@
-/** What the surface promises beyond the grace period itself: cookies, guards, trace, stalls, wrapping counters. */
+/** What the surface promises beyond the grace period itself: cookies, guards, stalls, wrapping counters. */
 import { once } from "node:events";
 import { threadId, Worker } from "node:worker_threads";
 import test from "ava";
@@ -45,7 +45,6 @@ import {
   rcuTasksSleep,
   rcuTasksUnregister,
   rcuUnexpediteGp,
-  readRcuTrace,
   Srcu,
   StaleReferenceError,
   sameStateSynchronizeRcu,
@@ -55,8 +54,6 @@ import {
   spinlock,
   startPollSynchronizeRcu,
   startPollSynchronizeRcuExpedited,
-  startRcuTrace,
-  stopRcuTrace,
   struct,
   synchronizeRcu,
   synchronizeRcuExpedited,
@@ -367,64 +364,4 @@ test.serial("a stall names CPU, thread and task, and a task that was switched ou
     t.deepEqual(second!.laggards, []);
     t.is(second!.blocked.length, 1);
   }),
-);
-
-test.serial("trace: off it is empty; on, it tells a grace period, its callback and a barrier in order", (t) =>
-  inHeap((heap) => {
-    synchronizeRcu();
-    t.deepEqual(readRcuTrace(), []);
-    startRcuTrace({ entries: 64 });
-    const { gracePeriods } = rcuStats();
-    callRcu(count, 0);
-    kfreeRcu(Thing, newThing());
-    rcuBarrier();
-    stopRcuTrace();
-    synchronizeRcu();
-    const events = readRcuTrace();
-    const names = events.map(({ name, detail }) => `${name} ${detail}`.trim());
-    const order = [
-      "rcu_callback",
-      "rcu_grace_period newreq",
-      "rcu_grace_period start",
-      "rcu_kvfree_callback",
-      "rcu_barrier Begin",
-      "rcu_grace_period end",
-      "rcu_utilization Start RCU core",
-      "rcu_batch_start",
-      "rcu_invoke_callback",
-      "rcu_invoke_kvfree_callback",
-      "rcu_batch_end",
-      "rcu_barrier Inc2",
-    ];
-    let at = -1;
-    for (const name of order) {
-      at = names.indexOf(name, at + 1);
-      t.true(at >= 0, `${name} in its place:\n${names.join("\n")}`);
-    }
-    const start = events.find(({ name, detail }) => name === "rcu_grace_period" && detail === "start")!;
-    t.deepEqual(start.fields, { gp_seq: gracePeriods });
-    t.is(start.slot, heap.slot);
-    t.true(events.every((event, n) => n === 0 || event.time >= events[n - 1]!.time));
-    t.is(readRcuTrace().length, events.length, "off again");
-    t.throws(() => startRcuTrace({ entries: 1024 }), { code: "ERR_RCU_BAD_ARGUMENT" });
-    t.throws(() => startRcuTrace({ entries: 0 }), { code: "ERR_RCU_BAD_ARGUMENT" });
-  }),
-);
-
-test.serial(
-  "trace: the ring keeps the last events of all threads, and who attaches later is traced too",
-  (t) =>
-    inHeap((heap) => {
-      startRcuTrace({ entries: 16 });
-      const other = Heap.attach(heap.handle());
-      for (let n = 0; n < 20; n++) callRcu(count, n);
-      heap.use();
-      callRcu(count, 0);
-      heap.reap(other.slot);
-      const events = readRcuTrace();
-      t.is(events.length, 16);
-      t.true(new Set(events.map(({ slot }) => slot)).size > 1);
-      stopRcuTrace();
-      rcuBarrier();
-    }),
 );
