@@ -189,6 +189,8 @@ export interface SuperOps {
   sync?(sb: Ref<"superblock">): number;
   /** Extra mount options for /proc/mounts, "" for none. */
   options?(sb: Ref<"superblock">): string;
+  /** mount(2) with MS_REMOUNT gave these options: 0 or -errno. */
+  remount?(sb: Ref<"superblock">, options: string): number;
   /** The file system is unmounted for good. */
   kill?(sb: Ref<"superblock">): void;
 }
@@ -267,6 +269,7 @@ const wholeSuperOps = (ops: SuperOps): SuperOps => {
     evict: ops.evict,
     sync: ops.sync,
     options: ops.options,
+    remount: ops.remount,
     kill: ops.kill,
   };
   return whole as SuperOps;

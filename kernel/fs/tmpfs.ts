@@ -1,10 +1,11 @@
 /**
  * tmpfs: files in memory. Its directories are the dentries themselves (SB_DCACHE), its contents the page cache.
- * Frames of RAM are the quota: ENOSPC when there are none.
+ * Frames of RAM are the quota, or less of them (tmpfs-options.ts): ENOSPC when there are none. Without size= there is no limit.
  */
 import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "../../rcu/index.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
+import { newPageQuota, PageQuota, quotaPut } from "../mm/page-quota.ts";
 import { CAP_FSETID } from "../task/cred.ts";
 import { EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { F_SEAL_SEAL, NAME_MAX } from "../uapi/fcntl.ts";
@@ -34,9 +35,15 @@ import {
 } from "./ops.ts";
 import { fsCapable, fsgid, fsuid, inFsGroup } from "./permission.ts";
 import { SB_DCACHE, Superblock, sbAlloc, sbNextIno, sbPut } from "./super.ts";
+import { parseTmpfsOptions, type TmpfsOptions } from "./tmpfs-options.ts";
 
 /** Inode.priv: target of a symbolic link. */
 const LINK = 0;
+/** Superblock.priv: its page quota; the most inodes, 0: no limit. */
+const QUOTA = 0;
+const INODES = 1;
+const quotaOf = (sb: Ref<"superblock">): Ref<"page_quota"> =>
+  Superblock.priv.get(sb, QUOTA) as Ref<"page_quota">;
 
 registerMappingOps(MOPS.TMPFS, {
   size: (mapping) => Inode.size.racy(Mapping.host.get(mapping) as Ref<"inode">),
@@ -81,10 +88,17 @@ export function tmpfsInode(
 ): Ref<"inode"> | number {
   const inode = newInode(sb, sbNextIno(sb), mode, IOPS.TMPFS, fopsOfMode(mode, FOPS.REGULAR, FOPS.DIR));
   if (inode === 0) return -ENOSPC;
+  // A mountpoint that is made in front of a host folder belongs to that.
+  const own = Superblock.sops.get(sb) === SOPS.TMPFS;
+  const most = own ? Superblock.priv.get(sb, INODES) : 0;
+  if (most !== 0 && Superblock.inodes.load(sb) > most) {
+    iput(inode);
+    return -ENOSPC;
+  }
   Inode.rdev.init(inode, rdev);
   inodeInitOwner(inode, dir);
   if ((mode & S_IFMT) === S_IFREG) {
-    const mapping = mappingCreate(MOPS.TMPFS, inode);
+    const mapping = mappingCreate(MOPS.TMPFS, inode, own ? quotaOf(sb) : 0);
     if (mapping === 0) {
       iput(inode);
       return -ENOSPC;
@@ -130,54 +144,95 @@ const tmpfsInodeOps: InodeOps = {
 registerInodeOps(IOPS.TMPFS, tmpfsInodeOps);
 registerSuperOps(SOPS.TMPFS, {
   name: "tmpfs",
-  statfs: (sb) => ({
-    type: TMPFS_MAGIC,
-    bsize: 4096,
-    blocks: frameTotal(),
-    bfree: freeFrames(),
-    bavail: freeFrames(),
-    files: 1 << 20,
-    ffree: (1 << 20) - Superblock.inodes.load(sb),
-    namelen: NAME_MAX,
-  }),
+  statfs(sb) {
+    const { limit, used } = PageQuota;
+    const limited = limit.get(quotaOf(sb)) !== Infinity;
+    const left = Math.max(0, limit.get(quotaOf(sb)) - used.load(quotaOf(sb)));
+    const bfree = Math.min(left, freeFrames());
+    const files = Superblock.priv.get(sb, INODES) || 1 << 20;
+    return {
+      type: TMPFS_MAGIC,
+      bsize: 4096,
+      blocks: limited ? limit.get(quotaOf(sb)) : frameTotal(),
+      bfree,
+      bavail: bfree,
+      files,
+      ffree: Math.max(0, files - Superblock.inodes.load(sb)),
+      namelen: NAME_MAX,
+    };
+  },
+  options(sb) {
+    const pages = PageQuota.limit.get(quotaOf(sb));
+    const inodes = Superblock.priv.get(sb, INODES);
+    return [pages === Infinity ? "" : `size=${pages * 4}k`, inodes === 0 ? "" : `nr_inodes=${inodes}`]
+      .filter((each) => each !== "")
+      .join(",");
+  },
+  remount(sb, options) {
+    const parsed = parseTmpfsOptions(options);
+    if (parsed === null) return -EINVAL;
+    const { pages, inodes } = parsed;
+    if (pages !== undefined && pages < PageQuota.used.load(quotaOf(sb))) return -EINVAL;
+    if (inodes !== undefined && inodes < Superblock.inodes.load(sb)) return -EINVAL;
+    if (pages !== undefined) PageQuota.limit.set(quotaOf(sb), pages);
+    if (inodes !== undefined) setMostInodes(sb, inodes);
+    return 0;
+  },
+  kill: (sb) => quotaPut(quotaOf(sb)),
   evict(inode) {
     const text = Inode.priv.get(inode, LINK) as Ref<"string"> | 0;
     if ((Inode.mode.peek(inode) & S_IFMT) === S_IFLNK && text !== 0) kfreeStringRcu(text);
   },
 });
 
-/** Value of "name=NUMBER" in mount options, or `otherwise`. */
-function option(options: string, name: string, base: number, otherwise: number): number {
-  for (const each of options.split(",")) {
-    const [key, value] = each.split("=");
-    if (key === name && value !== undefined && /^\d+$/.test(value)) return Number.parseInt(value, base);
+function setMostInodes(sb: Ref<"superblock">, most: number): void {
+  Superblock.priv.set(sb, INODES, most === Infinity ? 0 : Math.min(most, 0x7fff_ffff));
+}
+
+function mountTmpfs(source: string, options: TmpfsOptions): Ref<"superblock"> | number {
+  const quota = newPageQuota(options.pages ?? Infinity);
+  if (quota === 0) return -ENOMEM;
+  const sb = sbAlloc(SOPS.TMPFS, SB_DCACHE, TMPFS_MAGIC, source);
+  if (sb === 0) {
+    quotaPut(quota);
+    return -ENOMEM;
   }
-  return otherwise;
+  Superblock.priv.set(sb, QUOTA, quota);
+  setMostInodes(sb, options.inodes ?? Infinity);
+  const made = tmpfsInode(sb, 0, S_IFDIR | ((options.mode ?? 0o1777) & 0o7777));
+  if (made < 0) {
+    sbPut(sb);
+    return -ENOMEM;
+  }
+  const inode = made as Ref<"inode">;
+  if (options.uid !== undefined) Inode.uid.init(inode, options.uid);
+  if (options.gid !== undefined) Inode.gid.init(inode, options.gid);
+  const root = dAllocRoot(sb, inode);
+  if (root === 0) {
+    iput(inode);
+    sbPut(sb);
+    return -ENOMEM;
+  }
+  Superblock.root.set(sb, root);
+  return sb;
 }
 
 export const tmpfs: FileSystemType = {
   name: "tmpfs",
   nodev: true,
   mount(source, _flags, options) {
-    const sb = sbAlloc(SOPS.TMPFS, SB_DCACHE, TMPFS_MAGIC, source);
-    if (sb === 0) return -ENOMEM;
-    const inode = tmpfsInode(sb, 0, S_IFDIR | option(options, "mode", 8, 0o1777));
-    if (inode < 0) {
-      sbPut(sb);
-      return -ENOMEM;
-    }
-    Inode.uid.init(inode as Ref<"inode">, option(options, "uid", 10, Inode.uid.peek(inode as Ref<"inode">)));
-    Inode.gid.init(inode as Ref<"inode">, option(options, "gid", 10, Inode.gid.peek(inode as Ref<"inode">)));
-    const root = dAllocRoot(sb, inode as Ref<"inode">);
-    if (root === 0) {
-      iput(inode as Ref<"inode">);
-      sbPut(sb);
-      return -ENOMEM;
-    }
-    Superblock.root.set(sb, root);
-    return sb;
+    const parsed = parseTmpfsOptions(options);
+    return parsed === null ? -EINVAL : mountTmpfs(source, parsed);
   },
 };
 registerFileSystem(tmpfs);
 registerFileSystem({ ...tmpfs, name: "devtmpfs" });
-registerFileSystem({ ...tmpfs, name: "ramfs" });
+// ramfs has no limits, and ignores what it does not know.
+registerFileSystem({
+  ...tmpfs,
+  name: "ramfs",
+  mount(source, _flags, options) {
+    const mode = /(?:^|,)mode=([0-7]+)/.exec(options)?.[1] ?? "755";
+    return mountTmpfs(source, { mode: Number.parseInt(mode, 8) });
+  },
+});

@@ -28,11 +28,11 @@ import {
   setBootFs,
 } from "./namei.ts";
 import { vfsOpen } from "./open.ts";
-import { IOPS } from "./ops.ts";
+import { IOPS, superOpsOf } from "./ops.ts";
 import { qstrOf } from "./qstr.ts";
 import { kernelWrite } from "./read-write.ts";
 import { renameInit } from "./rename.ts";
-import { superInit } from "./super.ts";
+import { Superblock, superInit } from "./super.ts";
 import { tmpfsInode } from "./tmpfs.ts";
 import "./locks.ts";
 import "./readdir.ts";
@@ -77,6 +77,9 @@ export function mountFs(
   const { mount: at, dentry } = nd;
   if ((flags & MS_REMOUNT) !== 0) {
     if (dentry !== Mount.root.get(at)) return -EINVAL;
+    const sb = Mount.sb.get(at);
+    const refused = (flags & MS_BIND) === 0 ? superOpsOf(Superblock.sops.get(sb)).remount?.(sb, options) : 0;
+    if (refused !== undefined && refused < 0) return refused;
     Mount.flags.store(at, flags & MNT_FLAGS);
     return 0;
   }

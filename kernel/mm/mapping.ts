@@ -21,6 +21,7 @@ import {
 import { kernelGlobal } from "../global.ts";
 import { isShmem } from "./mapping-ops.ts";
 import { Mapping, Vma } from "./mm-types.ts";
+import { quotaGet, quotaPut } from "./page-quota.ts";
 import { dropAllPages } from "./pages.ts";
 
 export { isShmem, type MappingOps, MOPS, mappingOps, registerMappingOps } from "./mapping-ops.ts";
@@ -38,12 +39,13 @@ export function createMappingList(): void {
   mappingList.init(list);
 }
 
-/** A mapping without pages, with one count; 0 when the heap is full. */
-export function mappingCreate(ops: number, host = 0): Ref<"mapping"> | 0 {
+/** A mapping without pages, with one count; 0 when the heap is full. `quota`: what its pages count against. */
+export function mappingCreate(ops: number, host = 0, quota: Ref<"page_quota"> | 0 = 0): Ref<"mapping"> | 0 {
   const mapping = alloc(Mapping);
   if (mapping === 0) return 0;
   Mapping.ops.init(mapping, ops);
   Mapping.host.init(mapping, host);
+  if (quota !== 0) Mapping.quota.init(mapping, quotaGet(quota));
   Mapping.refcount.init(mapping, 1);
   Mapping.vmas.init(mapping);
   Mapping.all.init(mapping);
@@ -70,6 +72,8 @@ export function mappingPut(mapping: Ref<"mapping">): void {
     MappingList.lock.unlock(list);
   }
   dropAllPages(mapping);
+  const quota = Mapping.quota.get(mapping);
+  if (quota !== 0) quotaPut(quota);
   kfreeRcu(Mapping, mapping);
 }
 

@@ -119,6 +119,8 @@ export const Mapping = struct("mapping", {
 
   /** In the list of all mappings; that list's lock. */
   all: listNode(),
+  /** What its pages are counted against, which it counts, or 0. */
+  quota: fixed<Ref<"page_quota"> | 0>(),
   /** For the file system's own use. */
   private: wide(),
 });

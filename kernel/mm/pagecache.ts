@@ -5,10 +5,11 @@
  * Mapping.lock, taken inside ptl or alone; never held across readPage and writePage.
  */
 import type { Ref } from "../../rcu/index.ts";
-import { ENOMEM } from "../uapi/errno.ts";
+import { ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { dropFileMark } from "./codespace.ts";
 import { allocFrames, putFrame } from "./frame.ts";
 import { isShmem, Mapping, mappingOps, mappingPut } from "./mapping.ts";
+import { chargePage } from "./page-quota.ts";
 import { countDirty, countPages, frameWord, removePages, wordFrame } from "./pages.ts";
 import { PAGE_DIRTY, PageNode, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
 import { BLOCK_FRAMES, PAGE_MASK, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
@@ -25,7 +26,7 @@ export function mappingFind(mapping: Ref<"mapping">, index: number): number {
 
 /**
  * Byte address of the frame of page `index`, read from the file system when it is not cached. Where nothing is
- * (a hole of a memory file), `create` decides: a fresh zeroed page, or 0. -ENOMEM, or what readPage answered.
+ * (a hole of a memory file), `create` decides: a fresh zeroed page, or 0. -ENOMEM, -ENOSPC (the quota is used up), or what readPage answered.
  * May block on the host; no lock may be held.
  */
 export function mappingPage(mapping: Ref<"mapping">, index: number, create: boolean): number {
@@ -83,14 +84,16 @@ function insertPage(mapping: Ref<"mapping">, index: number, frame: number): numb
   const held = Mapping.lock.lock(mapping);
   const leaf = treeLeaf(held, mapping, index, true);
   const word = leaf === 0 ? 0 : PageNode.slots.get(leaf, index & 63);
-  if (leaf !== 0 && word === 0) {
+  const quota = Mapping.quota.get(mapping);
+  const fits = leaf !== 0 && word === 0 && (quota === 0 || chargePage(quota));
+  if (fits) {
     PageNode.slots.store(leaf, index & 63, frameWord(frame));
     countPages(mapping, 1);
   }
   Mapping.lock.unlock(mapping);
-  if (leaf !== 0 && word === 0) return frame;
+  if (fits) return frame;
   putFrame(frame);
-  return leaf === 0 ? -ENOMEM : wordFrame(word);
+  return leaf === 0 ? -ENOMEM : word === 0 ? -ENOSPC : wordFrame(word);
 }
 
 /** The page differs from what the file system has now (write(2), a store through a shared mapping). */

@@ -13,6 +13,7 @@ import {
 import { frameCount, putFrame } from "./frame.ts";
 import { isShmem } from "./mapping-ops.ts";
 import { Mapping } from "./mm-types.ts";
+import { PageQuota } from "./page-quota.ts";
 import { PAGE_DIRTY, PageNode, treeFree, treeWalk } from "./pagetree.ts";
 import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
 
@@ -20,8 +21,10 @@ import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
 export const wordFrame = (word: number): number => (word >>> 2) * PAGE_SIZE;
 export const frameWord = (frame: number): number => (frame / PAGE_SIZE) << 2;
 
-/** Adjusts the counters of cached pages. */
+/** Adjusts the counters of cached pages. Those that go are given back to the quota; who adds one has charged it. */
 export function countPages(mapping: Ref<"mapping">, pages: number): void {
+  const quota = Mapping.quota.get(mapping);
+  if (quota !== 0 && pages < 0) PageQuota.used.add(quota, pages);
   Mapping.nrPages.add(mapping, pages);
   RamState.cached.add(ramRef, pages);
   if (isShmem(mapping)) RamState.shmem.add(ramRef, pages);

@@ -4,12 +4,15 @@ import { makeDirectory, removeDirectory } from "../../../kernel/fs/dir.ts";
 import { setCwd } from "../../../kernel/fs/fsinfo.ts";
 import { Mount, mntGet, mntGetLive, mntPut } from "../../../kernel/fs/mount.ts";
 import { currentFs, nd, pathLookup } from "../../../kernel/fs/namei.ts";
+import { SOPS, superOpsOf } from "../../../kernel/fs/ops.ts";
 import { mountFs, umountPath } from "../../../kernel/fs/vfs.ts";
+import { PageQuota } from "../../../kernel/mm/page-quota.ts";
 import { setThisCpu, thisCpu } from "../../../kernel/sched/current.ts";
-import { EBUSY, EINVAL, ENOENT } from "../../../kernel/uapi/errno.ts";
-import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
-import { MNT_DETACH, MS_BIND } from "../../../kernel/uapi/mount.ts";
+import { EBUSY, EINVAL, ENOENT, ENOSPC } from "../../../kernel/uapi/errno.ts";
+import { AT_FDCWD, O_CREAT, O_RDWR } from "../../../kernel/uapi/fcntl.ts";
+import { MNT_DETACH, MS_BIND, MS_REMOUNT } from "../../../kernel/uapi/mount.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
+import { close, mkdir, open, pwrite, unlink } from "./calls.ts";
 import { bootMachine, type Machine, settle } from "./machine.ts";
 
 let machine: Machine;
@@ -151,6 +154,68 @@ test.serial("MNT_DETACH takes all mounts below along, to any depth", (t) => {
   t.is(umountPath("/tree", 0), -EBUSY);
   t.is(umountPath("/tree", MNT_DETACH), 0);
   t.is(pathLookup(AT_FDCWD, "/tree/a"), -ENOENT);
+  settle(machine.task);
+  t.is(liveObjects(Mount), before);
+});
+
+test.serial("a tmpfs keeps to its size, in all its files together, and says so", (t) => {
+  const before = liveObjects(PageQuota);
+  const mount = (options: string, flags = 0): number => mountFs("tmpfs", "none", "/small", flags, options);
+  const page = new Uint8Array(4096).fill(1);
+  mkdir("/small");
+  t.is(mount("size=16k,nr_inodes=4,mode=700"), 0);
+  t.is(pathLookup(AT_FDCWD, "/small"), 0);
+  const sb = Mount.sb.get(nd.mount);
+  t.is(superOpsOf(SOPS.TMPFS).options!(sb), "size=16k,nr_inodes=4");
+  const free = (): number => (superOpsOf(SOPS.TMPFS).statfs!(sb) as { bfree: number }).bfree;
+  const [a, b] = [open("/small/a", O_CREAT | O_RDWR), open("/small/b", O_CREAT | O_RDWR)];
+  for (let n = 0; n < 3; n++) t.is(pwrite(a, page, n * 4096), 4096);
+  t.is(pwrite(b, page, 0), 4096);
+  t.is(free(), 0);
+  t.is(pwrite(b, page, 4096), -ENOSPC);
+  t.is(pwrite(b, page, 0), 4096, "a page that is there may be written again");
+  t.is(mount("size=8k", MS_REMOUNT), -EINVAL, "more is in use");
+  t.is(mount("size=20k", MS_REMOUNT), 0);
+  t.is(pwrite(b, page, 4096), 4096);
+  close(a);
+  unlink("/small/a");
+  settle(machine.task);
+  t.is(free(), 3);
+  t.is(mkdir("/small/c"), 0);
+  t.is(mkdir("/small/d"), 0);
+  t.is(mkdir("/small/e"), -ENOSPC, "the root counts");
+  close(b);
+  settle(machine.task);
+  t.is(umountPath("/small", 0), 0);
+  settle(machine.task);
+  t.is(liveObjects(PageQuota), before);
+});
+
+test.serial("tmpfs refuses what is no option of it", (t) => {
+  const before = liveObjects(Mount);
+  mkdir("/options");
+  for (const options of [
+    "size",
+    "size=",
+    "size=-1",
+    "size=4q",
+    "mode=8",
+    "uid=x",
+    "colour=red",
+    "nr_inodes=1%",
+  ])
+    t.is(mountFs("tmpfs", "none", "/options", 0, options), -EINVAL, options);
+  for (const options of [
+    "",
+    "size=50%,huge=never",
+    "size=0,nr_inodes=0",
+    "nr_blocks=1k,uid=1,gid=2,inode64",
+  ]) {
+    t.is(mountFs("tmpfs", "none", "/options", 0, options), 0, options);
+    t.is(umountPath("/options", 0), 0);
+  }
+  t.is(mountFs("ramfs", "none", "/options", 0, "size=4k,colour=red"), 0);
+  t.is(umountPath("/options", 0), 0);
   settle(machine.task);
   t.is(liveObjects(Mount), before);
 });
