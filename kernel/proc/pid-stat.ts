@@ -197,7 +197,7 @@ procFile("PID/status", ({ task }) => {
     ["Groups", groupsOf(Cred.groups.get(cred)).join(" ") + " "],
     ...(mm === 0 ? [] : memoryLines(mm)),
     ["Threads", Group.alive.load(group)],
-    ["SigQ", `0/${softLimit(group, RLIMIT_SIGPENDING)}`],
+    ["SigQ", `${Group.sigqueued.racy(group)}/${softLimit(group, RLIMIT_SIGPENDING)}`],
     ["SigPnd", pair(Task.pending)],
     ["ShdPnd", hexSet(Group.pending.get(group, 0), Group.pending.get(group, 1))],
     ["SigBlk", pair(Task.blocked)],

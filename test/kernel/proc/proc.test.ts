@@ -10,6 +10,9 @@ import { writeFile } from "../../../kernel/fs/vfs.ts";
 import { Mm } from "../../../kernel/mm/mm.ts";
 import { mmap } from "../../../kernel/mm/mmap.ts";
 import { procFile } from "../../../kernel/proc/index.ts";
+import { setMask } from "../../../kernel/signal/mask.ts";
+import { infoUser } from "../../../kernel/signal/pending.ts";
+import { sendInfo } from "../../../kernel/signal/send.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";
 import { EBADF, ENOENT } from "../../../kernel/uapi/errno.ts";
 import {
@@ -85,6 +88,19 @@ test.serial("/proc/self is the reading process, and its stat has the 52 fields o
   t.is(fields.length, 52);
   t.deepEqual(fields.slice(0, 6), [String(pid), "(test)", "R", "1", String(pid), String(pid)]);
   t.is(cat(`/proc/${pid}/stat`).split(" ")[0], String(pid));
+});
+
+test.serial("status counts the signals that are queued", (t) => {
+  const other = newTask("signalled");
+  Task.files.init(other, files);
+  const fd = around(other, () => {
+    setMask(other, 0, -1);
+    for (let n = 0; n < 3; n++) sendInfo(other, infoUser(40, 1, 0), true);
+    const file = vfsOpen(AT_FDCWD, `/proc/${Task.pid.get(other)}/status`, O_RDONLY);
+    return file < 0 ? file : allocFd(files, file as Ref<"file">, 0);
+  });
+  t.regex(String(read(task, fd, 4096)), /^SigQ:\t3\/30000$/m);
+  close(fd);
 });
 
 test.serial("status names the process, its parent, its ids and its sizes", (t) => {
