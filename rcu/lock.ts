@@ -122,10 +122,6 @@ export function releaseLocks(depth: number): number {
   return taken;
 }
 
-export function wordIsLocked(word: number): boolean {
-  return Atomics.load(i32, word) !== 0;
-}
-
 function lockSlow(word: number): void {
   for (let spin = 0; spin < SPINS; spin++) {
     if (Atomics.load(i32, word) === 0 && Atomics.compareExchange(i32, word, 0, ownerId) === 0) return;
