@@ -57,7 +57,7 @@ export const DName = struct("dname", {
 });
 /** Words of a record. */
 export const NAME_RECORD_WORDS = DName.use.offset + 1;
-// V8 folds constants of this module that are not exported: a lookup is a third shorter.
+// V8 folds constants of this module that are not exported: for lookups.
 const { key: KEY, next: NEXT } = DName;
 
 /** The record inside a dentry's cell. */

@@ -1,5 +1,6 @@
 /** The other thread of race.test.ts: attaches to the machine and changes directories until it is told to stop. */
 import { parentPort, workerData } from "node:worker_threads";
+import { pathLookup } from "../../../kernel/fs/namei.ts";
 import { renamePath } from "../../../kernel/fs/rename.ts";
 import { bindGlobals } from "../../../kernel/global.ts";
 import { bindRam } from "../../../kernel/mm/ram.ts";
@@ -9,6 +10,7 @@ import "../../../kernel/fs/tmpfs.ts";
 import "../../../kernel/fs/vfs.ts";
 import { atomicAdd, atomicLoad, Heap, type Ref } from "../../../rcu/index.ts";
 import { close, mkdir, open, put, rmdir, unlink } from "./calls.ts";
+import { churnChain } from "./chain.ts";
 import { newTask, safePoint, settle } from "./machine.ts";
 
 const { heap, memory, globals, stop, mode } = workerData;
@@ -38,6 +40,10 @@ const steps: Record<string, (n: number) => void> = {
   /** A directory moves with all that is below it. */
   move(n) {
     rename(n % 2 === 0 ? "/race/a" : "/race/b", n % 2 === 0 ? "/race/b" : "/race/a");
+  },
+  /** Names come and go in the hash chain that the other thread looks through and changes as well. */
+  chain(n) {
+    if (pathLookup(AT_FDCWD, "/race") === 0) churnChain(n);
   },
   /** Files come and go, in a directory that comes and goes. */
   churn(n) {

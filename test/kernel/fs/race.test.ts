@@ -2,10 +2,12 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
+import { freeName, unhash } from "../../../kernel/fs/dname.ts";
 import { EEXIST, ENOENT, ENOTEMPTY } from "../../../kernel/uapi/errno.ts";
 import { O_CREAT, O_EXCL, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { atomicLoad, rcuIdleEnter, rcuIdleExit } from "../../../rcu/index.ts";
 import { close, get, lookup, mkdir, open, put, rmdir, unlink } from "./calls.ts";
+import { addName, churnChain, walkChain } from "./chain.ts";
 import { bootMachine, safePoint, settle } from "./machine.ts";
 
 const ROUNDS = 4000;
@@ -105,5 +107,25 @@ test.serial(
     for (let file = 0; file < 4; file++) unlink(`/race/d/f${file}`);
     rmdir("/race/d");
     t.is(lookup("/race/d"), -ENOENT);
+  },
+);
+
+test.serial(
+  "a hash chain that two threads add to and take from loses nobody, and a walk misses nobody",
+  async (t) => {
+    lookup("/race");
+    const kept = [addName(), addName()];
+    let missed = 0;
+    await race("chain", (n) => {
+      for (const name of kept) if (!walkChain(name).found) missed++;
+      churnChain(n);
+    });
+    t.is(missed, 0);
+    for (const name of kept) t.deepEqual(walkChain(name), { found: true, seen: kept.length });
+    for (const name of kept) {
+      unhash(name);
+      freeName(name);
+    }
+    t.deepEqual(walkChain(kept[0]!), { found: false, seen: 0 });
   },
 );
