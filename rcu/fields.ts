@@ -32,7 +32,7 @@ const findInChain = (
   if (PROVE) assertScope();
   const view = i32; // Once for all of it: V8 would ask again what it is.
   for (let at = word; ; ) {
-    const ref = STRICT ? Atomics.load(view, at) : view[at]!;
+    const ref = STRICT ? deref(at) : view[at]!;
     if (ref === 0) return 0;
     const key = ref + offset;
     if (view[key] === word0 && view[key + 1] === word1 && view[key + 2] === word2) return ref;

@@ -28,14 +28,22 @@ export function setNesting(value: number): void {
 /** Opens a read scope: what is reached inside it stays allocated until it closes. Nest freely, never block inside. */
 export function rcuReadLock(): RcuScope {
   nest[0]!++;
-  if (PROVE && nest[0]! < 0) idleScope();
+  if (PROVE) proveLock();
   return 1 as RcuScope;
 }
 
 /** Closes the innermost read scope. An unlock too many is noticed at the next quiescent state (PROVE_RCU: at once). */
 export function rcuReadUnlock(): void {
   nest[0]!--;
-  if (PROVE && nest[0]! < 0) checkNesting();
+  if (PROVE) proveUnlock();
+}
+
+// Functions of their own, so that V8 has room for the two above in their callers' code.
+function proveLock(): void {
+  if (nest[0]! < 0) idleScope();
+}
+function proveUnlock(): void {
+  if (nest[0]! < 0) checkNesting();
 }
 
 /**

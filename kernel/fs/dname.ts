@@ -59,6 +59,7 @@ export const DName = struct("dname", {
 export const NAME_RECORD_WORDS = DName.use.offset + 1;
 // V8 folds constants of this module that are not exported: for lookups.
 const { key: KEY, next: NEXT } = DName;
+const { imul } = Math;
 
 /** The record inside a dentry's cell. */
 export const firstName = (dentry: D): Ref<"dname"> => dentry as number as Ref<"dname">;
@@ -132,7 +133,7 @@ const chains = (): Ref<"array"> => {
 
 /** Chain of a name; chains() comes first. */
 const bucketOf = (parent: D, hash: number): number =>
-  Math.imul(hash ^ Math.imul(parent | 0, 0x9e3779b1), 0x85ebca6b) >>> bound[SHIFT]!;
+  imul(hash ^ imul(parent | 0, 0x9e3779b1), 0x85ebca6b) >>> bound[SHIFT]!;
 const stripeOf = (bucket: number): Ref<"dcache_stripe"> =>
   arrayGet(Dcache.stripes.get(dcache.get()), bucket & (STRIPES - 1)) as Ref<"dcache_stripe">;
 

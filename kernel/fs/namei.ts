@@ -37,7 +37,7 @@ import { Mount } from "./mount.ts";
 import { lookupMount } from "./mount-tree.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { maySearch } from "./permission.ts";
-import { Qstr, qstrBytes, qstrScan, SCAN_AHEAD } from "./qstr.ts";
+import { Qstr, qstrBytes, qstrScan, qstrScanOn, SCAN_AHEAD } from "./qstr.ts";
 import { SB_DCACHE, SB_REVALIDATE, Superblock } from "./super.ts";
 
 type D = Ref<"dentry">;
@@ -239,7 +239,8 @@ function walk(flags: number, parentOnly: boolean): number {
     const denied = maySearch(dir);
     if (denied < 0) return denied;
     const from = pos;
-    const end = qstrScan(last, bufView, from);
+    let end = qstrScan(last, bufView, from);
+    if (end < 0) end = qstrScanOn(last, bufView, from);
     if (end - from > NAME_MAX) return -ENAMETOOLONG;
     pos = end;
     const type =

@@ -11,6 +11,7 @@ const LONGEST = NAME_MAX; // V8 folds a constant of this module, not an imported
 /** Words of the longest name. */
 const NAME_WORDS = (NAME_MAX + 1) >> 2;
 const SLASHES = 0x2f2f2f2f;
+const { imul, clz32 } = Math;
 
 /** Bytes behind the beginning of a component that qstrScan may read. */
 export const SCAN_AHEAD = 8;
@@ -32,12 +33,12 @@ export const nameWords = (length: number): number => (length < 4 ? 2 : (length >
 
 /** Multiplying carries to the left only, so the high bits are folded back. */
 const mix = (hash: number, word: number): number => {
-  const product = Math.imul(hash ^ word, 0x9e3779b1);
+  const product = imul(hash ^ word, 0x9e3779b1);
   return product ^ (product >>> 15);
 };
 /** Both products at once: a chain of two would be what a short lookup waits for. */
 const mixTwo = (word0: number, word1: number): number => {
-  const sum = (Math.imul(word0, 0x9e3779b1) + Math.imul(word1, 0x85ebca6b)) | 0;
+  const sum = (imul(word0, 0x9e3779b1) + imul(word1, 0x85ebca6b)) | 0;
   return sum ^ (sum >>> 15);
 };
 
@@ -49,11 +50,13 @@ const slashes = (word: number): number => {
 /** All bits of the bytes below the first slash: none, 8, 16 or 24 of them, or all when there is no slash. */
 const textMask = (found: number): number => ((found & -found) - 1) >> 7;
 /** Bytes that a mask covers. */
-const maskBytes = (mask: number): number => (32 - Math.clz32(mask)) >> 3;
+const maskBytes = (mask: number): number => (32 - clz32(mask)) >> 3;
 
 /**
- * Takes the component of a path that begins at byte `from` and ends before the next slash; returns where that is. There must
- * be one, and SCAN_AHEAD readable bytes from there on.
+ * Takes the component of a path that begins at byte `from` and ends before the next slash; returns where that is, or -1 when
+ * it has more than seven bytes: qstrScanOn goes on then. There must be a slash, and SCAN_AHEAD readable bytes from there on.
+ *
+ * Two functions, so that V8 has room for the short one in its callers' code.
  */
 export function qstrScan(name: Qstr, path: DataView, from: number): number {
   let word0 = path.getInt32(from, true);
@@ -65,14 +68,14 @@ export function qstrScan(name: Qstr, path: DataView, from: number): number {
   name.word0 = word0;
   name.word1 = word1;
   name.hash = mixTwo(word0, word1);
-  if (mask1 === -1) return scanOn(name, path, from);
+  if (mask1 === -1) return -1;
   const length = maskBytes(mask0) + maskBytes(mask1);
   name.length = length;
   return from + length;
 }
 
-/** The same from the third word on. */
-function scanOn(name: Qstr, path: DataView, from: number): number {
+/** The same from the third word on, after qstrScan has said -1; returns where the component ends. */
+export function qstrScanOn(name: Qstr, path: DataView, from: number): number {
   const { words } = name;
   let { hash } = name;
   let at = from + 8;

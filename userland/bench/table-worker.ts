@@ -18,6 +18,9 @@ import { tableNamed } from "./tables/index.ts";
 import { openPeer, type PeerHandle } from "./tables/peers.ts";
 import { joinWorld, type WorldHandle } from "./world.ts";
 
+/** Reads of the first entry. */
+const FIRST_ENTRY = new Int32Array(1);
+
 /** Words of the board that all threads of a run share. */
 export const BOARD = { ARRIVED: 0, STOP: 1, WORDS: 16 } as const;
 
@@ -69,8 +72,10 @@ function serve(data: WorkerData): void {
   let opened: Operations | null = null;
   let sequence: Int32Array = new Int32Array(1);
 
+  /** A loop is being tried out: it ends after one batch. */
+  let opening = false;
   const atSafePoint = (): void => safePoint(task);
-  const stopped = (): boolean => atomicLoad(board, BOARD.STOP) !== 0;
+  const stopped = (): boolean => opening || atomicLoad(board, BOARD.STOP) !== 0;
 
   /** All threads begin at the same time. */
   const meet = (threads: number): void => {
@@ -92,7 +97,12 @@ function serve(data: WorkerData): void {
             ? openPeer(contender.handle, entries)
             : (opened ??= tableNamed(command.table).open(command.built, entries));
         const guard = guardOf(protocol, locks, thread);
-        loops.set(command.key, compileLoop(table, guard, atSafePoint, stopped, pendingOwn));
+        const loop = compileLoop(table, guard, atSafePoint, stopped, pendingOwn);
+        // To its end, before V8 compiles it: code that has never been run throws the compiled loop away when it is reached.
+        opening = true;
+        loop(FIRST_ENTRY);
+        opening = false;
+        loops.set(command.key, loop);
         return null;
       }
       case "sequence":

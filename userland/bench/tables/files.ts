@@ -8,7 +8,7 @@ import { cloneMount, Mount } from "../../../kernel/fs/mount.ts";
 import { attachMount, detachMount, lookupMount, rootMount } from "../../../kernel/fs/mount-tree.ts";
 import { nd, pathLookup } from "../../../kernel/fs/namei.ts";
 import { FOPS } from "../../../kernel/fs/ops.ts";
-import { Qstr, qstrScan, SCAN_AHEAD } from "../../../kernel/fs/qstr.ts";
+import { Qstr, qstrScan, qstrScanOn, SCAN_AHEAD } from "../../../kernel/fs/qstr.ts";
 import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFREG } from "../../../kernel/uapi/stat.ts";
 import { allocArray, arrayGet, arraySet, type Ref, rcuBarrier } from "../../../rcu/index.ts";
@@ -98,13 +98,16 @@ export const dentryTable: TableBench = {
     const names = Array.from({ length: entries }, (_, n) => `f${n}/`.padEnd(1 << shift));
     const text = new DataView(encoder.encode(names.join("") + " ".repeat(SCAN_AHEAD)).buffer);
     const name = new Qstr();
+    const take = (n: number): void => {
+      if (qstrScan(name, text, n << shift) < 0) qstrScanOn(name, text, n << shift);
+    };
     return {
       read: (n) => {
-        qstrScan(name, text, n << shift);
+        take(n);
         return dLookup(parent, name);
       },
       write: (n) => {
-        qstrScan(name, text, n << shift);
+        take(n);
         const held = inodeLock(dir);
         const old = dLookup(parent, name);
         if (old === 0 || !dgetLive(old)) throw new Error(`f${n} has gone`);
