@@ -20,26 +20,6 @@ const deref = derefWord; // V8 folds a constant of this module, not an imported 
 const PROVE = PROVE_RCU;
 const STRICT = STRICT_RCU;
 
-/** From the pointer in `word` on, along the pointers at offset `next`, to the object that has these words at `offset`. */
-const findInChain = (
-  word: number,
-  next: number,
-  offset: number,
-  word0: number,
-  word1: number,
-  word2: number,
-): number => {
-  if (PROVE) assertScope();
-  const view = i32; // Once for all of it: V8 would ask again what it is.
-  for (let at = word; ; ) {
-    const ref = STRICT ? deref(at) : view[at]!;
-    if (ref === 0) return 0;
-    const key = ref + offset;
-    if (view[key] === word0 && view[key + 1] === word1 && view[key + 2] === word2) return ref;
-    at = ref + next;
-  }
-};
-
 /** What every accessor has. */
 export abstract class Field {
   /** Word of the field in the struct: `ref + offset` is its heap address. */
@@ -296,25 +276,28 @@ export class Words<N extends string> extends Field {
     word1: number,
     word2: number,
   ): Ptr<N> {
-    return findInChain(
-      table + ARRAY_ELEMENTS + bucket,
-      next.offset,
-      this.offset,
-      word0,
-      word1,
-      word2,
-    ) as Ptr<N>;
+    if (PROVE) assertScope();
+    const view = i32; // Once for all of it: V8 would ask again what it is.
+    const { offset } = this;
+    for (let at = table + ARRAY_ELEMENTS + bucket; ; ) {
+      const ref = STRICT ? deref(at) : view[at]!;
+      if (ref === 0) return 0;
+      const key = ref + offset;
+      if (view[key] === word0 && view[key + 1] === word1 && view[key + 2] === word2) return ref as Ptr<N>;
+      at = ref + next.offset;
+    }
   }
-  /** Goes on behind an object that find() returned. */
+  /** Goes on behind an object that find() returned: its pointer is like a table of one bucket. */
   findNext(
-    _scope: RcuScope,
+    scope: RcuScope,
     after: Ref<N>,
     next: RcuField<N, N>,
     word0: number,
     word1: number,
     word2: number,
   ): Ptr<N> {
-    return findInChain(after + next.offset, next.offset, this.offset, word0, word1, word2) as Ptr<N>;
+    const bucket = (after + next.offset - ARRAY_ELEMENTS) as Ref<"array">;
+    return this.find(scope, bucket, 0, next, word0, word1, word2);
   }
   /** Copies all words from one object to another. */
   copy(from: Ref<N>, to: Ref<N>): void {
