@@ -7,7 +7,6 @@
  */
 import { NAME_MAX } from "../uapi/fcntl.ts";
 
-const LONGEST = NAME_MAX; // V8 folds a constant of this module, not an imported one.
 /** Words of the longest name. */
 const NAME_WORDS = (NAME_MAX + 1) >> 2;
 const SLASHES = 0x2f2f2f2f;
@@ -127,7 +126,7 @@ function wordAt(bytes: Uint8Array, at: number, end: number): number {
 export function qstrBytes({ words, word0, word1, length }: Qstr): Uint8Array<ArrayBuffer> {
   words[0] = word0;
   words[1] = word1;
-  return new Uint8Array(words.buffer as ArrayBuffer).slice(0, Math.min(length, LONGEST));
+  return new Uint8Array(words.buffer as ArrayBuffer).slice(0, length);
 }
 
 /** A name of its own for these bytes. */
