@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,6 +19,25 @@ const sternix = (args: string[], input = "") =>
 test("the built command knows its version", (t) => {
   const { version } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
   t.is(sternix(["--version"]).stdout, `${version}\n`);
+});
+
+test("what is constant in the source is constant in the build", (t) => {
+  const dist = join(project, "dist");
+  let constants = 0;
+  for (const file of readdirSync(dist).filter((name) => name.endsWith(".js"))) {
+    const code = readFileSync(join(dist, file), "utf8");
+    constants += [...code.matchAll(/^const /gm)].length;
+    // V8 folds constants only; esbuild's bundles declare every module's variables with `var`.
+    for (const [, name] of code.matchAll(/^var ([\w$]+) = /gm)) {
+      const id = name!.replaceAll("$", "\\$&");
+      const before = `(\\+\\+|--|[[,{]\\s*)`;
+      const after = `(\\s*([-+*/%&|^]|<<|>>>?|[&|?]{2})?=(?![=>])|\\+\\+|--)`;
+      const assignment = new RegExp(`${before}${id}\\b|(?<!^var )\\b${id}${after}`, "m");
+      t.regex(code, assignment, `${file}: ${name} is never assigned again`);
+    }
+  }
+  t.true(constants > 1000, `${constants} constants`);
+  t.regex(readFileSync(join(dist, "rcu.js"), "utf8"), /rcuReadLock/);
 });
 
 test("the built command boots its workers and runs a guest", (t) => {
