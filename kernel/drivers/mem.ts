@@ -4,6 +4,7 @@ import type { UserIo } from "../mm/iov.ts";
 import { EFAULT, ENOSPC } from "../uapi/errno.ts";
 
 const zeros = new Uint8Array(65536);
+const PART_BYTES = 1 << 22;
 
 function readZeros(io: UserIo): number {
   let total = 0;
@@ -24,12 +25,14 @@ registerFileOps(FOPS.NULL, {
 });
 registerFileOps(FOPS.ZERO, {
   seekable: true,
+  part: PART_BYTES,
   lseek: () => 0,
   read: (_file, io) => readZeros(io),
   write: (_file, io) => io.remaining,
 });
 registerFileOps(FOPS.FULL, {
   seekable: true,
+  part: PART_BYTES,
   lseek: () => 0,
   read: (_file, io) => readZeros(io),
   write: () => -ENOSPC,

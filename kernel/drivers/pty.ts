@@ -30,6 +30,7 @@ import type { UserIo } from "../mm/iov.ts";
 import { copyFromUser, copyToUser } from "../mm/uaccess.ts";
 import { current } from "../sched/current.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
+import { mustYield } from "../sched/yield.ts";
 import { forEachGroup } from "../signal/send.ts";
 import { lockTaskList, unlockTaskList } from "../task/pid.ts";
 import { Group, Task } from "../task/task.ts";
@@ -191,6 +192,8 @@ function writeMaster(file: Ref<"file">, io: UserIo): number {
     // Echo that finds no room is lost, as on a real line.
     if (echo.length > 0) print(tty, Uint8Array.from(echo), echo.length);
     total += count;
+    // A line that never ends takes bytes for ever; what is left is for streamWrite to see to.
+    if (mustYield()) return total;
   }
   return total;
 }

@@ -26,6 +26,8 @@ export function randomBytes(target: Uint8Array, length: number): void {
 }
 
 const scratch = new Uint8Array(32768);
+/** Bytes that take the host's generator about a millisecond. */
+export const RANDOM_PART = 1 << 18;
 
 /** Fills what `io` describes: its bytes, or -EFAULT. */
 export function readRandom(io: UserIo): number {
@@ -44,6 +46,7 @@ const four = new Uint8Array(4);
 
 registerFileOps(FOPS.RANDOM, {
   seekable: true,
+  part: RANDOM_PART,
   lseek: () => 0,
   read: (_file, io) => readRandom(io),
   /** What is written would be mixed in: the host's generator needs none of it. */

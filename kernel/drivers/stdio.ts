@@ -7,6 +7,7 @@ import { vfsOpen } from "../fs/open.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
+import { mustYield } from "../sched/yield.ts";
 import { sendSignal } from "../signal/send.ts";
 import { EBADF, EFAULT, ENOMEM, EPIPE } from "../uapi/errno.ts";
 import { AT_FDCWD, O_RDONLY, O_RDWR, O_WRONLY } from "../uapi/fcntl.ts";
@@ -53,6 +54,7 @@ function write(file: Ref<"file">, io: UserIo): number {
       if (total === 0) total = count;
       break;
     }
+    if (mustYield()) break;
   }
   fput(file);
   return total;

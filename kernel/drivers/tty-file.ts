@@ -7,6 +7,7 @@ import type { UserIo } from "../mm/iov.ts";
 import { copyFromUser, copyToUser } from "../mm/uaccess.ts";
 import { current, nowNs } from "../sched/current.ts";
 import { blockUntil, restartDeadline } from "../sched/restart.ts";
+import { mustYield } from "../sched/yield.ts";
 import { forEachGroup, sendPgrpSignal } from "../signal/send.ts";
 import { isIgnored, sighandOf } from "../signal/sighand.ts";
 import { inSet } from "../signal/sigset.ts";
@@ -143,6 +144,7 @@ function write(file: Ref<"file">, io: UserIo): number {
       if (total === 0) total = count;
       break;
     }
+    if (mustYield()) break;
   }
   fput(file);
   return total;

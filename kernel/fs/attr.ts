@@ -42,8 +42,11 @@ type M = Ref<"mount">;
 export const MAX_FILE_BYTES = 2 ** 43 - 4096;
 const RLIMIT_FSIZE = 1;
 
-/** How far a write at `pos` may go: RLIMIT_FSIZE and the largest file. -EFBIG (and SIGXFSZ) when not a byte fits. */
-export function writeLimit(pos: number, length: number): number {
+/**
+ * How far a write at `pos` may go: RLIMIT_FSIZE and the largest file. -EFBIG (and SIGXFSZ) when not a byte fits; 0 instead when
+ * the call `started` to write before it came here: then it ends short.
+ */
+export function writeLimit(pos: number, length: number, started = false): number {
   let limit = MAX_FILE_BYTES;
   const task = current();
   if (task !== 0) {
@@ -51,6 +54,7 @@ export function writeLimit(pos: number, length: number): number {
     const high = Group.rlimits.get(group, RLIMIT_FSIZE * 4 + 1) >>> 0;
     const soft = high * 4294967296 + (Group.rlimits.get(group, RLIMIT_FSIZE * 4) >>> 0);
     if (pos >= soft && length > 0) {
+      if (started) return 0;
       sendSignal(task, SIGXFSZ);
       return -EFBIG;
     }

@@ -100,6 +100,11 @@ export interface FileOps {
   lseek?(file: File, offset: number, whence: number): number;
   /** Positions have a meaning: pread, lseek and the shared file position work. */
   readonly seekable?: boolean;
+  /**
+   * Bytes that take about a millisecond: longer transfers are made of several read() and write() calls, between which others get
+   * the CPU (read-write.ts). Without it a transfer is one call, however long.
+   */
+  readonly part?: number;
   /** Directory entries from `pos` on: returns 0 or -errno. Sets no position itself. */
   iterate?(file: File, pos: number, emit: DirEmit): number;
   /** The mapping that mmap shows; without it Inode.mapping, and -ENODEV when there is none. */
@@ -231,6 +236,7 @@ const wholeFileOps = (ops: FileOps): FileOps => {
     ioctl: ops.ioctl,
     lseek: ops.lseek,
     seekable: ops.seekable,
+    part: ops.part,
     iterate: ops.iterate,
     mmap: ops.mmap,
     flush: ops.flush,

@@ -100,7 +100,7 @@ function regularWrite(file: F, io: UserIo, pos: number): number {
 
 function writeLocked(held: Held<"lock">, inode: I, io: UserIo, pos: number): number {
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
-  let wanted = writeLimit(pos, io.remaining);
+  let wanted = writeLimit(pos, io.remaining, io.done > 0);
   if (wanted < 0) return wanted;
   const seals = Inode.seals.peek(inode);
   if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
@@ -172,8 +172,12 @@ function regularSeek(file: F, offset: number, whence: number): number {
   return wantData ? -ENXIO : size;
 }
 
+/** A write this long is in one piece for everybody else, as appends to a log are meant to be. */
+const PART_BYTES = 1 << 21;
+
 export const regularOps: FileOps = {
   seekable: true,
+  part: PART_BYTES,
   read: pageCacheRead,
   write: regularWrite,
   lseek: regularSeek,

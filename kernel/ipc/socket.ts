@@ -6,6 +6,7 @@ import { BLOCK } from "../sched/block.ts";
 import { nowNs } from "../sched/current.ts";
 import { blockUntil, restartDeadline } from "../sched/restart.ts";
 import { waitOn } from "../sched/waitqueue.ts";
+import { mustYield, yieldPart } from "../sched/yield.ts";
 import { Task } from "../task/task.ts";
 import {
   EAFNOSUPPORT,
@@ -104,7 +105,11 @@ export function receive(task: Ref<"task">, file: Ref<"file">, io: UserIo, flags:
     const short = all && count > 0 && io.remaining > 0 && received.files === 0;
     if (count !== -EAGAIN && !short) return count >= 0 || done > 0 ? Math.max(done, count) : count;
     if (nonBlocking(file, flags)) return done > 0 ? done : -EAGAIN;
-    if (short) continue;
+    if (short) {
+      const stop = mustYield() ? yieldPart(done) : 0;
+      if (stop !== 0) return stop;
+      continue;
+    }
     if (joined) {
       Task.partial.set(task, done);
       return BLOCK;
@@ -195,6 +200,8 @@ function sendTo(
       files = 0;
       done += result;
       if (!stream || io.remaining === 0) break;
+      const stop = done > 0 && mustYield() ? yieldPart(done) : 0;
+      if (stop !== 0) return stop;
       continue;
     }
     if (result !== -EAGAIN || nonBlocking(file, flags)) break;

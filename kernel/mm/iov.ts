@@ -83,6 +83,16 @@ export class UserIo {
     this.flags = 0;
   }
 
+  /** Hides all but the next `bytes`: the number hidden, which reveal() takes. */
+  hide(bytes: number): number {
+    const hidden = Math.max(0, this.remaining - bytes);
+    this.remaining -= hidden;
+    return hidden;
+  }
+  reveal(hidden: number): void {
+    this.remaining += hidden;
+  }
+
   /** Limits what may still be moved. */
   truncate(bytes: number): void {
     if (bytes < this.remaining) this.remaining = bytes;

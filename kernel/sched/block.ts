@@ -23,7 +23,11 @@ export const NO_RETURN = -5004;
 /** The task is to exit with the code that Task.exitCode holds: exit, exit_group. */
 export const EXIT_TASK = -5005;
 
+/** Run again, as soon as others have had the CPU: a part is done, and the task knows how much (yield.ts). */
+export const YIELD = -5006;
+
 /** Whether the result means that the call will run again. */
-export const isBlock = (result: number): boolean => result <= BLOCK && result >= BLOCK_KILLABLE;
+export const isBlock = (result: number): boolean =>
+  (result <= BLOCK && result >= BLOCK_KILLABLE) || result === YIELD;
 /** Whether the result is for the CPU loop rather than for user mode. */
 export const isControl = (result: number): boolean => result <= BLOCK;

@@ -14,15 +14,12 @@ import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts
 import { getPc, setPc } from "../signal/frame.ts";
 import { restoreMask } from "../signal/mask.ts";
 import { forceFault, killGroup } from "../signal/send.ts";
-import { sigBit } from "../signal/sigset.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import {
-  GROUP_EXITING,
-  Group,
   KIND_PROGRAM,
   TASK_EXITING,
   TASK_SLEEPING,
@@ -39,7 +36,7 @@ import { nextTimer, runTimers } from "../time/timer.ts";
 import { ILL_ILLOPC, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, TRAP_BRKPT } from "../uapi/signal.ts";
 import { EXIT, type UserMode } from "../usermode.ts";
 import { accountStart, accountSwitch } from "./account.ts";
-import { BLOCK, BLOCK_KILLABLE, EXIT_TASK, isBlock, NO_RETURN } from "./block.ts";
+import { BLOCK, BLOCK_KILLABLE, EXIT_TASK, isBlock, NO_RETURN, YIELD } from "./block.ts";
 import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
 import { setCurrent } from "./current.ts";
 import { idle } from "./idle.ts";
@@ -48,6 +45,7 @@ import { cpuAllowed, pickTask, requeueTask, shareQueue } from "./runqueue.ts";
 import { safePoint } from "./safe-point.ts";
 import { leftResult, storeResult } from "./usermode-host.ts";
 import { finishWait, leaveToSleep, waitPrepared } from "./waitqueue.ts";
+import { fatalPending } from "./yield.ts";
 
 /** A task that others wait behind may run this long. */
 const SLICE_NS = 3_000_000;
@@ -166,6 +164,12 @@ function finishCall(task: Ref<"task">, regs: number, result: number): boolean {
     restoreMask(task);
     return GO_ON;
   }
+  if (result === YIELD) {
+    // Signals are the handler's business, since only it can say what was done.
+    finishWait(task);
+    Task.restarting.set(task, 1);
+    return GO_ON;
+  }
   if (isBlock(result)) return block(task, result);
   finishWait(task);
   clearRestart(task);
@@ -189,10 +193,6 @@ function block(task: Ref<"task">, kind: number): boolean {
   // Fails when a waker came first: then the call runs again at once. Afterwards the task is another CPU's.
   return Task.state.cas(task, TASK_WAITING, TASK_SLEEPING) ? GONE : GO_ON;
 }
-
-const fatalPending = (task: Ref<"task">): boolean =>
-  (Task.pending.load(task, 0) & sigBit(SIGKILL)) !== 0 ||
-  (Group.flags.load(Task.group.get(task)) & GROUP_EXITING) !== 0;
 
 /** What must happen before user mode goes on. */
 function doWork(task: Ref<"task">, work: number): boolean {

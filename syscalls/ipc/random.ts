@@ -1,5 +1,6 @@
 /** getrandom(2). */
-import { readRandom } from "../../kernel/drivers/random.ts";
+import { RANDOM_PART, readRandom } from "../../kernel/drivers/random.ts";
+import { inParts } from "../../kernel/fs/read-write.ts";
 import { UserIo } from "../../kernel/mm/iov.ts";
 import { EINVAL } from "../../kernel/uapi/errno.ts";
 import { flagSet, outBuffer, size } from "../args.ts";
@@ -21,6 +22,7 @@ export const getrandom = syscall({
   handler(_task, buffer, length, flags) {
     if ((flags & ~7) !== 0 || (flags & 6) === 6) return -EINVAL;
     const error = io.setUser(buffer, Math.min(length, LIMIT));
-    return error < 0 ? error : readRandom(io);
+    if (error < 0) return error;
+    return length <= RANDOM_PART ? readRandom(io) : inParts(io, RANDOM_PART, false, () => readRandom(io));
   },
 });

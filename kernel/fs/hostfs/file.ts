@@ -105,6 +105,7 @@ function hostRead(file: F, io: UserIo, pos: number): number {
 }
 
 const BOUNCE_BYTES = 1 << 16;
+const PART_BYTES = 1 << 20;
 let bounce: Uint8Array | null = null;
 
 function hostWrite(file: F, io: UserIo, pos: number): number {
@@ -120,7 +121,7 @@ function hostWrite(file: F, io: UserIo, pos: number): number {
     if (got < 0) return done > 0 ? done : got;
     const held = inodeLock(inode);
     at = writePosition(held, file, io, at);
-    const length = writeLimit(at, got);
+    const length = writeLimit(at, got, io.done > got);
     const result = length < 0 ? length : writeLocked(held, inode, fd, bounce, length, at);
     inodeUnlock(inode);
     if (result < 0) return done > 0 ? done : result;
@@ -178,6 +179,7 @@ function hostSync(file: F, dataOnly: boolean): number {
 
 registerFileOps(FOPS.HOSTFS, {
   seekable: true,
+  part: PART_BYTES,
   open: hostOpen,
   read: hostRead,
   write: hostWrite,

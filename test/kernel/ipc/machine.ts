@@ -13,6 +13,8 @@ import { mmCreate } from "../../../kernel/mm/mm.ts";
 import { mmap } from "../../../kernel/mm/mmap.ts";
 import { activateMm, tlbInit } from "../../../kernel/mm/tlb.ts";
 import { copyFromUser, copyToUser } from "../../../kernel/mm/uaccess.ts";
+import { isBlock } from "../../../kernel/sched/block.ts";
+import { clearNeedResched } from "../../../kernel/sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../../../kernel/sched/current.ts";
 import { clearRestart } from "../../../kernel/sched/restart.ts";
 import { finishWait } from "../../../kernel/sched/waitqueue.ts";
@@ -111,7 +113,8 @@ export function around(task: Ref<"task">, work: () => number): number {
   const waiting = Task.restarting.get(task) !== 0;
   if (waiting) finishWait(task);
   const result = work();
-  if (result <= -5001 && result >= -5003) Task.restarting.set(task, 1);
+  clearNeedResched(0);
+  if (isBlock(result)) Task.restarting.set(task, 1);
   else {
     finishWait(task);
     clearRestart(task);
