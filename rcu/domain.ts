@@ -22,7 +22,7 @@ import * as layout from "./layout.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { rcuReadLock, rcuReadUnlock } from "./scope.ts";
-import { checkMs, nudge, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import { newRounds, nudge, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
 
 const { RCU } = layout;
@@ -225,22 +225,24 @@ export class RcuDomain {
     const heap = this.heap.use();
     const stamp = gpStamp();
     requestGp(stamp);
+    const rounds = newRounds();
     while (!seqDone(Atomics.load(heap.i32, RCU.GP_SEQ), stamp)) {
-      if (sleep !== null) await sleep(checkMs());
-      else await this.#nextGp(stamp);
+      if (sleep !== null) await sleep(rounds.left());
+      else await this.#nextGp(stamp, rounds.left());
       heap.use();
-      if (!seqDone(gpSeq(), stamp)) nudge(gpSeq());
+      // A sleep of the caller's has its own pace.
+      if ((rounds.due() || sleep !== null) && !seqDone(gpSeq(), stamp)) nudge(gpSeq());
     }
   }
 
   /** Until gpSeq moves, or it is time to look for a stall. */
-  async #nextGp(stamp: number): Promise<void> {
+  async #nextGp(stamp: number, ms: number): Promise<void> {
     const words = this.heap.i32;
     const seq = Atomics.load(words, RCU.GP_SEQ);
     if (seqDone(seq, stamp)) return;
     Atomics.add(words, RCU.GP_WAITERS, 1);
     try {
-      await waitAsync(words, RCU.GP_SEQ, seq, checkMs());
+      await waitAsync(words, RCU.GP_SEQ, seq, ms);
     } finally {
       Atomics.sub(words, RCU.GP_WAITERS, 1);
     }

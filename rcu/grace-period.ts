@@ -9,6 +9,7 @@
 import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
+import { stallClock } from "./rounds.ts";
 import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
@@ -60,9 +61,10 @@ function startGps(seq: number): void {
   let idle = seq;
   for (;;) {
     if (((Atomics.load(i32, RCU.GP_NEEDED) - idle) | 0) <= 0) return;
+    // Before the number is published: who sees it sees the time as well, even if this thread is stopped, or dies, in between.
+    i32[RCU.GP_STARTED] = stallClock();
     // [C] From here on a CPU that loads gpSeq sees everything that was unlinked before.
     if (Atomics.compareExchange(i32, RCU.GP_SEQ, idle, idle + 1) !== idle) return;
-    i32[RCU.GP_STARTED] = Date.now() & 0x7fff_ffff;
     if (slot >= 0) bump(SLOT_RCU.GP_STARTS);
     traceRcu(START, idle + 1, 0);
     if (!endGp(idle + 1)) return;

@@ -44,11 +44,10 @@ export function setLockSleepHooks(before: () => void, after: () => void): void {
 }
 
 /** Atomics.wait between the hooks. */
-function sleepOn(word: number, value: number): "ok" | "not-equal" | "timed-out" {
+function sleepOn(word: number, value: number): void {
   beforeSleep();
-  const result = Atomics.wait(i32, word, value, LOCK_CHECK_MS);
+  Atomics.wait(i32, word, value, LOCK_CHECK_MS);
   afterSleep();
-  return result;
 }
 
 /** The slot of the thread that wrote this owner id. */
@@ -139,7 +138,8 @@ function lockSlow(word: number): void {
         `deadlock: word ${word} is already held by this thread`,
       );
     if (seen > 0 && Atomics.compareExchange(i32, word, seen, seen | WAITERS) !== seen) continue;
-    if (sleepOn(word, seen | WAITERS) !== "timed-out") continue;
+    sleepOn(word, seen | WAITERS);
+    // Whatever ended the sleep: a look costs far less than that did.
     const owner = seen & OWNER;
     if (!ownerIsDead(owner)) continue;
     if (Atomics.compareExchange(i32, word, seen | WAITERS, ownerId | WAITERS) === (seen | WAITERS)) {

@@ -17,6 +17,7 @@ import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./loc
 import { i32, ownerId, slot } from "./memory.ts";
 import type { Reclaimer } from "./reclaim.ts";
 import type { Brand } from "./ref.ts";
+import { stallClock } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
 import { cellIsAlive } from "./slab.ts";
 import {
@@ -36,8 +37,7 @@ import {
   unlistSrcu,
   wordOf,
 } from "./srcu-domain.ts";
-import { stallClock } from "./stall.ts";
-import { checkMs, rcuBarrier } from "./synchronize.ts";
+import { newRounds, rcuBarrier } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
 import {
   handedOver,
@@ -141,11 +141,12 @@ export class Srcu {
   /** Waits until all scopes that are open now have closed. Not inside one of them. */
   async synchronize(): Promise<void> {
     const cookie = this.getState();
+    const rounds = newRounds();
     Domain.waiting.add(this.ref, 1);
     try {
       for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref)) {
-        await waitAsync(i32, this.ref + Domain.event.offset, event, checkMs());
-        checkSrcu(this.ref);
+        await waitAsync(i32, this.ref + Domain.event.offset, event, rounds.left());
+        if (rounds.due()) checkSrcu(this.ref);
       }
     } finally {
       Domain.waiting.add(this.ref, -1);
@@ -155,10 +156,13 @@ export class Srcu {
   /** The same, blocking this thread: readers must not depend on its event loop. */
   synchronizeBlocking(): void {
     const cookie = this.getState();
+    const rounds = newRounds();
     Domain.waiting.add(this.ref, 1);
     try {
-      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref))
-        if (!Domain.event.wait(this.ref, event, checkMs())) checkSrcu(this.ref);
+      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref)) {
+        rounds.sleep(this.ref + Domain.event.offset, event);
+        if (rounds.due()) checkSrcu(this.ref);
+      }
     } finally {
       Domain.waiting.add(this.ref, -1);
     }

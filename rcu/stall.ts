@@ -6,6 +6,7 @@ import { gpSeq, rcuLaggards, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { heapIdentity, i32 } from "./memory.ts";
 import { rcuBlockedTasks } from "./preempt.ts";
+import { stallClock } from "./rounds.ts";
 import { gpNumber, rcuEvent, traceRcu } from "./trace.ts";
 
 const { GP_SEQ_START, RCU, SLOT, SLOT_RCU } = layout;
@@ -48,7 +49,9 @@ export interface StalledThread {
  */
 export type RcuTaskNamer = (slot: number, record: number) => string;
 
-let timeoutMs = 10_000;
+/** Milliseconds that a grace period may last, unless setRcuStallHandler says otherwise. */
+const DEFAULT_MS = 100;
+let timeoutMs = DEFAULT_MS;
 let namer: RcuTaskNamer = () => "";
 let handler: (stall: RcuStall) => void = (stall) => process.emitWarning(rcuStallText(stall), "RcuStall");
 /** What was reported last of each flavour and Srcu (`of`), and how old it was then. */
@@ -91,12 +94,9 @@ export const stalledThread = (slot: number, record = 0): StalledThread => ({
   task: namer(slot, record),
 });
 
-/** The time that stalls are measured by: milliseconds in 31 bits, which is what a word of the heap holds. */
-export const stallClock = (): number => Date.now() & 0x7fff_ffff;
-
 /**
  * Sets how many milliseconds a grace period may last, and who is told: of this thread, which must be the one that waits
- * or calls checkStall. Default: 10 000, process.emitWarning with the type "RcuStall".
+ * or calls checkStall. Default: 100, process.emitWarning with the type "RcuStall".
  */
 export function setRcuStallHandler(ms: number, told?: (stall: RcuStall) => void): void {
   timeoutMs = ms;

@@ -25,6 +25,7 @@ import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphansStuck } from "./orphan.ts";
 import type { Brand } from "./ref.ts";
+import { Rounds } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
@@ -40,7 +41,7 @@ const BARRIER_END = rcuEvent("rcu_barrier", "Inc2");
 
 /** Loads of gpSeq before the first sleep: about 2 us, the time in which a quick grace period ends. */
 const SPINS = 200;
-/** Sleeps are at most this long, so that stalls are noticed and reaped slots accounted. */
+/** Who waits looks so often, so that stalls are noticed and reaped slots accounted. */
 const CHECK_MS = 100;
 
 /** A point in time: done when a full grace period has followed it. */
@@ -57,11 +58,13 @@ export function assertMayWait(what: string): void {
   if (locksHeld !== 0) throw new RcuUsageError("ERR_RCU_LOCK_HELD", `${what} with ${locksHeld} lock(s) held`);
 }
 
-/** How long to sleep between two looks. */
-export const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
+/** Milliseconds between two looks of a thread that waits. */
+const checkMs = (): number => Math.min(CHECK_MS, stallTimeout());
+/** The looks of a thread that waits: every 100 ms, whatever wakes it in between. */
+export const newRounds = (): Rounds => new Rounds(checkMs());
 
 /**
- * After a sleep without news: the last slot that the grace period waited for may have been reaped, or who was to start
+ * A look of who waits: the last slot that the grace period waited for may have been reaped, or who was to start
  * the next one may have died; others are asked.
  */
 export function nudge(seq: number): void {
@@ -72,7 +75,7 @@ export function nudge(seq: number): void {
 }
 
 /** Sleeps until gpSeq has reached `stamp`, or, in a barrier, until callbacks have run. The thread is idle. */
-function waitForGp(stamp: number, event?: number): void {
+function waitForGp(stamp: number, rounds: Rounds, event?: number): void {
   for (let spin = 0; spin < SPINS; spin++) if (seqDone(Atomics.load(i32, RCU.GP_SEQ), stamp)) return;
   Atomics.add(i32, RCU.GP_WAITERS, 1);
   try {
@@ -80,7 +83,8 @@ function waitForGp(stamp: number, event?: number): void {
       const seq = Atomics.load(i32, RCU.GP_SEQ);
       if (seqDone(seq, stamp)) return;
       if (event !== undefined && Atomics.load(i32, RCU.BARRIER_EVENT) !== event) return;
-      if (Atomics.wait(i32, RCU.GP_SEQ, seq, checkMs()) === "timed-out") nudge(seq);
+      rounds.sleep(RCU.GP_SEQ, seq);
+      if (rounds.due()) nudge(seq);
     }
   } finally {
     Atomics.sub(i32, RCU.GP_WAITERS, 1);
@@ -94,7 +98,7 @@ function waitIdle(stamp: number, expedited: boolean): void {
     requestGp(stamp);
     if (expedited) forceQuiescentStates(rcuLaggards());
     traceRcu(expedited ? EXPEDITED_START : REQWAIT, stamp, 0);
-    waitForGp(stamp);
+    waitForGp(stamp, newRounds());
     if (expedited) traceRcu(EXPEDITED_END, stamp, 0);
   } finally {
     if (active) goActive();
@@ -246,6 +250,7 @@ export function kfreeRcuBarrier(): void {
 function awaitRun(lists: number[], counts: number[]): void {
   Atomics.add(i32, RCU.BARRIER_WAITERS, 1);
   const active = rcuNesting() === 0;
+  const rounds = newRounds(); // Of all its sleeps: callbacks of other threads may end each of them early.
   try {
     for (;;) {
       const event = Atomics.load(i32, RCU.BARRIER_EVENT);
@@ -255,8 +260,10 @@ function awaitRun(lists: number[], counts: number[]): void {
       if (active) goIdle(); // From here the grace periods that the callbacks need do not wait for this thread.
       requestGp(stamp);
       // Own callbacks and orphans: this thread runs them as soon as their grace period is over.
-      if (active && (pendingOwn() > 0 || (i32[RCU.ORPHANS]! > 0 && !orphansStuck()))) waitForGp(stamp, event);
-      else if (Atomics.wait(i32, RCU.BARRIER_EVENT, event, checkMs()) === "timed-out") nudge(gpSeq());
+      if (active && (pendingOwn() > 0 || (i32[RCU.ORPHANS]! > 0 && !orphansStuck())))
+        waitForGp(stamp, rounds, event);
+      else rounds.sleep(RCU.BARRIER_EVENT, event);
+      if (rounds.due()) nudge(gpSeq());
       if (active) goActive();
     }
   } finally {

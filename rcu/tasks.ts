@@ -11,10 +11,11 @@ import { lockWord, ownerIsDead, ownerSlot, unlockWord } from "./lock.ts";
 import { i32, ownerId } from "./memory.ts";
 import { defineReclaimer, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
+import { stallClock } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
-import { onCheckStall, type RcuStall, reportStall, stallClock, stalledMs, stalledThread } from "./stall.ts";
+import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } from "./stall.ts";
 import { alloc, atomic, free, locked, struct } from "./struct.ts";
-import { checkMs, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import { newRounds, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import {
   handedOver,
   handOver,
@@ -119,11 +120,13 @@ export function synchronizeRcuTasks(): void {
   Atomics.add(i32, RCU.TASKS_WAITERS, 1);
   const active = rcuNesting() === 0;
   if (active) goIdle();
+  const rounds = newRounds();
   try {
     for (;;) {
       const event = Atomics.load(i32, RCU.TASKS_EVENT);
       if (!anyLaggard(goal)) return;
-      if (Atomics.wait(i32, RCU.TASKS_EVENT, event, checkMs()) === "timed-out") check(goal, started);
+      rounds.sleep(RCU.TASKS_EVENT, event); // Every task that switches or sleeps ends it.
+      if (rounds.due()) check(goal, started);
     }
   } finally {
     Atomics.sub(i32, RCU.TASKS_WAITERS, 1);
@@ -258,6 +261,12 @@ function check(goal: number, started: number): RcuStall | null {
     tasks: late.map(({ member, slot }) => ({ ...stalledThread(slot, member), member })),
   });
 }
-onCheckStall(() =>
-  i32[LIST + CBLIST.WAIT] === 0 ? null : check(i32[LIST + CBLIST.WAIT_STAMP]!, i32[RCU.TASKS_STARTED]!),
-);
+onCheckStall(() => {
+  if (i32[LIST + CBLIST.WAIT] === 0) return null;
+  lockWord(RCU.TASKS_LOCK); // Stamp and clock are of the same grace period.
+  const waits = i32[LIST + CBLIST.WAIT] !== 0;
+  const stamp = i32[LIST + CBLIST.WAIT_STAMP]!;
+  const started = i32[RCU.TASKS_STARTED]!;
+  unlockWord(RCU.TASKS_LOCK);
+  return waits ? check(stamp, started) : null;
+});

@@ -3,7 +3,7 @@
  * ends.
  */
 import { Piscina } from "piscina";
-import { atomicLoad, atomicWaitAsync } from "../../rcu/index.ts";
+import { atomicLoad } from "../../rcu/index.ts";
 import { CPU_ONLINE, Cpu, cpuOf } from "../sched/cpus.ts";
 import { DEFAULT_LIMIT_MS, SubsystemError } from "../subsystem/boot.ts";
 import { type Kernel, MachineError } from "./boot.ts";
@@ -12,6 +12,7 @@ import { buryCpu } from "./crash.ts";
 import {
   bootStage,
   HOST_EVENT,
+  hostEvent,
   STAGE_LOADED,
   STAGE_REFUSED,
   STAGE_STARTING,
@@ -130,8 +131,7 @@ export class CpuWorkers {
       if (this.crashes >= BOOT_CRASHES * cpus)
         throw new MachineError(`CPUs die before they are up: ${this.#firstCrash}`);
       if (Date.now() > deadline) throw new MachineError(`only ${there} of ${cpus} CPUs came up`);
-      const wait = atomicWaitAsync(this.#kernel.words, HOST_EVENT, seen, 100);
-      if (wait.async) await wait.value;
+      await hostEvent(this.#kernel.words, seen, 100);
       this.#enter(() => this.#watchdog.look());
     }
   }

@@ -5,7 +5,6 @@
 import { isMainThread } from "node:worker_threads";
 import {
   atomicLoad,
-  atomicWaitAsync,
   declaredStructs,
   drainReleases,
   type Heap,
@@ -34,7 +33,7 @@ import { type Process, Processes } from "./processes.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
 import { showState } from "./show-state.ts";
 import type { SpawnRequest } from "./spawn.ts";
-import { bootGo, HOST_EVENT, stopMachine } from "./state.ts";
+import { bootGo, HOST_EVENT, hostEvent, stopMachine } from "./state.ts";
 import { allIdle, Tick } from "./tick.ts";
 
 export interface MachineOptions extends KernelOptions, CpuWorkersOptions {
@@ -235,8 +234,7 @@ export class Machine {
       this.#bind();
       const seen = atomicLoad(ram.i32, HOST_EVENT);
       this.#onEvent();
-      const wait = atomicWaitAsync(ram.i32, HOST_EVENT, seen, 1000);
-      if (wait.async) await wait.value;
+      await hostEvent(ram.i32, seen, 1000);
     }
   }
 

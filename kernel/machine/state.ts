@@ -9,6 +9,7 @@ import {
   atomicNotify,
   atomicStore,
   atomicWait,
+  atomicWaitAsync,
   type SharedWords,
 } from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
@@ -49,6 +50,16 @@ export function awaitBootGo(words: SharedWords): void {
 export function notifyHost(): void {
   atomicAdd(ram.i32, HOST_EVENT, 1);
   atomicNotify(ram.i32, HOST_EVENT);
+}
+
+/**
+ * On the host: resolves when the count of events has moved on from `seen`, or after `ms`. The event loop turns in any case: where events
+ * never end, the tick, signals and input come all the same.
+ */
+export async function hostEvent(words: SharedWords, seen: number, ms: number): Promise<void> {
+  const wait = atomicWaitAsync(words, HOST_EVENT, seen, ms);
+  if (wait.async) await wait.value;
+  else await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A CPU has work after it was idle: the host must tick again if it stopped. */

@@ -39,7 +39,7 @@ import { accountStart, accountSwitch } from "./account.ts";
 import { BLOCK, BLOCK_KILLABLE, EXIT_TASK, isBlock, NO_RETURN, YIELD } from "./block.ts";
 import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
 import { setCurrent } from "./current.ts";
-import { idle } from "./idle.ts";
+import { doChores, idle } from "./idle.ts";
 import { clearRestart } from "./restart.ts";
 import { cpuAllowed, pickTask, requeueTask, shareQueue } from "./runqueue.ts";
 import { safePoint } from "./safe-point.ts";
@@ -98,6 +98,7 @@ function runTask(
       if (nextTimer() <= now) runTimers(now);
       checkCpuTimers(Task.group.get(task));
       rcuHurry();
+      doChores();
       safePoint(task);
       if (Cpu.queued.load(cpu) !== 0) shareQueue(number);
       const waiting = Cpu.queued.load(cpu) !== 0 && (now >= sliceEnd || Task.yielding.get(task) !== 0);

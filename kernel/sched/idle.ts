@@ -19,14 +19,18 @@ const SPINS = 40;
 /** An idle CPU with a timer waits at most this long at once, so that a clock that jumps does no harm. */
 const LONGEST_MS = 60_000;
 
-/** What a CPU sees to before it sleeps; registered by modules that know what. */
+/** What a CPU sees to every so often; registered by modules that know what. */
 const chores: (() => void)[] = [];
-export function beforeIdle(chore: () => void): void {
+/** Registers what a CPU does before it sleeps, and on each tick while it is busy: one that never sleeps does it as well. */
+export function onIdleAndTick(chore: () => void): void {
   chores.push(chore);
+}
+export function doChores(): void {
+  for (const chore of chores) chore();
 }
 
 export function idle(cpu: Ref<"cpu">, number: number): void {
-  for (const chore of chores) chore();
+  doChores();
   safePoint(0);
   Cpu.idle.store(cpu, CPU_IDLE);
   if (Cpu.queued.load(cpu) === 0 && !needResched(number) && !machineStopping()) sleep(cpu);

@@ -19,7 +19,7 @@ import {
 } from "../../../rcu/index.ts";
 import { kernelGlobal } from "../../global.ts";
 import { thisCpu } from "../../sched/current.ts";
-import { beforeIdle } from "../../sched/idle.ts";
+import { onIdleAndTick } from "../../sched/idle.ts";
 import { Inode } from "../inode.ts";
 import { closeHost } from "./host.ts";
 
@@ -86,7 +86,7 @@ function giveBack(word: number): void {
   GivenBack.lock.unlock(list);
 }
 
-/** Closes what other threads gave back to this one: a CPU before it sleeps, and whoever opens or evicts. */
+/** Closes what other threads gave back to this one: a CPU before it sleeps and on its tick, and whoever opens or evicts. */
 export function closeGivenBack(): void {
   const list = givenBack.get();
   if (GivenBack.first.racy(list) === 0) return;
@@ -113,7 +113,7 @@ export function closeGivenBack(): void {
   }
 }
 
-beforeIdle(closeGivenBack);
+onIdleAndTick(closeGivenBack);
 
 /** What this thread leaves open when it is done with the machine. */
 export const keptDescriptors = (): number[] => [...opened];

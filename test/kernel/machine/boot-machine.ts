@@ -18,7 +18,11 @@ export interface TestMachine {
   start(code: readonly number[]): Process;
 }
 
-export async function bootTestMachine(cpus: number, worker: URL): Promise<TestMachine> {
+export async function bootTestMachine(
+  cpus: number,
+  worker: URL,
+  onEvent: () => void = () => {},
+): Promise<TestMachine> {
   const log: string[] = [];
   const machine = await Machine.boot({
     cpus,
@@ -27,6 +31,7 @@ export async function bootTestMachine(cpus: number, worker: URL): Promise<TestMa
     worker,
     console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
     log: (line) => log.push(line),
+    onEvent,
   });
   let programs = 0;
   return {

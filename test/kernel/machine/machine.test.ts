@@ -1,7 +1,13 @@
 import test from "ava";
+import { notifyHost } from "../../../kernel/machine/state.ts";
+import { ram } from "../../../kernel/mm/ram.ts";
+import { Cpu, cpuOf } from "../../../kernel/sched/cpus.ts";
+import { atomicLoad } from "../../../rcu/index.ts";
 import { bootTestMachine, faultyWorker, plainWorker } from "./boot-machine.ts";
 import { bnez, call, exit, SPIN } from "./tiny-elf.ts";
 
+/** faulty-worker.ts counts there. */
+const CHORES = 40;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const SIGSEGV = 11;
@@ -143,3 +149,43 @@ test.serial("a machine says what its CPUs and tasks do: who runs, who sleeps in 
   t.regex(state, new RegExp(`task ${spinning.pid} .* of process ${spinning.pid}: run`));
   await machine.shutdown();
 });
+
+test.serial(
+  "a machine with events that never end still ticks, and lets the host's event loop turn",
+  async (t) => {
+    let endless = false;
+    let events = 0;
+    const { machine, start } = await bootTestMachine(1, plainWorker, () => {
+      if (!endless) return;
+      if (++events > 1_000_000) throw new Error("the event loop has not turned");
+      notifyHost(); // Another event before this one is done with.
+    });
+    endless = true;
+    start([SPIN]);
+    const other = start(exit(3)); // Runs only when the tick makes the first one give way.
+    machine.run(() => notifyHost());
+    const { promise, resolve } = Promise.withResolvers<void>();
+    setTimeout(resolve, 5);
+    await promise;
+    t.true(events > 0);
+    t.is((await other.exited).code, 3);
+    endless = false;
+    await machine.shutdown();
+  },
+);
+
+test.serial(
+  "a CPU that never sleeps does its chores all the same, such as closing descriptors",
+  async (t) => {
+    const { machine, start } = await bootTestMachine(1, faultyWorker);
+    start([SPIN]);
+    while (machine.run(() => Cpu.curr.load(cpuOf(0))) === 0)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    const done = (): number => machine.run(() => atomicLoad(ram.i32, CHORES));
+    const before = done();
+    for (const begin = Date.now(); done() < before + 3 && Date.now() - begin < 20_000; )
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    t.true(done() >= before + 3);
+    await machine.shutdown();
+  },
+);

@@ -1,4 +1,4 @@
-/** What a copy of the code sees instead of Atomics, Int32Array, Date and the event loop. */
+/** What a copy of the code sees instead of Atomics, Int32Array, the clocks and the event loop. */
 import { applied, type OpKind } from "./access.ts";
 import type { Program } from "./program.ts";
 
@@ -61,6 +61,7 @@ export function globalsOf(direct: () => boolean, program: () => Program) {
     Uint8Array: wordsOnly("Uint8Array", Uint8Array),
     Float64Array: wordsOnly("Float64Array", Float64Array),
     Date: { now: () => (direct() ? 1 : program().now()) },
+    performance: { now: () => (direct() ? 1 : program().now()) },
     setImmediate: (turn: () => void) => program().later(turn),
     queueMicrotask: (turn: () => void) => program().later(turn),
     Atomics: {

@@ -17,6 +17,7 @@ export interface Globals {
   readonly Uint8Array: unknown;
   readonly Float64Array: unknown;
   readonly Date: { now(): number };
+  readonly performance: { now(): number };
   readonly setImmediate: (turn: () => void) => void;
   readonly queueMicrotask: (turn: () => void) => void;
 }
@@ -109,7 +110,7 @@ function instrument(file: string, source: string, number: number): string {
   }
   const me = `globalThis[Symbol.for("sternix model instances")][${number}]`;
   // On the first line, so that line numbers stay.
-  const globals = `const { Atomics, Int32Array, Uint8Array, Float64Array, Date, setImmediate, queueMicrotask } = ${me}.globals as any;`;
+  const globals = `const { Atomics, Int32Array, Uint8Array, Float64Array, Date, performance, setImmediate, queueMicrotask } = ${me}.globals as any;`;
   return `${globals}${text}\n${keepers(text, me)}`;
 }
 
