@@ -5,7 +5,7 @@
  * that holds it, which is the same for every process that maps it. The value is compared with the bucket's lock
  * held, and wakers take that lock after the word changed: so a waker finds every waiter that saw the old value.
  *
- * A waiter belongs to the call in progress (Task.futexWaiter); the waker unlinks it, marks it woken and wakes the
+ * A waiter is what the call in progress keeps (sched/restart.ts); the waker unlinks it, marks it woken and wakes the
  * task, whose call then runs again and sees the mark. Two buckets are locked in the order of their addresses.
  */
 import {
@@ -36,9 +36,15 @@ import {
 import { ram } from "./mm/ram.ts";
 import { BLOCK, BLOCK_EINTR } from "./sched/block.ts";
 import { current, nowNs } from "./sched/current.ts";
-import { blockUntil, onCallEnd } from "./sched/restart.ts";
+import {
+  blockUntil,
+  defineKept,
+  KEPT_FUTEX,
+  keepForRestart,
+  keptForRestart,
+  takeKept,
+} from "./sched/restart.ts";
 import { wakeTask } from "./sched/wake.ts";
-import { Task } from "./task/task.ts";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ETIMEDOUT } from "./uapi/errno.ts";
 import { FUTEX_BITSET_MATCH_ANY } from "./uapi/futex.ts";
 import { ACCESS } from "./usermode.ts";
@@ -59,7 +65,7 @@ export function futexWait(
   const task = current();
   if (bitset === 0) return -EINVAL;
   const block = deadline === Number.POSITIVE_INFINITY ? BLOCK : BLOCK_EINTR;
-  const waiting = Task.futexWaiter.get(task) as Ref<"futex_waiter"> | 0;
+  const waiting = keptForRestart(task, KEPT_FUTEX) as Ref<"futex_waiter"> | 0;
   if (waiting !== 0) return continueWait(task, waiting, deadline, block);
   const failed = getKey(keyA, address, isPrivate, ACCESS.READ);
   if (failed < 0) return failed;
@@ -89,7 +95,7 @@ export function futexWait(
     FutexWaiter.bucket.init(waiter, bucket);
     FutexWaiter.space.set(held, waiter, keyA.space);
     FutexWaiter.address.set(waiter, keyA.address);
-    Task.futexWaiter.set(task, waiter);
+    keepForRestart(KEPT_FUTEX, waiter);
     listAddTail(held, FutexBucket.waiters.at(bucket), FutexWaiter.node.at(waiter));
     // Before the unlock: a waker that finds the waiter finds the task in a state that it can end.
     blockUntil(deadline);
@@ -116,15 +122,13 @@ function continueWait(
   return 0;
 }
 
-onCallEnd((task) => {
-  if (Task.futexWaiter.get(task) !== 0) abandonFutex(task);
-});
-
 /** The call in progress waits no more: its waiter goes away. True when a waker had chosen it. */
 export function abandonFutex(task: Ref<"task">): boolean {
-  const waiter = Task.futexWaiter.get(task) as Ref<"futex_waiter"> | 0;
-  if (waiter === 0) return false;
-  Task.futexWaiter.set(task, 0);
+  return keptForRestart(task, KEPT_FUTEX) !== 0 && dropWaiter(takeKept(task) as Ref<"futex_waiter">);
+}
+defineKept(KEPT_FUTEX, (_task, waiter) => dropWaiter(waiter as Ref<"futex_waiter">));
+
+function dropWaiter(waiter: Ref<"futex_waiter">): boolean {
   let woken = false;
   for (;;) {
     if (FutexWaiter.woken.load(waiter) !== 0) {

@@ -41,7 +41,7 @@ export interface HeapOptions {
   bytes?: number;
   /**
    * Find uses after free: freed cells are poisoned and checked when they are handed out again, and every access to a struct
-   * field or a collection checks that its object lives. Default: false.
+   * field or a collection checks that its object lives. Default: whether the environment variable STERNIX_DEBUG_HEAP is "1".
    */
   debug?: boolean;
 }
@@ -102,7 +102,7 @@ export class Heap implements Views {
     heap.i32[HEADER.IDENTITY] = (Math.random() * 0x7fffffff) | 1;
     heap.i32[HEADER.WORDS] = words;
     heap.i32[HEADER.FIRST_PAGE] = first;
-    heap.i32[HEADER.DEBUG] = options.debug === true ? 1 : 0;
+    heap.i32[HEADER.DEBUG] = (options.debug ?? process.env.STERNIX_DEBUG_HEAP === "1") ? 1 : 0;
     for (let order = 0; order <= MAX_ORDER; order++) heap.i32[HEADER.FREE_AREA + order] = 0;
     initRcu(heap.i32);
     heap.#attach();

@@ -6,7 +6,7 @@ import type { Held, Ref } from "../../rcu/index.ts";
 import { allowWriteAccess, denyWriteAccess } from "../fs/attr.ts";
 import { pathOf } from "../fs/dpath.ts";
 import { closeOnExec, filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
-import { File, fput } from "../fs/file.ts";
+import { File, fileGet, fput } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { Mount } from "../fs/mount.ts";
 import { currentFs } from "../fs/namei.ts";
@@ -15,12 +15,14 @@ import { DEFAULT_STACK_LIMIT, Mm, mmCreate, mmPut } from "../mm/mm.ts";
 import { ram } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
+import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { defineKept, KEPT_EXEC, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import { sendSignal } from "../signal/send.ts";
 import { execCapabilities } from "../task/capability.ts";
 import { commitCred, credOf } from "../task/cred.ts";
-import { beginNewProgram, deThread, isDeThreading, leaveOldProgram } from "../task/exec.ts";
+import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
 import { rlimit } from "../task/rlimit.ts";
-import { Cred, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
+import { Cred, GROUP_EXEC, Group, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MS_NOSUID } from "../uapi/mount.ts";
 import { RLIMIT_AS, RLIMIT_STACK } from "../uapi/resource.ts";
@@ -57,22 +59,49 @@ export function execve(
 ): number {
   setExecReason("");
   // Runs again after its threads died: as the leader that it then is, /proc/self leads to itself and not to a zombie.
-  const others = isDeThreading(task) ? deThread(task) : 0;
+  const waited = keptForRestart(task, KEPT_EXEC) !== 0;
+  const others = waited ? deThread(task) : 0;
   if (others !== 0) return others;
-  const name = bytesOf(path);
+  // The program is the one that was checked before the threads were told to die, whatever the path leads to by now.
+  const file = waited ? takeKept(task) : openExec(dirfd, bytesOf(path), flags);
+  if (file < 0) return file;
+  fileGet(file as Ref<"file">);
+  const result = execFile(task, file as Ref<"file">, bytesOf(path), argv, envp, dirfd);
+  if (result === BLOCK_KILLABLE) {
+    keepForRestart(KEPT_EXEC, file);
+    return result;
+  }
+  fput(file as Ref<"file">);
+  // Without its threads the old program cannot go on.
+  if (waited && result < 0) sendSignal(task, SIGKILL);
+  return result;
+}
+
+defineKept(KEPT_EXEC, (task, file) => {
+  Group.flags.and(Task.group.get(task), ~GROUP_EXEC);
+  fput(file as Ref<"file">);
+});
+
+/** Takes over one count of the file. */
+function execFile(
+  task: Ref<"task">,
+  file: Ref<"file">,
+  name: Uint8Array,
+  argv: readonly (string | Uint8Array)[],
+  envp: readonly (string | Uint8Array)[],
+  dirfd: number,
+): number {
   const args = argv.map(bytesOf);
   const env = envp.map(bytesOf);
   const mm = newMm(task, args, env);
-  if (mm < 0) return mm;
-  const file = openExec(dirfd, name, flags);
-  if (file < 0) {
-    mmPut(mm as Ref<"mm">);
-    return file;
+  if (mm < 0) {
+    fput(file);
+    return mm;
   }
   const bprm: Bprm = {
     task,
-    file: file as Ref<"file">,
-    path: execName(dirfd, name, file as Ref<"file">),
+    file,
+    path: execName(dirfd, name, file),
     header: new Uint8Array(0),
     // A program without arguments still gets its name (as Linux does since 5.18).
     argv: args.length === 0 ? [new Uint8Array(0)] : args,

@@ -1,5 +1,8 @@
 /** open(2), openat2(2): from a path and flags to an open file. */
 import type { Ref } from "../../rcu/index.ts";
+import { isBlock } from "../sched/block.ts";
+import { current } from "../sched/current.ts";
+import { defineKept, KEPT_OPEN, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import {
   EACCES,
   EEXIST,
@@ -73,6 +76,8 @@ const RETRIES = 16;
 
 /** Opens a path: a file with one count, -errno, or a BLOCK value (FIFOs wait for their other end). */
 export function vfsOpen(dirfd: number, path: PathName, flags: number, mode = 0): F | number {
+  const task = current();
+  if (task !== 0 && keptForRestart(task, KEPT_OPEN) !== 0) return continueOpen(takeKept(task) as F);
   let wanted = flags;
   if ((wanted & O_PATH) !== 0) wanted &= O_PATH_FLAGS;
   if ((wanted & __O_TMPFILE) !== 0) {
@@ -221,23 +226,44 @@ export function openPlace(
     if ((mode & FMODE_WRITER) !== 0) Inode.writecount.add(inode, -1);
     return file;
   }
-  if ((mode & FMODE_PATH) !== 0) return file;
-  let error = fileOpsOf(File.fops.get(file as F)).open?.(inode, file as F, flags) ?? 0;
+  return (mode & FMODE_PATH) !== 0 ? file : openFile(file as F, flags);
+}
+
+/** The file's own part of open(2). Takes over the file's count when it fails. */
+function openFile(file: F, flags: number): F | number {
+  const inode = File.inode.get(file);
+  let error = fileOpsOf(File.fops.get(file)).open?.(inode, file, flags) ?? 0;
+  // It waits: the next run of the call goes on with this very file.
+  if (isBlock(error)) {
+    keepForRestart(KEPT_OPEN, file);
+    return error;
+  }
   if (error >= 0) {
-    if (fileOpsOf(File.fops.get(file as F)).seekable === true)
-      File.mode.set(file as F, File.mode.get(file as F) | FMODE_LSEEK);
+    if (fileOpsOf(File.fops.get(file)).seekable === true)
+      File.mode.set(file, File.mode.get(file) | FMODE_LSEEK);
     const truncates = (flags & O_TRUNC) !== 0 && inodeType(inode) === S_IFREG;
     error = truncates ? truncateInode(inode, 0) : 0;
     if (error >= 0) {
-      if (truncates) notifyFile(file as F, IN_MODIFY);
-      notifyFile(file as F, IN_OPEN);
+      if (truncates) notifyFile(file, IN_MODIFY);
+      notifyFile(file, IN_OPEN);
       return file;
     }
-    fileOpsOf(File.fops.get(file as F)).release?.(file as F);
+    abandonOpen(file);
+    return error;
   }
-  fileAbort(file as F);
+  fileAbort(file);
   return error;
 }
+
+/** Whatever the path leads to by now: the flags that stay with the file are those of the first run. */
+const continueOpen = (file: F): F | number => openFile(file, File.flags.load(file));
+
+/** Gives up an open that the file's operation had accepted, or that waited when a signal or the task's end came. */
+function abandonOpen(file: F): void {
+  fileOpsOf(File.fops.get(file)).release?.(file);
+  fileAbort(file);
+}
+defineKept(KEPT_OPEN, (_task, file) => abandonOpen(file as F));
 
 /** A file that counts its place; -ESTALE when the place is gone, -ENOMEM. */
 function takePlace(

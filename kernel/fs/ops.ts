@@ -85,7 +85,9 @@ export type DirEmit = (name: string | Uint8Array, ino: number, type: number, nex
  * -EAGAIN; the caller waits on the file's wait queues and calls again (O_NONBLOCK: hands -EAGAIN to the program).
  */
 export interface FileOps {
-  /** After allocFile, before the file is published: may change File.fops and File.priv. BLOCK and -errno undo the open. */
+  /** After allocFile, before the file is published: may change File.fops and File.priv. After -errno nothing is called for the file any
+   * more. After BLOCK it stays with the call, which calls this again with it, or `release` when the call is given up.
+   */
   open?(inode: Inode, file: File, flags: number): number;
   /** Bytes read. `pos` is the byte offset, 0 for streams. */
   read?(file: File, io: UserIo, pos: number): number;

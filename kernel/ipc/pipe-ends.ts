@@ -1,22 +1,9 @@
 /**
- * A pipe as an object: its two counts of open ends, its wait queues, and the FIFO opens that wait for the other end.
- * What flows through it is pipe.ts; how a FIFO is opened is fifo.ts.
+ * A pipe as an object: its two counts of open ends and its wait queues. What flows through it is pipe.ts; how a FIFO is opened is fifo.ts.
  */
-import {
-  alloc,
-  fixed,
-  free,
-  type Held,
-  kfreeRcu,
-  locked,
-  owned,
-  type Ref,
-  spinlock,
-  struct,
-} from "../../rcu/index.ts";
+import { alloc, fixed, type Held, kfreeRcu, locked, type Ref, spinlock, struct } from "../../rcu/index.ts";
 import { FMODE_READ, FMODE_WRITE } from "../fs/file.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
-import { Task } from "../task/task.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
@@ -37,8 +24,6 @@ export const Pipe = struct("pipe", {
   /** Opens of each end so far: how a FIFO's opener sees that somebody came, even if they left again. */
   readerOpens: locked("lock"),
   writerOpens: locked("lock"),
-  /** FIFO opens that wait for the other end (fifo.ts). */
-  openers: locked<"lock", Ref<"fifo_opener"> | 0>("lock"),
   readWait: waitqueue(),
   writeWait: waitqueue(),
 });
@@ -87,39 +72,4 @@ export function closeEnds(held: Held<"lock">, pipe: Ref<"pipe">, mode: number): 
 export function pipeWakeAll(pipe: Ref<"pipe">): void {
   wakeUp(Pipe.readWait.at(pipe), 0, POLLIN | POLLRDNORM | POLLHUP);
   wakeUp(Pipe.writeWait.at(pipe), 0, POLLOUT | POLLWRNORM | POLLERR);
-}
-
-/**
- * A FIFO open that waits. It counts as an open end from its first run; when a signal interrupts the call, the record is
- * stale and the next look drops it.
- */
-export const FifoOpener = struct("fifo_opener", {
-  task: fixed<Ref<"task">>(),
-  mode: fixed(),
-  /** Pipe.readerOpens or writerOpens of the other end at the first run. */
-  seen: fixed(),
-  /** Next record of the pipe, under its lock. */
-  next: owned<Ref<"fifo_opener"> | 0>(),
-});
-export type Opener = Ref<"fifo_opener"> | 0;
-
-/** Drops the records of opens that were interrupted. */
-export function reapOpeners(held: Held<"lock">, pipe: Ref<"pipe">): void {
-  let previous: Opener = 0;
-  for (let opener: Opener = Pipe.openers.get(held, pipe); opener !== 0; ) {
-    const next: Opener = FifoOpener.next.get(opener);
-    // The record's own number in the task says that the task is still in that very call.
-    if (Task.restartWord.get(FifoOpener.task.get(opener)) === opener) previous = opener;
-    else {
-      unlinkOpener(held, pipe, previous, next);
-      closeEnds(held, pipe, FifoOpener.mode.get(opener));
-      free(FifoOpener, opener);
-    }
-    opener = next;
-  }
-}
-
-export function unlinkOpener(held: Held<"lock">, pipe: Ref<"pipe">, previous: Opener, next: Opener): void {
-  if (previous === 0) Pipe.openers.set(held, pipe, next);
-  else FifoOpener.next.set(previous, next);
 }

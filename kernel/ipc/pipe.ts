@@ -28,7 +28,6 @@ import {
   pipeCreate,
   pipeDestroy,
   pipeWakeAll,
-  reapOpeners,
 } from "./pipe-ends.ts";
 import { Ring, ringReadTo, ringResize, ringRoom, ringWriteFrom } from "./ring.ts";
 
@@ -112,12 +111,11 @@ export function setPipeSize(pipe: Ref<"pipe">, bytes: number, privileged: boolea
 export const pipeOf = (file: Ref<"file">): Ref<"pipe"> => File.priv.peek(file) as Ref<"pipe">;
 
 /** The inode of a pipe points at it while an end is open; pipe2 and FIFOs alike. Its lock orders open against close. */
-function release(file: Ref<"file">): void {
+export function pipeRelease(file: Ref<"file">): void {
   const pipe = pipeOf(file);
   const inode = File.inode.get(file) as Ref<"inode">;
   inodeLock(inode);
   const held = Pipe.lock.lock(pipe);
-  reapOpeners(held, pipe);
   const last = closeEnds(held, pipe, File.mode.get(file));
   Pipe.lock.unlock(pipe);
   if (last) Inode.pipe.store(inode, 0);
@@ -136,7 +134,7 @@ const pipeOps: FileOps = {
     if ((mode & FMODE_WRITE) !== 0) visit(Pipe.writeWait.at(pipeOf(file)));
   },
   available: (file) => Ring.used.get(Pipe.ring.get(pipeOf(file))),
-  release,
+  release: pipeRelease,
 };
 
 registerFileOps(FOPS.PIPE, pipeOps);

@@ -89,7 +89,8 @@ function makeKernel(options: KernelOptions): Kernel {
   const { cpus } = options;
   if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
     throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
-  const heap = Heap.create({ bytes: options.heap ?? DEFAULT_HEAP, debug: options.debug === true });
+  const bytes = options.heap ?? DEFAULT_HEAP;
+  const heap = Heap.create(options.debug === undefined ? { bytes } : { bytes, debug: options.debug });
   const globals = createGlobals();
   if (globals === 0) throw new MachineError("the kernel heap is too small");
   bindGlobals(globals);

@@ -5,6 +5,7 @@
 import { atomicLoad, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, needResched, nrCpus } from "../sched/cpus.ts";
+import { KEPT_FUTEX } from "../sched/restart.ts";
 import { commText } from "../task/exec.ts";
 import { findTask, nextPid } from "../task/pid.ts";
 import { TASK_ZOMBIE, Task } from "../task/task.ts";
@@ -57,7 +58,7 @@ function taskLine(pid: number, task: Ref<"task">): string {
   if (work !== 0) words.push(`work 0x${work.toString(16)}`);
   // Zombies have no registers any more.
   if (state < TASK_ZOMBIE && Task.restarting.get(task) !== 0) words.push(callText(task));
-  if (Task.futexWaiter.get(task) !== 0) words.push("on a futex");
+  if (Task.keptKind.get(task) === KEPT_FUTEX) words.push("on a futex");
   return `  task ${pid} (${commText(task)}) of process ${Task.tgid.get(task)}: ${words.join(", ")}`;
 }
 

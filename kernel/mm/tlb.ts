@@ -35,7 +35,7 @@ let lazy = 0;
 let served = 0;
 /** Code space that the engines were told. */
 let space = 0;
-/** The address space of the current task: what uaccess works on. 0 for tasks without one. */
+/** The address space of the current task, which counts it: what uaccess works on. 0 for tasks without one, and between tasks. */
 export let activeMm = 0 as Ref<"mm"> | 0;
 /** Its top-level page table. */
 export let activePgd = 0 as Ref<"pagetable">;
@@ -71,8 +71,8 @@ export function tlbCpuOffline(number: number): void {
 }
 
 /**
- * Makes `mm` the address space of this CPU: at every context switch, and when exec replaces it. 0: the task has none (the
- * translations of the previous one stay, it often comes back).
+ * Makes `mm` the address space of this CPU: at every context switch, and when exec replaces it. 0: the task has none, or the CPU
+ * leaves its task (the translations of the previous one stay, it often comes back).
  */
 export function activateMm(mm: Ref<"mm"> | 0): void {
   activeMm = mm;

@@ -78,6 +78,8 @@ export function cpuLoop(number: number, modes: readonly UserMode[], syscalls: Sy
     }
     setCurrent(0);
     Cpu.curr.store(cpu, 0);
+    // Before the next quiescent state: the task may run and exit elsewhere by now, and its address space go with it.
+    activateMm(0);
     safePoint(0);
   }
 }

@@ -1,6 +1,10 @@
 /**
- * What a call that blocks keeps from one run to the next: the absolute deadline of its time-out, one free word. The CPU
- * loop clears it when the call ends.
+ * What a call that blocks keeps from one run to the next: the absolute deadline of its time-out, and one object.
+ *
+ * However the call ends (it returns, a signal interrupts it, its task is killed, its CPU is lost), `clearRestart` takes away
+ * what it still keeps, with the function that the kind of object has for that. So nothing that others can reach is left
+ * behind with a reference to a task that is gone. A later run of the call goes on with the object that the first run kept, and
+ * looks up no path or descriptor for it again: both may name something else by then.
  */
 import type { Ref } from "../../rcu/index.ts";
 import { Task } from "../task/task.ts";
@@ -44,11 +48,43 @@ export function blockUntil(deadline: number): void {
   if (timer === 0 || timerArm(timer, deadline) < 0) wakeTask(task);
 }
 
-const cleanUps: ((task: Ref<"task">) => void)[] = [];
+/** Kinds of what a call keeps. */
+export const KEPT_FUTEX = 1;
+/** A file that is being opened, with its count. */
+export const KEPT_OPEN = 2;
+/** The pid of a vfork child. */
+export const KEPT_VFORK = 3;
+/** The file of the program that execve is to run once the other threads are gone, with its count. */
+export const KEPT_EXEC = 4;
 
-/** Adds a function that gives back what a call kept in the task between its runs. */
-export function onCallEnd(cleanUp: (task: Ref<"task">) => void): void {
-  cleanUps.push(cleanUp);
+type GiveBack = (task: Ref<"task">, kept: number) => void;
+const givesBack: GiveBack[] = [];
+
+/** Says how what a call keeps is given back when the call ends without having taken it. No lock is held then. */
+export function defineKept(kind: number, giveBack: GiveBack): void {
+  if (givesBack[kind] !== undefined) throw new Error(`kind ${kind} of what calls keep is defined twice`);
+  givesBack[kind] = giveBack;
+}
+
+/** The call in progress, which is about to block, keeps one object of this kind; whoever is queued with it must not see it earlier. */
+export function keepForRestart(kind: number, kept: number): void {
+  const task = current();
+  if (Task.keptKind.get(task) !== 0) throw new Error("a call keeps two things");
+  markRestartState();
+  Task.kept.set(task, kept);
+  Task.keptKind.set(task, kind);
+}
+
+/** What an earlier run of the call in progress kept; 0 in the first run, and for a call of another kind. */
+export const keptForRestart = (task: Ref<"task">, kind: number): number =>
+  Task.keptKind.get(task) === kind ? Task.kept.get(task) : 0;
+
+/** The call takes back what it kept: its own to give away or to free from here on. */
+export function takeKept(task: Ref<"task">): number {
+  const kept = Task.kept.get(task);
+  Task.keptKind.set(task, 0);
+  Task.kept.set(task, 0);
+  return kept;
 }
 
 /** The call in progress ended: the next one starts afresh. */
@@ -56,9 +92,9 @@ export function clearRestart(task: Ref<"task">): void {
   Task.restarting.set(task, 0);
   Task.restartDeadline.set(task, 0);
   Task.restartRemaining.set(task, 0);
-  Task.restartWord.set(task, 0);
   Task.partial.set(task, 0);
-  for (const cleanUp of cleanUps) cleanUp(task);
+  const kind = Task.keptKind.get(task);
+  if (kind !== 0) givesBack[kind]!(task, takeKept(task));
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   if (timer !== 0) timerCancel(timer);
 }

@@ -6,6 +6,7 @@ import { kfreeRcu, listDelRcu, type Ref } from "../../rcu/index.ts";
 import { futexWakeAddress } from "../futex.ts";
 import { exitRobustList } from "../futex-robust.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { KEPT_EXEC, keptForRestart } from "../sched/restart.ts";
 import { waitOn } from "../sched/waitqueue.ts";
 import { killThreads } from "../signal/send.ts";
 import { copySighand, flushHandlers, Sighand, sighandPut } from "../signal/sighand.ts";
@@ -20,36 +21,32 @@ import { GROUP_EXEC, GROUP_EXITING, Group, TASK_FORKNOEXEC, Task } from "./task.
 
 /**
  * Makes the caller the only thread of its group, with the group's pid. 0 when it is; BLOCK_KILLABLE while others
- * still live (the call runs again); -EAGAIN when the group is dying or another thread is ahead; -ENOMEM.
+ * still live (the call keeps its file as KEPT_EXEC and runs again); -EAGAIN when the group is dying or another thread is ahead; -ENOMEM.
  */
 export function deThread(task: Ref<"task">): number {
   const group = Task.group.get(task);
   if (Group.alive.load(group) > 1) {
     const held = Group.lock.lock(group);
     const flags = Group.flags.load(group);
-    const mine = isDeThreading(task);
+    const mine = keptForRestart(task, KEPT_EXEC) !== 0;
     const refused = (flags & GROUP_EXITING) !== 0 || ((flags & GROUP_EXEC) !== 0 && !mine);
     if (!refused && !mine) {
       Group.flags.or(group, GROUP_EXEC);
-      Task.restartWord.set(task, DETHREADING);
       killThreads(held, group, task);
     }
     Group.lock.unlock(group);
     if (refused) return -EAGAIN;
     const failed = waitOn(Group.threadWait.at(group));
-    if (failed < 0) return failed;
+    if (failed < 0) {
+      Group.flags.and(group, ~GROUP_EXEC);
+      return failed;
+    }
     if (Group.alive.load(group) > 1) return BLOCK_KILLABLE;
   }
   takeLeadership(task, group);
   Group.flags.and(group, ~GROUP_EXEC);
   return 0;
 }
-
-/** Task.restartWord of an execve that waits for its threads. */
-const DETHREADING = 0x7e5ec;
-
-/** Whether the call in progress is an execve that told the other threads to die. */
-export const isDeThreading = (task: Ref<"task">): boolean => Task.restartWord.get(task) === DETHREADING;
 
 /** The old leader is a zombie by now: the caller takes over its pid, and it vanishes. */
 function takeLeadership(task: Ref<"task">, group: Ref<"group">): void {

@@ -9,8 +9,6 @@ import {
   listFirst,
   listNext,
   type Ref,
-  rcuReadLock,
-  rcuReadUnlock,
 } from "../../rcu/index.ts";
 import { filesPut } from "../fs/fdtable.ts";
 import { fsPut } from "../fs/fsinfo.ts";
@@ -36,15 +34,7 @@ import { SIGCHLD } from "../uapi/signal.ts";
 import { credPut } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { hangUpOrphans, newlyOrphaned } from "./jobs.ts";
-import {
-  detachPid,
-  findTask,
-  initGroup,
-  lockTaskList,
-  setFamily,
-  type TaskListHeld,
-  unlockTaskList,
-} from "./pid.ts";
+import { detachPid, initGroup, lockTaskList, setFamily, type TaskListHeld, unlockTaskList } from "./pid.ts";
 import { exitSession } from "./session.ts";
 import {
   GROUP_DEAD,
@@ -97,6 +87,7 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
  */
 export function finishExit(task: Ref<"task">): void {
   Task.flags.set(task, Task.flags.get(task) | TASK_LEAVING);
+  completeVfork(task);
   freeRegs(Task.regs.get(task));
   leaveGroup(task, Task.group.get(task));
 }
@@ -116,19 +107,9 @@ function leaveMemory(task: Ref<"task">): void {
   const rss = mmPeakRss(mm) * 4;
   if (rss > Group.maxRss.get(group)) Group.maxRss.set(group, rss);
   completeVfork(task);
-  abandonVfork(task);
   Task.mm.exchange(task, 0);
   activateMm(0);
   mmPut(mm);
-}
-
-/** A parent killed while it waits in vfork: the child must not wake a task that is gone. */
-function abandonVfork(task: Ref<"task">): void {
-  if (Task.vforkChild.load(task) === 0) return;
-  const scope = rcuReadLock();
-  const child = findTask(scope, Task.restartWord.get(task));
-  if (child !== 0) Task.vforkParent.cas(child, task, 0);
-  rcuReadUnlock();
 }
 
 function leaveGroup(task: Ref<"task">, group: Ref<"group">): void {

@@ -10,6 +10,7 @@ import { mmGet, mmPut } from "../mm/mm.ts";
 import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
 import { faultIn, putUser32 } from "../mm/uaccess.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { defineKept, KEPT_VFORK, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
 import { getPc, setPc, setReg } from "../signal/frame.ts";
@@ -194,7 +195,7 @@ export function publishTask(
 /** clone(2): returns the child's pid in the parent. Blocks for vfork until the child has called execve or exited. */
 export function clone(parent: Ref<"task">, args: CloneArgs): number {
   // Second run: the vfork child exists and was waited for.
-  if (Task.restartWord.get(parent) !== 0) return waitForVfork(parent);
+  if (keptForRestart(parent, KEPT_VFORK) !== 0) return waitForVfork(parent);
   const { flags } = args;
   if ((flags & CLONE_SIGHAND) !== 0 && (flags & CLONE_VM) === 0) return -EINVAL;
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
@@ -329,7 +330,7 @@ function start(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): number
     wakeNewTask(child);
     return pid;
   }
-  Task.restartWord.set(parent, pid);
+  keepForRestart(KEPT_VFORK, pid);
   wakeNewTask(child);
   return waitForVfork(parent);
 }
@@ -340,10 +341,18 @@ function waitForVfork(parent: Ref<"task">): number {
     if (Task.vforkChild.load(parent) !== 0) return BLOCK_KILLABLE;
     finishWait(parent);
   }
-  const pid = Task.restartWord.get(parent);
-  Task.restartWord.set(parent, 0);
-  return pid;
+  return takeKept(parent);
 }
+
+/** A parent that is killed while it waits in vfork: the child must not wake a task that is gone. */
+defineKept(KEPT_VFORK, (parent, pid) => {
+  if (Task.vforkChild.load(parent) === 0) return;
+  const scope = rcuReadLock();
+  const child = findTask(scope, pid);
+  if (child !== 0) Task.vforkParent.cas(child, parent, 0);
+  rcuReadUnlock();
+  Task.vforkChild.store(parent, 0);
+});
 
 /** mm_release: the task leaves its address space (execve, exit): a parent that waits in vfork goes on. */
 export function completeVfork(task: Ref<"task">): void {

@@ -125,14 +125,13 @@ export const Task = struct("task", {
   restartDeadline: wide(),
   /** Where the time left of the deadline goes when a handler ends the call (nanosleep), or 0. */
   restartRemaining: wide(),
-  /** Free for the call that restarts; zero at its first run. */
-  restartWord: owned(),
+  /** What the call keeps for its next run, and what kind of thing that is (sched/restart.ts); 0 at its first run. */
+  kept: owned(),
+  keptKind: owned(),
   /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */
   partial: owned(),
   /** Timer of blockUntil(): Ref<"timer">, made at first use. */
   sleepTimer: owned(),
-  /** Futex waiter of the call in progress: Ref<"futex_waiter"> or 0. */
-  futexWaiter: owned(),
   /** Pid of the vfork child that this task waits for; cleared by the child. */
   vforkChild: atomic(),
   /** In a vfork child: the task that waits for it. */

@@ -5,6 +5,7 @@ import { pidfdOpen } from "../../kernel/ipc/pidfd.ts";
 import { Mm } from "../../kernel/mm/mm.ts";
 import { copyFromUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
+import { KEPT_VFORK, keptForRestart } from "../../kernel/sched/restart.ts";
 import { type CloneArgs, clone as doClone } from "../../kernel/task/fork.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { unshareResources } from "../../kernel/task/unshare.ts";
@@ -81,7 +82,7 @@ export const clone = syscall({
  * since afterwards there is no error; the child itself does not get it.
  */
 function cloneWithPidfd(task: Ref<"task">, args: CloneArgs, address: number): number {
-  if (Task.restartWord.get(task) !== 0) return doClone(task, args);
+  if (keptForRestart(task, KEPT_VFORK) !== 0) return doClone(task, args);
   if ((args.flags & CLONE_THREAD) !== 0) return -EINVAL;
   const files = Task.files.access(task);
   if (files === 0 || faultIn(address, 4, ACCESS.WRITE) < 0) return -EFAULT;
@@ -89,7 +90,7 @@ function cloneWithPidfd(task: Ref<"task">, args: CloneArgs, address: number): nu
   if (trial < 0) return trial;
   closeFd(files, trial);
   const result = doClone(task, args);
-  const child = isBlock(result) ? Task.restartWord.get(task) : result;
+  const child = isBlock(result) ? keptForRestart(task, KEPT_VFORK) : result;
   if (child > 0) putUser32(address, openPidfd(files, child));
   return result;
 }

@@ -8,10 +8,12 @@ import { run } from "./run.ts";
 /** One machine with one CPU and one with four: a fixture must not be able to tell the difference. */
 const CPUS = [1, 4];
 const machines = new Map<number, Machine>();
+/** What the kernels had to report: nothing. In a debug heap (STERNIX_DEBUG_HEAP=1) that would be uses after free. */
+const log: string[] = [];
 const expected = expectedOutcomes();
 
 test.before("boot", async () => {
-  for (const cpus of CPUS) machines.set(cpus, await Machine.boot({ cpus }));
+  for (const cpus of CPUS) machines.set(cpus, await Machine.boot({ cpus, log: (line) => log.push(line) }));
 });
 test.after.always("shut down", async () => {
   for (const machine of machines.values()) await machine.shutdown();
@@ -34,6 +36,11 @@ for (const cpus of CPUS) {
     );
   }
 }
+
+test.serial("no guest made a kernel report anything", (t) => {
+  t.deepEqual(log, []);
+  for (const machine of machines.values()) t.is(machine.stats().crashes, 0);
+});
 
 test("the recorded answers are those of qemu-riscv64-static, where there is one", (t) => {
   if (spawnSync("qemu-riscv64-static", ["--version"]).status !== 0) {

@@ -10,9 +10,14 @@ const NAMES = ["hello", "fork", "pipe", "thread", "memory", "poll", "files", "ex
 test("after the last task exits, every kind of kernel object is back to what it was after boot", async (t) => {
   // Node warns of a descriptor that a thread closes for another: it would close the number again when that one ends.
   const foreign: string[] = [];
+  const log: string[] = [];
   process.on("warning", ({ message }) => foreign.push(message));
   const host = fileURLToPath(new URL("bin", import.meta.url));
-  const machine = await Machine.boot({ cpus: 2, mounts: [{ host, guest: "/guest" }] });
+  const machine = await Machine.boot({
+    cpus: 2,
+    mounts: [{ host, guest: "/guest" }],
+    log: (line) => log.push(line),
+  });
   const kernel = kernelOf(machine);
   /** Live objects once the dentry cache, which is meant to keep what nobody uses, is empty. */
   const count = async () => {
@@ -31,5 +36,6 @@ test("after the last task exits, every kind of kernel object is back to what it 
   await machine.shutdown();
   t.deepEqual(after, before);
   t.deepEqual(foreign, []);
+  t.deepEqual(log, []);
   t.true(before.task === 1 && before.inode! > 10);
 });

@@ -3,15 +3,20 @@ import { execReason } from "../../../kernel/exec/binfmt.ts";
 import { execve } from "../../../kernel/exec/exec.ts";
 import { PIE_BASE } from "../../../kernel/exec/load-elf.ts";
 import { allocFd, fget } from "../../../kernel/fs/fdtable.ts";
+import { File } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
+import { renamePath } from "../../../kernel/fs/rename.ts";
 import { brk } from "../../../kernel/mm/brk.ts";
 import { freeFrames } from "../../../kernel/mm/frame.ts";
 import { Mm, mmPut, VDSO_BASE } from "../../../kernel/mm/mm.ts";
 import { ram } from "../../../kernel/mm/ram.ts";
 import { mmRead } from "../../../kernel/mm/remote.ts";
 import { VM_EXEC, VM_GROWSDOWN, VM_READ, VM_WRITE, Vma, vmaAt } from "../../../kernel/mm/vma.ts";
+import { BLOCK_KILLABLE } from "../../../kernel/sched/block.ts";
+import { clearRestart } from "../../../kernel/sched/restart.ts";
+import { finishWait } from "../../../kernel/sched/waitqueue.ts";
 import { commText } from "../../../kernel/task/exec.ts";
-import { Task } from "../../../kernel/task/task.ts";
+import { GROUP_EXEC, Group, Task } from "../../../kernel/task/task.ts";
 import { E2BIG, EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR, ETXTBSY } from "../../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { USER_REGS } from "../../../kernel/usermode.ts";
@@ -227,3 +232,35 @@ test.serial("execve closes what is marked close-on-exec and leaks neither frames
   Task.mm.assign(1 as Held, task, 0);
   mmPut(mm);
 });
+
+test.serial(
+  "execve that waits for its threads runs the file that it opened, whatever the path leads to by then",
+  (t) => {
+    const task = bootForExec();
+    const group = Task.group.get(task);
+    const image = (vaddr: number) =>
+      elfFile({ entry: vaddr, segments: [{ vaddr, flags: R | X, content: text("x") }] });
+    put("/first", image(0x1_0000));
+    put("/second", image(0x2_0000));
+    Group.alive.store(group, 2);
+    t.is(execve(task, "/first", ["first"], []), BLOCK_KILLABLE);
+    finishWait(task);
+    t.is(renamePath(-100, "/second", -100, "/first", 0), 0);
+    Group.alive.store(group, 1);
+    t.is(execve(task, "/first", ["first"], []), 0);
+    t.is(pcOf(task), 0x1_0000);
+    clearRestart(task);
+
+    settle();
+    const files = liveObjects(File);
+    Group.alive.store(group, 2);
+    t.is(execve(task, "/first", ["first"], []), BLOCK_KILLABLE);
+    t.not(Group.flags.load(group) & GROUP_EXEC, 0);
+    // The task is killed instead.
+    finishWait(task);
+    clearRestart(task);
+    settle();
+    t.is(Group.flags.load(group) & GROUP_EXEC, 0);
+    t.is(liveObjects(File), files);
+  },
+);

@@ -4,16 +4,19 @@ import { makeNode } from "../../../kernel/fs/dir.ts";
 import { allocFd, closeFd, fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
+import { renamePath } from "../../../kernel/fs/rename.ts";
 import { pipeOf, pipeSize, setPipeSize } from "../../../kernel/ipc/pipe.ts";
 import { PIPE_BUF, Pipe } from "../../../kernel/ipc/pipe-ends.ts";
 import { Ring } from "../../../kernel/ipc/ring.ts";
 import { freeFrames } from "../../../kernel/mm/frame.ts";
 import { BLOCK } from "../../../kernel/sched/block.ts";
+import { clearRestart } from "../../../kernel/sched/restart.ts";
+import { finishWait } from "../../../kernel/sched/waitqueue.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import { EAGAIN, EFAULT, EINVAL, ENXIO, EPIPE } from "../../../kernel/uapi/errno.ts";
-import { AT_FDCWD, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
+import { AT_FDCWD, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { SIGPIPE } from "../../../kernel/uapi/signal.ts";
-import { liveObjects, type Ref } from "../../../rcu/index.ts";
+import { declaredStructs, liveObjects, type Ref } from "../../../rcu/index.ts";
 import {
   around,
   boot,
@@ -204,6 +207,43 @@ test.serial("an interrupted open of a FIFO leaves no reader behind", (t) => {
   // A signal handler runs: the call is over.
   around(task, () => -EINVAL);
   t.is(openFifo(other, "/tmp/fifo", O_WRONLY | O_NONBLOCK), -ENXIO);
+});
+
+test.serial("an open of a FIFO that waits goes on with its file, whatever the path leads to by then", (t) => {
+  const make = (path: string) => around(task, () => makeNode(AT_FDCWD, path, 0o010644, 0));
+  t.is(make("/tmp/first"), 0);
+  t.is(make("/tmp/second"), 0);
+  const first = openFifo(other, "/tmp/first", O_PATH);
+  const second = openFifo(other, "/tmp/second", O_RDWR);
+  t.is(openFifo(task, "/tmp/first", O_RDONLY), BLOCK);
+  t.is(
+    around(other, () => renamePath(AT_FDCWD, "/tmp/second", AT_FDCWD, "/tmp/first", 0)),
+    0,
+  );
+  const w = openFifo(other, `/proc/self/fd/${first}`, O_WRONLY | O_NONBLOCK);
+  t.true(w >= 0);
+  const r = openFifo(task, "/tmp/first", O_RDONLY);
+  write(other, w, "of the first");
+  write(other, second, "of the second");
+  t.is(read(task, r), "of the first");
+  close(first, second, w, r);
+});
+
+test.serial("opens of FIFOs that are given up leave no objects", (t) => {
+  settle(task);
+  const counted = ["file", "pipe", "wait_entry"].map((name) => declaredStructs.get(name)!);
+  const before = counted.map((type) => liveObjects(type));
+  for (let n = 0; n < 3; n++) {
+    t.is(openFifo(task, "/tmp/fifo", O_RDONLY), BLOCK);
+    t.is(openFifo(task, "/tmp/fifo", O_RDONLY), BLOCK);
+    finishWait(task);
+    clearRestart(task);
+  }
+  settle(task);
+  t.deepEqual(
+    counted.map((type) => liveObjects(type)),
+    before,
+  );
 });
 
 test.serial("tee copies and leaves the bytes, splice moves them", (t) => {
