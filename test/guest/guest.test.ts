@@ -3,10 +3,10 @@ import { pathToFileURL } from "node:url";
 import test from "ava";
 import { Machine } from "../../userland/index.ts";
 import { cases, expectedOutcomes, fixture, labelOf } from "./cases.ts";
-import { run } from "./run.ts";
+import { run, testCpus } from "./run.ts";
 
 /** One machine with one CPU and one with four: a fixture must not be able to tell the difference. */
-const CPUS = [1, 4];
+const CPUS = testCpus([1, 4]);
 const machines = new Map<number, Machine>();
 /** What the kernels had to report: nothing. In a debug heap (STERNIX_DEBUG_HEAP=1) that would be uses after free. */
 const log: string[] = [];

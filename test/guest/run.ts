@@ -23,3 +23,9 @@ export async function run(
   const { code, signal, stdout, stderr } = await started.output();
   return { status: code ?? 128 + constants.signals[signal as NodeJS.Signals], stdout, stderr };
 }
+
+/** How many CPUs the test machines have: those named, unless `npm run soak` asks for others. */
+export function testCpus(usual: readonly number[]): readonly number[] {
+  const asked = process.env.STERNIX_TEST_CPUS;
+  return asked === undefined ? usual : [Number(asked)];
+}

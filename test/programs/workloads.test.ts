@@ -10,14 +10,14 @@ import { MIX_CALLS } from "../../userland/programs/workloads/mix/calls.ts";
 import { ALIASES } from "../../userland/programs/workloads/mix/names.ts";
 import { mixOf } from "../../userland/programs/workloads/mix.ts";
 import { DEFAULT_SUMMARY, parseSummary } from "../../userland/programs/workloads/strace-summary.ts";
-import { run as runOn } from "../guest/run.ts";
+import { run as runOn, testCpus } from "../guest/run.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sternix-workloads-"));
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
 
 const machines = new Map<number, Machine>();
-const CPUS = [1, 2, 4];
+const CPUS = testCpus([1, 2, 4]);
 test.before("boot", async () => {
   for (const cpus of CPUS) machines.set(cpus, await Machine.boot({ cpus, memory: 256 * 1024 ** 2 }));
 });
