@@ -21,7 +21,7 @@ const { outputFiles } = await build({
     index: "userland/index.ts",
     rcu: "rcu/index.ts",
     "cpu-worker": "userland/cpu-worker.ts",
-    sternix: "userland/cli/main.ts",
+    sternix: "userland/cli/sternix.ts",
     kvcache: "userland/subsystems/kvcache/index.ts",
     sysstat: "userland/subsystems/sysstat/index.ts",
     "syscall-policy": "userland/subsystems/syscall-policy/index.ts",

@@ -61,6 +61,18 @@ export function currentHeap(): Heap | null {
   return current;
 }
 
+/** Address space for a heap. Throws HeapError where the system gives none. */
+function reserve(bytes: number): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch {
+    throw new HeapError(
+      "ERR_RCU_HEAP_SIZE",
+      `heap of ${bytes} bytes: the system does not give so much address space (\`ulimit -v\` shows a limit); ask for less`,
+    );
+  }
+}
+
 /** A shared heap and this thread's slot in it. */
 export class Heap implements Views {
   /** The memory itself. */
@@ -94,7 +106,7 @@ export class Heap implements Views {
         "ERR_RCU_HEAP_SIZE",
         `heap of ${bytes} bytes: give a size from ${MIN_BYTES} to ${MAX_BYTES}`,
       );
-    const heap = new Heap(new SharedArrayBuffer(Math.floor(bytes / 4096) * 4096));
+    const heap = new Heap(reserve(Math.floor(bytes / 4096) * 4096));
     const words = heap.i32.length;
     // Runs of every order start at a multiple of their size relative to the first page.
     const first = (PAGE_MAP + (words >> PAGE_SHIFT) + (1 << PAGE_SHIFT)) & -(1 << PAGE_SHIFT);

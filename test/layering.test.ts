@@ -17,7 +17,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   rcu: [],
   kernel: ["piscina"],
   syscalls: [],
-  userland: ["piscina", "citty", "modern-tar", "nanospinner"],
+  userland: ["piscina", "citty", "modern-tar"],
 };
 /** Programs as users write them: they import the package by its name. */
 const EXAMPLES = join("rcu", "example");

@@ -30,6 +30,7 @@ import { timersInit } from "../time/timer.ts";
 import { errnoText } from "../uapi/errno.ts";
 import { MS_RDONLY } from "../uapi/mount.ts";
 import { unknownCallsInit } from "../unknown-calls.ts";
+import { checkAddressSpace } from "./address-space.ts";
 import { MachineError } from "./error.ts";
 import { initGroupInit } from "./init-group.ts";
 import "./modules.ts";
@@ -99,6 +100,7 @@ function makeKernel(options: KernelOptions): Kernel {
   setThisCpu(-1);
   setCurrent(0);
   const memory = createRam(options.memory, cpus); // page frames, register files
+  checkAddressSpace(cpus); // threads
   klogInit(); // kernel log
   unknownCallsInit(); // calls that do not exist
   clockInit(); // real and monotonic time

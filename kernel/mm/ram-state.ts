@@ -124,7 +124,7 @@ export function createRam(bytes: number, cpus: number): WebAssembly.Memory {
         `each CPU takes ${CPU_AREA_BYTES >> 20} MiB, so at most ${most} MiB`,
     );
   }
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const memory = reserve(pages);
   const state = alloc(RamState);
   const blocks = Math.ceil(frames / BLOCK_FRAMES);
   const counts = allocArray(frames);
@@ -147,6 +147,18 @@ export function createRam(bytes: number, cpus: number): WebAssembly.Memory {
   ramState.init(state);
   bindRam(memory);
   return memory;
+}
+
+/** Address space for the RAM. Throws RamError where the system gives none. */
+function reserve(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch {
+    throw new RamError(
+      `memory of ${Math.ceil((pages * WASM_PAGE) / (1 << 20))} MiB: the system does not give so much address space ` +
+        "(`ulimit -v` shows a limit); give the machine less memory",
+    );
+  }
 }
 
 /** Makes this the RAM of this thread: every CPU at boot, after the heap and the kernel globals. */

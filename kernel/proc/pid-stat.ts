@@ -22,7 +22,7 @@ import {
   TASK_ZOMBIE,
   Task,
 } from "../task/task.ts";
-import { childrenUsage, groupUsage } from "../task/usage.ts";
+import { childrenUsage, groupUsage, taskUsage } from "../task/usage.ts";
 import { bootNs } from "../time/clock.ts";
 import { RLIMIT_RSS, RLIMIT_SIGPENDING } from "../uapi/resource.ts";
 import { NSIG } from "../uapi/signal.ts";
@@ -262,6 +262,7 @@ export function cpuList(mask: bigint, cpus: number): string {
 }
 
 procFile("PID/schedstat", ({ task }) => {
-  const ran = Math.floor(Task.utime.get(task) + Task.stime.get(task));
+  const { utime, stime } = taskUsage(task);
+  const ran = Math.floor(utime + stime);
   return `${ran} 0 ${Task.nvcsw.get(task) + Task.nivcsw.get(task)}\n`;
 });

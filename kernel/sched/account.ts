@@ -2,7 +2,7 @@
 import type { Ref } from "../../rcu/index.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
-import { Cpu, cpuOf } from "./cpus.ts";
+import { Cpu, cpuOf, nrCpus } from "./cpus.ts";
 import { thisCpu } from "./current.ts";
 import { learnHandover } from "./handoff.ts";
 
@@ -20,6 +20,17 @@ export function accountTime(task: Ref<"task">): void {
   Cpu.runStart.set(cpu, now);
   Cpu.busyNs.set(cpu, Cpu.busyNs.get(cpu) + ran);
   Task.utime.set(task, Task.utime.get(task) + ran);
+}
+
+/**
+ * Nanoseconds that the task has run since its account was written last: for any CPU, and the host. 0 while it does not run. Its
+ * own CPU may write the account meanwhile; the caller then misses what that added, until it asks again.
+ */
+export function runningTime(task: Ref<"task">): number {
+  const number = Task.cpu.load(task);
+  if (number < 0 || number >= nrCpus()) return 0;
+  const cpu = cpuOf(number);
+  return Cpu.curr.load(cpu) === task ? Math.max(0, nowNs() - Cpu.runStart.get(cpu)) : 0;
 }
 
 /** Time of the current task spent in slow kernel paths (exec, fork, exit) is system time. */

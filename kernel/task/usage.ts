@@ -1,7 +1,7 @@
 /** Resource usage: getrusage(2), times(2), wait4's rusage. */
 import { listFirst, listNext, type Ref } from "../../rcu/index.ts";
 import { mmPeakRss } from "../mm/mm.ts";
-import { accountTime } from "../sched/account.ts";
+import { accountTime, runningTime } from "../sched/account.ts";
 import { current } from "../sched/current.ts";
 import { RUSAGE_BYTES } from "../uapi/resource.ts";
 import { Group, TASK_DEAD, TASK_ZOMBIE, Task } from "./task.ts";
@@ -18,10 +18,11 @@ export interface Usage {
 }
 
 export function taskUsage(task: Ref<"task">): Usage {
+  const running = task === current() ? 0 : runningTime(task);
   if (task === current()) accountTime(task);
   const mm = Task.mm.access(task);
   return {
-    utime: Task.utime.get(task),
+    utime: Task.utime.get(task) + running,
     stime: Task.stime.get(task),
     maxRss: mm === 0 ? 0 : mmPeakRss(mm) * 4,
     minorFaults: Task.minorFaults.get(task),

@@ -211,3 +211,14 @@ test("the README's embedding example compiles and runs against the built package
   const run = spawnSync(process.execPath, ["example.ts"], { cwd: folder, encoding: "utf8" });
   t.is(run.stdout, "hello\n0 null\n", run.stderr);
 });
+
+test("the built command tells an older Node which one it needs, in one line", (t) => {
+  const { engines } = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
+  const code = readFileSync(bin, "utf8");
+  t.regex(code, new RegExp(`"${engines.node.replace(">=", "")}"`), "the version is that of package.json");
+  t.notRegex(code, /^import /m, "nothing is loaded before the version is known");
+  const pretend = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"24.11.9"})';
+  const run = spawnSync(process.execPath, ["--import", pretend, bin, "--version"], { encoding: "utf8" });
+  t.is(run.stderr, "sternix: this is Node 24.11.9; Sternix needs Node 24.12 or newer\n");
+  t.is(run.status, 125);
+});

@@ -43,9 +43,9 @@ async function registry(files: Record<string, string>, version = "1.2.3"): Promi
   };
 }
 
-const withLock = (integrity: string) => {
+const withLock = (integrity: string, version = "1.2.3") => {
   const from = scratch("lock");
-  const packages = { "node_modules/@scope/tool": { version: "1.2.3", integrity } };
+  const packages = { "node_modules/@scope/tool": { version, integrity } };
   writeFileSync(join(from, "package-lock.json"), JSON.stringify({ lockfileVersion: 3, packages }));
   return from;
 };
@@ -93,6 +93,48 @@ test("a package that does not have the locked integrity is refused, cached or no
   const error = await failureOf(t, fetchNpmProgram(program, { npm, cache, from: locked }));
   t.regex(error.message, /integrity/);
   t.is(error.status, 125);
+});
+
+test("a version that is none never becomes part of a path", async (t) => {
+  const program = parseNpmProgram("npm:@scope/tool/bin/tool");
+  for (const version of ["../..", "1.2.3/../../x", "1.2", "latest", "1.2.3 || 2"]) {
+    const { npm, integrity, calls } = await registry({ "bin/tool": "program" }, version);
+    const cache = scratch("cache");
+    const locked = await failureOf(
+      t,
+      fetchNpmProgram(program, { npm, cache, from: withLock(integrity, version) }),
+    );
+    t.regex(locked.message, /package-lock\.json: ".*" is not a version of @scope\/tool$/);
+    t.is(calls.length, 0);
+    const reported = await failureOf(t, fetchNpmProgram(program, { npm, cache, from: scratch("from") }));
+    t.is(reported.message, `npm:@scope/tool: npm reported the version ${version}`);
+    t.deepEqual(readdirSync(cache), []);
+  }
+});
+
+test("a cache folder that cannot be made is named, with the remedy", async (t) => {
+  const { npm } = await registry({ "bin/tool": "program" });
+  const cache = join(scratch("cache"), "file");
+  writeFileSync(cache, "");
+  const program = parseNpmProgram("npm:@scope/tool/bin/tool");
+  const { message } = await failureOf(t, fetchNpmProgram(program, { npm, cache, from: scratch("from") }));
+  t.regex(message, /^npm:@scope\/tool: the cache folder .* cannot be made \(ENOTDIR\): set XDG_CACHE_HOME/);
+});
+
+test("a lock file that is no JSON, and an npm that reports none, are named", async (t) => {
+  const from = scratch("lock");
+  writeFileSync(join(from, "package-lock.json"), "{");
+  const program = parseNpmProgram("npm:@scope/tool/bin/tool");
+  t.regex(
+    (await failureOf(t, fetchNpmProgram(program, { from }))).message,
+    /package-lock\.json: cannot be read/,
+  );
+  const silent = fetchNpmProgram(program, {
+    npm: async () => "",
+    cache: scratch("cache"),
+    from: scratch("from"),
+  });
+  t.regex((await failureOf(t, silent)).message, /^npm:@scope\/tool: npm pack reported no JSON/);
 });
 
 test("a tarball that differs from what npm reported is refused", async (t) => {

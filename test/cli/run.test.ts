@@ -223,3 +223,44 @@ test.serial(
     if (process.platform === "linux") t.is(shell("<&-"), "9\n");
   },
 );
+
+test.serial("output that cannot be written is never taken for written", (t) => {
+  if (process.platform !== "linux") return t.pass();
+  const shell = (...words: readonly string[]) =>
+    spawnSync("sh", ["-c", `"$0" ${words.join(" ")}; echo $? >&2`, process.execPath, main, fixture("echo")], {
+      encoding: "utf8",
+      input: "text",
+    }).stderr;
+  t.regex(shell('"$1" --version >&-'), /^sternix: standard output is closed[^\n]*\n125\n$/);
+  t.regex(
+    shell('"$1" --help >/dev/full'),
+    /^sternix: standard output cannot be written \(ENOSPC[^\n]*\n125\n$/,
+  );
+  // A guest is told by its own write(2): echo ends with 1.
+  t.is(shell('"$1" run "$2" >&-'), "1\n");
+  t.is(shell('"$1" run "$2" >/dev/full'), "1\n");
+  t.is(shell('"$1" run "$2" >/dev/null'), "copied\n0\n");
+});
+
+test.serial(
+  "what a child process is started with in place of output it shall not have is no closed output",
+  (t) => {
+    const run = spawnSync(process.execPath, [main, "run", fixture("echo")], {
+      stdio: ["ignore", "ignore", "pipe"],
+      encoding: "utf8",
+    });
+    t.is(run.stderr, "copied\n");
+    t.is(run.status, 0);
+  },
+);
+
+test.serial("too little address space is one line that says so", (t) => {
+  if (process.platform !== "linux") return t.pass();
+  // Which of heap, memory and threads does not fit depends on what Node itself takes.
+  for (const kib of [3_000_000, 4_000_000, 5_500_000]) {
+    const words = ["-c", `ulimit -v ${kib}; exec "$0" "$@"`, process.execPath, main, "run", fixture("hello")];
+    const run = spawnSync("sh", words, { encoding: "utf8", timeout: 60_000 });
+    t.regex(run.stderr, /^sternix: [^\n]*address space[^\n]*`ulimit -v`[^\n]*\n$/, `${kib} KiB`);
+    t.is(run.status, 125);
+  }
+});

@@ -5,7 +5,12 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { pathToFileURL } from "node:url";
 import test from "ava";
+import { findTask } from "../../kernel/task/pid.ts";
+import { Task } from "../../kernel/task/task.ts";
+import { groupUsage } from "../../kernel/task/usage.ts";
+import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { DEFAULT_ENV, Machine, MachineError, type MachineOptions, SpawnError } from "../../userland/index.ts";
+import { kernelOf } from "../../userland/machine/machine.ts";
 import { fixture } from "../guest/cases.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sternix-machine-"));
@@ -41,11 +46,36 @@ for (const [what, options, message] of [
     { mounts: [{ host: folder, guest: "x" }] },
     /^mount .* on x: give an absolute path/,
   ],
+  [
+    "an option that does not exist",
+    { cpu: 2 } as object,
+    /^Machine\.boot: there is no option cpu; did you mean cpus\?$/,
+  ],
+  ["an option like none", { something: 1 } as object, /^Machine\.boot: there is no option something$/],
+  ["a number as text", { cpus: "2" } as object, /^Machine\.boot: cpus "2" is not a number$/],
+  ["a switch as text", { debug: "yes" } as object, /^Machine\.boot: debug "yes" is not true or false$/],
+  [
+    "a mount as text",
+    { mounts: ["/a:/b"] } as object,
+    /^Machine\.boot, mounts\[0\]: "\/a:\/b" is not an object/,
+  ],
+  [
+    "a mount of the wrong word",
+    { mounts: [{ host: "/", path: "/x" }] } as object,
+    /mounts\[0\]: there is no option path/,
+  ],
+  [
+    "half a mount",
+    { mounts: [{ host: folder }] } as object,
+    /^Machine\.boot, mounts\[0\]: guest is missing$/,
+  ],
+  ["no object", null as unknown as object, /^Machine\.boot: null is not an object of options$/],
   ["a time for nothing", { subsystemTimeout: 0 }, /^subsystemTimeout 0: give milliseconds/],
   ["a trace to nowhere", { strace: 12345 }, /^strace 12345: there is no such open descriptor$/],
 ] as const satisfies readonly (readonly [string, MachineOptions, RegExp])[])
   test(`${what} refuses the boot`, async (t) => {
-    await t.throwsAsync(Machine.boot(options), { instanceOf: MachineError, message });
+    const error = await t.throwsAsync(Machine.boot(options), { instanceOf: MachineError, message });
+    t.regex((error as MachineError).code, /^ERR_MACHINE/);
   });
 
 test("a program of this machine that cannot run is a SpawnError with a code and a reason, before a guest sees it", (t) => {
@@ -88,6 +118,26 @@ test("options that no process can have are TypeErrors and RangeErrors", (t) => {
     [{ killSignal: "SIGNONE" as NodeJS.Signals }, /^signal SIGNONE: there is no such signal$/],
   ] as const)
     t.throws(() => machine.spawn(guest("hello"), options), { instanceOf: TypeError, message });
+  for (const [options, message] of [
+    [{ args: "echo hi" }, /^spawn: args "echo hi" is not an array of strings, such as \["echo", "hi"\]$/],
+    [{ arg: ["x"] }, /^spawn: there is no option arg; did you mean args\?$/],
+    [{ args: [1] }, /^argv\[1\]: is not a string$/],
+    [{ stdin: "text" }, /^spawn: stdin "text" is not "pipe", "ignore", "inherit" or a Uint8Array/],
+    [
+      { stdout: console.log },
+      /^spawn: stdout a function is not "pipe", "ignore", "inherit" or a WritableStream/,
+    ],
+    [{ uid: "0" }, /^spawn: uid "0" is not a number$/],
+    [{ env: ["A=B"] }, /^spawn: env \[\.\.\.\] is not an object$/],
+    [{ signal: "SIGTERM" }, /^spawn: signal "SIGTERM" is not an AbortSignal$/],
+  ] as const)
+    t.throws(() => machine.spawn(guest("hello"), options as object), {
+      instanceOf: TypeError,
+      code: "ERR_SPAWN_OPTION",
+      message,
+    });
+  t.throws(() => machine.spawn(5 as unknown as string), { instanceOf: TypeError });
+  t.throws(() => machine.spawn(guest("hello"), { timeout: 2 ** 40 }), { instanceOf: RangeError });
   t.throws(() => machine.spawn(guest("hello"), { uid: -1 }), {
     instanceOf: RangeError,
     message: /^uid -1: /,
@@ -134,4 +184,25 @@ test("stats() names calls, and the engines' counters are there once the machine 
   t.true(engine.enters! > 0);
   t.deepEqual([syscalls.exit_group, crashes], [1, 0]);
   t.deepEqual(other.reports(), {});
+});
+
+test("a process's time counts while it runs, for those who look from another CPU", async (t) => {
+  const two = await Machine.boot({ cpus: 2, memory: 64 << 20 });
+  const spinning = two.spawn(guest("spin"));
+  for await (const _ of spinning.stdout) break;
+  const kernel = kernelOf(two);
+  const used = (): number =>
+    kernel.run(() => {
+      const task = findTask(rcuReadLock(), spinning.pid) as Ref<"task">;
+      rcuReadUnlock();
+      return groupUsage(Task.group.get(task)).utime; // It lives: nobody else ends it.
+    });
+  // Nothing takes the CPU from it: two tasks that run have a CPU each, and nobody else is there.
+  const first = used();
+  const until = performance.now() + 10_000;
+  while (used() === first && performance.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  t.true(used() > first);
+  t.true(spinning.kill("SIGKILL"));
+  await two.shutdown();
 });

@@ -2,6 +2,7 @@
  * The progress line: on a terminal it is rewritten in place, elsewhere (a log) there is a new one every now and then. Who stops
  * making progress is ended (hang.ts).
  */
+import { statusLine } from "../status-line.ts";
 import type { HangWatch } from "./hang.ts";
 
 export interface Progress {
@@ -29,6 +30,7 @@ export function createProgress(
   stream: NodeJS.WriteStream = process.stderr,
 ): Progress {
   const started = performance.now();
+  const status = statusLine(stream);
   let logged = started;
   return {
     at(done, of, what) {
@@ -38,7 +40,7 @@ export function createProgress(
       const asSoFar = done > 1 ? (elapsed / (done - 1)) * (of - done + 1) : null;
       const left = asSoFar !== null && elapsed < limit ? Math.min(asSoFar, limit - elapsed) : asSoFar;
       const line = `${done}/${of} ${duration(elapsed)}${left === null ? "" : ` (about ${duration(left)} left)`} ${what}`;
-      if (stream.isTTY) stream.write(`\r\x1b[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
+      if (stream.isTTY) status.show(line);
       else if (now - logged >= LOG_EVERY) {
         logged = now;
         stream.write(`${line}\n`);
@@ -46,8 +48,6 @@ export function createProgress(
     },
     beat: () => watch.beat(),
     explain: (state) => watch.explain(state),
-    clear() {
-      if (stream.isTTY) stream.write("\r\x1b[2K");
-    },
+    clear: () => status.clear(),
   };
 }

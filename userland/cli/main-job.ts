@@ -10,10 +10,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { createSpinner } from "nanospinner";
 import { MachineError } from "../../kernel/machine/error.ts";
 import { Machine } from "../machine/machine.ts";
 import type { MachineStats } from "../machine/stats.ts";
+import { statusLine } from "../status-line.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { fetchNpmProgram } from "./npm-package.ts";
 import { table } from "./report.ts";
@@ -95,15 +95,19 @@ function report(stats: MachineStats, hostMs: number, guestMs: number, bootMs: nu
 }
 
 async function mainJob(): Promise<number> {
-  const spinner = createSpinner("preparing").start();
+  const status = statusLine();
+  const fail = (text: string) => {
+    status.clear();
+    process.stderr.write(`sternix: ${text}\n`);
+  };
   const folders = [
     mkdtempSync(join(tmpdir(), "sternix-inside-")),
     mkdtempSync(join(tmpdir(), "sternix-host-")),
   ];
   const [inside, outside] = folders as [string, string];
   try {
-    const program = await riscv64Esbuild((text) => spinner.update(text));
-    spinner.update("bundling this project on the host");
+    const program = await riscv64Esbuild(status.show);
+    status.show("bundling this project on the host");
     const hostStart = performance.now();
     const esbuild = join(project, "node_modules", "esbuild", "bin", "esbuild");
     execFileSync(esbuild, [...FLAGS, `--outdir=${outside}`, "--log-level=warning"], {
@@ -112,7 +116,7 @@ async function mainJob(): Promise<number> {
     });
     const hostMs = performance.now() - hostStart;
 
-    spinner.update(`bundling this project in Sternix: esbuild for riscv64 on ${CPUS} CPUs`);
+    status.show(`bundling this project in Sternix: esbuild for riscv64 on ${CPUS} CPUs`);
     const bootStart = performance.now();
     await using machine = await Machine.boot({
       cpus: CPUS,
@@ -128,28 +132,29 @@ async function mainJob(): Promise<number> {
       .output();
     const guestMs = performance.now() - bootStart - bootMs;
     if (code !== 0) {
-      spinner.error(`esbuild failed in Sternix: ${signal ?? `status ${code}`}`);
+      fail(`esbuild failed in Sternix: ${signal ?? `status ${code}`}`);
       process.stderr.write(stderr);
       return 1;
     }
     const made = filesOf(inside);
     const differing = differences(made, filesOf(outside));
     if (differing.length > 0) {
-      spinner.error("the bundle made in Sternix differs from the host's");
+      fail("the bundle made in Sternix differs from the host's");
       process.stdout.write(differing.map((line) => `  ${line}\n`).join(""));
     } else {
       const bytes = [...made.values()].reduce((sum, file) => sum + file.length, 0);
       const what = `${made.size} files, ${bytes.toLocaleString("en-US")} bytes`;
-      spinner.success(`the bundle made in Sternix is identical to the host's (${what})`);
+      status.clear();
+      process.stdout.write(`The bundle made in Sternix is identical to the host's (${what}).\n`);
     }
     process.stdout.write(report(machine.stats(), hostMs, guestMs, bootMs));
     return differing.length > 0 ? 1 : 0;
   } catch (error) {
     if (!(error instanceof Failure || error instanceof MachineError)) throw error;
-    spinner.error(error.message);
+    fail(error.message);
     return error instanceof Failure ? error.status : STATUS.FAILED;
   } finally {
-    spinner.stop();
+    status.clear();
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -4,8 +4,10 @@ import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { stripVTControlCharacters } from "node:util";
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage } from "citty";
+import { SIGPIPE } from "../../kernel/uapi/signal.ts";
+import { wasClosed } from "../machine/closed-streams.ts";
 import { MAX_CPUS } from "../machine/size.ts";
-import { Failure } from "./failure.ts";
+import { Failure, STATUS } from "./failure.ts";
 import { parseRunOptions } from "./run-options.ts";
 
 // Sources are compiled once per machine, not once per run; the rest is imported below, after this.
@@ -128,8 +130,20 @@ async function main(words: readonly string[]): Promise<number> {
   }
 }
 
+/** What could not be written to standard output, which nobody would see otherwise: the process ends as soon as it is done. */
+let unwritten = null as NodeJS.ErrnoException | null;
+process.stdout.on("error", (error) => (unwritten ??= error));
+
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  const words = process.argv.slice(2);
+  // A guest sees for itself that its output is closed.
+  if (words[0] !== "run" && wasClosed(1))
+    throw new Failure("standard output is closed: there is nowhere to write to");
+  process.exitCode = await main(words);
+  await new Promise((resolve) => setImmediate(resolve));
+  // A reader that goes away ends a program without a word.
+  if (unwritten?.code === "EPIPE") process.exitCode = STATUS.SIGNALED + SIGPIPE;
+  else if (unwritten !== null) throw new Failure(`standard output cannot be written (${unwritten.message})`);
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   process.stderr.write(`sternix: ${error.message}\n`);

@@ -10,7 +10,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
-import { dirname, join, normalize, resolve } from "node:path";
+import { basename, dirname, join, normalize, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
@@ -52,17 +52,29 @@ interface Locked {
   readonly integrity: string;
 }
 
+/** What a version may look like (semver), so that it can be part of a folder's name. */
+const VERSION = /^\d+\.\d+\.\d+(?:[-+][\w.+-]+)?$/;
+
 /** What the nearest package-lock.json above `from` says about a package. */
 export function lockedPackage(name: string, from: string): Locked | null {
   for (let folder = resolve(from); ; folder = dirname(folder)) {
     const file = join(folder, "package-lock.json");
     if (existsSync(file)) {
-      const entry = JSON.parse(readFileSync(file, "utf8")).packages?.[`node_modules/${name}`];
-      return entry?.version && entry.integrity
-        ? { version: entry.version, integrity: entry.integrity }
-        : null;
+      const entry = readJson(file)?.packages?.[`node_modules/${name}`];
+      if (!entry?.version || !entry.integrity) return null;
+      if (!VERSION.test(entry.version))
+        throw new Failure(`${file}: ${JSON.stringify(entry.version)} is not a version of ${name}`);
+      return { version: entry.version, integrity: String(entry.integrity) };
     }
     if (folder === dirname(folder)) return null;
+  }
+}
+
+function readJson(file: string) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new Failure(`${file}: cannot be read as JSON: ${(error as Error).message}`);
   }
 }
 
@@ -159,10 +171,17 @@ async function pack(spec: string, cwd: string, npm: RunNpm): Promise<Packed> {
       missing ? STATUS.NOT_FOUND : STATUS.FAILED,
     );
   }
-  const [entry] = JSON.parse(output) as Packed[];
+  let entry: Packed | undefined;
+  try {
+    [entry] = JSON.parse(output) as Packed[];
+  } catch {
+    throw new Failure(`npm:${spec}: npm pack reported no JSON; is the npm on the PATH older than 7?`);
+  }
   if (!entry?.filename || !entry.integrity) throw new Failure(`npm:${spec}: npm pack reported no tarball`);
+  if (!VERSION.test(entry.version))
+    throw new Failure(`npm:${spec}: npm reported the version ${entry.version}`);
   // Older npm writes `@scope/name-1.0.0.tgz` here although the file is called `scope-name-1.0.0.tgz`.
-  return { ...entry, filename: entry.filename.replace(/^@/, "").replace("/", "-") };
+  return { ...entry, filename: basename(entry.filename.replace(/^@/, "").replace("/", "-")) };
 }
 
 function checkIntegrity(spec: string, tarball: Buffer, integrity: string): void {
@@ -175,7 +194,14 @@ function checkIntegrity(spec: string, tarball: Buffer, integrity: string): void 
 }
 
 async function unpack(spec: string, tarball: Buffer, folder: string): Promise<void> {
-  mkdirSync(dirname(folder), { recursive: true });
+  try {
+    mkdirSync(dirname(folder), { recursive: true });
+  } catch (error) {
+    throw new Failure(
+      `npm:${spec}: the cache folder ${dirname(folder)} cannot be made (${(error as NodeJS.ErrnoException).code}): ` +
+        "set XDG_CACHE_HOME to a folder that can be written",
+    );
+  }
   const partial = `${folder}.${randomUUID()}`;
   try {
     await pipeline(Readable.from([tarball]), createGunzip(), unpackTar(partial, { strip: 1 }));

@@ -1,12 +1,12 @@
 /** `sternix run`: one machine, one program, this process's own terminal, streams, signals and exit status. */
 import { openSync, writeFileSync } from "node:fs";
-import { createSpinner } from "nanospinner";
 import { MachineError } from "../../kernel/machine/error.ts";
 import { SIGKILL, signalNumber } from "../../kernel/uapi/signal.ts";
 import { Machine } from "../machine/machine.ts";
 import type { GuestProcess } from "../machine/process.ts";
 import { CpuLostError, SpawnError } from "../machine/spawn-error.ts";
 import { DEFAULT_ENV } from "../machine/spawn-options.ts";
+import { statusLine } from "../status-line.ts";
 import { Failure, STATUS, spawnFailure } from "./failure.ts";
 import { formatReport, type Report } from "./report.ts";
 import { resolveProgram } from "./resolve.ts";
@@ -19,11 +19,10 @@ const TO_GROUP = ["SIGINT", "SIGQUIT"] as const;
 
 /** Returns the exit status; throws Failure for the user's mistakes. */
 export async function runProgram(options: RunOptions): Promise<number> {
-  const spinner = createSpinner("", { stream: process.stderr });
-  const program = await resolveProgram(options.program, options.machine.root, (text) => {
-    if (process.stderr.isTTY) spinner.start(text);
-  });
-  if (spinner.isSpinning()) spinner.clear().stop();
+  const status = statusLine();
+  const program = await resolveProgram(options.program, options.machine.root, status.show).finally(
+    status.clear,
+  );
   const strace = options.strace === null ? {} : { strace: openOutput("--strace", options.strace) };
   // Opened before the program runs: what it did should not be lost to a mistyped name.
   const stats = options.stats === null ? null : openOutput("--stats", options.stats);
@@ -37,12 +36,12 @@ export async function runProgram(options: RunOptions): Promise<number> {
       stdio: "inherit",
     });
     const disconnect = forwardSignals(machine, started);
-    const status = await statusOf(started);
+    const exitStatus = await statusOf(started);
     disconnect();
     const before: Report = { ...machine.stats(), subsystems: machine.reports() };
     await machine.shutdown();
     if (stats !== null) tell({ ...before, engine: machine.stats().engine }, stats);
-    return status;
+    return exitStatus;
   } catch (error) {
     if (error instanceof SpawnError) throw spawnFailure(options.program, error);
     if (error instanceof MachineError) throw new Failure(error.message);

@@ -5,6 +5,15 @@ import { resolve } from "node:path";
 import { MachineError } from "../../kernel/machine/error.ts";
 import type { MachineOptions as KernelOptions } from "../../kernel/machine/machine.ts";
 import type { SubsystemSpec } from "../subsystem-modules.ts";
+import {
+  aBoolean,
+  aFunction,
+  aNumber,
+  anArray,
+  aString,
+  type OptionTypes,
+  optionMistake,
+} from "./check-options.ts";
 import { defaultMemory, MAX_CPUS } from "./size.ts";
 
 export interface MachineOptions {
@@ -38,15 +47,51 @@ export interface MachineOptions {
 /** What a timer can wait. */
 export const MAX_TIMEOUT = 2 ** 31 - 1;
 
+const TYPES: OptionTypes<MachineOptions> = {
+  cpus: aNumber,
+  memory: aNumber,
+  heap: aNumber,
+  root: aString,
+  rootWritable: aBoolean,
+  mounts: anArray("an array of { host, guest, writable }"),
+  subsystems: anArray("an array of subsystems"),
+  subsystemTimeout: aNumber,
+  debug: aBoolean,
+  strace: aNumber,
+  log: aFunction,
+};
+const MOUNT_TYPES: OptionTypes<NonNullable<MachineOptions["mounts"]>[number]> = {
+  host: aString,
+  guest: aString,
+  writable: aBoolean,
+};
+
+const optionError = (message: string) => new MachineError(message, { code: "ERR_MACHINE_OPTION" });
+
+function refuse(mistake: string | null): void {
+  if (mistake !== null) throw optionError(mistake);
+}
+
+/** Throws MachineError for options that do not exist, or have another type. */
+export function checkMachineOptions(options: MachineOptions): void {
+  refuse(optionMistake("Machine.boot", options, TYPES));
+  for (const [n, mount] of (options.mounts ?? []).entries()) {
+    const what = `Machine.boot, mounts[${n}]`;
+    refuse(optionMistake(what, mount, MOUNT_TYPES));
+    for (const name of ["host", "guest"] as const)
+      if (mount[name] === undefined) refuse(`${what}: ${name} is missing`);
+  }
+}
+
 /** The options that are the kernel's, checked, with their defaults. Throws MachineError. */
 export function kernelOptions(options: MachineOptions) {
   const { cpus = Math.min(4, availableParallelism()), subsystemTimeout, strace } = options;
   if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
-    throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
+    throw optionError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
   const timed =
     subsystemTimeout === undefined || (Number.isInteger(subsystemTimeout) && subsystemTimeout >= 1);
   if (!timed || (subsystemTimeout ?? 0) > MAX_TIMEOUT)
-    throw new MachineError(`subsystemTimeout ${subsystemTimeout}: give milliseconds, 1 to ${MAX_TIMEOUT}`);
+    throw optionError(`subsystemTimeout ${subsystemTimeout}: give milliseconds, 1 to ${MAX_TIMEOUT}`);
   if (strace !== undefined) checkDescriptor(strace);
   return {
     cpus,
@@ -54,7 +99,7 @@ export function kernelOptions(options: MachineOptions) {
     root: options.root === undefined ? null : rootFolder(options.root),
     mounts: (options.mounts ?? []).map(({ host, guest, ...mount }) => {
       if (!guest.startsWith("/"))
-        throw new MachineError(`mount ${host} on ${guest}: give an absolute path inside the guest`);
+        throw optionError(`mount ${host} on ${guest}: give an absolute path inside the guest`);
       return { ...mount, guest, host: resolve(host) };
     }),
     ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout", "strace"),
@@ -65,14 +110,14 @@ function checkDescriptor(fd: number): void {
   try {
     fstatSync(fd);
   } catch {
-    throw new MachineError(`strace ${fd}: there is no such open descriptor`);
+    throw optionError(`strace ${fd}: there is no such open descriptor`);
   }
 }
 
 function rootFolder(root: string): string {
   const stat = statSync(root, { throwIfNoEntry: false });
   if (stat?.isDirectory()) return resolve(root);
-  throw new MachineError(
+  throw optionError(
     `root ${root}: ${stat === undefined ? "there is no such folder" : "is not a folder"} on this machine`,
   );
 }

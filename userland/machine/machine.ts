@@ -13,7 +13,7 @@ import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { OwnInput, ownConsole } from "./inherit.ts";
-import { kernelOptions, type MachineOptions } from "./machine-options.ts";
+import { checkMachineOptions, kernelOptions, type MachineOptions } from "./machine-options.ts";
 import { type GuestProcess, numberOf } from "./process.ts";
 import { startGuest } from "./spawn.ts";
 import type { SpawnOptions } from "./spawn-options.ts";
@@ -43,6 +43,7 @@ export class Machine implements AsyncDisposable {
   /** Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
   static async boot(options: MachineOptions = {}): Promise<Machine> {
     const started = performance.now();
+    checkMachineOptions(options);
     const modules = (options.subsystems ?? []).map(subsystemModule);
     shareCompileCache();
     let machine: Machine | null = null;

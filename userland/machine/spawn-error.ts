@@ -20,7 +20,7 @@ const REASONS: Readonly<Record<string, string>> = {
 export class SpawnError extends MachineError {
   override name = "SpawnError";
   /** Name of the error as in errno(3): "ENOENT", "EACCES", "ENOEXEC"... */
-  readonly code: string;
+  declare readonly code: string;
   readonly errno: number;
   /** What failed: loading the program, or going to the working directory. */
   readonly syscall: "execve" | "chdir";
@@ -32,9 +32,10 @@ export class SpawnError extends MachineError {
   constructor(path: string, errno: number, reason = "", syscall: "execve" | "chdir" = "execve") {
     const known = ERRNO.get(errno);
     const said = reason || REASONS[known?.name ?? ""] || known?.text || `errno ${errno}`;
-    super(`${syscall === "chdir" ? "working directory " : ""}${path}: ${said}`);
+    super(`${syscall === "chdir" ? "working directory " : ""}${path}: ${said}`, {
+      code: known?.name ?? `E${errno}`,
+    });
     this.errno = errno;
-    this.code = known?.name ?? `E${errno}`;
     this.syscall = syscall;
     this.path = path;
     this.reason = said;

@@ -1,5 +1,16 @@
 /** How a program is started. */
-import type { Readable, Writable } from "node:stream";
+import { Readable, Writable } from "node:stream";
+import {
+  aNumber,
+  anArray,
+  anObject,
+  anything,
+  aString,
+  type OptionType,
+  type OptionTypes,
+  optionMistake,
+} from "./check-options.ts";
+import { MAX_TIMEOUT } from "./machine-options.ts";
 
 /** Where standard input comes from. */
 export type Input =
@@ -59,16 +70,69 @@ export const DEFAULT_ENV: Readonly<{ PATH: string; HOME: string }> = {
   HOME: "/",
 };
 
+const oneOfStreams = (
+  words: readonly string[],
+  text: string,
+  is: (value: object) => boolean,
+): OptionType => ({
+  text: `${words.map((word) => `"${word}"`).join(", ")} or ${text}`,
+  is: (value) =>
+    typeof value === "string"
+      ? words.includes(value)
+      : typeof value === "object" && value !== null && is(value),
+});
+const WORDS = ["pipe", "ignore", "inherit"];
+const anInput = oneOfStreams(
+  WORDS,
+  "a Uint8Array, { text }, a ReadableStream or a Readable",
+  (value) =>
+    value instanceof Uint8Array ||
+    value instanceof ReadableStream ||
+    value instanceof Readable ||
+    typeof (value as { text?: unknown }).text === "string",
+);
+const anOutput = oneOfStreams(
+  WORDS,
+  "a WritableStream or a Writable",
+  (value) => value instanceof WritableStream || value instanceof Writable,
+);
+const TYPES: OptionTypes<SpawnOptions> = {
+  args: anArray('an array of strings, such as ["echo", "hi"]'),
+  argv: anArray('an array of strings, such as ["echo", "hi"]'),
+  env: anObject,
+  cwd: aString,
+  uid: aNumber,
+  gid: aNumber,
+  signal: { text: "an AbortSignal", is: (value) => value instanceof AbortSignal },
+  timeout: aNumber,
+  killSignal: anything,
+  stdio: oneOfStreams(WORDS, "no stream: that is for stdin, stdout and stderr", () => false),
+  stdin: anInput,
+  stdout: anOutput,
+  stderr: anOutput,
+};
+
+/** A TypeError or RangeError with `code`, as Node's own have one. */
+function optionError(Kind: typeof TypeError | typeof RangeError, message: string): Error {
+  return Object.assign(new Kind(message), { code: "ERR_SPAWN_OPTION" });
+}
+
+/** Throws TypeError for options that do not exist, or have another type. */
+export function checkSpawnOptions(options: SpawnOptions): void {
+  const mistake = optionMistake("spawn", options, TYPES);
+  if (mistake !== null) throw optionError(TypeError, mistake);
+}
+
 /** Throws TypeError for a string that no Linux process can be given. */
 function checkText(what: string, text: unknown): asserts text is string {
-  if (typeof text !== "string") throw new TypeError(`${what}: is not a string`);
-  if (text.includes("\0")) throw new TypeError(`${what}: holds a NUL, which ends a string on Linux`);
+  if (typeof text !== "string") throw optionError(TypeError, `${what}: is not a string`);
+  if (text.includes("\0")) throw optionError(TypeError, `${what}: holds a NUL, which ends a string on Linux`);
 }
 
 /** The arguments of a program that is called `name`. */
 export function argvOf({ argv, args }: SpawnOptions, name: string): readonly string[] {
   if (argv !== undefined && args !== undefined)
-    throw new TypeError("give argv, which begins with the program's own name, or args, not both");
+    throw optionError(TypeError, "give argv, which begins with the program's own name, or args, not both");
   const words = argv ?? [name, ...(args ?? [])];
   for (const [n, word] of words.entries()) checkText(`argv[${n}]`, word);
   return words;
@@ -79,7 +143,8 @@ export function environmentOf(env: NonNullable<SpawnOptions["env"]>): string[] {
   const words: string[] = [];
   for (const [name, value] of Object.entries(env)) {
     if (value === undefined) continue;
-    if (name === "" || name.includes("=")) throw new TypeError(`env: ${JSON.stringify(name)} is no name`);
+    if (name === "" || name.includes("="))
+      throw optionError(TypeError, `env: ${JSON.stringify(name)} is no name`);
     checkText(`env.${name}`, name);
     checkText(`env.${name}`, value);
     words.push(`${name}=${value}`);
@@ -92,14 +157,17 @@ export function checkIds(options: SpawnOptions): void {
   for (const what of ["uid", "gid"] as const) {
     const id = options[what] ?? 0;
     if (!(Number.isInteger(id) && id >= 0 && id < 2 ** 32 - 1))
-      throw new RangeError(`${what} ${id}: give a whole number from 0 to 4294967294`);
+      throw optionError(RangeError, `${what} ${id}: give a whole number from 0 to 4294967294`);
   }
 }
 
 /** What ends the process early. Throws the reason when it has happened already. */
 export function stopSignal({ signal, timeout }: SpawnOptions): AbortSignal | null {
-  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0))
-    throw new RangeError(`timeout ${timeout}: give a whole number of milliseconds`);
+  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0 && timeout <= MAX_TIMEOUT))
+    throw optionError(
+      RangeError,
+      `timeout ${timeout}: give a whole number of milliseconds, at most ${MAX_TIMEOUT}`,
+    );
   signal?.throwIfAborted();
   const signals = [
     ...(signal === undefined ? [] : [signal]),

@@ -10,7 +10,7 @@ import { type HostPipe, hostPipe } from "../../kernel/machine/host-pipe.ts";
 import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { ENOMEM, ENOTDIR } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
-import { stdinWasClosed } from "./closed-stdin.ts";
+import { wasClosed } from "./closed-streams.ts";
 import { findProgram } from "./host-program.ts";
 import type { OwnInput } from "./inherit.ts";
 import { GuestProcess, numberOf, type Streams } from "./process.ts";
@@ -18,6 +18,7 @@ import { SpawnError } from "./spawn-error.ts";
 import {
   argvOf,
   checkIds,
+  checkSpawnOptions,
   DEFAULT_ENV,
   environmentOf,
   type Input,
@@ -34,6 +35,9 @@ export function startGuest(
   program: string | URL,
   options: SpawnOptions,
 ): GuestProcess {
+  if (!(typeof program === "string" || program instanceof URL))
+    throw new TypeError("spawn: the program is a guest path or a file: URL");
+  checkSpawnOptions(options);
   const { env = DEFAULT_ENV, cwd = "/", stdio } = options;
   const { stdin = stdio ?? "ignore", stdout = stdio ?? "pipe", stderr = stdio ?? "pipe" } = options;
   const name = typeof program === "string" ? program : fileURLToPath(program);
@@ -99,7 +103,7 @@ function makeStreams(
   const plain = (end: Input | Output): boolean => {
     if (end !== "ignore" && end !== "inherit") return false;
     if (end === "ignore") stdio.push(STDIO_NULL);
-    else stdio.push(stdio.length === 0 && stdinWasClosed() ? STDIO_CLOSED : STDIO_CONSOLE);
+    else stdio.push(wasClosed(stdio.length as 0 | 1 | 2) ? STDIO_CLOSED : STDIO_CONSOLE);
     return true;
   };
   const output = (to: Output) => (plain(to) ? null : new OutputPipe(enter, pipe(false)));
