@@ -31,6 +31,8 @@ export interface Arg {
   readonly out?: boolean;
   /** Besides `path`: it leads to a path in another way. */
   readonly names?: Pick<PathArgument, "address" | "onlyWith">;
+  /** The values that have names, of a set of bits each mask: what a fuzzer tries first. */
+  readonly values?: readonly number[];
   format(value: number, call: CallView): string;
 }
 
@@ -59,8 +61,8 @@ export const sockaddr = (length: number): Arg => ({ ...ptr, names: { address: { 
 export const messageOut: Arg = { ...ptr, names: { address: "message" } };
 /** An array of struct mmsghdr; their number is argument `count`. */
 export const messagesOut = (count: number): Arg => ({ ...ptr, names: { address: { messages: count } } });
-export const fd = int;
-export const pid = int;
+export const fd = plain(DECODE.INT);
+export const pid = plain(DECODE.INT);
 export const uid = plain(DECODE.UINT, (value) => (value === 0xffffffff ? "-1" : String(value)));
 
 /** Directory descriptor: AT_FDCWD is -100. */
@@ -150,6 +152,7 @@ export function flagSet(names: Readonly<Record<string, number>>, decode: number 
   const masks = entries.filter(([, mask]) => mask !== 0).sort((a, b) => bits(b[1]) - bits(a[1]));
   return {
     decode,
+    values: Object.values(names),
     format(value) {
       if (value === 0) return zero;
       let rest = value >>> 0;
@@ -170,7 +173,11 @@ const bits = (mask: number): number => mask.toString(2).replaceAll("0", "").repl
 /** One of several values: names to values. */
 export function oneOf(names: Readonly<Record<string, number>>, decode: number = DECODE.INT): Arg {
   const byValue = new Map(Object.entries(names).map(([name, value]) => [value, name]));
-  return { decode, format: (value) => byValue.get(value) ?? hex(value >>> 0) };
+  return {
+    decode,
+    values: Object.values(names),
+    format: (value) => byValue.get(value) ?? hex(value >>> 0),
+  };
 }
 
 /** open(2) flags: the access mode is a number, the rest are bits. */
@@ -178,6 +185,7 @@ export function accessFlags(access: Readonly<Record<string, number>>, rest: Arg)
   const byValue = new Map(Object.entries(access).map(([name, value]) => [value, name]));
   return {
     decode: DECODE.INT,
+    values: [...Object.values(access), ...(rest.values ?? [])],
     format(value, call) {
       const name = byValue.get(value & 3) ?? "O_ACCMODE";
       const others = value & ~3;

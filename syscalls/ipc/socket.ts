@@ -80,6 +80,7 @@ const typeNames = oneOf({ SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET });
 const typeFlags = flagSet({ SOCK_NONBLOCK, SOCK_CLOEXEC });
 const socketTypeArg: Arg = {
   decode: int.decode,
+  values: [SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_NONBLOCK, SOCK_CLOEXEC],
   format(value, call) {
     const flags = value & (SOCK_NONBLOCK | SOCK_CLOEXEC);
     const name = typeNames.format(value & ~flags, call);

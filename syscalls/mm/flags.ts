@@ -17,6 +17,7 @@ const { MAP_SHARED, MAP_PRIVATE, MAP_TYPE, MAP_SHARED_VALIDATE, ...mapBits } = n
 const mapRest = flagSet(mapBits);
 export const mapFlags: Arg = {
   decode: DECODE.INT,
+  values: [MAP_SHARED!, MAP_PRIVATE!, ...Object.values(mapBits)],
   format(value, call) {
     const type = value & MAP_TYPE!;
     const name =

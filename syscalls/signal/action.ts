@@ -25,7 +25,11 @@ import type { Ref } from "../../rcu/index.ts";
 import { DECODE, ptr, size } from "../args.ts";
 import { syscall } from "../syscall.ts";
 
-export const signal = { decode: DECODE.INT, format: (value: number) => signalName(value) };
+export const signal = {
+  decode: DECODE.INT,
+  values: Array.from({ length: NSIG + 1 }, (_, signo) => signo),
+  format: (value: number) => signalName(value),
+};
 
 /** struct sigaction of riscv64: handler 8, flags 8, mask 8; no restorer. */
 const SIGACTION_BYTES = 24;

@@ -53,6 +53,7 @@ const FLAGS = {
 const names = flagSet(FLAGS, DECODE.ULONG);
 const cloneFlags = {
   decode: DECODE.ULONG,
+  values: Object.values(FLAGS),
   format(value: number, call: Parameters<typeof names.format>[1]): string {
     const signo = value & CSIGNAL;
     const flags = (value & ~CSIGNAL) >>> 0;

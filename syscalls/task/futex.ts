@@ -39,6 +39,7 @@ const NAMES = new Map(
 );
 const operation = {
   decode: DECODE.INT,
+  values: [...NAMES.keys(), FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME],
   format(value: number): string {
     const name = NAMES.get(value & FUTEX_CMD_MASK) ?? `0x${(value & FUTEX_CMD_MASK).toString(16)}`;
     const isPrivate = (value & FUTEX_PRIVATE_FLAG) !== 0 ? "_PRIVATE" : "";
