@@ -6,7 +6,7 @@
 import { allocPages, freePages } from "./buddy.ts";
 import { CorruptionError } from "./error.ts";
 import * as layout from "./layout.ts";
-import { i32, u8 } from "./memory.ts";
+import { heapDebug, i32, u8 } from "./memory.ts";
 import { allocOwner } from "./owner.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell } from "./slab.ts";
@@ -69,31 +69,57 @@ export function freeArray(ref: Ref<"array">): void {
 }
 /** Number of elements. */
 export const arrayLength = (ref: Ref<"array">): number => i32[ref]!;
-/** An element, by a plain load. The index is not checked. */
-export const arrayGet = (ref: Ref<"array">, index: number): number => i32[ref + ARRAY_ELEMENTS + index]!;
-/** Sets an element by a plain store: before the array is published, or by its one owner. The index is not checked. */
+/** An index that is none: a number that nobody bounded. */
+function outOfBounds(ref: Ref<"array">, index: number): never {
+  throw new CorruptionError(
+    "ERR_RCU_CORRUPTION",
+    `array ${ref}: index ${index} of an array of ${i32[ref]} elements`,
+  );
+}
+/** A write beyond an array would be another object's: the index is compared with the length, which is next to what is written. */
+const checkIndex = (ref: Ref<"array">, index: number): void => {
+  if (index >>> 0 !== index || index >= i32[ref]!) outOfBounds(ref, index);
+};
+
+/** An element, by a plain load. The index is checked in debug heaps only. */
+export const arrayGet = (ref: Ref<"array">, index: number): number => {
+  if (heapDebug) checkIndex(ref, index);
+  return i32[ref + ARRAY_ELEMENTS + index]!;
+};
+/** Sets an element by a plain store: before the array is published, or by its one owner. */
 export const arraySet = (ref: Ref<"array">, index: number, value: number): void => {
+  checkIndex(ref, index);
   i32[ref + ARRAY_ELEMENTS + index] = value;
 };
-/** Atomic load, store, compare-and-swap, add of one element: the store publishes. */
-export const arrayLoad = (ref: Ref<"array">, index: number): number =>
-  Atomics.load(i32, ref + ARRAY_ELEMENTS + index);
+/** Atomic load, store, compare-and-swap, add of one element: the store publishes. The load checks its index in debug heaps only. */
+export const arrayLoad = (ref: Ref<"array">, index: number): number => {
+  if (heapDebug) checkIndex(ref, index);
+  return Atomics.load(i32, ref + ARRAY_ELEMENTS + index);
+};
 /** Publishes an element by an atomic store. */
 export const arrayStore = (ref: Ref<"array">, index: number, value: number): void => {
+  checkIndex(ref, index);
   Atomics.store(i32, ref + ARRAY_ELEMENTS + index, value);
 };
 /** Stores `next` when the element is `expected`; says whether it did. */
-export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean =>
-  Atomics.compareExchange(i32, ref + ARRAY_ELEMENTS + index, expected, next) === expected;
+export const arrayCas = (ref: Ref<"array">, index: number, expected: number, next: number): boolean => {
+  checkIndex(ref, index);
+  return Atomics.compareExchange(i32, ref + ARRAY_ELEMENTS + index, expected, next) === expected;
+};
 /** Adds atomically and returns the old value. */
-export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number =>
-  Atomics.add(i32, ref + ARRAY_ELEMENTS + index, value);
+export const arrayAdd = (ref: Ref<"array">, index: number, value: number): number => {
+  checkIndex(ref, index);
+  return Atomics.add(i32, ref + ARRAY_ELEMENTS + index, value);
+};
 /** Copies the first `length` elements. */
 export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
+  if (!(length >= 0 && length <= i32[from]! && length <= i32[to]!)) outOfBounds(to, length);
   i32.copyWithin(to + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS + length);
 }
 /** Shifts elements inside one array, as Array.prototype.copyWithin. */
 export function arrayMove(ref: Ref<"array">, target: number, start: number, end: number): void {
+  if (!(start >= 0 && end >= start && target >= 0 && Math.max(end, target + end - start) <= i32[ref]!))
+    outOfBounds(ref, Math.max(end, target + end - start));
   i32.copyWithin(ref + ARRAY_ELEMENTS + target, ref + ARRAY_ELEMENTS + start, ref + ARRAY_ELEMENTS + end);
 }
 

@@ -1,8 +1,8 @@
 /**
  * Use after free, found at the access: in a debug heap every accessor of a struct field looks at the state word of the
- * object first. A thread replaces the accessors' methods when it first uses a debug heap; threads that never do pay nothing.
+ * object first, and at whether what it stores has 32 bits. A thread replaces the accessors' methods when it first uses a debug heap; threads that never do pay nothing.
  */
-import { StaleReferenceError } from "./error.ts";
+import { CorruptionError, StaleReferenceError } from "./error.ts";
 import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import * as layout from "./layout.ts";
 import { ListNode } from "./list-node.ts";
@@ -19,6 +19,18 @@ const SECOND: ReadonlyMap<unknown, readonly string[]> = new Map<unknown, readonl
   [RcuField, ["deref", "check", "peek", "assign"]],
   [Locked, ["get", "set"]],
   [LockedWide, ["get", "set"]],
+]);
+/** Methods that store words of 32 bits: where their values begin among the arguments. */
+const STORES: ReadonlyMap<unknown, Readonly<Record<string, number>>> = new Map<
+  unknown,
+  Record<string, number>
+>([
+  [Fixed, { init: 1 }],
+  [Owned, { set: 1 }],
+  [Atomic, { store: 1, init: 1, add: 1, or: 1, and: 1, exchange: 1, cas: 1 }],
+  [RcuField, { assign: 2, init: 1, exchange: 1, cas: 1 }],
+  [Locked, { set: 2, init: 1 }],
+  [Words, { set: 2, store: 2, add: 2, cas: 2 }],
 ]);
 /** Methods that take an address, not a reference. */
 const EXEMPT = ["constructor", "owner"];
@@ -49,12 +61,23 @@ export function checkFields(): void {
       if (EXEMPT.includes(name)) continue;
       const method = methods[name]!;
       const at = SECOND.get(type)?.includes(name) === true ? 1 : 0;
+      const value = STORES.get(type)?.[name] ?? Number.POSITIVE_INFINITY;
       methods[name] = function (...args) {
         if (heapDebug) assertLive(args[at]!, this.of);
+        if (heapDebug) for (let n = value; n < args.length; n++) assertWord(args[n]!, this.of);
         return method.apply(this, args);
       };
     }
   }
+}
+
+/** What a word of 32 bits cannot hold, signed or unsigned, would be stored as something else. */
+function assertWord(value: number, struct: string): void {
+  if (Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32) return;
+  throw new CorruptionError(
+    "ERR_RCU_CORRUPTION",
+    `struct ${struct}: ${value} is no number of 32 bits: bound it where it comes from, or declare the field as wide`,
+  );
 }
 
 /** Also for structs that are embedded in others: the cell around them counts. */

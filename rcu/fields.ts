@@ -227,7 +227,18 @@ export class LockedWide<N extends string, L extends string> extends Field {
   }
 }
 
-/** A fixed number of 32-bit words inside the struct; the struct states the rule. */
+/** An index that is none: a number that nobody bounded. The words beyond belong to other fields and other objects. */
+function outOfBounds(field: { readonly of: string; readonly length: number }, index: number): never {
+  throw new CorruptionError(
+    "ERR_RCU_CORRUPTION",
+    `struct ${field.of}: index ${index} of a field that has ${field.length} elements`,
+  );
+}
+
+/**
+ * A fixed number of 32-bit words inside the struct; the struct states the rule. Every index is checked: one that is out of bounds
+ * throws, and nothing outside of the field is read or written.
+ */
 export class Words<N extends string> extends Field {
   /** Number of words. */
   declare readonly length: number;
@@ -235,28 +246,34 @@ export class Words<N extends string> extends Field {
     super(offset);
     this.length = length;
   }
-  /** A plain load. The index is not checked. */
+  /** A plain load. */
   get(ref: Ref<N>, index: number): number {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     return i32[ref + this.offset + index]!;
   }
-  /** A plain store. The index is not checked. */
+  /** A plain store. */
   set(ref: Ref<N>, index: number, value: number): void {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     i32[ref + this.offset + index] = value;
   }
   /** An atomic load. */
   load(ref: Ref<N>, index: number): number {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     return Atomics.load(i32, ref + this.offset + index);
   }
   /** An atomic store. */
   store(ref: Ref<N>, index: number, value: number): void {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     Atomics.store(i32, ref + this.offset + index, value);
   }
   /** Adds atomically and returns the old value. */
   add(ref: Ref<N>, index: number, value: number): number {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     return Atomics.add(i32, ref + this.offset + index, value);
   }
   /** Stores `next` when the word is `expected`; says whether it did. */
   cas(ref: Ref<N>, index: number, expected: number, next: number): boolean {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     return Atomics.compareExchange(i32, ref + this.offset + index, expected, next) === expected;
   }
   /** Word index in the heap of element 0. */
@@ -305,7 +322,7 @@ export class Words<N extends string> extends Field {
   }
 }
 
-/** A fixed number of bytes inside the struct. */
+/** A fixed number of bytes inside the struct. An index that is out of bounds throws. */
 export class Bytes<N extends string> extends Field {
   /** Number of bytes. */
   declare readonly length: number;
@@ -318,12 +335,14 @@ export class Bytes<N extends string> extends Field {
     const start = (ref + this.offset) * 4;
     return u8.subarray(start, start + this.length);
   }
-  /** One byte. The index is not checked. */
+  /** One byte. */
   get(ref: Ref<N>, index: number): number {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     return u8[(ref + this.offset) * 4 + index]!;
   }
-  /** Sets one byte. The index is not checked. */
+  /** Sets one byte. */
   set(ref: Ref<N>, index: number, value: number): void {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     u8[(ref + this.offset) * 4 + index] = value;
   }
 }

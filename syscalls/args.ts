@@ -1,10 +1,16 @@
 /**
- * Argument types of system calls: how a register becomes a number, and how strace prints it.
+ * Argument types of system calls: how a register becomes a number, which numbers reach the handler, and how strace
+ * prints them.
+ *
+ * A type carries the range of its argument, so a handler never sees a number outside of it. What becomes of others depends on
+ * what Linux looks at first: `within` and `only` fail the call before anything else is looked at; `orElse` gives the handler
+ * a number that stands for all others, which it refuses in its own time.
  */
 
 import { copyFromUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
 import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
-import { ERRNO } from "../kernel/uapi/errno.ts";
+import { EINVAL, ERRNO } from "../kernel/uapi/errno.ts";
+import { NSIG, signalName } from "../kernel/uapi/signal.ts";
 
 /** How the 64 bits of a register become a JavaScript number. */
 export const DECODE = {
@@ -25,14 +31,29 @@ export interface CallView {
   readonly result: number;
 }
 
+/** Which decoded numbers reach a handler. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+  /** The bits that may be set, all in the low 32: instead of `min` and `max`. */
+  readonly bits?: number;
+  /** What the call answers to any other number, without its handler: -errno. 0: the handler gets `instead`. */
+  readonly error: number;
+  readonly instead: number;
+}
+
 export interface Arg {
   readonly decode: number;
+  /** Absent: every number that `decode` makes. */
+  readonly range?: Range;
   /** The kernel writes what the argument points to: print it after the call. */
   readonly out?: boolean;
   /** Besides `path`: it leads to a path in another way. */
   readonly names?: Pick<PathArgument, "address" | "onlyWith">;
   /** The values that have names, of a set of bits each mask: what a fuzzer tries first. */
   readonly values?: readonly number[];
+  /** One of `values` selects what the call does. */
+  readonly selector?: boolean;
   format(value: number, call: CallView): string;
 }
 
@@ -41,6 +62,29 @@ export const hexWord = (value: number): string => `0x${BigInt.asUintN(64, BigInt
 const hex = (value: number): string => `0x${value.toString(16)}`;
 const decimal = (value: number): string => String(value);
 const plain = (decode: number, format: (value: number) => string = decimal): Arg => ({ decode, format });
+
+/** Numbers outside of min..max fail the call before its handler runs. */
+export const within = (arg: Arg, min: number, max: number, errno = EINVAL): Arg => ({
+  ...arg,
+  range: { min, max, error: -errno, instead: 0 },
+});
+/** Bits outside of `bits` fail the call before its handler runs. All 64 bits count where the type decodes them. */
+export const only = (arg: Arg, bits: number, errno = EINVAL): Arg => ({
+  ...arg,
+  range: { min: 0, max: bits >>> 0, bits, error: -errno, instead: 0 },
+});
+/** Numbers outside of min..max reach the handler as `instead`. */
+export const orElse = (arg: Arg, min: number, max: number, instead: number): Arg => ({
+  ...arg,
+  range: { min, max, error: 0, instead },
+});
+
+/** Whether a decoded number is in the range. */
+export function inRange(range: Range, value: number): boolean {
+  const { bits } = range;
+  if (bits === undefined) return value >= range.min && value <= range.max;
+  return value < 2 ** 32 && value >= -(2 ** 31) && (value & ~bits) === 0;
+}
 
 /** int. */
 export const int = plain(DECODE.INT);
@@ -64,6 +108,16 @@ export const messagesOut = (count: number): Arg => ({ ...ptr, names: { address: 
 export const fd = plain(DECODE.INT);
 export const pid = plain(DECODE.INT);
 export const uid = plain(DECODE.UINT, (value) => (value === 0xffffffff ? "-1" : String(value)));
+
+/** A signal number that is none, as a handler sees it. */
+export const NO_SIGNAL = -1;
+/** Number of a signal, or 0; NO_SIGNAL for every other number, so that none can be an index or a bit by mistake. */
+export const signal = orElse(
+  { decode: DECODE.INT, format: (value: number) => signalName(value) },
+  0,
+  NSIG,
+  NO_SIGNAL,
+);
 
 /** Directory descriptor: AT_FDCWD is -100. */
 export const dirfd = plain(DECODE.INT, (value) => (value === -100 ? "AT_FDCWD" : String(value)));
@@ -176,6 +230,7 @@ export function oneOf(names: Readonly<Record<string, number>>, decode: number = 
   return {
     decode,
     values: Object.values(names),
+    selector: true,
     format: (value) => byValue.get(value) ?? hex(value >>> 0),
   };
 }

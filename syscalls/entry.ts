@@ -64,6 +64,8 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   const arity = new Uint8Array(NR_SYSCALLS);
   const decoding = new Uint8Array(NR_SYSCALLS * 6);
   for (const call of options.calls) {
+    if (!Number.isInteger(call.nr) || call.nr < 0 || call.nr >= NR_SYSCALLS - 1)
+      throw new Error(`${call.name}: number ${call.nr} is not between 0 and ${NR_SYSCALLS - 2}`);
     if (table[call.nr] !== null)
       throw new Error(`system call ${call.nr} is ${table[call.nr]!.name} and ${call.name}`);
     table[call.nr] = call;
@@ -137,8 +139,9 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     return result;
   }
 
-  function unknown(task: Ref<"task">, nr: number, regs: number): number {
+  function unknown(task: Ref<"task">, regs: number): number {
     const word = regs / 4 + A0;
+    const nr = readArg(DECODE.ULONG, regs / 4 + A7);
     const args = [0, 2, 4, 6, 8, 10].map((offset) => readArg(DECODE.LONG, word + offset));
     noteUnknownCall(nr, args);
     tracer?.unknown(task, nr, args);
@@ -146,11 +149,10 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   }
 
   function call(task: Ref<"task">, regs: number): number {
-    const number = ram.i32[regs / 4 + A7]!;
-    const nr = number >>> 0 < NR_SYSCALLS ? number : NR_SYSCALLS - 1;
+    const nr = callNumber(regs);
     SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
     const handler = handlers[nr]!;
-    if (handler === null) return unknown(task, number, regs);
+    if (handler === null) return unknown(task, regs);
     if (tracer !== undefined) return traced(task, nr, regs);
     return invoke(task, nr, handler, regs);
   }
@@ -166,8 +168,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
       hooks.exit(task, hooked[nr]!, decodeArgs(table[nr]!, regs), result);
     };
     return (task, regs) => {
-      const number = ram.i32[regs / 4 + A7]!;
-      const nr = number >>> 0 < NR_SYSCALLS ? number : NR_SYSCALLS - 1;
+      const nr = callNumber(regs);
       const handler = handlers[nr]!;
       if (handler === null) return call(task, regs);
       SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
@@ -189,6 +190,13 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
       return table[nr]?.fullRegs === true;
     },
   };
+}
+
+/** Index of the call in a7. Of numbers beyond the table, in all 64 bits, it is that of the last place, which stays empty. */
+function callNumber(regs: number): number {
+  const word = regs / 4 + A7;
+  const number = ram.i32[word]!;
+  return number >>> 0 < NR_SYSCALLS && ram.i32[word + 1] === 0 ? number : NR_SYSCALLS - 1;
 }
 
 /** Reads one register pair of the register file as its argument type says. */

@@ -34,6 +34,11 @@ function pagesOf(text: string): number | null {
 
 const based = (text: string, base: number, digits: RegExp): number | null =>
   digits.test(text) ? Number.parseInt(text, base) : null;
+/** A user or group id: 32 bits, and not the one that means none. */
+const idOf = (text: string): number | null => {
+  const id = based(text, 10, /^\d{1,10}$/);
+  return id !== null && id < 0xffffffff ? id : null;
+};
 const unlimited = (count: number | null): number | null => (count === 0 ? Infinity : count);
 
 /** Null when there is one that tmpfs does not know, or a value that is none (EINVAL). */
@@ -57,6 +62,6 @@ const READERS: Readonly<
   nr_blocks: ["pages", (text) => unlimited(sized(text))],
   nr_inodes: ["inodes", (text) => unlimited(sized(text))],
   mode: ["mode", (text) => based(text, 8, /^[0-7]{1,6}$/)],
-  uid: ["uid", (text) => based(text, 10, /^\d{1,10}$/)],
-  gid: ["gid", (text) => based(text, 10, /^\d{1,10}$/)],
+  uid: ["uid", idOf],
+  gid: ["gid", idOf],
 };

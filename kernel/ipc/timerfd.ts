@@ -1,5 +1,5 @@
 /** timerfd_create(2): timers that are read. */
-import { alloc, fixed, kfreeRcu, locked, lockedWide, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { alloc, fixed, kfreeRcu, lockedWide, type Ref, spinlock, struct } from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
@@ -35,8 +35,8 @@ const Timerfd = struct("timerfd", {
   interval: lockedWide("lock"),
   /** When the timer fires next, monotonic; 0 when it is disarmed. */
   deadline: lockedWide("lock"),
-  /** Expirations that nobody has read. */
-  expirations: locked("lock"),
+  /** Expirations that nobody has read: one a nanosecond passes 32 bits within seconds. */
+  expirations: lockedWide("lock"),
   wait: waitqueue(),
 });
 

@@ -1,5 +1,6 @@
 /**
- * What a system-call handler may return besides a value >= 0 and -errno. All lie below every errno.
+ * What a system-call handler may return besides its result. A result is a 64-bit integer, signed or not: it lies between -2^63 and
+ * 2^64, often where a program chose (F_GETOWN, lseek). All of these codes lie below -2^63, so no result can be taken for one.
  *
  * After BLOCK the pc stays on the ecall, and the call runs again from its start when the task wakes. Nothing is kept on
  * a JavaScript stack. The pattern of a handler that waits:
@@ -13,18 +14,18 @@
  *   }
  */
 /** Run again; a signal handler restarts the call if it has SA_RESTART, else the call fails with EINTR. */
-export const BLOCK = -5001;
+export const BLOCK = -(2 ** 64);
 /** Run again; the call fails with EINTR whenever a signal handler runs: nanosleep, poll, epoll_wait, sigsuspend. */
-export const BLOCK_EINTR = -5002;
+export const BLOCK_EINTR = -(2 ** 65);
 /** Run again; only a fatal signal ends the wait (vfork's parent, execve waiting for its threads). */
-export const BLOCK_KILLABLE = -5003;
+export const BLOCK_KILLABLE = -(2 ** 66);
 /** The handler replaced pc and registers itself (execve, rt_sigreturn): store no result, advance no pc. */
-export const NO_RETURN = -5004;
+export const NO_RETURN = -(2 ** 67);
 /** The task is to exit with the code that Task.exitCode holds: exit, exit_group. */
-export const EXIT_TASK = -5005;
+export const EXIT_TASK = -(2 ** 68);
 
 /** Run again, as soon as others have had the CPU: a part is done, and the task knows how much (yield.ts). */
-export const YIELD = -5006;
+export const YIELD = -(2 ** 69);
 
 /** Whether the result means that the call will run again. */
 export const isBlock = (result: number): boolean =>

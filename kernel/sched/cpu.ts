@@ -137,10 +137,10 @@ function runTask(
       case EXIT.ILLEGAL:
         // A program's steps are gone only with the thread that held them.
         if (Task.kind.get(task) === KIND_PROGRAM) spawnLost(task, number);
-        forceFault(task, SIGILL, ILL_ILLOPC, getPc(regs));
+        forceFault(task, SIGILL, ILL_ILLOPC, getPc(regs) | 0);
         break;
       case EXIT.BREAKPOINT:
-        forceFault(task, SIGTRAP, TRAP_BRKPT, getPc(regs));
+        forceFault(task, SIGTRAP, TRAP_BRKPT, getPc(regs) | 0);
         break;
       default:
         break;
@@ -226,7 +226,8 @@ function fault(task: Ref<"task">): void {
     Task.work.or(task, WORK_SIGNAL);
     return;
   }
-  forceFault(task, signo, Task.faultCode.get(task), Task.faultAddress.get(task));
+  const code = Task.faultCode.get(task);
+  forceFault(task, signo, code, Task.faultAddress.get(task, 0), Task.faultAddress.get(task, 1));
 }
 
 function exitTask(task: Ref<"task">): boolean {

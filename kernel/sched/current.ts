@@ -23,9 +23,13 @@ export function setThisCpu(cpu: number): void {
   cpuNumber = cpu;
 }
 
-/** Remembers the fault that the current task's access caused: the signal is forced when user mode comes back. */
-export function setFault(signo: number, code: number, address: number): void {
+/**
+ * Remembers the fault that the current task's access caused: the signal is forced when user mode comes back. `low` and `high` are
+ * the words of the address.
+ */
+export function setFault(signo: number, code: number, low: number, high = 0): void {
   Task.faultSignal.set(currentTask, signo);
   Task.faultCode.set(currentTask, code);
-  Task.faultAddress.set(currentTask, address);
+  Task.faultAddress.set(currentTask, 0, low);
+  Task.faultAddress.set(currentTask, 1, high);
 }

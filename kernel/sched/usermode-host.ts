@@ -19,6 +19,9 @@ import { waitPrepared } from "./waitqueue.ts";
 
 const A0 = (USER_REGS.X + 8 * 10) / 4;
 const A7 = (USER_REGS.X + 8 * 17) / 4;
+const lowWord = (value: bigint): number => Number(BigInt.asIntN(32, value));
+const highWord = (value: bigint): number => Number(BigInt.asIntN(32, value >> 32n));
+
 /** Calls between two safe points on the fast path. */
 const SAFE_POINT_CALLS = 32;
 
@@ -66,11 +69,11 @@ export function createUserModeHost(cpu: number, syscalls: SyscallEntry): UserMod
     translate: translateUser,
 
     badAddress(va) {
-      setFault(SIGSEGV, SEGV_MAPERR, Number(BigInt.asUintN(64, va)));
+      setFault(SIGSEGV, SEGV_MAPERR, lowWord(va), highWord(va));
     },
 
     misaligned(va) {
-      setFault(SIGBUS, BUS_ADRALN, Number(BigInt.asUintN(64, va)));
+      setFault(SIGBUS, BUS_ADRALN, lowWord(va), highWord(va));
     },
 
     time: () => BigInt(nowNs()),

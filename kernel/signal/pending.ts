@@ -52,11 +52,11 @@ export function infoFrom(signo: number, code: number, pid: number, uid: number):
 export const infoUser = (signo: number, pid: number, uid: number): SigInfo =>
   infoFrom(signo, SI_USER, pid, uid);
 
-/** A fault at an address. */
-export function infoFault(signo: number, code: number, address: number): SigInfo {
+/** A fault at the address of these two words. */
+export function infoFault(signo: number, code: number, low: number, high: number): SigInfo {
   const info = base(signo, code);
-  info[4] = address | 0;
-  info[5] = Math.floor(address / 4294967296) | 0;
+  info[4] = low;
+  info[5] = high;
   return info;
 }
 
@@ -168,7 +168,7 @@ function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, si
 }
 
 /** Overruns of a POSIX timer stop counting here (DELAYTIMER_MAX). */
-const OVERRUN_MAX = 0x7fff_ffff;
+export const OVERRUN_MAX = 0x7fff_ffff;
 
 let timerSignalTaken: (group: Ref<"group">, id: number, overrun: number) => void = () => {};
 /** Sets what hears that a POSIX timer's signal was taken, with its overruns. Group.lock is held. */

@@ -43,10 +43,11 @@ export function forEachGroup(visit: (group: Ref<"group">) => void): void {
 }
 
 /**
- * A fault of the current task (force_sig_fault): cannot be blocked or ignored; then the default action is taken.
+ * A fault of the current task (force_sig_fault): cannot be blocked or ignored; then the default action is taken. `low` and
+ * `high` are the words of the address.
  */
-export function forceFault(task: Ref<"task">, signo: number, code: number, address: number): void {
-  forceInfo(task, code === SI_KERNEL ? infoKernel(signo) : infoFault(signo, code, address));
+export function forceFault(task: Ref<"task">, signo: number, code: number, low: number, high = 0): void {
+  forceInfo(task, code === SI_KERNEL ? infoKernel(signo) : infoFault(signo, code, low, high));
 }
 
 export function forceInfo(task: Ref<"task">, info: SigInfo): void {

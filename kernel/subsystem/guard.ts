@@ -20,6 +20,7 @@ import {
   releaseLocks,
   releaseMutexes,
 } from "../../rcu/index.ts";
+import { BLOCK } from "../sched/block.ts";
 import { current, thisCpu } from "../sched/current.ts";
 import { finishWait, waitPrepared } from "../sched/waitqueue.ts";
 import { declareCallbacks, runReleaser } from "./callback.ts";
@@ -103,6 +104,7 @@ function wrongResult(place: Place, result: unknown, a: unknown, b: unknown, c: u
 }
 
 function show(result: unknown): string {
+  if (result === BLOCK) return "BLOCK";
   if (typeof result === "string") return `a string of ${result.length}`;
   if (result instanceof Uint8Array) return `${result.length} bytes`;
   return typeof result === "object" && result !== null ? "an object" : String(result);

@@ -120,7 +120,7 @@ export const Task = struct("task", {
   /** Non-zero while a call that returned BLOCK is to run again. */
   restarting: owned(),
   /** Which BLOCK value it returned. */
-  blockKind: owned(),
+  blockKind: wide(),
   /** Absolute monotonic nanoseconds; 0 when not computed yet, Infinity for none. */
   restartDeadline: wide(),
   /** Where the time left of the deadline goes when a handler ends the call (nanosleep), or 0. */
@@ -140,7 +140,8 @@ export const Task = struct("task", {
   // Owner only: the fault that user mode reported last (setFault).
   faultSignal: owned(),
   faultCode: owned(),
-  faultAddress: wide(),
+  /** Low and high word: all 64 bits reach si_addr. */
+  faultAddress: words(2),
 
   // Signals. Group.lock for writers; the owner and racy readers need none.
   blocked: words(2),

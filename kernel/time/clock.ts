@@ -5,6 +5,8 @@
 import { alloc, type Ref, struct, wide } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 
+/** Times and spans end here, as in Linux (KTIME_MAX): 292 years. */
+export const KTIME_MAX = 2 ** 63;
 export const NSEC_PER_SEC = 1_000_000_000;
 export const NSEC_PER_MSEC = 1_000_000;
 export const NSEC_PER_USEC = 1_000;

@@ -16,7 +16,7 @@ import {
   struct,
   wide,
 } from "../../rcu/index.ts";
-import { addOverrun, dropTimerSignal, infoTimer, onTimerSignal } from "../signal/pending.ts";
+import { addOverrun, dropTimerSignal, infoTimer, OVERRUN_MAX, onTimerSignal } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
 import { findTask } from "../task/pid.ts";
 import { GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
@@ -92,7 +92,7 @@ function signal(held: Held<"lock">, posix: Ref<"posix_timer">, periods: number):
     PosixTimer.signo.get(posix),
     SI_TIMER,
     id,
-    periods - 1,
+    Math.min(periods - 1, OVERRUN_MAX),
     PosixTimer.valueLow.get(posix),
     PosixTimer.valueHigh.get(posix),
   );

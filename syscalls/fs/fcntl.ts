@@ -18,7 +18,7 @@ import {
 } from "../../kernel/mm/uaccess.ts";
 import { CAP_SYS_RESOURCE, capable } from "../../kernel/task/cred.ts";
 import { Task } from "../../kernel/task/task.ts";
-import { EBADF, EFAULT, EINVAL, ENOTTY, EOVERFLOW } from "../../kernel/uapi/errno.ts";
+import { EBADF, EFAULT, EINVAL, ENOTTY, EOVERFLOW, ESRCH } from "../../kernel/uapi/errno.ts";
 import * as uapi from "../../kernel/uapi/fcntl.ts";
 import { FASYNC, O_APPEND, O_CLOEXEC, O_DIRECT, O_NOATIME, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD } from "../../kernel/uapi/ioctl.ts";
@@ -28,6 +28,7 @@ import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { fd, hexArg, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
+import { lookup, pgrpExists } from "../task/ids.ts";
 import { fcntlCommand, flockOp } from "./flags.ts";
 import { duplicate } from "./open.ts";
 import { filesOf, withFile } from "./user.ts";
@@ -79,6 +80,7 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
       return recordLock(task, file, command, arg);
     case uapi.F_SETOWN:
       if ((arg | 0) === INT_MIN) return -EINVAL;
+      if (!ownerExists(arg | 0)) return -ESRCH;
       File.ownerIsThread.store(file, 0);
       File.owner.store(file, arg | 0);
       return 0;
@@ -114,10 +116,16 @@ function setOwner(file: F, address: number): number {
   const type = getUserU32(address);
   const pid = getUser32(address + 4);
   if (type > uapi.F_OWNER_PGRP || pid < 0) return -EINVAL;
+  const owner = type === uapi.F_OWNER_PGRP ? -pid : pid;
+  if (!ownerExists(owner)) return -ESRCH;
   File.ownerIsThread.store(file, type === uapi.F_OWNER_TID ? 1 : 0);
-  File.owner.store(file, type === uapi.F_OWNER_PGRP ? -pid : pid);
+  File.owner.store(file, owner);
   return 0;
 }
+
+/** A task, a process group (negative), or nobody (0). */
+const ownerExists = (owner: number): boolean =>
+  owner === 0 || (owner > 0 ? lookup(owner) !== 0 : pgrpExists(-owner));
 
 function getOwner(file: F, address: number): number {
   if (faultIn(address, 8, ACCESS.WRITE) < 0) return -EFAULT;

@@ -15,6 +15,7 @@ import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { fd, flagSet, int, oneOf, pid, ptr, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
+import { toNs } from "../time/timespec.ts";
 
 const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
 
@@ -78,7 +79,7 @@ export const timerfdSettime = syscall({
     const file = timerfdOf(task, descriptor);
     if (file < 0) return file;
     const old = timerfdGet(file as Ref<"file">);
-    const interval = intervalSeconds * NSEC_PER_SEC + intervalNs;
+    const interval = toNs(intervalSeconds, intervalNs);
     const error = timerfdSet(file as Ref<"file">, flags, { interval, seconds, nanoseconds });
     if (error === 0 && oldValue !== 0) putTimes(oldValue, old.interval, old.remaining);
     return error;

@@ -15,6 +15,7 @@ import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { fd, flagSet, int, oneOf, ptr, size, timespec, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
+import { toNs } from "../time/timespec.ts";
 import { installFile } from "./event.ts";
 
 const SIGSET_BYTES = 8;
@@ -30,7 +31,7 @@ function readTimeout(address: number): number {
   const seconds = getUser64(address);
   const nanoseconds = getUser64(address + 8);
   if (seconds < 0 || nanoseconds < 0 || nanoseconds >= NSEC_PER_SEC) return -EINVAL;
-  timeoutNs = seconds * NSEC_PER_SEC + nanoseconds;
+  timeoutNs = toNs(seconds, nanoseconds);
   return 0;
 }
 

@@ -2,7 +2,7 @@
 import { allocFd, closeFd } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { pidfdOpen } from "../../kernel/ipc/pidfd.ts";
-import { Mm } from "../../kernel/mm/mm.ts";
+import { Mm, TASK_SIZE } from "../../kernel/mm/mm.ts";
 import { copyFromUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
 import { KEPT_VFORK, keptForRestart } from "../../kernel/sched/restart.ts";
@@ -71,7 +71,10 @@ export const clone = syscall({
   fullRegs: true,
   partial: "namespaces are refused with EINVAL",
   handler(task, flags, stack, parentTid, tls, childTid) {
-    const args = { flags: flags & ~CSIGNAL, exitSignal: flags & CSIGNAL, stack, parentTid, childTid, tls };
+    // Linux keeps a number that is no signal, and sends nothing.
+    const signo = flags & CSIGNAL;
+    const exitSignal = signo <= NSIG ? signo : 0;
+    const args = { flags: flags & ~CSIGNAL, exitSignal, stack, parentTid, childTid, tls };
     if ((flags & CLONE_PIDFD) === 0) return doClone(task, args);
     // clone(2) has one argument for both.
     return (flags & CLONE_PARENT_SETTID) !== 0 ? -EINVAL : cloneWithPidfd(task, args, parentTid);
@@ -125,8 +128,11 @@ export const clone3 = syscall({
     const raw = copyFromUser(address, bytes);
     if (raw === null) return -EFAULT;
     if (raw.subarray(CLONE_ARGS_BYTES).some((byte) => byte !== 0)) return -E2BIG;
-    const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
-    const field = (n: number): number => (n * 8 < bytes ? Number(view.getBigUint64(n * 8, true)) : 0);
+    // Whatever the size given, the fields beyond it are zero.
+    const known = new Uint8Array(CLONE_ARGS_BYTES);
+    known.set(raw.subarray(0, CLONE_ARGS_BYTES));
+    const view = new DataView(known.buffer);
+    const field = (n: number): number => Number(view.getBigUint64(n * 8, true));
     // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     const [flags, exitSignal, stack, stackSize] = [field(0), field(4), field(5), field(6)];
     if (flags >= 2 * CLONE_CLEAR_SIGHAND || (flags & (CSIGNAL | CLONE_DETACHED)) !== 0) return -EINVAL;
@@ -135,7 +141,7 @@ export const clone3 = syscall({
     if ((flags & (CLONE_THREAD | CLONE_PARENT)) !== 0 && exitSignal !== 0) return -EINVAL;
     const clearHandlers = flags >= CLONE_CLEAR_SIGHAND;
     if (clearHandlers && (flags & CLONE_SIGHAND) !== 0) return -EINVAL;
-    if ((stack === 0) !== (stackSize === 0)) return -EINVAL;
+    if ((stack === 0) !== (stackSize === 0) || stack + stackSize > TASK_SIZE) return -EINVAL;
     const args = {
       flags: flags | 0,
       clearHandlers,

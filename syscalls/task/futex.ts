@@ -1,7 +1,7 @@
 /** futex(2). */
 import { futexRequeue, futexWait, futexWake, futexWakeOp } from "../../kernel/futex.ts";
 import { restartDeadline } from "../../kernel/sched/restart.ts";
-import { NSEC_PER_SEC, realtimeToMonotonic } from "../../kernel/time/clock.ts";
+import { realtimeToMonotonic } from "../../kernel/time/clock.ts";
 import { ENOSYS } from "../../kernel/uapi/errno.ts";
 import {
   FUTEX_BITSET_MATCH_ANY,
@@ -55,7 +55,7 @@ function deadlineOf(address: number, absolute: boolean, realtime: boolean): numb
   if (!absolute) return restartDeadline(timespecNs());
   // 0 is a time that has passed, not an error.
   if (realtime) return Math.max(0, realtimeToMonotonic(readTimespec.seconds, readTimespec.nanoseconds));
-  return readTimespec.seconds * NSEC_PER_SEC + readTimespec.nanoseconds;
+  return timespecNs();
 }
 
 export const futex = syscall({

@@ -1,7 +1,8 @@
 /** Process, group and session ids: getpid(2), setpgid(2), setsid(2) and their family. */
 import { faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
+import { forEachGroup } from "../../kernel/signal/send.ts";
 import { setpgid as doSetpgid, setsid as doSetsid } from "../../kernel/task/jobs.ts";
-import { findTask } from "../../kernel/task/pid.ts";
+import { findTask, lockTaskList, unlockTaskList } from "../../kernel/task/pid.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
@@ -84,6 +85,17 @@ export function lookup(id: number): Ref<"task"> | 0 {
   const task = findTask(scope, id);
   rcuReadUnlock();
   return task;
+}
+
+/** Whether a process is in the process group. */
+export function pgrpExists(pgrp: number): boolean {
+  let found = false;
+  lockTaskList();
+  forEachGroup((group) => {
+    found ||= Group.pgrp.load(group) === pgrp;
+  });
+  unlockTaskList();
+  return found;
 }
 
 export const setpgid = syscall({

@@ -1,6 +1,6 @@
 /** struct timespec, timeval and itimerspec in user memory. */
 import { faultIn, getUser64, putUser64 } from "../../kernel/mm/uaccess.ts";
-import { NSEC_PER_SEC, NSEC_PER_USEC } from "../../kernel/time/clock.ts";
+import { KTIME_MAX, NSEC_PER_SEC, NSEC_PER_USEC } from "../../kernel/time/clock.ts";
 import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 
@@ -17,8 +17,12 @@ export function readTimespec(address: number): number {
 readTimespec.seconds = 0;
 readTimespec.nanoseconds = 0;
 
-/** What readTimespec read, as nanoseconds; times beyond 46 days lose nanoseconds, not seconds. */
-export const timespecNs = (): number => readTimespec.seconds * NSEC_PER_SEC + readTimespec.nanoseconds;
+/** Nanoseconds, at most KTIME_MAX; times beyond 104 days lose nanoseconds, not seconds. */
+export const toNs = (seconds: number, nanoseconds: number): number =>
+  Math.min(seconds * NSEC_PER_SEC + nanoseconds, KTIME_MAX);
+
+/** What readTimespec read, as nanoseconds. */
+export const timespecNs = (): number => toNs(readTimespec.seconds, readTimespec.nanoseconds);
 
 /** Writes nanoseconds as a timespec. 0 or -EFAULT. */
 export function writeTimespec(address: number, seconds: number, nanoseconds: number): number {
@@ -37,7 +41,7 @@ export function readTimeval(address: number): number {
   const seconds = getUser64(address);
   const microseconds = getUser64(address + 8);
   if (seconds < 0 || microseconds < 0 || microseconds >= 1_000_000) return -EINVAL;
-  return seconds * NSEC_PER_SEC + microseconds * NSEC_PER_USEC;
+  return toNs(seconds, microseconds * NSEC_PER_USEC);
 }
 
 export function writeTimeval(address: number, ns: number): number {

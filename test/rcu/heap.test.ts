@@ -3,9 +3,12 @@ import {
   alloc,
   allocArray,
   allocString,
+  arrayAdd,
+  arrayCas,
   arrayGet,
   arrayLength,
   arraySet,
+  arrayStore,
   atomic,
   bytes,
   cellGeneration,
@@ -172,4 +175,28 @@ test.serial("bad sizes, foreign buffers and too many threads are typed errors", 
 
 test.serial("a struct is declared once", (t) => {
   t.throws(() => struct("heap test point", { x: fixed() }), { message: /declared twice/ });
+});
+
+test.serial("an index beyond words, bytes or an array throws, and changes nothing outside", (t) => {
+  const Row = struct("heap test row", { before: fixed(), row: words(4), name: bytes(4), after: fixed() });
+  inHeap(() => {
+    const ref = alloc(Row) as Ref<"heap test row">;
+    const array = allocArray(4) as Ref<"array">;
+    for (const index of [-1, 4, 5, 2 ** 31, 2 ** 32, 1.5, Number.NaN]) {
+      const corruption = { code: "ERR_RCU_CORRUPTION", message: /index/ };
+      t.throws(() => Row.row.set(ref, index, 7), corruption);
+      t.throws(() => Row.row.store(ref, index, 7), corruption);
+      t.throws(() => Row.row.add(ref, index, 7), corruption);
+      t.throws(() => Row.row.cas(ref, index, 0, 7), corruption);
+      t.throws(() => Row.row.get(ref, index), corruption);
+      t.throws(() => Row.name.set(ref, index, 7), corruption);
+      t.throws(() => arraySet(array, index, 7), corruption);
+      t.throws(() => arrayStore(array, index, 7), corruption);
+      t.throws(() => arrayAdd(array, index, 7), corruption);
+      t.throws(() => arrayCas(array, index, 0, 7), corruption);
+    }
+    t.deepEqual([Row.before.get(ref), Row.after.get(ref)], [0, 0]);
+    freeArray(array);
+    free(Row, ref);
+  });
 });

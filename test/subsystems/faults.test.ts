@@ -46,7 +46,7 @@ const MISTAKES: Readonly<Record<string, readonly [Outcome, ...RegExp[]]>> = {
   "device-type": ["on", /answered undefined: give a string, bytes, 0 or -errno$/],
   call: ["on", new RegExp(`^system call faulty_call ${IN_TASK} threw Error: in a system call$`)],
   "call-type": ["on", /^system call faulty_type.* answered undefined: give an integer >= 0, or -errno$/],
-  "call-block": ["on", /answered -5001: without waitOn, nothing would ever wake the task$/],
+  "call-block": ["on", /answered BLOCK: without waitOn, nothing would ever wake the task$/],
   file: ["on", new RegExp(`^read of /proc/file ${IN_TASK} threw Error: in a file$`)],
   "file-type": ["on", /^read of \/proc\/file-type.* answered 7: give a string, bytes, or -errno$/],
   "hook-task-create": ["on", /^hook taskCreate in pid \d+ .* threw Error: in taskCreate$/],

@@ -81,5 +81,6 @@ const hostUid = process.geteuid?.() ?? 0;
 const hostGid = process.getegid?.() ?? 0;
 export const toGuestUid = (uid: number): number => (uid === hostUid ? 0 : uid);
 export const toGuestGid = (gid: number): number => (gid === hostGid ? 0 : gid);
-export const toHostUid = (uid: number): number => (uid === 0 ? hostUid : uid);
-export const toHostGid = (gid: number): number => (gid === 0 ? hostGid : gid);
+/** Ids have 32 bits and no sign for the host; the kernel's words hold them signed. */
+export const toHostUid = (uid: number): number => (uid === 0 ? hostUid : uid >>> 0);
+export const toHostGid = (gid: number): number => (gid === 0 ? hostGid : gid >>> 0);

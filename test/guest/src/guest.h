@@ -43,12 +43,14 @@ enum {
 
 struct timespec { i64 sec, nsec; };
 
+#ifdef __riscv
 static inline i64 sys6(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
   register i64 a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
   register i64 a3 __asm__("a3") = d, a4 __asm__("a4") = e, a5 __asm__("a5") = f;
   __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
   return a0;
 }
+#endif
 #define S1(n) sys6(n, 0, 0, 0, 0, 0, 0)
 #define S2(n, a) sys6(n, (i64)(a), 0, 0, 0, 0, 0)
 #define S3(n, a, b) sys6(n, (i64)(a), (i64)(b), 0, 0, 0, 0)
@@ -122,12 +124,15 @@ static inline void nap(i64 ms) {
   sys(SYS_nanosleep, &t, &t);
 }
 
+#ifndef NATIVE
 struct sigaction { void *handler; u64 flags; u64 mask; };
 static inline i64 on_signal(int sig, void *handler, u64 flags) {
   struct sigaction sa = {handler, flags, 0};
   return sys(SYS_rt_sigaction, sig, &sa, 0, 8);
 }
+#endif
 
+#ifdef __riscv
 /* start_thread: clone(2) with pthread's flags; fn(arg) runs on `stack_top`; *tid is cleared and woken at its end. */
 __attribute__((used)) i64 start_thread(u64 flags, void *stack_top, int *ptid, void *tls, int *ctid, void (*fn)(void *), void *arg);
 __asm__(
@@ -137,6 +142,7 @@ __asm__(
   "  ld t0, 0(sp)\n  ld a0, 8(sp)\n  jalr t0\n"
   "  li a0, 0\n  li a7, 93\n  ecall\n"
   "1: ret\n");
+#endif
 #define PTHREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
   CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
@@ -147,9 +153,11 @@ __attribute__((used, noreturn)) void start_c(i64 *sp) {
   exit(main(argc, argv, argv + argc + 1));
   __builtin_unreachable();
 }
+#ifdef __riscv
 __asm__(
   ".text\n.globl _start\n_start:\n"
   ".option push\n.option norelax\n  la gp, __global_pointer$\n.option pop\n"
   "  mv a0, sp\n  andi sp, sp, -16\n  call start_c\n");
+#endif
 
 #endif

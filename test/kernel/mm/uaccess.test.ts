@@ -166,11 +166,11 @@ test.serial("a refused access records signal, code and address", (t) => {
   const at = mmap(mm, 0, PAGE_SIZE, 1, ANON, 0, 0);
   t.is(translateUser(at + 5, ACCESS.WRITE), -1);
   t.deepEqual(
-    [Task.faultSignal.get(task), Task.faultCode.get(task), Task.faultAddress.get(task)],
+    [Task.faultSignal.get(task), Task.faultCode.get(task), Task.faultAddress.get(task, 0)],
     [SIGSEGV, SEGV_ACCERR, at + 5],
   );
   t.is(translateUser(0, ACCESS.READ), -1);
-  t.deepEqual([Task.faultCode.get(task), Task.faultAddress.get(task)], [SEGV_MAPERR, 0]);
+  t.deepEqual([Task.faultCode.get(task), Task.faultAddress.get(task, 0)], [SEGV_MAPERR, 0]);
   t.is(translateUser(at, ACCESS.EXEC), -1);
   t.is(Task.faultCode.get(task), SEGV_ACCERR);
   mmPut(mm);
