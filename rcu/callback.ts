@@ -9,6 +9,7 @@
 
 import { pageCache } from "./buddy.ts";
 import { accelerate, advance, announceRun, append, pop } from "./cblist.ts";
+import { Batch } from "./contain.ts";
 import { WrongTypeError } from "./error.ts";
 import { forceQuiescentStates } from "./force.ts";
 import { gathered, gathering } from "./gather.ts";
@@ -19,6 +20,7 @@ import { orphanSlot, runOrphans } from "./orphan.ts";
 import {
   anyClosures,
   invoke,
+  invokedText,
   keepClosure,
   markDying,
   RcuHead,
@@ -181,8 +183,8 @@ export function rcuDrop(value: { destroy(): void } | Disposable): void {
   else callRcuHere(() => value[Symbol.dispose]());
 }
 
-/** Runs up to `limit` callbacks of this thread's own list. */
-function runOwn(limit: number): number {
+/** Runs up to `limit` callbacks of this thread's own list; `batch` is told what they throw. */
+function runOwn(limit: number, batch: Batch): number {
   const list = slotBase(slot) + SLOT_RCU.LIST;
   advance(list);
   if (!gathering) accelerate(list);
@@ -191,13 +193,18 @@ function runOwn(limit: number): number {
   let closures = 0;
   traceRcu(BATCH_START, pendingOwn(), limit);
   try {
-    while (ran < limit && i32[list + CBLIST.DONE] !== 0) {
-      const cell = pop(list);
-      ran++; // Counted even if the reclaimer throws: it will not run again.
-      invoke(cell, pageCache(cell), headCache);
-    }
+    while (ran < limit && i32[list + CBLIST.DONE] !== 0)
+      try {
+        do {
+          const cell = pop(list);
+          ran++; // Counted even if the reclaimer throws: it will not run again.
+          invoke(cell, pageCache(cell), headCache);
+        } while (ran < limit && i32[list + CBLIST.DONE] !== 0);
+      } catch (error) {
+        batch.failed(error, invokedText());
+      }
     if (anyClosures())
-      closures = runClosures(() => {
+      closures = runClosures(batch, () => {
         ran++;
         closures--; // Counted already.
       });
@@ -245,14 +252,16 @@ function hurry(): void {
   forceQuiescentStates(rcuLaggards());
 }
 
-/** Runs up to `limit` callbacks: own ones, then orphans. */
+/** Runs up to `limit` callbacks: own ones, then orphans. One that throws ends none of the others (contain.ts). */
 export function runSome(limit: number): number {
   if (running || rcuNesting() > 0) return 0; // A reclaimer reached a safe point: the outer call goes on.
   running = true;
   traceRcu(CORE_START, 0, 0);
   try {
-    let ran = pendingOwn() === 0 && !anyClosures() ? 0 : runOwn(limit);
-    if (i32[RCU.ORPHANS] !== 0) ran += runOrphans(limit);
+    const batch = new Batch();
+    let ran = pendingOwn() === 0 && !anyClosures() ? 0 : runOwn(limit, batch);
+    if (i32[RCU.ORPHANS] !== 0) ran += runOrphans(limit, batch);
+    batch.end();
     return ran;
   } finally {
     running = false;

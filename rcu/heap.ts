@@ -24,6 +24,7 @@ const {
   PAGE_SHIFT,
   RCU,
   SLOT,
+  SLOT_ABANDONED,
   SLOT_ACTIVE,
   SLOT_DEAD,
   SLOT_FREE,
@@ -214,6 +215,15 @@ export class Heap implements Views {
   }
 
   /**
+   * This thread is about to end, and does nothing more here: it looks dead to those that wait for its locks, whoever reaps its slot
+   * later. What it held may be half-changed.
+   */
+  abandon(): void {
+    const state = SLOT.BASE + this.#slot * SLOT.WORDS + SLOT.STATE;
+    Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_ABANDONED);
+  }
+
+  /**
    * Another thread says that the owner of `slot` is gone for good: its locks may be broken, grace periods no longer
    * wait for it, its callbacks and magazines are taken over. Harmless for a slot that nobody has.
    */
@@ -221,7 +231,11 @@ export class Heap implements Views {
     if (slot === this.#slot)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "reap of one's own slot: use detach()");
     const state = SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE;
-    if (Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE) return;
+    if (
+      Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE &&
+      Atomics.compareExchange(this.i32, state, SLOT_ABANDONED, SLOT_DEAD) !== SLOT_ABANDONED
+    )
+      return;
     this.use();
     reapRcu(slot);
     adoptMagazines(slot);

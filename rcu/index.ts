@@ -16,6 +16,7 @@ export {
 } from "./callback.ts";
 export { rcuCatchUp, rcuPending } from "./catch-up.ts";
 export type { At, Handle } from "./collection.ts";
+export { balanced, contain, type ErrorHandler, setErrorHandler, type Unwound, unwind } from "./contain.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./error.ts";
 export * from "./fields.ts";
@@ -33,7 +34,14 @@ export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value 
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
 export * from "./llist.ts";
-export { brokenLocks, locksHeld, ownerIsDead, releaseLocks, setLockSleepHooks } from "./lock.ts";
+export {
+  brokenLocks,
+  locksHeld,
+  ownerIsDead,
+  releaseLocks,
+  setLockPatience,
+  setLockSleepHooks,
+} from "./lock.ts";
 export * from "./lock-fields.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
@@ -47,6 +55,7 @@ export * from "./ref.ts";
 export {
   defineReleaser,
   drainReleases,
+  drainSomeReleases,
   finalizeReleases,
   queueRelease,
   type Releasable,

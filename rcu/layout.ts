@@ -171,6 +171,8 @@ export const SLOT = {
 export const SLOT_FREE = 0;
 export const SLOT_ACTIVE = 1;
 export const SLOT_DEAD = 2;
+/** Its thread is about to end (Heap.abandon): dead to others, and not reaped yet. */
+export const SLOT_ABANDONED = 3;
 
 /** A slot's private stock of free cells of one cache. */
 export const MAGAZINE = {

@@ -43,6 +43,28 @@ export function setLockSleepHooks(before: () => void, after: () => void): void {
   afterSleep = after;
 }
 
+/** How long this thread waits for a lock, in ms. */
+let patience = Infinity;
+/**
+ * Sets how long this thread waits for a lock until it gives up with ERR_RCU_LOCK_TIMEOUT, in ms: for a thread that must come back to
+ * its event loop, which alone would tell it that the owner has died. Default: Infinity. Returns what it was.
+ */
+export function setLockPatience(ms: number): number {
+  const before = patience;
+  patience = ms;
+  return before;
+}
+
+/** Throws when the wait that began at `since` has lasted too long. */
+function checkPatience(word: number, since: number): void {
+  if (performance.now() - since < patience) return;
+  const owner = i32[word]! & OWNER;
+  throw new RcuUsageError(
+    "ERR_RCU_LOCK_TIMEOUT",
+    `word ${word}: ${owner === 0 ? "its readers keep it" : `held by slot ${ownerSlot(owner)}`} for more than ${patience} ms`,
+  );
+}
+
 /** Atomics.wait between the hooks. */
 function sleepOn(word: number, value: number): void {
   beforeSleep();
@@ -115,7 +137,9 @@ export function releaseLocks(depth: number): number {
   const taken = locksHeld - depth;
   while (locksHeld > depth) {
     const word = heldWords[Math.min(locksHeld, DEPTH) - 1]!;
-    if (word < 0) readUnlockWord(~word);
+    const ours = word < 0 ? readHeld(~word) : (i32[word]! & OWNER) === ownerId;
+    if (!ours) locksHeld--;
+    else if (word < 0) readUnlockWord(~word);
     else unlockWord(word);
   }
   return taken;
@@ -125,6 +149,7 @@ function lockSlow(word: number): void {
   for (let spin = 0; spin < SPINS; spin++) {
     if (Atomics.load(i32, word) === 0 && Atomics.compareExchange(i32, word, 0, ownerId) === 0) return;
   }
+  const since = performance.now();
   for (;;) {
     const seen = Atomics.load(i32, word);
     if (seen === 0) {
@@ -141,7 +166,10 @@ function lockSlow(word: number): void {
     sleepOn(word, seen | WAITERS);
     // Whatever ended the sleep: a look costs far less than that did.
     const owner = seen & OWNER;
-    if (!ownerIsDead(owner)) continue;
+    if (!ownerIsDead(owner)) {
+      checkPatience(word, since);
+      continue;
+    }
     if (Atomics.compareExchange(i32, word, seen | WAITERS, ownerId | WAITERS) === (seen | WAITERS)) {
       brokenLocks++;
       return;
@@ -176,6 +204,13 @@ export function readLockWord(word: number): void {
   heldWords[locksHeld++] = ~word;
 }
 
+/** Whether this thread has noted that it holds the read lock. */
+function readHeld(word: number): boolean {
+  const notes = heldSlot();
+  for (let note = notes; note < notes + SLOT_RCU.READ_HELD_MAX; note++) if (i32[note] === word) return true;
+  return false;
+}
+
 export function readUnlockWord(word: number): void {
   let note = heldSlot();
   const end = note + SLOT_RCU.READ_HELD_MAX;
@@ -203,10 +238,13 @@ export function dropReadLocks(of: number): void {
 
 export function writeLockWord(word: number): void {
   lockWord(word);
+  let since = 0;
   for (;;) {
     const readers = Atomics.load(i32, word + 1);
     if (readers === 0) return;
+    if (since === 0) since = performance.now();
     sleepOn(word + 1, readers);
+    checkPatience(word, since);
   }
 }
 

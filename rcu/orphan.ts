@@ -5,11 +5,12 @@
  */
 import { pageCache } from "./buddy.ts";
 import { accelerate, advance, announceRun, append, linkedCells, mend, pop, SEGMENTS } from "./cblist.ts";
+import type { Batch } from "./contain.ts";
 import { slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
-import { countedHere, invoke, RcuHead, runnable } from "./reclaim.ts";
+import { countedHere, invoke, invokedText, RcuHead, runnable } from "./reclaim.ts";
 import { cacheOf } from "./struct.ts";
 
 const { CBLIST, RCU, SLOT_RCU } = layout;
@@ -48,8 +49,11 @@ export function orphanSlot(of: number, lost: boolean): void {
   announceRun();
 }
 
-/** Runs orphans, unless another thread is at it: they run one at a time and in order, so that barriers can count. */
-export function runOrphans(limit: number): number {
+/**
+ * Runs orphans, unless another thread is at it: they run one at a time and in order, so that barriers can count. `batch` is told what
+ * they throw.
+ */
+export function runOrphans(limit: number, batch: Batch): number {
   const owner = Atomics.compareExchange(i32, RCU.ORPHAN_OWNER, 0, ownerId);
   if (owner !== 0) {
     if (!ownerIsDead(owner) || Atomics.compareExchange(i32, RCU.ORPHAN_OWNER, owner, ownerId) !== owner)
@@ -71,7 +75,11 @@ export function runOrphans(limit: number): number {
       unlockWord(RCU.ORPHAN_LOCK);
       if (cell === 0) break;
       ran++;
-      invoke(cell, pageCache(cell), headCache);
+      try {
+        invoke(cell, pageCache(cell), headCache);
+      } catch (error) {
+        batch.failed(error, invokedText());
+      }
     }
   } finally {
     if (ran > 0) {

@@ -3,6 +3,7 @@
  */
 
 import { freePages, pageCache } from "./buddy.ts";
+import type { Batch } from "./contain.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
 import { gpSeq, seqDone } from "./grace-period.ts";
 import * as layout from "./layout.ts";
@@ -68,6 +69,12 @@ export function defineReclaimer(
 const closures: { run: () => void; stamp: number; heap: unknown; counted: boolean }[] = [];
 let counted = 0;
 
+/** The reclaimer that invoke ran last; null when it freed a cell. */
+let invoked: Reclaimer | null = null;
+/** What invoke ran last, for the report of its exception. */
+export const invokedText = (): string =>
+  invoked === null ? "freeing after a grace period" : `reclaimer ${invoked.name}`;
+
 /** Runs one callback. */
 export function invoke(cell: number, cache: number, headCache: number): void {
   if (cache === headCache) {
@@ -75,10 +82,12 @@ export function invoke(cell: number, cache: number, headCache: number): void {
     const arg = RcuHead.arg.get(cell as Ref<"rcu_head">);
     free(RcuHead, cell as Ref<"rcu_head">);
     traceRcu(INVOKE, cell, reclaimer.hash);
+    invoked = reclaimer;
     reclaimer.run(arg);
     return;
   }
   traceRcu(INVOKE_KVFREE, cell, 0);
+  invoked = null;
   if (cache >= 0) freeCell(cache, cell);
   else freeRun(cell);
 }
@@ -127,8 +136,8 @@ export function countedHere(): number {
   return count;
 }
 
-/** Runs the closures whose grace period is over. `ran` is called before each counted one, which may throw. */
-export function runClosures(ran: () => void): number {
+/** Runs the closures whose grace period is over; `batch` is told what they throw. `ran` is called before each counted one. */
+export function runClosures(batch: Batch, ran: () => void): number {
   const seq = gpSeq();
   let done = 0;
   for (let n = 0; n < closures.length; ) {
@@ -143,7 +152,11 @@ export function runClosures(ran: () => void): number {
       counted--;
       ran();
     }
-    entry.run();
+    try {
+      entry.run();
+    } catch (error) {
+      batch.failed(error, "closure after a grace period");
+    }
   }
   return done;
 }

@@ -5,6 +5,7 @@
  */
 
 import { callRcu, callRcuHere, rcuRunCallbacks } from "./callback.ts";
+import { Batch } from "./contain.ts";
 import { DeclarationError, RcuUsageError } from "./error.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
@@ -129,14 +130,16 @@ export function releasesPending(): boolean {
 
 /**
  * Safe point: runs releases until none is left, those included that releases queue. Returns how many ran. Not in a
- * read scope. Warns after 100 passes; more than 10 000 are a loop, which throws RcuUsageError.
+ * read scope. Warns after 100 passes; more than 10 000 are a loop, which throws RcuUsageError. An exception of a release ends none of
+ * the others; it goes to the error handler, or is thrown when the pass is over.
  */
 export function drainReleases<C = number>(context: C): number {
   if (backend === "list" && !releasesPending()) return 0;
-  if (rcuNesting() > 0) throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "drainReleases inside a read scope");
+  assertNoScope();
   let ran = 0;
   for (let pass = 1; ; pass++) {
-    const done = releasePass(context);
+    takeOrphans(Infinity);
+    const done = releasePass(context, Infinity);
     if (done === 0) break;
     ran += done;
     if (pass === WARN_PASSES)
@@ -147,9 +150,39 @@ export function drainReleases<C = number>(context: C): number {
         `delayed releases: still not empty after ${PANIC_PASSES} passes`,
       );
   }
+  count(ran);
+  return ran;
+}
+
+/**
+ * Safe point of a thread that has more to do: runs what is queued on it, then up to `limit` of what that queues and up to `orphans` of
+ * what threads have handed over. What is left then is handed over itself: to whoever passes a safe point next, this thread among
+ * them, while releasesPending() says so. However long a chain of releases is, it comes to its end, and no safe point is longer than this.
+ * Returns how many ran. Exceptions as in drainReleases.
+ */
+export function drainSomeReleases<C = number>(context: C, limit: number, orphans: number): number {
+  if (!releasesPending()) return 0;
+  assertNoScope();
+  if (orphans > 0) takeOrphans(orphans);
+  let ran = releasePass(context, Infinity);
+  for (let left = limit; left > 0; ) {
+    const done = releasePass(context, left);
+    if (done === 0) break;
+    ran += done;
+    left -= done;
+  }
+  if (i32[slotBase(slot) + SLOT_RCU.RELEASE_LIST] !== 0) orphanReleases(slot);
+  count(ran);
+  return ran;
+}
+
+function assertNoScope(): void {
+  if (rcuNesting() > 0) throw new RcuUsageError("ERR_RCU_INSIDE_SCOPE", "drainReleases inside a read scope");
+}
+
+function count(ran: number): void {
   const counter = slotBase(slot) + SLOT_RCU.RELEASES;
   i32[counter] = (i32[counter]! + ran) | 0;
-  return ran;
 }
 
 /** The end: waits for what is behind a grace period too, and runs everything. Returns how many ran. */
@@ -163,39 +196,54 @@ export function finalizeReleases<C = number>(context: C): number {
   return ran;
 }
 
-/** Runs what is queued now, not what that queues. */
-function releasePass(context: unknown): number {
+/** Runs what is queued now, not what that queues, and of references no more than `limit`. */
+function releasePass(context: unknown, limit: number): number {
   if (backend === "rcu") {
     rcuQuiescent();
     rcuRunCallbacks();
   }
   const list = slotBase(slot) + SLOT_RCU.RELEASE_LIST;
-  if (i32[RCU.ORPHAN_RELEASES] !== 0) takeOrphans(list);
+  const batch = new Batch();
   let ran = 0;
   const last = i32[list + 1]!;
-  for (let more = i32[list] !== 0; more; ) {
+  for (let more = i32[list] !== 0; more && ran < limit; ran++) {
     const head = i32[list]! as Ref<"rcu_head">;
     more = head !== last;
     i32[list] = i32[head + CELL_LINK]!;
     if (i32[list] === 0) i32[list + 1] = 0;
-    const releaser = releasers.get(RcuHead.reclaimer.get(head));
-    if (releaser === undefined)
-      throw new DeclarationError(
-        "ERR_RCU_NOT_DECLARED",
-        `delayed release: this worker has not loaded the module of releaser ${head}`,
-      );
-    const arg = RcuHead.arg.get(head);
-    free(RcuHead, head);
-    ran++;
-    releaser.release(arg, context as never);
+    const hash = RcuHead.reclaimer.get(head);
+    try {
+      release(head, hash, context);
+    } catch (error) {
+      batch.failed(error, `releaser ${releasers.get(hash)?.name}`);
+    }
   }
   if (local.length > 0) {
     const mine = local.filter((entry) => entry.heap === i32);
     local = local.filter((entry) => entry.heap !== i32);
-    for (const entry of mine) entry.release(context as never);
+    for (const entry of mine)
+      try {
+        entry.release(context as never);
+      } catch (error) {
+        batch.failed(error, "release of an object");
+      }
     ran += mine.length;
   }
+  batch.end();
   return ran;
+}
+
+/** Runs one, which is on no list any more. */
+function release(head: Ref<"rcu_head">, hash: number, context: unknown): void {
+  const arg = RcuHead.arg.get(head);
+  free(RcuHead, head);
+  const releaser = releasers.get(hash);
+  if (releaser === undefined)
+    throw new DeclarationError(
+      "ERR_RCU_NOT_DECLARED",
+      `delayed release: this worker has not loaded the module of releaser ${hash}`,
+    );
+  releaser.release(arg, context as never);
 }
 
 /** Gives what slot `of` had queued to the next thread that drains. */
@@ -206,9 +254,18 @@ export function orphanReleases(of: number): void {
   unlockWord(RCU.ORPHAN_LOCK);
 }
 
-function takeOrphans(list: number): void {
+/** Takes the oldest `limit` of what others have handed over. */
+function takeOrphans(limit: number): void {
+  if (i32[RCU.ORPHAN_RELEASES] === 0) return;
   lockWord(RCU.ORPHAN_LOCK);
-  splice(RCU.ORPHAN_RELEASES, list);
+  if (limit === Infinity) splice(RCU.ORPHAN_RELEASES, slotBase(slot) + SLOT_RCU.RELEASE_LIST);
+  else
+    for (let left = limit; left > 0 && i32[RCU.ORPHAN_RELEASES] !== 0; left--) {
+      const head = i32[RCU.ORPHAN_RELEASES]! as Ref<"rcu_head">;
+      i32[RCU.ORPHAN_RELEASES] = i32[head + CELL_LINK]!;
+      if (i32[RCU.ORPHAN_RELEASES] === 0) i32[RCU.ORPHAN_RELEASES + 1] = 0;
+      append(head);
+    }
   unlockWord(RCU.ORPHAN_LOCK);
 }
 

@@ -1,6 +1,6 @@
 /** The library: machines to run guests in, what TypeScript programs import, and what subsystems are made of. */
 
-export { MachineError } from "../kernel/machine/error.ts";
+export { MachineError, OopsError, PanicError } from "../kernel/machine/error.ts";
 export type { CpuStats } from "../kernel/machine/machine-stats.ts";
 export { copyFromUser, copyToUser, strncpyFromUser } from "../kernel/mm/uaccess.ts";
 export { BLOCK } from "../kernel/sched/block.ts";

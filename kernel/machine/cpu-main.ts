@@ -1,6 +1,7 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
 import {
   abandonSrcuScopes,
+  drainSomeReleases,
   Heap,
   type HeapHandle,
   type Ref,
@@ -12,6 +13,7 @@ import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
 import { bindRam, cpuArea, ram } from "../mm/ram.ts";
 import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
+import { reportOopses } from "../oops.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
@@ -91,6 +93,9 @@ export async function loadSubsystems(
   return uses;
 }
 
+/** Releases that a CPU runs when it has left its loop: all but what would keep it for ever. */
+const LAST_RELEASES = 100_000;
+
 /** Runs CPU `boot.cpu` until the machine stops. An exception that leaves here means that the CPU is lost. */
 export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   const heap = Heap.attach(boot.heap);
@@ -106,6 +111,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
     ram.u8.fill(0, area, area + CPU_AREA_KEPT.START);
     ram.u8.fill(0, area + CPU_AREA_KEPT.END, area + CPU_AREA_BYTES);
   }
+  reportOopses();
   setForceNotifier(kickSlot);
   reportRcuStalls();
   setGathering(CALLBACKS_GATHERED);
@@ -118,13 +124,18 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   try {
     cpuLoop(boot.cpu, modes, syscalls);
   } catch (error) {
-    die(boot.cpu, error);
+    die(boot.cpu, heap, error);
   }
   Cpu.state.store(cpu, CPU_OFFLINE);
   tlbLazyEnter();
   for (const { name, scopes } of abandonSrcuScopes())
     klog(`${name}: ${scopes} read scope${scopes === 1 ? "" : "s"} entered on CPU ${boot.cpu} never left`);
-  heap.detach();
+  try {
+    drainSomeReleases(0, LAST_RELEASES, 0); // Those that had to stay on this thread for want of memory.
+    heap.detach();
+  } catch (error) {
+    die(boot.cpu, heap, error);
+  }
   const engine: Record<string, number> = {};
   for (const mode of modes)
     for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
@@ -144,13 +155,14 @@ function pluggedIn(cpu: number, uses: readonly SubsystemUse[]): SubsystemCalls {
  * What the CPU was changing is half-changed, and its module variables with it: the thread ends, so that the pool makes
  * a new one and the host buries this CPU (crash.ts).
  */
-function die(cpu: number, error: unknown): never {
+function die(cpu: number, heap: Heap, error: unknown): never {
   try {
     klog(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
     notifyHost();
   } catch {
     // The log itself may be what is locked; the host still learns that the worker is gone.
   }
+  heap.abandon(); // The host may be waiting for a lock of this CPU, and would not notice its end.
   process.exit(1);
 }
 

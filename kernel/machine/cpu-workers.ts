@@ -9,6 +9,7 @@ import { DEFAULT_LIMIT_MS, SubsystemError } from "../subsystem/boot.ts";
 import { type Kernel, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
 import { buryCpu } from "./crash.ts";
+import type { HostEntry } from "./host-entry.ts";
 import {
   bootStage,
   HOST_EVENT,
@@ -46,7 +47,8 @@ export class CpuWorkers {
   crashes = 0;
   readonly #options: CpuWorkersOptions;
   readonly #kernel: Kernel;
-  readonly #enter: <T>(work: () => T) => T;
+  readonly #entry: HostEntry;
+  readonly #panic: (why: string) => void;
   readonly #modules: readonly SubsystemModule[];
   readonly #watchdog: Watchdog;
   readonly #pool: Piscina;
@@ -59,12 +61,15 @@ export class CpuWorkers {
   /** Why the machine cannot boot. */
   #failure: MachineError | null = null;
   #firstCrash = "";
+  /** How often each CPU died in turn before it was up. */
+  readonly #stillborn: number[] = [];
 
-  /** `enter` runs work on this thread as part of the machine. */
-  constructor(options: CpuWorkersOptions, kernel: Kernel, enter: <T>(work: () => T) => T) {
+  /** `panic` is called when the machine has no CPU that lives. */
+  constructor(options: CpuWorkersOptions, kernel: Kernel, entry: HostEntry, panic: (why: string) => void) {
     this.#options = options;
     this.#kernel = kernel;
-    this.#enter = enter;
+    this.#entry = entry;
+    this.#panic = panic;
     this.#modules = options.subsystemModules ?? [];
     const limit = options.subsystemTimeout ?? DEFAULT_LIMIT_MS;
     this.#watchdog = new Watchdog(kernel, this.#modules, limit, (cpu, why) => {
@@ -124,7 +129,8 @@ export class CpuWorkers {
     const deadline = Date.now() + BOOT_TIMEOUT_MS;
     for (;;) {
       const seen = atomicLoad(this.#kernel.words, HOST_EVENT);
-      if (this.#failure !== null) throw this.#failure;
+      const failure = this.#failure ?? this.#entry.ended;
+      if (failure !== null) throw failure;
       let there = 0;
       for (let cpu = 0; cpu < cpus; cpu++) if (bootStage(this.#kernel.words, cpu) === stage) there++;
       if (there === cpus) return;
@@ -132,7 +138,7 @@ export class CpuWorkers {
         throw new MachineError(`CPUs die before they are up: ${this.#firstCrash}`);
       if (Date.now() > deadline) throw new MachineError(`only ${there} of ${cpus} CPUs came up`);
       await hostEvent(this.#kernel.words, seen, 100);
-      this.#enter(() => this.#watchdog.look());
+      this.#entry.attempt("watchdog", () => this.#watchdog.look(), undefined);
     }
   }
 
@@ -162,18 +168,21 @@ export class CpuWorkers {
     this.#running.delete(cpu);
     const message = error instanceof Error ? error.message : String(error);
     const refused = this.#booting && this.#blame(cpu, message);
-    if (!ended && !refused) {
-      if (this.#stopping) return null;
+    if (!ended && !refused && !this.#stopping)
       this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : message}`);
-    }
     this.crashes++;
     this.#firstCrash ||= message;
-    this.#enter(() => {
-      this.#watchdog.died(cpu, message);
-      buryCpu(this.#kernel.heap, cpu);
-    });
+    this.#entry.attempt("the watchdog of a dead CPU", () => this.#watchdog.died(cpu, message), undefined);
+    // Also when the machine stops: nobody may wait for the CPU's locks or its grace periods.
+    this.#entry.attempt("burying a CPU", () => buryCpu(this.#kernel.heap, cpu), undefined);
+    const up = bootStage(this.#kernel.words, cpu) === STAGE_UP;
     setBootStage(this.#kernel.words, cpu, STAGE_STARTING);
     if (this.#stopping || refused) return null;
+    this.#stillborn[cpu] = up ? 0 : (this.#stillborn[cpu] ?? 0) + 1;
+    if (!this.#booting && this.#stillborn[cpu] >= BOOT_CRASHES) {
+      this.#panic(`CPU ${cpu} dies whenever it is booted: ${message}`);
+      return null;
+    }
     this.#bootCpu(cpu);
     return this.#reports[cpu]!;
   }
@@ -193,7 +202,7 @@ export class CpuWorkers {
   /** CPUs that do not leave their loops: a program in TypeScript that makes no call is never interrupted. */
   #endRunning(): void {
     for (const cpu of this.#running) {
-      const booted = this.#enter(() => Cpu.state.load(cpuOf(cpu))) === CPU_ONLINE;
+      const booted = this.#entry.attempt("stopping CPUs", () => Cpu.state.load(cpuOf(cpu)), 0) === CPU_ONLINE;
       this.#options.log?.(`CPU ${cpu} does not ${booted ? "stop" : "come up"}: its worker is ended`);
       this.#ends[cpu]?.abort();
     }

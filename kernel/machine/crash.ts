@@ -1,6 +1,5 @@
 /** A CPU died (its worker ended, or threw): what it held is given back, its task is killed, others go on. */
-import type { Heap, Ref } from "../../rcu/index.ts";
-import { listDelInit, listFirst } from "../../rcu/index.ts";
+import { contain, type Heap, listDelInit, listFirst, type Ref } from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
 import { tlbCpuOffline } from "../mm/tlb.ts";
 import { CPU_BUSY, CPU_OFFLINE, Cpu, cpuOf, nrCpus } from "../sched/cpus.ts";
@@ -30,11 +29,13 @@ export function buryCpu(heap: Heap, number: number): void {
   Cpu.state.store(cpu, CPU_OFFLINE);
   Cpu.idle.store(cpu, CPU_BUSY);
   const slot = Cpu.slot.exchange(cpu, 0) - 1;
-  if (slot >= 0) heap.reap(slot);
-  tlbCpuOffline(number);
+  // What the CPU left may be half-changed: whatever one step throws, the next ones are done.
+  if (slot >= 0) contain("reaping a CPU's slot", (of: number) => heap.reap(of), slot, undefined);
+  contain("translations of a dead CPU", tlbCpuOffline, number, undefined);
   const task = Cpu.curr.exchange(cpu, 0);
-  if (task !== 0) bury(task, number);
-  if (nrCpus() > 1) emptyQueue(cpu);
+  if (task !== 0)
+    contain("killing the task of a dead CPU", (of: Ref<"task">) => bury(of, number), task, undefined);
+  if (nrCpus() > 1) contain("the queue of a dead CPU", emptyQueue, cpu, undefined);
 }
 
 function bury(task: Ref<"task">, number: number): void {

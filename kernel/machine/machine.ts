@@ -7,14 +7,16 @@ import {
   atomicLoad,
   declaredStructs,
   drainReleases,
+  drainSomeReleases,
   type Heap,
   liveObjects,
   type Ref,
   rcuIdleEnter,
-  rcuIdleExit,
   rcuQuiescent,
   rcuRunCallbacks,
   rcuStats,
+  releasesPending,
+  setErrorHandler,
 } from "../../rcu/index.ts";
 import { bindDescriptors, closeDescriptors, closeGivenBack } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
@@ -27,6 +29,8 @@ import { bindSubsystems } from "../subsystem/guard.ts";
 import { nrTasks } from "../task/pid.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
 import { CpuWorkers, type CpuWorkersOptions } from "./cpu-workers.ts";
+import { PanicError } from "./error.ts";
+import { HostEntry } from "./host-entry.ts";
 import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { type MachineStats, machineStats } from "./machine-stats.ts";
 import { type Process, Processes } from "./processes.ts";
@@ -44,26 +48,36 @@ export interface MachineOptions extends KernelOptions, CpuWorkersOptions {
   readonly loadSubsystems?: () => Promise<readonly SubsystemUse[]>;
   /** Called on every tick and event: the place to feed input. */
   readonly onEvent?: () => void;
+  /** Called when the machine ends and no task runs any more: the time to give back what the host holds of the machine. */
+  readonly beforeClose?: () => void;
 }
 
 /** How long processes may take to die at shutdown. */
 const KILL_MS = 5000;
+/** Releases that the host runs in one turn of its event loop when no CPU is left to do it. */
+const LAST_RELEASES = 4096;
 
 export class Machine {
   readonly #options: MachineOptions;
   readonly #kernel: Kernel;
   readonly #cpus: CpuWorkers;
-  readonly #tick = new Tick(() => this.#onTick());
   readonly #processes = new Processes();
+  readonly #entry = new HostEntry(
+    () => this.#bind(),
+    (why) => this.#panic(why),
+  );
+  readonly #tick = new Tick(this.#entry, () => this.#onTick());
+  readonly #end = Promise.withResolvers<PanicError | null>();
+  #panicked: Promise<void> | null = null;
   #stopping = false;
   #closed = false;
-  /** Depth of `run`. */
-  #inside = 0;
 
   private constructor(options: MachineOptions, kernel: Kernel) {
     this.#options = options;
     this.#kernel = kernel;
-    this.#cpus = new CpuWorkers(options, kernel, (work) => this.run(work));
+    const said = { ...options, log: (line: string) => this.#say(line) };
+    this.#cpus = new CpuWorkers(said, kernel, this.#entry, (why) => this.#panic(why));
+    setErrorHandler((error, where) => this.#entry.failed(error, where));
   }
 
   /** Boots a machine. Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
@@ -79,7 +93,7 @@ export class Machine {
     } catch (error) {
       machine.#stopping = true;
       await machine.#cpus.destroy();
-      machine.run(() => machine.#close([]));
+      machine.#close([]);
       throw error;
     }
     machine.#bind();
@@ -112,7 +126,7 @@ export class Machine {
 
   /** Starts a program. Its `error` tells when it could not be loaded. Throws MachineError when there is no room for it. */
   spawn(request: SpawnRequest): Process {
-    if (this.#stopping) throw new MachineError("the machine is shutting down");
+    if (this.#stopping && this.#panicked === null) throw new MachineError("the machine is shutting down");
     const started = this.run(() => this.#processes.start(request));
     this.#tick.start();
     return started;
@@ -120,22 +134,25 @@ export class Machine {
 
   /** Sends a signal: pid > 0 a process, < -1 a process group. False when there is none. */
   kill(pid: number, signo: number): boolean {
-    return this.run(() => sendFromHost(pid, signo));
+    return this.attempt("kill", () => sendFromHost(pid, signo), false);
   }
 
-  /** Runs `work` on this thread as part of the machine: heap and RAM bound, read scopes allowed. Synchronous. */
+  /**
+   * Runs `work` on this thread as part of the machine: heap and RAM bound, read scopes allowed. Synchronous. An exception of the
+   * kernel is reported and becomes an OopsError; PanicError when the machine has ended itself.
+   */
   run<T>(work: () => T): T {
-    this.#bind();
-    if (this.#inside++ === 0) rcuIdleExit();
-    try {
-      return work();
-    } finally {
-      if (--this.#inside === 0) {
-        drainReleases(0);
-        rcuQuiescent();
-        rcuIdleEnter();
-      }
-    }
+    return this.#entry.run(work);
+  }
+
+  /** The same for what nobody waits for: an exception is reported as one of `where`, and the result is `fallback`. */
+  attempt<T, F>(where: string, work: () => T, fallback: F): T | F {
+    return this.#entry.attempt(where, work, fallback);
+  }
+
+  /** Settled when the machine has ended: null, or why it could not go on. Never rejects. */
+  get ended(): Promise<PanicError | null> {
+    return this.#end.promise;
   }
 
   stats(): MachineStats {
@@ -178,33 +195,40 @@ export class Machine {
   }
 
   /**
-   * Kills what still runs, stops the CPUs and ends the workers. Resolves with what the engines counted. `beforeClose` is
-   * called when no task runs any more: the time to give back what the host holds of the machine.
+   * Kills what still runs, stops the CPUs and ends the workers. Resolves with what the engines counted. A step that fails is reported,
+   * and the next one comes all the same.
    */
-  async shutdown(options: { beforeClose?: () => void } = {}): Promise<Record<string, number>> {
+  async shutdown(): Promise<Record<string, number>> {
+    if (this.#panicked !== null) {
+      await this.#end.promise;
+      return {};
+    }
     if (!this.#stopping) {
-      this.run(killEverybody);
+      this.attempt("killing all processes", killEverybody, undefined);
       const deadline = Date.now() + KILL_MS;
-      while (this.run(() => nrTasks()) > 1 && Date.now() < deadline)
+      while (this.attempt("counting tasks", nrTasks, 0) > 1 && Date.now() < deadline)
         await new Promise((resolve) => setTimeout(resolve, 1));
       this.#onEvent();
     }
     this.#stopping = true;
-    this.run(() => {
-      stopMachine();
-      kickAll();
-    });
+    this.#bind();
+    stopMachine();
+    this.attempt("stopping the CPUs", kickAll, undefined);
     const reports = await this.#cpus.stop();
     // A group leaves the task count before its spawner is told: now that the CPUs are done, all are.
-    this.run(() => {
-      this.#processes.reap();
-      this.#processes.abandon();
-    });
+    this.attempt("reaping processes", () => this.#processes.reap(), undefined);
+    this.attempt("abandoning processes", () => this.#processes.abandon(), undefined);
     this.#tick.end();
     await this.#cpus.destroy();
-    options.beforeClose?.();
+    if (this.#panicked !== null) {
+      await this.#end.promise; // A step was one too many.
+      return {};
+    }
+    this.#options.beforeClose?.();
+    await this.#releaseRest();
     // In a Worker, Node has closed what the CPUs left open (opener.ts).
-    this.run(() => this.#close(isMainThread ? reports.flatMap((report) => report?.descriptors ?? []) : []));
+    this.#close(isMainThread ? reports.flatMap((report) => report?.descriptors ?? []) : []);
+    this.#end.resolve(null);
     const engine: Record<string, number> = {};
     for (const report of reports)
       for (const [name, count] of Object.entries(report?.engine ?? {}))
@@ -212,12 +236,45 @@ export class Machine {
     return engine;
   }
 
+  /** No CPU runs any more: what they had to release is this thread's to release, in turns of its event loop. */
+  async #releaseRest(): Promise<void> {
+    const some = () => {
+      drainSomeReleases(0, LAST_RELEASES, LAST_RELEASES);
+      return releasesPending();
+    };
+    while (this.attempt("releases", some, false)) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** No CPU runs any more. `descriptors` are what they left open. */
   #close(descriptors: readonly number[]): void {
-    if (!this.#closed) closeSubsystems(this.#kernel.subsystems);
-    this.#drainLog();
-    if (!this.#closed) closeDescriptors(descriptors);
+    if (this.#closed) return;
     this.#closed = true;
+    this.attempt("closing subsystems", () => closeSubsystems(this.#kernel.subsystems), undefined);
+    this.#drainLog();
+    this.#bind();
+    closeDescriptors(descriptors);
+  }
+
+  /**
+   * The machine cannot go on, and ends itself: its CPUs are ended, its processes reject with a PanicError. Nothing enters the
+   * kernel any more, whose locks may be held for ever. Called from within the kernel: all of that comes later.
+   */
+  #panic(why: string): void {
+    if (this.#panicked !== null) return;
+    const error = new PanicError(`the machine has ended itself: ${why}`);
+    this.#stopping = true;
+    this.#entry.end(error);
+    this.#say(`Kernel panic: ${why}`);
+    this.#panicked = Promise.resolve().then(() => this.#endAfterPanic(error));
+  }
+
+  async #endAfterPanic(error: PanicError): Promise<void> {
+    this.#tick.end();
+    this.#processes.fail(error);
+    await this.#cpus.destroy();
+    this.#options.beforeClose?.();
+    this.#close([]);
+    this.#end.resolve(error);
   }
 
   #bind(): void {
@@ -231,32 +288,41 @@ export class Machine {
   /** Sleeps on the machine's event word; every event may mean an ended process or a line in the log. */
   async #watchEvents(): Promise<void> {
     while (!this.#stopping) {
-      this.#bind();
-      const seen = atomicLoad(ram.i32, HOST_EVENT);
+      const { words } = this.#kernel;
+      const seen = atomicLoad(words, HOST_EVENT);
       this.#onEvent();
-      await hostEvent(ram.i32, seen, 1000);
+      await hostEvent(words, seen, 1000);
     }
   }
 
   #onEvent(): void {
-    this.#bind();
-    this.run(() => {
-      this.#drainLog();
-      this.#processes.reap();
-      closeGivenBack();
-    });
-    if (!this.#stopping) this.#tick.startIfNeeded();
+    this.#drainLog();
+    this.attempt("reaping processes", () => this.#processes.reap(), undefined);
+    this.attempt("closing host files", closeGivenBack, undefined);
+    if (!this.#stopping) {
+      this.#bind();
+      this.#tick.startIfNeeded();
+    }
     this.#options.onEvent?.();
   }
 
   #onTick(): void {
-    this.run(() => this.#cpus.look());
+    this.attempt("watchdog", () => this.#cpus.look(), undefined);
     this.#options.onEvent?.();
     this.#bind();
   }
 
   #drainLog(): void {
-    for (const line of drainKlog()) this.#options.log?.(line.text);
+    for (const line of this.attempt("draining the log", drainKlog, [])) this.#say(line.text);
+  }
+
+  /** The log's reader is the embedder's, and so is what it throws. */
+  #say(line: string): void {
+    try {
+      this.#options.log?.(line);
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error), "SternixLog");
+    }
   }
 }
 

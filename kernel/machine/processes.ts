@@ -1,5 +1,5 @@
 /** The processes that the host started: it is told how each of them ended. */
-import { type Ref, stringText } from "../../rcu/index.ts";
+import { contain, type Ref, stringText } from "../../rcu/index.ts";
 import { errnoText } from "../uapi/errno.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 import { MachineError } from "./error.ts";
@@ -25,17 +25,24 @@ export interface Process {
   readonly exited: Promise<Exit>;
 }
 
+interface Running {
+  readonly spawn: Ref<"spawn">;
+  readonly resolve: (exit: Exit) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** All of this runs on the host, with the machine bound. */
 export class Processes {
-  readonly #running = new Map<number, { spawn: Ref<"spawn">; resolve: (exit: Exit) => void }>();
+  readonly #running = new Map<number, Running>();
 
   /** Throws MachineError when there is no room for it. */
   start(request: SpawnRequest): Process {
     const started = startProcess(request);
     if (typeof started === "number")
       throw new MachineError(`cannot start ${request.path}: ${errnoText(-started)}`);
-    const { promise, resolve } = Promise.withResolvers<Exit>();
-    this.#running.set(started.pid, { spawn: started.spawn, resolve });
+    const { promise, resolve, reject } = Promise.withResolvers<Exit>();
+    promise.catch(() => {}); // Who waits for it is told; nobody has to.
+    this.#running.set(started.pid, { spawn: started.spawn, resolve, reject });
     return { pid: started.pid, exited: promise };
   }
 
@@ -44,25 +51,28 @@ export class Processes {
     for (const [pid, { spawn, resolve }] of this.#running) {
       if (Spawn.state.load(spawn) !== SPAWN_EXITED) continue;
       this.#running.delete(pid);
-      const exit = exitOf(spawn);
-      freeRequest(spawn);
-      resolve(exit);
+      // Whatever becomes of the request: who waits is told, and the others are looked at.
+      resolve(contain("the end of a process", exitOf, spawn, LOST));
+      contain("freeing a request", freeRequest, spawn, undefined);
     }
+  }
+
+  /** The machine has ended itself: they reject. Touches nothing of the kernel. */
+  fail(error: Error): void {
+    for (const { reject } of this.#running.values()) reject(error);
+    this.#running.clear();
   }
 
   /** Settles the others: their CPU had to be ended, and none is left on which they could exit. */
   abandon(): void {
     for (const { spawn, resolve } of this.#running.values())
-      resolve({
-        signal: SIGKILL,
-        error: 0,
-        reason: "",
-        status: SIGKILL,
-        ...lostCpu(spawn),
-      });
+      resolve({ ...LOST, ...contain("the end of a process", lostCpu, spawn, {}) });
     this.#running.clear();
   }
 }
+
+/** Nobody can say how it ended. */
+const LOST: Exit = { signal: SIGKILL, error: 0, reason: "", status: SIGKILL };
 
 function exitOf(spawn: Ref<"spawn">): Exit {
   const status = Spawn.status.load(spawn);

@@ -7,6 +7,7 @@ import { ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, nrCpus, setNeedResched, wakeCpu } from "../sched/cpus.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
+import type { HostEntry } from "./host-entry.ts";
 import { HOST_TICK_STOPPED } from "./state.ts";
 
 /** Milliseconds between ticks while some CPU is busy. */
@@ -15,13 +16,15 @@ const TICK_MS = 4;
 const IDLE_TICKS = 8;
 
 export class Tick {
+  readonly #entry: HostEntry;
   readonly #also: () => void;
   #timer: NodeJS.Timeout | null = null;
   #idleTicks = 0;
   #ended = false;
 
   /** `also` is called on every tick; it binds the machine. */
-  constructor(also: () => void) {
+  constructor(entry: HostEntry, also: () => void) {
+    this.#entry = entry;
     this.#also = also;
   }
 
@@ -46,6 +49,10 @@ export class Tick {
 
   #tick(): void {
     this.#also();
+    this.#entry.attempt("tick", () => this.#look(), undefined);
+  }
+
+  #look(): void {
     checkStall();
     const busy = reschedule();
     this.#idleTicks = busy === 0 ? this.#idleTicks + 1 : 0;

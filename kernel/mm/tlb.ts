@@ -143,6 +143,13 @@ export function tlbLazyExit(): void {
   if (Tlb.posted.load(mine) !== served) serve(); // [b]
 }
 
+/** An exception ended what this CPU did: it is not lazy any more, however deep it was. */
+export function tlbLazyEnd(): void {
+  if (lazy === 0) return;
+  lazy = 1;
+  tlbLazyExit();
+}
+
 /**
  * Pages [start, end) of `mm` lost rights, their entries are changed already: returns when no CPU can use an old translation.
  * Mapping.lock and ptl must not be held; other locks may, since CPUs that sleep on them are LAZY.

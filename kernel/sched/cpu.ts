@@ -5,18 +5,17 @@
  * needed; do what is needed; pass a safe point. A task leaves the CPU in one place each for blocking, preemption,
  * stop and exit, and the CPU does not touch it afterwards: another one may run it already.
  */
-import { locksHeld, type Ref, rcuHurry, rcuReadLockHeld, rcuReadUnlock } from "../../rcu/index.ts";
-import { klog } from "../klog.ts";
+import { locksHeld, type Ref, rcuHurry, unwind } from "../../rcu/index.ts";
 import { spawnLost, startSpawned } from "../machine/spawn.ts";
-import { machineStopping, notifyHost } from "../machine/state.ts";
-import { activateMm } from "../mm/tlb.ts";
+import { machineStopping } from "../machine/state.ts";
+import { activateMm, tlbLazyEnd } from "../mm/tlb.ts";
+import { reportOops } from "../oops.ts";
 import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts";
 import { getPc, setPc } from "../signal/frame.ts";
 import { restoreMask } from "../signal/mask.ts";
 import { forceFault, killGroup } from "../signal/send.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
-import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import {
@@ -237,13 +236,14 @@ function exitTask(task: Ref<"task">): boolean {
 
 /** An exception in the kernel: reported with its backtrace, the process dies, the machine goes on. */
 function oops(task: Ref<"task">, error: unknown): void {
-  while (rcuReadLockHeld()) rcuReadUnlock();
-  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  klog(`Oops: pid ${Task.pid.get(task)} (${commText(task)}) on a kernel path: ${trace}`);
-  notifyHost();
+  const held = locksHeld;
+  // Out of scopes, mutexes and a host call that it was in; locks are another matter.
+  unwind(0, held, 0);
+  tlbLazyEnd();
+  reportOops(error, "a kernel path");
   // What a lock protects may be half-changed and nobody would unlock it: the CPU dies, its locks are broken, and it
   // is booted again (machine/crash.ts).
-  if (locksHeld !== 0 || (Task.flags.get(task) & TASK_EXITING) !== 0) throw error;
+  if (held !== 0 || (Task.flags.get(task) & TASK_EXITING) !== 0) throw error;
   Task.exitCode.set(task, SIGSEGV);
   killGroup(task, SIGSEGV);
   doExit(task, safePoint);

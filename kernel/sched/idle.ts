@@ -6,7 +6,7 @@
  * CPU_BUSY and notifies. If [b] precedes [1], [2] sees the work; else [b] finds CPU_IDLE, and [3] does not sleep or is woken.
  * Asleep, the CPU is idle for RCU and for TLB shootdown.
  */
-import { type Ref, rcuIdleEnter, rcuIdleExit } from "../../rcu/index.ts";
+import { contain, type Ref, rcuIdleEnter, rcuIdleExit, releasesPending } from "../../rcu/index.ts";
 import { machineStopping, needTick } from "../machine/state.ts";
 import { tlbLazyEnter, tlbLazyExit } from "../mm/tlb.ts";
 import { NSEC_PER_MSEC, nowNs } from "../time/clock.ts";
@@ -26,12 +26,14 @@ export function onIdleAndTick(chore: () => void): void {
   chores.push(chore);
 }
 export function doChores(): void {
-  for (const chore of chores) chore();
+  for (const chore of chores) contain("a chore of a CPU", chore, undefined, undefined);
 }
 
 export function idle(cpu: Ref<"cpu">, number: number): void {
   doChores();
   safePoint(0);
+  // More than one safe point may do: whoever has nothing else to do goes on, and looks for a task in between.
+  if (releasesPending()) return;
   Cpu.idle.store(cpu, CPU_IDLE);
   if (Cpu.queued.load(cpu) === 0 && !needResched(number) && !machineStopping()) sleep(cpu);
   Cpu.idle.store(cpu, CPU_BUSY);

@@ -2,11 +2,18 @@
  * Safe points: where a CPU holds no reference into shared tables. System-call exit, before blocking, context switch, task
  * exit. Here it answers TLB requests, reports a quiescent state, runs RCU callbacks and delayed releases.
  */
-import { drainReleases, type Ref, rcuCatchUp, rcuPending, releasesPending } from "../../rcu/index.ts";
+import { drainSomeReleases, type Ref, rcuCatchUp, rcuPending, releasesPending } from "../../rcu/index.ts";
 import { serveTlbRequests } from "../mm/tlb.ts";
 
 /** Callbacks that a CPU gathers before it asks for a grace period (setGathering); the tick and idling do not wait. */
 export const CALLBACKS_GATHERED = 64;
+
+/**
+ * Releases at one safe point that follow from others, and of those that CPUs have handed over because there were more: a chain of any
+ * length comes to its end, in pieces after which the task can be preempted and killed.
+ */
+const FOLLOWING_RELEASES = 256;
+const HANDED_OVER = 64;
 
 /** `task`: in whose context delayed releases run; 0 between tasks. */
 export let safePoint = plainSafePoint;
@@ -21,6 +28,6 @@ export function setSafePointHook(hook: () => void): void {
 
 function plainSafePoint(task: Ref<"task"> | 0): void {
   serveTlbRequests();
-  if (releasesPending()) drainReleases(task);
+  if (releasesPending()) drainSomeReleases(task, FOLLOWING_RELEASES, HANDED_OVER);
   if (rcuPending()) rcuCatchUp();
 }

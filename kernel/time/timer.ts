@@ -13,6 +13,7 @@ import {
   arrayGet,
   arrayLength,
   arraySet,
+  contain,
   fixed,
   freeArray,
   type Held,
@@ -151,7 +152,8 @@ export function runTimers(now: number): number {
     }
     TimerQueue.lock.unlock(q);
     if (timer === 0) break;
-    functions[Timer.fn.get(timer)]!(Timer.arg.get(timer));
+    // It is off the queue: one that fails takes neither the others nor this CPU along.
+    contain("a timer", functions[Timer.fn.get(timer)]!, Timer.arg.get(timer), undefined);
     ran++;
   }
   return ran;

@@ -13,7 +13,6 @@ import {
   STREAM_PLAIN,
   STREAM_TTY,
 } from "../../kernel/drivers/console.ts";
-import type { Enter } from "./streams.ts";
 
 const kind = (fd: number): number => (isatty(fd) ? STREAM_TTY : STREAM_PLAIN);
 
@@ -31,14 +30,15 @@ export const ownConsole = (): ConsoleOptions => ({
 
 /** Leads standard input to a machine's console, while somebody there has it. */
 export class OwnInput {
-  readonly #enter: Enter;
+  readonly #enter: (work: () => void) => void;
   /** How many processes inherit it. */
   #users = 0;
   /** What the console had no room for yet. */
   #rest: Uint8Array | null = null;
   #ended = false;
 
-  constructor(enter: Enter) {
+  /** `enter` runs work with the machine bound, and throws nothing: events of this process lead here. */
+  constructor(enter: (work: () => void) => void) {
     this.#enter = enter;
   }
 

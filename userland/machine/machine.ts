@@ -8,7 +8,7 @@
  *
  * Machines share nothing but this thread: each has its own heap, memory, CPUs and files.
  */
-import { MachineError } from "../../kernel/machine/boot.ts";
+import { MachineError, type PanicError } from "../../kernel/machine/error.ts";
 import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
@@ -33,7 +33,7 @@ export class Machine implements AsyncDisposable {
   private constructor(kernel: KernelMachine, started: number) {
     this.#kernel = kernel;
     this.#started = started;
-    this.#input = new OwnInput((work) => kernel.run(work));
+    this.#input = new OwnInput((work) => void kernel.attempt("standard input", work, undefined));
   }
 
   static {
@@ -56,6 +56,10 @@ export class Machine implements AsyncDisposable {
       log: options.log ?? ((line) => process.stderr.write(`sternix: ${line}\n`)),
       onEvent: () => {
         if (machine !== null) machine.#onEvent();
+      },
+      // Output that is still on its way is delivered; nobody writes any more, the tasks are gone.
+      beforeClose: () => {
+        if (machine !== null) for (const process of machine.#processes) process.finish();
       },
     });
     machine = new Machine(kernel, started);
@@ -96,6 +100,14 @@ export class Machine implements AsyncDisposable {
     return this.#stopped === null ? this.#kernel.reports() : {};
   }
 
+  /**
+   * Settled when the machine has ended: null after shutdown(); or why it could not go on, when it has ended itself. Its processes have
+   * rejected with that PanicError then, and whatever it is asked for throws it. Never rejects.
+   */
+  get closed(): Promise<PanicError | null> {
+    return this.#kernel.ended;
+  }
+
   /** Kills what still runs, ends the CPUs, which kept this process alive, closes the streams. Calling it again waits for the same end. */
   shutdown(): Promise<void> {
     this.#stopped ??= this.#shutdown();
@@ -103,12 +115,7 @@ export class Machine implements AsyncDisposable {
   }
 
   async #shutdown(): Promise<void> {
-    // Output that is still on its way is delivered first; nobody writes any more once the tasks are killed.
-    this.#engine = await this.#kernel.shutdown({
-      beforeClose: () => {
-        for (const process of this.#processes) process.finish();
-      },
-    });
+    this.#engine = await this.#kernel.shutdown();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,7 @@ import { fput } from "../../kernel/fs/file.ts";
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW, pathLookup } from "../../kernel/fs/namei.ts";
 import { type HostPipe, hostPipe } from "../../kernel/machine/host-pipe.ts";
 import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
+import type { Process } from "../../kernel/machine/processes.ts";
 import { ENOMEM, ENOTDIR } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
 import { wasClosed } from "./closed-streams.ts";
@@ -49,19 +50,26 @@ export function startGuest(
   const found = findProgram(kernel, program, env.PATH ?? DEFAULT_ENV.PATH);
   checkFolder(kernel, cwd);
   const made = makeStreams((work) => kernel.run(work), name, stdin, stdout, stderr);
-  const started = kernel.spawn({
-    ...found,
-    argv,
-    env: environment,
-    cwd,
-    ...(options.uid === undefined ? {} : { uid: options.uid }),
-    ...(options.gid === undefined ? {} : { gid: options.gid }),
-    tty: stdin === "inherit",
-    stdio: made.stdio,
-  });
+  let started: Process;
+  try {
+    started = kernel.spawn({
+      ...found,
+      argv,
+      env: environment,
+      cwd,
+      ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...(options.gid === undefined ? {} : { gid: options.gid }),
+      tty: stdin === "inherit",
+      stdio: made.stdio,
+    });
+  } catch (error) {
+    for (const pipe of [made.stdin, made.stdout, made.stderr]) pipe?.finish(); // The host's ends.
+    throw error;
+  }
   if (stdin === "inherit") {
     ownInput.attach();
-    void started.exited.then(() => ownInput.detach());
+    const detach = () => ownInput.detach();
+    void started.exited.then(detach, detach);
   }
   const streams = { ...made, delivered: connect(made, stdin, stdout, stderr) };
   return new GuestProcess(kernel, name, started, streams, stop, killSignal);

@@ -42,7 +42,12 @@ export class OutputPipe {
 
   /** An event of the machine. */
   pump(): void {
-    if (this.#wanted === null || !this.#read()) return;
+    if (this.#wanted === null) return;
+    try {
+      if (!this.#read()) return;
+    } catch (error) {
+      this.#fail(error);
+    }
     const wanted = this.#wanted;
     this.#wanted = null;
     wanted();
@@ -50,13 +55,23 @@ export class OutputPipe {
 
   /** The machine ends: takes what is left, whether somebody asked for it or not. */
   finish(): void {
-    while (!this.closed && this.#read());
-    if (!this.closed) {
-      this.#close();
-      this.#controller.close();
+    try {
+      while (!this.closed && this.#read());
+      if (!this.closed) {
+        this.#close();
+        this.#controller.close();
+      }
+    } catch (error) {
+      this.#fail(error);
     }
     this.#wanted?.();
     this.#wanted = null;
+  }
+
+  /** The kernel failed, and has reported it: who reads is told. */
+  #fail(error: unknown): void {
+    this.closed = true;
+    this.#controller.error(error);
   }
 
   /** False when there is nothing yet. */
@@ -109,13 +124,16 @@ export class InputPipe {
     if (this.#done === null || this.#rest === null) return;
     while (this.#rest.length > 0) {
       const rest: Uint8Array = this.#rest;
-      const count = this.closed ? -EPIPE : this.#enter(() => hostPipeWrite(this.#pipe, rest));
+      let count: number;
+      try {
+        count = this.closed ? -EPIPE : this.#enter(() => hostPipeWrite(this.#pipe, rest));
+      } catch (error) {
+        this.#fail(error as Error); // The kernel failed, and has reported it.
+        return;
+      }
       if (count === -EAGAIN) return;
       if (count < 0) {
-        const done = this.#done;
-        this.#done = null;
-        this.close();
-        done.reject(Object.assign(new Error("the program reads no more input"), { code: "EPIPE" }));
+        this.#fail(Object.assign(new Error("the program reads no more input"), { code: "EPIPE" }));
         return;
       }
       this.#rest = rest.subarray(count);
@@ -125,8 +143,19 @@ export class InputPipe {
     done.resolve();
   }
 
+  #fail(error: Error): void {
+    const done = this.#done;
+    this.#done = null;
+    this.finish();
+    done?.reject(error);
+  }
+
   finish(): void {
-    this.close();
+    try {
+      this.close();
+    } catch {
+      // The kernel failed, and has reported it: the pipe is its own.
+    }
     this.pump();
   }
 
