@@ -39,11 +39,13 @@ export class HostEntry {
   oopses = 0;
   readonly #bind: () => void;
   readonly #panic: (why: string) => void;
+  readonly #patience: number;
   #depth = 0;
   #ended: PanicError | null = null;
 
-  /** `bind` makes the machine this thread's; `panic` is called when it cannot go on. */
-  constructor(bind: () => void, panic: (why: string) => void) {
+  /** `bind` makes the machine this thread's; `panic` is called when it cannot go on. `patience`: for a lock, in ms. */
+  constructor(bind: () => void, panic: (why: string) => void, patience = PATIENCE_MS) {
+    this.#patience = patience;
     this.#bind = bind;
     this.#panic = panic;
   }
@@ -65,7 +67,7 @@ export class HostEntry {
   run<T>(work: () => T, where = "a request of the host"): T {
     if (this.#ended !== null) throw this.#ended;
     const outer = entered;
-    const patience = setLockPatience(PATIENCE_MS);
+    const patience = setLockPatience(this.#patience);
     this.#bind();
     const nesting = rcuNesting();
     const locks = locksHeld;
@@ -104,7 +106,7 @@ export class HostEntry {
   /** An exception was contained here: reports it, and ends a machine that cannot go on. The heap's error handler. */
   failed(error: unknown, where: string): void {
     this.oopses++;
-    const patience = setLockPatience(PATIENCE_MS / 100); // The log's own lock may be the one that is stuck.
+    const patience = setLockPatience(this.#patience / 100); // The log's own lock may be the one that is stuck.
     reportOops(error, where);
     setLockPatience(patience);
     if (error instanceof RcuError && error.code === "ERR_RCU_LOCK_TIMEOUT")

@@ -48,6 +48,8 @@ export interface MachineOptions extends KernelOptions, CpuWorkersOptions {
   readonly loadSubsystems?: () => Promise<readonly SubsystemUse[]>;
   /** Called on every tick and event: the place to feed input. */
   readonly onEvent?: () => void;
+  /** How long the host's thread waits for a lock until the machine ends itself, in milliseconds. Default: 10 000. */
+  readonly lockPatience?: number;
   /** Called when the machine ends and no task runs any more: the time to give back what the host holds of the machine. */
   readonly beforeClose?: () => void;
 }
@@ -62,11 +64,8 @@ export class Machine {
   readonly #kernel: Kernel;
   readonly #cpus: CpuWorkers;
   readonly #processes = new Processes();
-  readonly #entry = new HostEntry(
-    () => this.#bind(),
-    (why) => this.#panic(why),
-  );
-  readonly #tick = new Tick(this.#entry, () => this.#onTick());
+  readonly #entry: HostEntry;
+  readonly #tick: Tick;
   readonly #end = Promise.withResolvers<PanicError | null>();
   #panicked: Promise<void> | null = null;
   #stopping = false;
@@ -75,6 +74,12 @@ export class Machine {
   private constructor(options: MachineOptions, kernel: Kernel) {
     this.#options = options;
     this.#kernel = kernel;
+    this.#entry = new HostEntry(
+      () => this.#bind(),
+      (why) => this.#panic(why),
+      options.lockPatience,
+    );
+    this.#tick = new Tick(this.#entry, () => this.#onTick());
     const said = { ...options, log: (line: string) => this.#say(line) };
     this.#cpus = new CpuWorkers(said, kernel, this.#entry, (why) => this.#panic(why));
     setErrorHandler((error, where) => this.#entry.failed(error, where));
@@ -303,13 +308,22 @@ export class Machine {
       this.#bind();
       this.#tick.startIfNeeded();
     }
-    this.#options.onEvent?.();
+    this.#tellEvent();
   }
 
   #onTick(): void {
     this.attempt("watchdog", () => this.#cpus.look(), undefined);
-    this.#options.onEvent?.();
+    this.#tellEvent();
     this.#bind();
+  }
+
+  #tellEvent(): void {
+    try {
+      this.#options.onEvent?.();
+    } catch (error) {
+      this.#bind();
+      this.#entry.failed(error, "what the host does at an event");
+    }
   }
 
   #drainLog(): void {

@@ -3,7 +3,7 @@ import { STREAM_PLAIN } from "../../../kernel/drivers/console.ts";
 import { fput } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
 import { kernelWrite } from "../../../kernel/fs/read-write.ts";
-import { Machine } from "../../../kernel/machine/machine.ts";
+import { Machine, type MachineOptions } from "../../../kernel/machine/machine.ts";
 import type { Process } from "../../../kernel/machine/processes.ts";
 import type { Ref } from "../../../rcu/index.ts";
 import { tinyElf } from "./tiny-elf.ts";
@@ -21,7 +21,7 @@ export interface TestMachine {
 export async function bootTestMachine(
   cpus: number,
   worker: URL,
-  onEvent: () => void = () => {},
+  more: Partial<MachineOptions> = {},
 ): Promise<TestMachine> {
   const log: string[] = [];
   const machine = await Machine.boot({
@@ -31,7 +31,7 @@ export async function bootTestMachine(
     worker,
     console: { stdin: STREAM_PLAIN, stdout: STREAM_PLAIN, stderr: STREAM_PLAIN },
     log: (line) => log.push(line),
-    onEvent,
+    ...more,
   });
   let programs = 0;
   return {
@@ -54,3 +54,4 @@ export async function bootTestMachine(
 
 export const plainWorker = new URL("../../../userland/cpu-worker.ts", import.meta.url);
 export const faultyWorker = new URL("./faulty-worker.ts", import.meta.url);
+export const faultsWorker = new URL("./faults-worker.ts", import.meta.url);

@@ -155,10 +155,12 @@ test.serial(
   async (t) => {
     let endless = false;
     let events = 0;
-    const { machine, start } = await bootTestMachine(1, plainWorker, () => {
-      if (!endless) return;
-      if (++events > 1_000_000) throw new Error("the event loop has not turned");
-      notifyHost(); // Another event before this one is done with.
+    const { machine, start } = await bootTestMachine(1, plainWorker, {
+      onEvent() {
+        if (!endless) return;
+        if (++events > 1_000_000) throw new Error("the event loop has not turned");
+        notifyHost(); // Another event before this one is done with.
+      },
     });
     endless = true;
     start([SPIN]);
