@@ -12,11 +12,11 @@ export class MachineError extends Error {
 /** An exception in the kernel, while it did on the host thread what was asked for. The kernel log has its backtrace; the machine goes on. */
 export class OopsError extends MachineError {
   override name = "OopsError";
-  readonly code = "ERR_MACHINE_OOPS";
+  override readonly code = "ERR_MACHINE_OOPS";
 }
 
 /** The machine cannot go on and has ended itself: processes reject with this, and so does all that it is asked for. */
 export class PanicError extends MachineError {
   override name = "PanicError";
-  readonly code = "ERR_MACHINE_PANIC";
+  override readonly code = "ERR_MACHINE_PANIC";
 }
