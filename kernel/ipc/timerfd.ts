@@ -1,18 +1,20 @@
 /** timerfd_create(2): timers that are read. */
-import { alloc, fixed, kfreeRcu, lockedWide, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import {
+  alloc,
+  fixed,
+  type Held,
+  kfreeRcu,
+  locked,
+  lockedWide,
+  type Ref,
+  spinlock,
+  struct,
+} from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { NSEC_PER_SEC, nowNs, realtimeToMonotonic } from "../time/clock.ts";
-import {
-  defineTimer,
-  freeTimer,
-  newTimer,
-  TIMER_TIMERFD,
-  timerArm,
-  timerCancel,
-  timerRemaining,
-} from "../time/timer.ts";
+import { defineTimer, freeTimer, newTimer, TIMER_TIMERFD, timerArm, timerCancel } from "../time/timer.ts";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
@@ -33,10 +35,10 @@ const Timerfd = struct("timerfd", {
   lock: spinlock(),
   /** Nanoseconds between expirations; 0 for one. */
   interval: lockedWide("lock"),
-  /** When the timer fires next, monotonic; 0 when it is disarmed. */
+  /** When the timer expires next, monotonic; 0 when it does not. With `fired`: when it did. */
   deadline: lockedWide("lock"),
-  /** Expirations that nobody has read: one a nanosecond passes 32 bits within seconds. */
-  expirations: lockedWide("lock"),
+  /** It expired, and nobody has read since: how often is computed then, and the next expiration armed. */
+  fired: locked("lock"),
   wait: waitqueue(),
 });
 
@@ -74,21 +76,13 @@ function release(ref: Ref<"timerfd">): void {
   kfreeRcu(Timerfd, ref);
 }
 
-/** The timer fired: counts the expirations that are over, and arms the next. */
+/** The timer fired. */
 function expire(arg: number): void {
   const ref = arg as Ref<"timerfd">;
-  const now = nowNs();
   const held = Timerfd.lock.lock(ref);
   const deadline = Timerfd.deadline.get(held, ref);
-  const interval = Timerfd.interval.get(held, ref);
-  const due = deadline !== 0 && deadline <= now;
-  if (due) {
-    const count = interval === 0 ? 1 : 1 + Math.floor((now - deadline) / interval);
-    Timerfd.expirations.set(held, ref, Timerfd.expirations.get(held, ref) + count);
-    const next = interval === 0 ? 0 : deadline + count * interval;
-    Timerfd.deadline.set(held, ref, next);
-    if (next !== 0) timerArm(Timerfd.timer.get(ref), next);
-  }
+  const due = deadline !== 0 && deadline <= nowNs() && Timerfd.fired.get(held, ref) === 0;
+  if (due) Timerfd.fired.set(held, ref, 1);
   Timerfd.lock.unlock(ref);
   if (due) wakeUp(Timerfd.wait.at(ref), 1, POLLIN | POLLRDNORM);
 }
@@ -100,12 +94,36 @@ export const isTimerfd = (file: Ref<"file">): boolean => File.fops.get(file) ===
 export function timerfdGet(file: Ref<"file">): { interval: number; remaining: number } {
   const ref = timerfdOf(file);
   const held = Timerfd.lock.lock(ref);
-  const result = {
-    interval: Timerfd.interval.get(held, ref),
-    remaining: Timerfd.deadline.get(held, ref) === 0 ? 0 : timerRemaining(Timerfd.timer.get(ref), nowNs()),
-  };
+  const interval = Timerfd.interval.get(held, ref);
+  const deadline = Timerfd.deadline.get(held, ref);
+  const now = nowNs();
+  let remaining = deadline === 0 ? 0 : Math.max(1, deadline - now);
+  if (Timerfd.fired.get(held, ref) !== 0)
+    remaining = interval === 0 ? 0 : interval - ((now - deadline) % interval);
   Timerfd.lock.unlock(ref);
-  return result;
+  return { interval, remaining };
+}
+
+/** Expirations that nobody has read. */
+function expirations(held: Held<"lock">, ref: Ref<"timerfd">): number {
+  if (Timerfd.fired.get(held, ref) === 0) return 0;
+  const interval = Timerfd.interval.get(held, ref);
+  return interval === 0 ? 1 : 1 + Math.floor((nowNs() - Timerfd.deadline.get(held, ref)) / interval);
+}
+
+/** Takes them: the timer goes on. */
+function takeExpirations(ref: Ref<"timerfd">): number {
+  const held = Timerfd.lock.lock(ref);
+  const count = expirations(held, ref);
+  if (count !== 0) {
+    const interval = Timerfd.interval.get(held, ref);
+    const next = interval === 0 ? 0 : Timerfd.deadline.get(held, ref) + count * interval;
+    Timerfd.fired.set(held, ref, 0);
+    Timerfd.deadline.set(held, ref, next);
+    if (next !== 0) timerArm(Timerfd.timer.get(ref), next);
+  }
+  Timerfd.lock.unlock(ref);
+  return count;
 }
 
 /** timerfd_settime(2): 0, -EINVAL or -ENOMEM. */
@@ -121,7 +139,7 @@ export function timerfdSet(file: Ref<"file">, flags: number, spec: Itimerspec): 
   const timer = Timerfd.timer.get(ref);
   const held = Timerfd.lock.lock(ref);
   Timerfd.interval.set(held, ref, spec.interval);
-  Timerfd.expirations.set(held, ref, 0);
+  Timerfd.fired.set(held, ref, 0);
   Timerfd.deadline.set(held, ref, deadline);
   if (deadline === 0) timerCancel(timer);
   const error = deadline === 0 ? 0 : timerArm(timer, deadline);
@@ -135,24 +153,24 @@ const view = new DataView(buffer.buffer);
 registerFileOps(FOPS.TIMERFD, {
   read(file, io) {
     if (io.remaining < 8) return -EINVAL;
-    const ref = timerfdOf(file);
-    const held = Timerfd.lock.lock(ref);
-    const count = Timerfd.expirations.get(held, ref);
-    Timerfd.expirations.set(held, ref, 0);
-    Timerfd.lock.unlock(ref);
+    const count = takeExpirations(timerfdOf(file));
     if (count === 0) return -EAGAIN;
-    view.setUint32(0, count, true);
+    view.setUint32(0, count % 2 ** 32, true);
+    view.setUint32(4, count / 2 ** 32, true);
     return io.copyTo(buffer, 0, 8) === 8 ? 8 : -EFAULT;
   },
-  poll: (file) => (Timerfd.expirations.racy(timerfdOf(file)) !== 0 ? POLLIN | POLLRDNORM : 0),
+  poll: (file) => (Timerfd.fired.racy(timerfdOf(file)) !== 0 ? POLLIN | POLLRDNORM : 0),
   waitQueues: (file, visit) => visit(Timerfd.wait.at(timerfdOf(file))),
   release: (file) => release(timerfdOf(file)),
   fdinfo(file) {
     const ref = timerfdOf(file);
     const { interval, remaining } = timerfdGet(file);
+    const held = Timerfd.lock.lock(ref);
+    const ticks = expirations(held, ref);
+    Timerfd.lock.unlock(ref);
     const pair = (ns: number): string => `(${Math.floor(ns / NSEC_PER_SEC)}, ${ns % NSEC_PER_SEC})`;
     return (
-      `clockid: ${Timerfd.clock.get(ref)}\nticks: ${Timerfd.expirations.racy(ref)}\nsettime flags: 00\n` +
+      `clockid: ${Timerfd.clock.get(ref)}\nticks: ${ticks}\nsettime flags: 00\n` +
       `it_value: ${pair(remaining)}\nit_interval: ${pair(interval)}\n`
     );
   },

@@ -21,7 +21,7 @@ import {
 import { softLimit } from "../task/rlimit.ts";
 import { GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
 import { RLIMIT_SIGPENDING } from "../uapi/resource.ts";
-import { SI_KERNEL, SI_TIMER, SI_USER } from "../uapi/signal.ts";
+import { SI_KERNEL, SI_TIMER, SI_USER, SIGALRM } from "../uapi/signal.ts";
 import { firstSignal, sigBit, sigWord } from "./sigset.ts";
 
 /** Words of a siginfo that carry anything: the first 48 of its 128 bytes. */
@@ -161,19 +161,24 @@ function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, si
     for (let n = 0; n < INFO_WORDS; n++) found[n] = Sigqueue.info.get(entry, n);
     freeSigqueue(held, groupOf(where, ref), entry);
   }
-  if (found !== null && found[2] === SI_TIMER) timerSignalTaken(groupOf(where, ref), found[4]!, found[5]!);
+  if (found !== null && found[2] === SI_TIMER)
+    found[5] = timerSignalTaken(held as Held<"lock">, groupOf(where, ref), found[4]!);
+  else if (signo === SIGALRM) alarmTaken(groupOf(where, ref));
   if (!more)
     where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
   return found ?? infoUser(signo, 0, 0);
 }
 
-/** Overruns of a POSIX timer stop counting here (DELAYTIMER_MAX). */
-export const OVERRUN_MAX = 0x7fff_ffff;
-
-let timerSignalTaken: (group: Ref<"group">, id: number, overrun: number) => void = () => {};
-/** Sets what hears that a POSIX timer's signal was taken, with its overruns. Group.lock is held. */
+let timerSignalTaken: (held: Held<"lock">, group: Ref<"group">, id: number) => number = () => 0;
+/** Sets what hears that a POSIX timer's signal was taken, and answers the overruns. Group.lock is held. */
 export function onTimerSignal(taken: typeof timerSignalTaken): void {
   timerSignalTaken = taken;
+}
+
+let alarmTaken: (group: Ref<"group">) => void = () => {};
+/** Sets what hears that a SIGALRM was taken. Group.lock is held. */
+export function onAlarm(taken: typeof alarmTaken): void {
+  alarmTaken = taken;
 }
 
 function findTimerSignal<N extends string>(
@@ -187,23 +192,6 @@ function findTimerSignal<N extends string>(
     if (Sigqueue.info.get(entry, 2) === SI_TIMER && Sigqueue.info.get(entry, 4) === id) return entry;
   }
   return 0;
-}
-
-/**
- * A POSIX timer whose signal is still pending queues no second one (timer_getoverrun(2)): counts `expirations` in the
- * siginfo. False when none is pending.
- */
-export function addOverrun<N extends string>(
-  _held: Held,
-  where: PendingOf<N>,
-  ref: Ref<N>,
-  id: number,
-  expirations: number,
-): boolean {
-  const entry = findTimerSignal(where, ref, id);
-  if (entry === 0) return false;
-  Sigqueue.info.set(entry, 5, Math.min(Sigqueue.info.get(entry, 5) + expirations, OVERRUN_MAX));
-  return true;
 }
 
 /** The timer was set anew or deleted: the signal of its last expiration is not wanted any more. */

@@ -231,6 +231,9 @@ export const Group = struct("group", {
   itimer: words(3),
   posixTimers: listNode(),
   nextTimerId: locked("lock"),
+  /** How many they are, and the table of their ids (time/posix-timer.ts). */
+  nrTimers: locked("lock"),
+  timerIds: locked<"lock", Ref<"array"> | 0>("lock"),
 
   // The task list lock (task/pid.ts).
   parent: atomic<Ref<"group"> | 0>(),

@@ -3,9 +3,10 @@
  * the process's time when its tasks pass a safe point.
  */
 import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
-import { infoKernel } from "../signal/pending.ts";
+import { infoKernel, onAlarm } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
 import { sendGroupSignal } from "../signal/send.ts";
+import { sigBit } from "../signal/sigset.ts";
 import { hardLimit, setLimit, softLimit } from "../task/rlimit.ts";
 import { GROUP_ZOMBIE, Group } from "../task/task.ts";
 import { groupUsage } from "../task/usage.ts";
@@ -37,10 +38,22 @@ defineTimer(TIMER_ITIMER_REAL, (arg) => {
   // setitimer(2) may have moved it before the lock was had.
   if (expires !== 0 && expires <= now && (Group.flags.load(group) & GROUP_ZOMBIE) === 0) {
     const next = advance(itimer, now);
-    if (next !== 0) timerArm(Itimer.timer.get(itimer), next);
     sendLocked(held, group, Group.leader.load(group), infoKernel(SIGALRM), true);
+    // While the signal is pending the period costs nothing: who takes it arms the timer. Ignored, it is never taken.
+    const pending = (Group.pending.load(group, 0) & sigBit(SIGALRM)) !== 0;
+    if (next !== 0 && !pending) timerArm(Itimer.timer.get(itimer), Math.max(next, now + UNHEARD_NS));
   }
   Group.lock.unlock(group);
+});
+/** How soon an ignored alarm rings again. */
+const UNHEARD_NS = 10_000_000;
+
+onAlarm((group) => {
+  const itimer = itimerOf(group, ITIMER_REAL);
+  if (itimer === 0 || Itimer.interval.get(itimer) === 0 || Itimer.expires.get(itimer) === 0) return;
+  const now = nowNs();
+  const expires = Itimer.expires.get(itimer);
+  timerArm(Itimer.timer.get(itimer), expires > now ? expires : advance(itimer, now));
 });
 
 /** Moves an expired timer to its next time, or disarms it (0). Group.lock is held. */
@@ -67,8 +80,11 @@ export function getItimer(group: Ref<"group">, which: number): { value: number; 
   const itimer = itimerOf(group, which);
   if (itimer === 0) return { value: 0, interval: 0 };
   const expires = Itimer.expires.get(itimer);
-  const value = expires === 0 ? 0 : Math.max(1, expires - clockOf(group, which));
-  return { value, interval: Itimer.interval.get(itimer) };
+  const interval = Itimer.interval.get(itimer);
+  const left = expires - clockOf(group, which);
+  // Expired, and nobody took the signal since: the period goes on all the same.
+  const value = expires === 0 ? 0 : left > 0 ? left : interval === 0 ? 1 : interval - (-left % interval);
+  return { value, interval };
 }
 
 /** Arms the timer `value` nanoseconds from now; 0 disarms. -ENOMEM. */

@@ -1,7 +1,12 @@
 /** POSIX timers of a process: timer_create(2) and its family. Group.lock guards the list. */
 import {
   alloc,
+  allocArray,
+  arrayGet,
+  arrayLength,
+  arraySet,
   fixed,
+  freeArray,
   type Held,
   kfreeRcu,
   listAddTail,
@@ -16,7 +21,7 @@ import {
   struct,
   wide,
 } from "../../rcu/index.ts";
-import { addOverrun, dropTimerSignal, infoTimer, OVERRUN_MAX, onTimerSignal } from "../signal/pending.ts";
+import { dropTimerSignal, infoTimer, onTimerSignal } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
 import { findTask } from "../task/pid.ts";
 import { GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
@@ -24,15 +29,7 @@ import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
 import { SI_TIMER } from "../uapi/signal.ts";
 import { SIGEV_NONE, SIGEV_THREAD_ID } from "../uapi/time.ts";
 import { nowNs } from "./clock.ts";
-import {
-  defineTimer,
-  freeTimer,
-  newTimer,
-  TIMER_POSIX,
-  timerArm,
-  timerCancel,
-  timerRemaining,
-} from "./timer.ts";
+import { defineTimer, freeTimer, newTimer, TIMER_POSIX, timerArm, timerCancel } from "./timer.ts";
 
 export const PosixTimer = struct("posix_timer", {
   id: fixed(),
@@ -46,7 +43,12 @@ export const PosixTimer = struct("posix_timer", {
   valueHigh: fixed(),
   timer: fixed<Ref<"timer">>(),
   node: listNode(),
-  // Group.lock for writers. Nanoseconds; `expires` is 0 when the timer is not armed.
+  // Group.lock.
+  /** In the chain of its id (Group.timerIds). */
+  next: owned<Ref<"posix_timer"> | 0>(),
+  /** Its signal is pending: it will be armed anew when that is taken. */
+  queued: owned(),
+  // Group.lock for writers. Nanoseconds; `expires` is when it expires next, 0 when it does not.
   interval: wide(),
   expires: wide(),
   /** Overruns of the signal that was taken last: timer_getoverrun(2). */
@@ -70,45 +72,70 @@ function expire(posix: Ref<"posix_timer">): void {
   const expires = PosixTimer.expires.get(posix);
   if (expires !== 0 && expires <= now && (Group.flags.load(group) & GROUP_ZOMBIE) === 0) {
     const interval = PosixTimer.interval.get(posix);
-    const periods = interval === 0 ? 1 : 1 + Math.floor((now - expires) / interval);
-    const next = interval === 0 ? 0 : expires + periods * interval;
-    PosixTimer.expires.set(posix, next);
-    if (next !== 0) timerArm(PosixTimer.timer.get(posix), next);
-    if (PosixTimer.notify.get(posix) !== SIGEV_NONE) signal(held, posix, periods);
+    PosixTimer.expires.set(posix, interval === 0 ? 0 : expires + interval);
+    signal(held, posix, now);
   }
   Group.lock.unlock(group);
 }
 defineTimer(TIMER_POSIX, (arg) => expire(arg as Ref<"posix_timer">));
 
-/** Sends the timer's signal, or counts what it missed in the one that is still pending. Group.lock is held. */
-function signal(held: Held<"lock">, posix: Ref<"posix_timer">, periods: number): void {
+/**
+ * Sends the timer's signal. Armed anew it is when that is taken (onTimerSignal). One that is ignored is never taken: its timer
+ * tries again after a while, the longer the more timers the process has. Group.lock is held.
+ */
+function signal(held: Held<"lock">, posix: Ref<"posix_timer">, now: number): void {
   const group = PosixTimer.group.get(posix);
   const thread = threadOf(posix);
-  const id = PosixTimer.id.get(posix);
-  const counted =
-    thread === 0 ? addOverrun(held, Group, group, id, periods) : addOverrun(held, Task, thread, id, periods);
-  if (counted) return;
   const info = infoTimer(
     PosixTimer.signo.get(posix),
     SI_TIMER,
-    id,
-    Math.min(periods - 1, OVERRUN_MAX),
+    PosixTimer.id.get(posix),
+    0,
     PosixTimer.valueLow.get(posix),
     PosixTimer.valueHigh.get(posix),
   );
-  sendLocked(held, group, thread !== 0 ? thread : Group.leader.load(group), info, thread === 0);
+  const target = thread !== 0 ? thread : Group.leader.load(group);
+  const queued = Group.sigqueued.get(held, group);
+  sendLocked(held, group, target, info, thread === 0);
+  const sent = Group.sigqueued.get(held, group) !== queued;
+  PosixTimer.queued.set(posix, sent ? 1 : 0);
+  const next = PosixTimer.expires.get(posix);
+  if (sent || next === 0) return;
+  const later = now + UNHEARD_NS * (1 + Group.nrTimers.get(held, group));
+  timerArm(PosixTimer.timer.get(posix), Math.max(next, later));
 }
+/** How often a process may come to ask whether its timers' signals are still ignored. */
+const UNHEARD_NS = 10_000_000;
 
-onTimerSignal((group, id, overrun) => {
-  const head = Group.posixTimers.at(group);
-  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
-    const posix = PosixTimer.node.owner(node);
-    if (PosixTimer.id.get(posix) === id) PosixTimer.overrun.set(posix, overrun);
-  }
+/** The signal is taken: what expired since is its overrun, and the next expiration is armed. */
+onTimerSignal((held, group, id) => {
+  const posix = find(held, group, id);
+  if (posix === 0) return 0;
+  PosixTimer.queued.set(posix, 0);
+  const overrun = advance(posix, nowNs());
+  PosixTimer.overrun.set(posix, overrun);
+  const next = PosixTimer.expires.get(posix);
+  if (next !== 0) timerArm(PosixTimer.timer.get(posix), next);
+  return overrun;
 });
+
+/** Overruns of a POSIX timer stop counting here (DELAYTIMER_MAX). */
+const OVERRUN_MAX = 0x7fff_ffff;
+
+/** Moves the next expiration beyond `now`: how many periods that were, as far as they are counted. Group.lock is held. */
+function advance(posix: Ref<"posix_timer">, now: number): number {
+  const expires = PosixTimer.expires.get(posix);
+  const interval = PosixTimer.interval.get(posix);
+  if (expires === 0 || expires > now || interval === 0) return 0;
+  const periods = 1 + Math.floor((now - expires) / interval);
+  PosixTimer.expires.set(posix, expires + periods * interval);
+  return Math.min(periods, OVERRUN_MAX);
+}
 
 /** The signal of an expiration before this moment is not wanted any more. Group.lock is held. */
 function forgetSignal(held: Held<"lock">, posix: Ref<"posix_timer">): void {
+  if (PosixTimer.queued.get(posix) === 0) return;
+  PosixTimer.queued.set(posix, 0);
   const thread = threadOf(posix);
   const id = PosixTimer.id.get(posix);
   if (thread === 0) dropTimerSignal(held, Group, PosixTimer.group.get(posix), id);
@@ -141,24 +168,78 @@ export function createPosixTimer(task: Ref<"task">, spec: TimerSpec): number {
   PosixTimer.signo.init(posix, spec.signo);
   PosixTimer.timer.init(posix, timer);
   const held = Group.lock.lock(group);
+  if (!growIds(held, group)) {
+    Group.lock.unlock(group);
+    freeTimer(timer);
+    kfreeRcu(PosixTimer, posix);
+    return -EAGAIN;
+  }
   const id = Group.nextTimerId.get(held, group);
   Group.nextTimerId.set(held, group, id + 1);
   PosixTimer.id.init(posix, id);
   PosixTimer.valueLow.init(posix, spec.valueLow === -1 && spec.valueHigh === -1 ? id : spec.valueLow);
   PosixTimer.valueHigh.init(posix, spec.valueHigh);
   listAddTail(held, Group.posixTimers.at(group), PosixTimer.node.at(posix));
+  Group.nrTimers.set(held, group, Group.nrTimers.get(held, group) + 1);
+  link(Group.timerIds.get(held, group) as Ref<"array">, posix);
   Group.lock.unlock(group);
   return id;
+}
+
+// Ids are found in chains that stay short: the table doubles with the number of timers. Group.lock guards it.
+const FIRST_IDS = 16;
+
+function link(table: Ref<"array">, posix: Ref<"posix_timer">): void {
+  const at = PosixTimer.id.get(posix) & (arrayLength(table) - 1);
+  PosixTimer.next.set(posix, arrayGet(table, at) as Ref<"posix_timer"> | 0);
+  arraySet(table, at, posix);
+}
+
+/** Room for one more id; false when the heap is full. */
+function growIds(held: Held<"lock">, group: Ref<"group">): boolean {
+  const old = Group.timerIds.get(held, group);
+  if (old !== 0 && Group.nrTimers.get(held, group) < arrayLength(old)) return true;
+  const table = allocArray(old === 0 ? FIRST_IDS : 2 * arrayLength(old));
+  if (table === 0) return false;
+  const head = Group.posixTimers.at(group);
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node))
+    link(table, PosixTimer.node.owner(node));
+  Group.timerIds.set(held, group, table);
+  if (old !== 0) freeArray(old);
+  return true;
+}
+
+function find(held: Held<"lock">, group: Ref<"group">, id: number): Ref<"posix_timer"> | 0 {
+  const table = Group.timerIds.get(held, group);
+  if (table === 0) return 0;
+  let posix = arrayGet(table, id & (arrayLength(table) - 1)) as Ref<"posix_timer"> | 0;
+  while (posix !== 0 && PosixTimer.id.get(posix) !== id) posix = PosixTimer.next.get(posix);
+  return posix;
+}
+
+/** Takes the timer out of its chain; the table goes with the last one. */
+function forgetId(held: Held<"lock">, posix: Ref<"posix_timer">): void {
+  const group = PosixTimer.group.get(posix);
+  const table = Group.timerIds.get(held, group) as Ref<"array">;
+  const left = Group.nrTimers.get(held, group) - 1;
+  const index = PosixTimer.id.get(posix) & (arrayLength(table) - 1);
+  let at = arrayGet(table, index) as Ref<"posix_timer">;
+  if (at === posix) arraySet(table, index, PosixTimer.next.get(posix));
+  else {
+    while (PosixTimer.next.get(at) !== posix) at = PosixTimer.next.get(at) as Ref<"posix_timer">;
+    PosixTimer.next.set(at, PosixTimer.next.get(posix));
+  }
+  Group.nrTimers.set(held, group, left);
+  if (left !== 0) return;
+  Group.timerIds.set(held, group, 0);
+  freeArray(table);
 }
 
 /** The timer with this id, or 0. Only threads of the group delete timers, and a handler is safe from reclaim. */
 export function findPosixTimer(task: Ref<"task">, id: number): Ref<"posix_timer"> | 0 {
   const group = Task.group.get(task);
-  const head = Group.posixTimers.at(group);
-  let found: Ref<"posix_timer"> | 0 = 0;
-  Group.lock.lock(group);
-  for (let node = listFirst(head); node !== 0 && found === 0; node = listNext(head, node))
-    if (PosixTimer.id.get(PosixTimer.node.owner(node)) === id) found = PosixTimer.node.owner(node);
+  const held = Group.lock.lock(group);
+  const found = find(held, group, id);
   Group.lock.unlock(group);
   return found;
 }
@@ -172,19 +253,29 @@ export function setPosixTimer(posix: Ref<"posix_timer">, expires: number, interv
   PosixTimer.expires.set(posix, expires);
   PosixTimer.overrun.set(posix, 0);
   forgetSignal(held, posix);
+  // One that tells nobody never has to run: timer_gettime(2) computes.
+  const silent = PosixTimer.notify.get(posix) === SIGEV_NONE;
   if (expires === 0) timerCancel(timer);
-  const error = expires === 0 ? 0 : timerArm(timer, expires);
+  const error = expires === 0 || silent ? 0 : timerArm(timer, expires);
   Group.lock.unlock(group);
   return error;
 }
 
-export const posixTimerRemaining = (posix: Ref<"posix_timer">): number =>
-  timerRemaining(PosixTimer.timer.get(posix), nowNs());
+/** Nanoseconds to the next expiration; 0 when there is none. */
+export function posixTimerRemaining(posix: Ref<"posix_timer">): number {
+  const now = nowNs();
+  const expires = PosixTimer.expires.get(posix);
+  const interval = PosixTimer.interval.get(posix);
+  if (expires > now || expires === 0) return Math.max(0, expires - now);
+  if (interval !== 0) return interval - ((now - expires) % interval);
+  return PosixTimer.notify.get(posix) === SIGEV_NONE ? 0 : 1; // Past, and about to be noticed.
+}
 
 export function deletePosixTimer(posix: Ref<"posix_timer">): void {
   const group = PosixTimer.group.get(posix);
   const held = Group.lock.lock(group);
   listDelRcu(held, PosixTimer.node.at(posix));
+  forgetId(held, posix);
   PosixTimer.expires.set(posix, 0);
   forgetSignal(held, posix);
   Group.lock.unlock(group);

@@ -2,6 +2,9 @@
  * Timers: one queue for the machine, a binary heap by deadline, under one lock. An idle CPU sleeps until the earliest
  * deadline and runs what is due; when no CPU idles, the host's tick makes a busy one do it.
  *
+ * A period costs nobody anything but its owner: a periodic timer is armed anew when its expiration was noticed (the signal taken,
+ * the descriptor read), and what passed meanwhile is computed.
+ *
  * Functions are registered by number, as closures do not cross threads. They run without the lock, on whatever
  * CPU gets there first: a timer may still run once while timerCancel returns, and its memory must be freed
  * through RCU.
@@ -124,22 +127,19 @@ export function timerCancel(timer: Ref<"timer">): boolean {
   return armed;
 }
 
-/** Nanoseconds until the timer fires; 0 when it is not armed. */
-export function timerRemaining(timer: Ref<"timer">, now: number): number {
-  if (Timer.place.racy(timer) === 0) return 0;
-  return Math.max(1, Timer.deadline.racy(timer) - now);
-}
-
 /** Deadline of the earliest timer; Infinity when none is armed. A racy look. */
 export function nextTimer(): number {
   return TimerQueue.next.racy(queue.get());
 }
 
-/** Runs the timers that are due; returns how many. */
+/** Timers run in one go: who runs them has other things to do, and comes back at the next tick or when he idles. */
+export const TIMERS_AT_ONCE = 256;
+
+/** Runs timers that are due, the earliest first, TIMERS_AT_ONCE at most; returns how many. */
 export function runTimers(now: number): number {
   const q = queue.get();
   let ran = 0;
-  while (TimerQueue.next.racy(q) <= now) {
+  while (ran < TIMERS_AT_ONCE && TimerQueue.next.racy(q) <= now) {
     const held = TimerQueue.lock.lock(q);
     let timer: Ref<"timer"> | 0 = 0;
     if (TimerQueue.count.get(held, q) > 0) {

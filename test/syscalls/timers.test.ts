@@ -3,9 +3,11 @@ import test from "ava";
 import { setMask } from "../../kernel/signal/mask.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { nowNs } from "../../kernel/time/clock.ts";
-import { runTimers } from "../../kernel/time/timer.ts";
+import { nextTimer, runTimers, TIMERS_AT_ONCE } from "../../kernel/time/timer.ts";
 import { EAGAIN, EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
+import { O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { RLIMIT_SIGPENDING } from "../../kernel/uapi/resource.ts";
+import { SIGEV_NONE } from "../../kernel/uapi/time.ts";
 import { boot, call, getWords, putWords } from "../kernel/ipc/machine.ts";
 
 const { task, memory } = boot();
@@ -102,3 +104,98 @@ test.serial("PR_SET_KEEPCAPS keeps the permitted capabilities of root who become
   t.not(permitted(), 0);
   t.is(sys("prctl", 8, 0), 0);
 });
+
+// A period of 1 ns: what it costs others is counted in timers that run.
+const BOMB = [0, 0, 1, 0, 0, 0, 1, 0];
+
+test.serial("a periodic timer runs once until its signal is taken, and knows then what it missed", (t) => {
+  const id = timer(RT + 1, 5);
+  putWords(memory, ...BOMB);
+  t.is(sys("timer_settime", id, 0, memory, 0), 0);
+  while (runTimers(nowNs()) === 0);
+  t.is(nextTimer(), Number.POSITIVE_INFINITY);
+  const [signo, overrun] = take() as number[];
+  t.is(signo, RT + 1);
+  t.true(overrun! > 1000, `${overrun} overruns`);
+  t.true(nextTimer() !== Number.POSITIVE_INFINITY);
+  sys("timer_delete", id);
+  t.is(nextTimer(), Number.POSITIVE_INFINITY);
+});
+
+test.serial("a timer that tells nobody never runs, and knows how long it has", (t) => {
+  putWords(memory, 0, 0, 0, SIGEV_NONE, 0);
+  const id = memory + 64;
+  t.is(sys("timer_create", 1, memory, id), 0);
+  const [none] = getWords(id, 1);
+  arm(none!, 500 * MS, 0);
+  t.is(nextTimer(), Number.POSITIVE_INFINITY);
+  t.is(sys("timer_gettime", none!, memory), 0);
+  const [, , , , seconds, , left] = getWords(memory, 8);
+  t.is(seconds, 0);
+  t.true(left! > 0 && left! <= 500 * MS);
+  sys("timer_delete", none!);
+});
+
+test.serial("timers whose signal is ignored come back seldom, the more of them the less", (t) => {
+  const SIGCHLD = 17;
+  const ids = Array.from({ length: 20 }, () => timer(SIGCHLD, 0));
+  for (const id of ids) {
+    putWords(memory, ...BOMB);
+    sys("timer_settime", id, 0, memory, 0);
+  }
+  let ran = 0;
+  while (ran < ids.length) ran += runTimers(nowNs());
+  const wait = nextTimer() - nowNs();
+  t.true(wait > 100 * MS, `${wait} ns`);
+  for (const id of ids) sys("timer_delete", id);
+});
+
+test.serial("an interval timer waits for its SIGALRM to be taken", (t) => {
+  const SIGALRM = 14;
+  putWords(memory, 1 << (SIGALRM - 1), 0);
+  sys("rt_sigprocmask", 0, memory, 0, 8);
+  putWords(memory, 0, 0, 1, 0, 0, 0, 1, 0);
+  t.is(sys("setitimer", 0, memory, 0), 0);
+  while (runTimers(nowNs()) === 0);
+  t.is(nextTimer(), Number.POSITIVE_INFINITY);
+  putWords(SET, 1 << (SIGALRM - 1), 0);
+  putWords(memory, 0, 0, 0, 0);
+  t.is(sys("rt_sigtimedwait", SET, INFO, memory, 8), SIGALRM);
+  t.true(nextTimer() !== Number.POSITIVE_INFINITY);
+  putWords(memory, 0, 0, 0, 0, 0, 0, 0, 0);
+  sys("setitimer", 0, memory, 0);
+  putWords(SET, 0, -1);
+});
+
+test.serial("a timerfd runs once until it is read, and says then how often it expired", (t) => {
+  const fd = sys("timerfd_create", 1, O_NONBLOCK);
+  putWords(memory, ...BOMB);
+  t.is(sys("timerfd_settime", fd, 0, memory, 0), 0);
+  while (runTimers(nowNs()) === 0);
+  t.is(nextTimer(), Number.POSITIVE_INFINITY);
+  t.is(sys("read", fd, memory, 8), 8);
+  const [low, high] = getWords(memory, 2);
+  t.true(low! > 1000 && high === 0, `${low} expirations`);
+  t.true(nextTimer() !== Number.POSITIVE_INFINITY);
+  sys("close", fd);
+});
+
+test.serial(
+  "of thousands of timers that are due, one visit runs some; ids are found in short chains",
+  (t) => {
+    const ids = Array.from({ length: 2000 }, () => timer(RT, 0));
+    for (const id of ids) arm(id, 1, 0);
+    const until = nowNs() + MS;
+    while (nowNs() < until);
+    const visits: number[] = [];
+    for (let ran = -1; ran !== 0; ) visits.push((ran = runTimers(nowNs())));
+    t.is(
+      visits.reduce((sum, ran) => sum + ran, 0),
+      ids.length,
+    );
+    t.true(Math.max(...visits) <= TIMERS_AT_ONCE);
+    for (const id of ids) t.is(sys("timer_delete", id), 0);
+    t.is(sys("timer_delete", ids[5]!), -EINVAL);
+    t.is(take(), -EAGAIN);
+  },
+);
