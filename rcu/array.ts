@@ -111,10 +111,19 @@ export const arrayAdd = (ref: Ref<"array">, index: number, value: number): numbe
   checkIndex(ref, index);
   return Atomics.add(i32, ref + ARRAY_ELEMENTS + index, value);
 };
-/** Copies the first `length` elements. */
-export function arrayCopy(from: Ref<"array">, to: Ref<"array">, length: number): void {
-  if (!(length >= 0 && length <= i32[from]! && length <= i32[to]!)) outOfBounds(to, length);
-  i32.copyWithin(to + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS, from + ARRAY_ELEMENTS + length);
+/** Copies `length` elements, those from `start` on to `target` and on. */
+export function arrayCopy(
+  from: Ref<"array">,
+  to: Ref<"array">,
+  length: number,
+  start = 0,
+  target = start,
+): void {
+  if (!(length >= 0 && start >= 0 && target >= 0)) outOfBounds(to, Math.min(length, start, target));
+  if (start + length > i32[from]!) outOfBounds(from, start + length);
+  if (target + length > i32[to]!) outOfBounds(to, target + length);
+  const first = from + ARRAY_ELEMENTS + start;
+  i32.copyWithin(to + ARRAY_ELEMENTS + target, first, first + length);
 }
 /** Shifts elements inside one array, as Array.prototype.copyWithin. */
 export function arrayMove(ref: Ref<"array">, target: number, start: number, end: number): void {

@@ -7,6 +7,7 @@ import {
   fixed,
   listNode,
   locked,
+  owned,
   type Ptr,
   type Ref,
   rcu,
@@ -42,6 +43,9 @@ export const Mm = struct("mm", {
   // ptl for writers; `vmas` is read in a read scope (vma.ts).
   ptl: spinlock(),
   vmas: rcu("array"),
+  /** Between this page and mmapBase no gap has `gapPages` pages: the search for one begins here. 0: not known. */
+  gapBelow: owned(),
+  gapPages: owned(),
   /** Pages, by kind of frame; the largest sum so far; pages mapped (VmSize) and locked. */
   rssAnon: locked("ptl"),
   rssFile: locked("ptl"),

@@ -87,11 +87,21 @@ function findGap(vmas: Ref<"array"> | 0, pages: number, top: number): number {
   for (let index = Math.min(vmaSearch(vmas, top - 1), count - 1); index >= 0; index--) {
     const start = vmaStartAt(vmas as Ref<"array">, index);
     const end = vmaEndAt(vmas as Ref<"array">, index);
-    if (high - end >= pages && end <= high) return high - pages;
-    const growing = (Vma.flags.get(vmaRef(vmas as Ref<"array">, index)) & VM_GROWSDOWN) !== 0;
-    high = Math.min(high, start - (growing ? STACK_GUARD_PAGES : 0));
+    if (high - end >= pages && end <= high) {
+      // Areas are looked at only where there is a gap: there may be tens of thousands.
+      const usable = high - guardAbove(vmas as Ref<"array">, index, count, high);
+      if (usable - end >= pages) return usable - pages;
+    }
+    high = Math.min(high, start);
   }
-  return high - FIRST_PAGE >= pages ? high - pages : 0;
+  const usable = count === 0 ? high : high - guardAbove(vmas as Ref<"array">, -1, count, high);
+  return usable - FIRST_PAGE >= pages ? usable - pages : 0;
+}
+
+/** Guard pages that the area above the one at `index` needs below it, if that area begins at `high`. */
+function guardAbove(vmas: Ref<"array">, index: number, count: number, high: number): number {
+  if (index + 1 >= count || vmaStartAt(vmas, index + 1) !== high) return 0;
+  return (Vma.flags.get(vmaRef(vmas, index + 1)) & VM_GROWSDOWN) !== 0 ? STACK_GUARD_PAGES : 0;
 }
 
 /** Whether pages [start, end) are free, with the guard of a stack above them. */
@@ -107,7 +117,17 @@ export function chooseAddress(mm: Ref<"mm">, vmas: Ref<"array"> | 0, hint: numbe
   const page = hint < TASK_SIZE ? Math.floor(hint / PAGE_SIZE) : 0;
   if (page >= FIRST_PAGE && page + pages <= END_PAGE && isFree(vmas, page, page + pages)) return page;
   const base = Math.floor(Mm.mmapBase.get(mm) / PAGE_SIZE);
-  return findGap(vmas, pages, base) || findGap(vmas, pages, END_PAGE) || -ENOMEM;
+  const known = Mm.gapBelow.get(mm);
+  const found = findGap(
+    vmas,
+    pages,
+    known !== 0 && pages >= Mm.gapPages.get(mm) ? Math.min(known, base) : base,
+  );
+  if (found === 0) return findGap(vmas, pages, END_PAGE) || -ENOMEM;
+  // The caller fills it; if it does not, the next search begins a little low, and misses nothing but this gap.
+  Mm.gapBelow.set(mm, found);
+  Mm.gapPages.set(mm, pages);
+  return found;
 }
 
 /**

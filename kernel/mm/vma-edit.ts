@@ -4,6 +4,7 @@
  */
 import {
   allocArray,
+  arrayCopy,
   arraySet,
   freeArray,
   type Held,
@@ -81,6 +82,7 @@ export function editVmas(
   };
   let sizeBefore = 0;
   let lockedBefore = 0;
+  let holes = false;
   for (; high < count && vmaStartAt(vmas as Ref<"array">, high) <= end; high++) {
     const whole = vmaSpec(vmaRef(vmas as Ref<"array">, high));
     sizeBefore += whole.end - whole.start;
@@ -96,13 +98,18 @@ export function editVmas(
     const inside = { ...whole, start: from, end: to, pgoff: whole.pgoff + (from - whole.start) };
     if ((whole.flags & VM_EXEC) !== 0) removed.exec = true;
     if (change(inside)) push(inside);
+    else holes = true;
     if (to < whole.end) {
       place();
       push({ ...whole, start: to, pgoff: whole.pgoff + (to - whole.start) });
     }
   }
   place();
-  return publish(held, mm, vmas, low, high, pieces, sizeBefore, lockedBefore, removed);
+  const result = publish(held, mm, vmas, low, high, pieces, sizeBefore, lockedBefore, removed);
+  // A gap came to be where the search for one would not look any more (mmap.ts).
+  const filled = added !== null && added.start === start && added.end === end;
+  if (result < 0 || (holes && !filled && end > Mm.gapBelow.get(mm))) Mm.gapBelow.set(mm, 0);
+  return result;
 }
 
 function publish(
@@ -131,19 +138,16 @@ function publish(
     arraySet(array as Ref<"array">, at++, end);
     arraySet(array as Ref<"array">, at++, vma);
   };
-  const copy = (index: number): void =>
-    put(
-      vmaStartAt(old as Ref<"array">, index),
-      vmaEndAt(old as Ref<"array">, index),
-      vmaRef(old as Ref<"array">, index),
-    );
-  for (let index = 0; index < low; index++) copy(index);
+  // The untouched ones are copied as memory: one call of thousands of areas must not take a time that is felt.
+  if (low > 0) arrayCopy(old as Ref<"array">, array as Ref<"array">, 3 * low);
+  at = 3 * low;
   let size = 0;
   let locked = 0;
+  const same = { at: low };
   for (const piece of pieces) {
     size += piece.end - piece.start;
     if ((piece.flags & VM_LOCKED) !== 0) locked += piece.end - piece.start;
-    let vma: Ref<"vma"> | 0 = unchanged(old, low, high, piece);
+    let vma: Ref<"vma"> | 0 = unchanged(old, same, high, piece);
     if (vma !== 0) kept.add(vma);
     else {
       vma = vmaNew(mm, piece);
@@ -156,7 +160,7 @@ function publish(
     }
     put(piece.start, piece.end, vma);
   }
-  for (let index = high; index < count; index++) copy(index);
+  if (high < count) arrayCopy(old as Ref<"array">, array as Ref<"array">, 3 * (count - high), 3 * high, at);
   for (let index = low; index < high; index++) {
     const vma = vmaRef(old as Ref<"array">, index);
     if (!kept.has(vma)) removed.vmas.push(vma);
@@ -171,22 +175,18 @@ function publish(
   return 0;
 }
 
-/** The VMA in the old array that is exactly this piece, or 0. */
-function unchanged(old: Ptr<"array">, low: number, high: number, piece: VmaSpec): Ptr<"vma"> {
-  for (let index = low; index < high; index++) {
-    if (
-      vmaStartAt(old as Ref<"array">, index) !== piece.start ||
-      vmaEndAt(old as Ref<"array">, index) !== piece.end
-    )
-      continue;
-    const vma = vmaRef(old as Ref<"array">, index);
-    const spec = vmaSpec(vma);
-    return spec.flags === piece.flags &&
-      spec.mapping === piece.mapping &&
-      spec.file === piece.file &&
-      (spec.mapping === 0 || spec.pgoff === piece.pgoff)
-      ? vma
-      : 0;
-  }
-  return 0;
+/** The VMA in the old array that is exactly this piece, or 0. Pieces come in order: `from.at` goes along with them. */
+function unchanged(old: Ptr<"array">, from: { at: number }, high: number, piece: VmaSpec): Ptr<"vma"> {
+  while (from.at < high && vmaStartAt(old as Ref<"array">, from.at) < piece.start) from.at++;
+  const index = from.at;
+  if (index >= high || vmaStartAt(old as Ref<"array">, index) !== piece.start) return 0;
+  if (vmaEndAt(old as Ref<"array">, index) !== piece.end) return 0;
+  const vma = vmaRef(old as Ref<"array">, index);
+  const spec = vmaSpec(vma);
+  return spec.flags === piece.flags &&
+    spec.mapping === piece.mapping &&
+    spec.file === piece.file &&
+    (spec.mapping === 0 || spec.pgoff === piece.pgoff)
+    ? vma
+    : 0;
 }

@@ -2,7 +2,7 @@
 import { listFirst, listNext, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { current } from "../sched/current.ts";
 import { CAP_KILL, capable, credOf } from "../task/cred.ts";
-import { allGroups, findTask, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
+import { allGroups, findTask, forEachMember, initGroup, lockTaskList, unlockTaskList } from "../task/pid.ts";
 import { Cred, GROUP_EXITING, Group, Task, WORK_SIGNAL } from "../task/task.ts";
 import { EPERM, ESRCH } from "../uapi/errno.ts";
 import { NSIG, SI_KERNEL, SIG_DFL, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU } from "../uapi/signal.ts";
@@ -27,8 +27,7 @@ export function sendGroupSignal(group: Ref<"group">, signo: number): void {
 export function sendPgrpSignal(pgrp: number, signo: number): number {
   let sent = 0;
   lockTaskList();
-  forEachGroup((group) => {
-    if (Group.pgrp.load(group) !== pgrp) return;
+  forEachMember(pgrp, (group) => {
     sendGroupSignal(group, signo);
     sent++;
   });
@@ -104,12 +103,13 @@ export function kill(pid: number, signo: number): number {
   const pgrp = pid === 0 ? Group.pgrp.load(own) : -pid;
   let result = -ESRCH;
   lockTaskList();
-  forEachGroup((group) => {
-    if (group === initGroup()) return;
-    if (pid === -1 ? group === own : Group.pgrp.load(group) !== pgrp) return;
+  const send = (group: Ref<"group">): void => {
+    if (group === initGroup() || (pid === -1 && group === own)) return;
     const sent = sendUser(Group.leader.load(group), info, true);
     if (sent === 0 || result === -ESRCH) result = sent;
-  });
+  };
+  if (pid === -1) forEachGroup(send);
+  else forEachMember(pgrp, send);
   unlockTaskList();
   return result;
 }

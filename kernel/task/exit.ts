@@ -7,6 +7,7 @@ import {
   listAddTail,
   listDelRcu,
   listFirst,
+  listIsEmpty,
   listNext,
   type Ref,
 } from "../../rcu/index.ts";
@@ -129,8 +130,9 @@ function leaveGroup(task: Ref<"task">, group: Ref<"group">): void {
     Group.exitCode.store(group, Task.exitCode.get(task));
   let stopDone = false;
   if (!last) {
-    // Signals that this thread was to take. Threads that die all the same need not be told, by each of thousands.
-    if ((Group.flags.load(group) & GROUP_EXITING) === 0)
+    // Signals of the group that this thread was to take. Threads that die all the same need not be told, by each of thousands.
+    const shared = Group.pending.load(group, 0) | Group.pending.load(group, 1);
+    if (shared !== 0 && (Group.flags.load(group) & GROUP_EXITING) === 0)
       forEachThread(held, group, (thread) => {
         if (thread !== task && hasPending(thread)) notifyTask(thread, WORK_SIGNAL);
       });
@@ -176,6 +178,7 @@ function exitGroup(list: TaskListHeld, group: Ref<"group">): number[] {
 
 /** The children of a dying group go to the nearest subreaper among its ancestors, or to the kernel. */
 function reparentChildren(list: TaskListHeld, group: Ref<"group">): void {
+  if (listIsEmpty(Group.children.at(group))) return;
   let heir = Group.parent.load(group) as Ref<"group">;
   while (
     heir !== initGroup() &&

@@ -1,9 +1,9 @@
 /** Job control: process groups and sessions (credentials(7), setpgid(2), setsid(2)). */
-import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
-import { forEachGroup, sendPgrpSignal } from "../signal/send.ts";
+import { listFirst, listNext, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { sendPgrpSignal } from "../signal/send.ts";
 import { EACCES, EINVAL, EPERM, ESRCH } from "../uapi/errno.ts";
 import { SIGCONT, SIGHUP } from "../uapi/signal.ts";
-import { findTask, lockTaskList, setFamily, unlockTaskList } from "./pid.ts";
+import { findTask, forEachMember, lockTaskList, setFamily, unlockTaskList } from "./pid.ts";
 import { GROUP_STOPPED, GROUP_ZOMBIE, Group, TASK_FORKNOEXEC, Task } from "./task.ts";
 
 /** setpgid(2). */
@@ -27,9 +27,9 @@ export function setpgid(task: Ref<"task">, pid: number, pgid: number): number {
     const pgrp = pgid === 0 ? Group.tgid.get(group) : pgid;
     if (pgrp !== Group.tgid.get(group)) {
       let exists = false;
-      forEachGroup((other) => {
-        if (Group.pgrp.load(other) === pgrp && Group.session.load(other) === Group.session.load(own))
-          exists = true;
+      forEachMember(pgrp, (other) => {
+        exists = Group.session.load(other) === Group.session.load(own);
+        return !exists;
       });
       if (!exists) return -EPERM;
     }
@@ -46,8 +46,9 @@ export function setsid(task: Ref<"task">): number {
   const pid = Group.tgid.get(group);
   const held = lockTaskList();
   let taken = Group.session.load(group) === pid;
-  forEachGroup((other) => {
-    if (Group.pgrp.load(other) === pid) taken = true;
+  forEachMember(pid, () => {
+    taken = true;
+    return false;
   });
   if (!taken) {
     setFamily(held, group, pid, pid);
@@ -67,20 +68,21 @@ export function isOrphaned(group: Ref<"group">): boolean {
 
 function isOrphanedLocked(pgrp: number, without: Ref<"group"> | 0): boolean {
   let orphaned = true;
-  forEachGroup((member) => {
-    if (member === without || Group.pgrp.load(member) !== pgrp) return;
-    if ((Group.flags.load(member) & GROUP_ZOMBIE) !== 0) return;
+  forEachMember(pgrp, (member) => {
+    if (member === without || (Group.flags.load(member) & GROUP_ZOMBIE) !== 0) return;
     const parent = Group.parent.load(member);
     if (parent === 0 || Group.pgrp.load(parent) === pgrp) return;
-    if (Group.session.load(parent) === Group.session.load(member)) orphaned = false;
+    orphaned = Group.session.load(parent) !== Group.session.load(member);
+    return orphaned;
   });
   return orphaned;
 }
 
 const hasStopped = (pgrp: number): boolean => {
   let stopped = false;
-  forEachGroup((member) => {
-    if (Group.pgrp.load(member) === pgrp && (Group.flags.load(member) & GROUP_STOPPED) !== 0) stopped = true;
+  forEachMember(pgrp, (member) => {
+    stopped = (Group.flags.load(member) & GROUP_STOPPED) !== 0;
+    return !stopped;
   });
   return stopped;
 };
@@ -91,10 +93,11 @@ const hasStopped = (pgrp: number): boolean => {
  */
 export function newlyOrphaned(group: Ref<"group">): number[] {
   const pgrps = new Set<number>();
-  forEachGroup((child) => {
-    const pgrp = Group.pgrp.load(child);
-    if (Group.parent.load(child) === group && pgrp !== Group.pgrp.load(group)) pgrps.add(pgrp);
-  });
+  const head = Group.children.at(group);
+  for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
+    const pgrp = Group.pgrp.load(Group.sibling.owner(node));
+    if (pgrp !== Group.pgrp.load(group)) pgrps.add(pgrp);
+  }
   const parent = Group.parent.load(group);
   if (
     parent !== 0 &&

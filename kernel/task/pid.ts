@@ -41,6 +41,8 @@ export const TaskList = struct("task_list", {
   pids: fixed<Ref<"array">>(),
   /** pid -> number of groups that have it as process group or session. */
   uses: fixed<Ref<"array">>(),
+  /** pid -> first member of that process group, or 0; the others follow by Group.pgrpNext. */
+  members: fixed<Ref<"array">>(),
 });
 
 const taskList = kernelGlobal<Ref<"task_list">>("task list");
@@ -52,11 +54,13 @@ export function pidsInit(): void {
   const ref = alloc(TaskList);
   const pids = allocArray(PID_MAX);
   const uses = allocArray(PID_MAX);
-  if (ref === 0 || pids === 0 || uses === 0) throw new Error("no memory for the pid table");
+  const members = allocArray(PID_MAX);
+  if (ref === 0 || pids === 0 || uses === 0 || members === 0) throw new Error("no memory for the pid table");
   TaskList.groups.init(ref);
   TaskList.nextPid.init(ref, 1);
   TaskList.pids.init(ref, pids);
   TaskList.uses.init(ref, uses);
+  TaskList.members.init(ref, members);
   taskList.init(ref);
 }
 
@@ -132,6 +136,40 @@ export function setFamily(_held: TaskListHeld, group: Ref<"group">, pgrp: number
   count(session, 1);
   count(Group.pgrp.load(group), -1);
   count(Group.session.load(group), -1);
+  if (Group.pgrp.load(group) !== pgrp) {
+    leavePgrp(group, Group.pgrp.load(group));
+    joinPgrp(group, pgrp);
+  }
   Group.pgrp.store(group, pgrp);
   Group.session.store(group, session);
+}
+
+function leavePgrp(group: Ref<"group">, pgrp: number): void {
+  if (pgrp === 0) return;
+  const members = TaskList.members.get(taskList.get());
+  const [previous, next] = [Group.pgrpPrevious.get(group), Group.pgrpNext.get(group)];
+  if (previous === 0) arraySet(members, pgrp, next);
+  else Group.pgrpNext.set(previous, next);
+  if (next !== 0) Group.pgrpPrevious.set(next, previous);
+}
+
+function joinPgrp(group: Ref<"group">, pgrp: number): void {
+  if (pgrp === 0) return;
+  const members = TaskList.members.get(taskList.get());
+  const first = arrayGet(members, pgrp) as Ref<"group"> | 0;
+  Group.pgrpPrevious.set(group, 0);
+  Group.pgrpNext.set(group, first);
+  if (first !== 0) Group.pgrpPrevious.set(first, group);
+  arraySet(members, pgrp, group);
+}
+
+/** Visits the members of a process group, zombies among them; false from `visit` ends the walk. The task list lock is held. */
+export function forEachMember(pgrp: number, visit: (group: Ref<"group">) => unknown): void {
+  if (pgrp <= 0 || pgrp >= PID_MAX) return;
+  let group = arrayGet(TaskList.members.get(taskList.get()), pgrp) as Ref<"group"> | 0;
+  while (group !== 0) {
+    const next = Group.pgrpNext.get(group);
+    if (visit(group) === false) return;
+    group = next;
+  }
 }

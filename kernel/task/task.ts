@@ -236,6 +236,9 @@ export const Group = struct("group", {
   timerIds: locked<"lock", Ref<"array"> | 0>("lock"),
 
   // The task list lock (task/pid.ts).
+  /** The other members of the process group. */
+  pgrpNext: owned<Ref<"group"> | 0>(),
+  pgrpPrevious: owned<Ref<"group"> | 0>(),
   parent: atomic<Ref<"group"> | 0>(),
   children: listNode(),
   sibling: listNode(),

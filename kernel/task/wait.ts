@@ -1,5 +1,5 @@
 /** wait4(2), waitid(2): finding a child that changed. */
-import { listFirst, listNext, type Ref } from "../../rcu/index.ts";
+import { listFirst, listNext, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { BLOCK } from "../sched/block.ts";
 import { waitOn } from "../sched/waitqueue.ts";
 import { ECHILD } from "../uapi/errno.ts";
@@ -17,7 +17,7 @@ import {
   WUNTRACED,
 } from "../uapi/wait.ts";
 import { reap } from "./exit.ts";
-import { lockTaskList, type TaskListHeld, unlockTaskList } from "./pid.ts";
+import { findTask, lockTaskList, type TaskListHeld, unlockTaskList } from "./pid.ts";
 import {
   Cred,
   GROUP_CONT_REPORT,
@@ -56,6 +56,18 @@ function scan(parent: Ref<"group">, idtype: number, id: number, options: number)
   const list = lockTaskList();
   try {
     let eligible = false;
+    if (idtype === P_PID) {
+      // One child is found by its number, however many there are.
+      const scope = rcuReadLock();
+      const task = findTask(scope, id);
+      rcuReadUnlock();
+      const child = task === 0 ? 0 : Task.group.get(task);
+      if (child === 0 || Group.parent.load(child) !== parent || !matches(child, idtype, id, options))
+        return -ECHILD;
+      if ((options & WEXITED) !== 0 || (Group.flags.load(child) & GROUP_ZOMBIE) === 0) eligible = true;
+      const pid = collect(list, child, options);
+      return pid !== 0 ? pid : eligible ? 0 : -ECHILD;
+    }
     const head = Group.children.at(parent);
     for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
       const child = Group.sibling.owner(node);
