@@ -163,10 +163,10 @@ export function freeString(ref: Ref<"string">): void {
 export const stringLength = (ref: Ref<"string">): number => i32[ref + LENGTH]!;
 /** Hash of the bytes, as hashBytes gives it. */
 export const stringHash = (ref: Ref<"string">): number => i32[ref + HASH]!;
-/** A private copy of the bytes. */
-export function stringBytes(ref: Ref<"string">): Uint8Array<ArrayBuffer> {
+/** A private copy of the bytes, or of those from `from` to `to`. */
+export function stringBytes(ref: Ref<"string">, from = 0, to = i32[ref + LENGTH]!): Uint8Array<ArrayBuffer> {
   const start = (ref + TEXT) * 4;
-  return new Uint8Array(u8.subarray(start, start + i32[ref + LENGTH]!));
+  return new Uint8Array(u8.subarray(start + from, start + to));
 }
 /** Decoded as UTF-8 (invalid sequences become U+FFFD). */
 export function stringText(ref: Ref<"string">): string {

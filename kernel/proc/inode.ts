@@ -12,6 +12,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   stringBytes,
+  stringLength,
 } from "../../rcu/index.ts";
 import { dAllocRoot } from "../fs/dcache.ts";
 import { File } from "../fs/file.ts";
@@ -181,9 +182,7 @@ function iterate(file: Ref<"file">, pos: number, emit: DirEmit): number {
 registerFileOps(FOPS.PROC_DIR, { seekable: true, iterate, lseek: seekDirectory });
 
 /** The text of an open file, made when the reading starts. */
-function textOf(file: Ref<"file">, pos: number): Uint8Array | number {
-  const old = File.priv.load(file) as Ref<"string"> | 0;
-  if (old !== 0 && pos !== 0) return stringBytes(old);
+function makeText(file: Ref<"file">): Uint8Array | number {
   const at = atOf(File.inode.get(file));
   if (at === null) return -ESRCH;
   const node = nodeOf(File.inode.get(file));
@@ -205,11 +204,20 @@ function read(file: Ref<"file">, io: UserIo, pos: number): number {
     const at = atOf(File.inode.get(file));
     return at === null ? 0 : raw.read(at, io, pos);
   }
-  const text = textOf(file, pos);
-  if (typeof text === "number") return text;
-  const count = Math.min(io.remaining, text.length - pos);
-  if (count <= 0) return 0;
-  const copied = io.copyTo(text, pos, count);
+  const old = File.priv.load(file) as Ref<"string"> | 0;
+  let text: Uint8Array | number;
+  // Of a long text only what is asked for is copied: it is read in many pieces.
+  if (old !== 0 && pos !== 0) {
+    const end = Math.min(pos + io.remaining, stringLength(old));
+    text = stringBytes(old, Math.min(pos, end), end);
+  } else {
+    text = makeText(file);
+    if (typeof text === "number") return text;
+    text = text.subarray(Math.min(pos, text.length));
+  }
+  const count = Math.min(io.remaining, text.length);
+  if (count === 0) return 0;
+  const copied = io.copyTo(text, 0, count);
   return copied < 0 ? -EFAULT : copied;
 }
 
