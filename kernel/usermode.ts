@@ -40,6 +40,8 @@ export const EXIT = {
   BREAKPOINT: 5,
   /** A syscall handled inside `host.syscall()` wants the CPU loop: blocked, exited, signal pending. */
   LEAVE: 6,
+  /** What the task was to run is gone: the steps of a TypeScript program, with the thread that held them. */
+  LOST: 7,
 } as const;
 
 /** What an access wants; `translate` checks it against the VMA. */
@@ -59,6 +61,45 @@ export const CPU_AREA_KEPT = { START: 48 * 1024 * 1024, END: 64 * 1024 * 1024 } 
 
 /** Byte offset in the CPU area of the 32-bit needResched flag: non-zero asks user mode to leave soon. */
 export const CPU_NEED_RESCHED = 0;
+
+/**
+ * Byte offsets in the CPU area of the words by which the host can end a CPU whose TypeScript program does not come back, and
+ * never in the middle of kernel code (machine/stuck-program.ts).
+ */
+export const CPU_PROGRAM = {
+  /** Where the CPU is: a PROGRAM_ state. Plain stores of the CPU. */
+  STATE: 16,
+  /** Counts how often a program was resumed. */
+  RESUMED: 20,
+  /** Non-zero: whoever leaves the program's own code waits on this word until it is zero again. Written by the host. */
+  HOLD: 24,
+} as const;
+
+/** Values of CPU_PROGRAM.STATE: in kernel code or a riscv64 program. */
+export const PROGRAM_OUT = 0;
+/** In a TypeScript program's own code. */
+export const PROGRAM_IN = 1;
+/** Held on its way from there into the kernel, which it would come back from; and on its way to a system call. */
+export const PROGRAM_HELD_IN = 2;
+export const PROGRAM_HELD_OUT = 3;
+
+/**
+ * What the kernel keeps of the current task for the engine of TypeScript programs: in its heap, where no guest reads or writes.
+ */
+export interface ProgramHost {
+  /** Which of the engine's generators the task runs; 0: it begins. */
+  token(): number;
+  /** A number that no task of this machine had before. */
+  newToken(): number;
+  /** Names the generator that the task runs from now on. */
+  setToken(token: number): void;
+  /** Names the generator of the child that the task is about to clone; 0: none. */
+  announce(token: number): void;
+  /** How the task starts: JSON of a ProgramRequest (exec/exec.ts). It stays on this CPU from now on. */
+  begin(): string;
+  /** Has the task begin anew on CPU `cpu`, as `request` says: 0 or -errno. The engine sets the pc and leaves. */
+  beginAnew(cpu: number, request: string): number;
+}
 
 /** What the kernel offers to the engine of one CPU. */
 export interface UserModeHost {

@@ -6,7 +6,7 @@ import { writeSync } from "node:fs";
 import "../kernel/fs/hostfs/index.ts";
 import { type CpuBoot, type CpuReport, loadSubsystems, runCpu } from "../kernel/machine/cpu-main.ts";
 import { setTracer } from "../kernel/syscall-entry.ts";
-import type { UserModeHost } from "../kernel/usermode.ts";
+import type { ProgramHost, UserModeHost } from "../kernel/usermode.ts";
 import { createSyscallEntry } from "../syscalls/entry.ts";
 import { createStrace } from "../syscalls/strace.ts";
 import type { Syscall } from "../syscalls/syscall.ts";
@@ -22,7 +22,10 @@ export default async function cpuWorker(boot: CpuBoot): Promise<CpuReport> {
   setTracer(tracer ?? null);
   return runCpu(boot, {
     // In the order of Task.kind: KIND_RISCV64, KIND_PROGRAM.
-    createUserModes: (host: UserModeHost) => [createRiscvEngine(host), createProgramMode(host)],
+    createUserModes: (host: UserModeHost, programs: ProgramHost) => [
+      createRiscvEngine(host),
+      createProgramMode(host, programs),
+    ],
     createSyscalls: (counts, { literals, hooks }) =>
       createSyscallEntry({ calls: [...syscalls, ...(literals as Syscall[])], counts, tracer, hooks }),
     subsystems,

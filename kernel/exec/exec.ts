@@ -21,6 +21,7 @@ import { sendSignal } from "../signal/send.ts";
 import { execCapabilities } from "../task/capability.ts";
 import { commitCred, credOf } from "../task/cred.ts";
 import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
+import { putProgram, setProgram } from "../task/program.ts";
 import { rlimit } from "../task/rlimit.ts";
 import { Cred, GROUP_EXEC, Group, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
@@ -141,25 +142,32 @@ function execFile(
   // No error can be returned any more, and no program may have more rights than it should.
   if (setUserIds(bprm) < 0) sendSignal(task, SIGKILL);
   Task.kind.set(task, KIND_RISCV64);
+  putProgram(task);
   return 0;
 }
 
 /** Where the engine of TypeScript programs finds a task that has not run yet. */
 const PROGRAM_START = 0x1000;
 
+/** How a TypeScript program starts. The engine of such programs gets it as it is here, from the kernel's heap. */
+export interface ProgramRequest {
+  /** Host path of the module. */
+  readonly path: string;
+  /** Name of the entry to start in; null: the main function. */
+  readonly entry: string | null;
+  readonly argv: readonly string[];
+  /** "NAME=value". */
+  readonly env: readonly string[];
+}
+
 /**
- * Makes the task a TypeScript program: an address space with nothing but a stack, on which AT_EXECFN is the *host* path of the
- * module. Its kind and the first steps are the program engine's. 0 or -errno.
+ * Makes the task a TypeScript program: an address space with nothing but a stack, whose arguments and environment only /proc
+ * shows. What the program is and gets stays in the kernel's heap (task/program.ts). 0 or -errno.
  */
-export function execProgram(
-  task: Ref<"task">,
-  path: string,
-  argv: readonly string[],
-  envp: readonly string[],
-): number {
-  const name = bytesOf(path);
-  const args = argv.map(bytesOf);
-  const env = envp.map(bytesOf);
+export function execProgram(task: Ref<"task">, request: ProgramRequest): number {
+  const name = bytesOf(request.path.slice(request.path.lastIndexOf("/") + 1));
+  const args = request.argv.map(bytesOf);
+  const env = request.env.map(bytesOf);
   const mm = newMm(task, args, env);
   if (mm < 0) return mm;
   const sp = setupStack(mm as Ref<"mm">, {
@@ -169,9 +177,10 @@ export function execProgram(
     executable: false,
     auxv: [],
   });
-  if (sp < 0) {
+  const error = sp < 0 ? sp : setProgram(task, JSON.stringify(request));
+  if (error < 0) {
     mmPut(mm as Ref<"mm">);
-    return sp;
+    return error;
   }
   begin(task, mm as Ref<"mm">, name, PROGRAM_START, sp);
   return 0;
@@ -286,7 +295,9 @@ function setUserIds(bprm: Bprm): number {
     egid === Cred.egid.get(cred) &&
     euid === Cred.suid.get(cred) &&
     egid === Cred.sgid.get(cred);
+  // Nobody without privileges looks into a program that has more than who called it.
   const privileged = euid !== Cred.euid.get(cred) || egid !== Cred.egid.get(cred);
+  if (privileged) Task.dumpable.set(bprm.task, 0);
   const error = same
     ? 0
     : commitCred(bprm.task, { euid, suid: euid, fsuid: euid, egid, sgid: egid, fsgid: egid });

@@ -17,12 +17,19 @@ import { reportOopses } from "../oops.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { createProgramHost } from "../sched/program-host.ts";
 import { CALLBACKS_GATHERED } from "../sched/safe-point.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
 import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
 import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
-import { CPU_AREA_BYTES, CPU_AREA_KEPT, type UserMode, type UserModeHost } from "../usermode.ts";
+import {
+  CPU_AREA_BYTES,
+  CPU_AREA_KEPT,
+  type ProgramHost,
+  type UserMode,
+  type UserModeHost,
+} from "../usermode.ts";
 import "./modules.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
 import { awaitBootGo, notifyHost, STAGE_LOADED, STAGE_REFUSED, STAGE_UP, setBootStage } from "./state.ts";
@@ -51,7 +58,7 @@ export interface SubsystemModule {
 /** What the worker entry hands to the kernel, which may not import it. */
 export interface CpuParts {
   /** The user modes of this CPU, indexed by Task.kind. */
-  createUserModes(host: UserModeHost): readonly UserMode[];
+  createUserModes(host: UserModeHost, programs: ProgramHost): readonly UserMode[];
   /** The system-call table; `counts` are this CPU's counters, `subsystems` what subsystems add to it. */
   createSyscalls(counts: Ref<"syscall_counts">, subsystems: SubsystemCalls): SyscallEntry;
   /** The subsystems of CpuBoot, loaded. */
@@ -117,7 +124,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   setGathering(CALLBACKS_GATHERED);
   const subsystems = pluggedIn(boot.cpu, parts.subsystems ?? []);
   const syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
-  const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls));
+  const modes = parts.createUserModes(createUserModeHost(boot.cpu, syscalls), createProgramHost(boot.cpu));
   tlbInit(boot.cpu, modes);
   Cpu.state.store(cpu, CPU_ONLINE);
   setBootStage(ram.i32, boot.cpu, STAGE_UP);

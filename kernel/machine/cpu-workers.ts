@@ -20,6 +20,7 @@ import {
   STAGE_UP,
   setBootStage,
 } from "./state.ts";
+import { StuckPrograms } from "./stuck-program.ts";
 import { Watchdog } from "./watchdog.ts";
 
 export interface CpuWorkersOptions {
@@ -51,6 +52,7 @@ export class CpuWorkers {
   readonly #panic: (why: string) => void;
   readonly #modules: readonly SubsystemModule[];
   readonly #watchdog: Watchdog;
+  readonly #stuckPrograms: StuckPrograms;
   readonly #pool: Piscina;
   readonly #reports: Promise<CpuReport | null>[] = [];
   /** Ends the worker of a CPU. */
@@ -75,6 +77,10 @@ export class CpuWorkers {
     this.#watchdog = new Watchdog(kernel, this.#modules, limit, (cpu, why) => {
       if (this.#booting) this.#failure ??= why;
       else this.#options.log?.(`CPU ${cpu} is restarted: ${why.message}`);
+      this.#ends[cpu]?.abort();
+    });
+    this.#stuckPrograms = new StuckPrograms((cpu, why) => {
+      this.#options.log?.(`CPU ${cpu} is restarted: ${why}`);
       this.#ends[cpu]?.abort();
     });
     this.#pool = new Piscina({
@@ -104,9 +110,10 @@ export class CpuWorkers {
     this.#booting = false;
   }
 
-  /** On every tick, the machine bound: ends CPUs that a subsystem does not give back. */
+  /** On every tick, the machine bound: ends CPUs that a subsystem, or a program that was killed, does not give back. */
   look(): void {
     this.#watchdog.look();
+    this.#stuckPrograms.look();
   }
 
   /** Waits until every CPU has left its loop, or ends its worker: their reports, null of those that died. */

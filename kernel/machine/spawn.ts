@@ -175,7 +175,9 @@ function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const argv = list(Spawn.argv.get(spawn), Spawn.argc.get(spawn));
   const env = list(Spawn.env.get(spawn), Spawn.envc.get(spawn));
   const result =
-    Task.kind.get(task) === KIND_PROGRAM ? execProgram(task, path, argv, env) : execve(task, path, argv, env);
+    Task.kind.get(task) === KIND_PROGRAM
+      ? execProgram(task, { path, entry: null, argv, env })
+      : execve(task, path, argv, env);
   return result < 0 && result > -4096 ? result : 0;
 }
 

@@ -19,6 +19,7 @@ import {
   VM_WRITE,
   Vma,
 } from "../mm/vma.ts";
+import { mayAccessMemory, mayInspect } from "../task/ptrace.ts";
 import { Task } from "../task/task.ts";
 import { EACCES, EFAULT, EIO, ENOENT } from "../uapi/errno.ts";
 import { major, minor } from "../uapi/stat.ts";
@@ -149,10 +150,13 @@ const area = (task: Ref<"task">, start: typeof Mm.argStart, end: typeof Mm.argEn
 };
 
 procFile("PID/cmdline", ({ task }) => area(task, Mm.argStart, Mm.argEnd));
-procFile("PID/environ", ({ task }) => area(task, Mm.envStart, Mm.envEnd), { mode: 0o400 });
+procFile("PID/environ", ({ task }) => (mayInspect(task) ? area(task, Mm.envStart, Mm.envEnd) : -EACCES), {
+  mode: 0o400,
+});
 procFile(
   "PID/auxv",
   ({ task }) => {
+    if (!mayInspect(task)) return -EACCES;
     const mm = mmOf(task);
     if (mm === 0) return "";
     const start = Mm.auxv.get(mm);
@@ -164,8 +168,9 @@ procFile(
 /** Bytes that /proc/PID/mem moves at once. */
 const MEM_CHUNK = 65536;
 
-/** Runs `move` on the task's address space, kept meanwhile; 0 when it is gone. */
+/** Runs `move` on the task's address space, kept meanwhile; 0 when it is gone, -EACCES when the current task may not. */
 function withMm(task: Ref<"task">, move: (mm: Ref<"mm">) => number): number {
+  if (!mayAccessMemory(task)) return -EACCES;
   const mm = mmOf(task);
   if (mm === 0 || !mmGetNotZero(mm)) return 0;
   const result = move(mm);

@@ -19,7 +19,6 @@ import type { SyscallEntry } from "../syscall-entry.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import {
-  KIND_PROGRAM,
   TASK_EXITING,
   TASK_SLEEPING,
   TASK_WAITING,
@@ -134,9 +133,10 @@ function runTask(
         fault(task);
         break;
       case EXIT.ILLEGAL:
-        // A program's steps are gone only with the thread that held them.
-        if (Task.kind.get(task) === KIND_PROGRAM) spawnLost(task, number);
         forceFault(task, SIGILL, ILL_ILLOPC, getPc(regs) | 0);
+        break;
+      case EXIT.LOST:
+        lost(task, number);
         break;
       case EXIT.BREAKPOINT:
         forceFault(task, SIGTRAP, TRAP_BRKPT, getPc(regs) | 0);
@@ -227,6 +227,17 @@ function fault(task: Ref<"task">): void {
   }
   const code = Task.faultCode.get(task);
   forceFault(task, signo, code, Task.faultAddress.get(task, 0), Task.faultAddress.get(task, 1));
+}
+
+/** A TypeScript program's steps went with the thread that was CPU `number` before. */
+function lost(task: Ref<"task">, number: number): void {
+  klog(
+    `pid ${Task.pid.get(task)} (${commText(task)}) is killed: its steps were lost when CPU ${number} restarted`,
+  );
+  notifyHost();
+  spawnLost(task, number);
+  killGroup(task, SIGKILL);
+  Task.work.or(task, WORK_SIGNAL);
 }
 
 function exitTask(task: Ref<"task">): boolean {

@@ -1,12 +1,15 @@
 /**
  * The signal frame of riscv64 Linux: struct rt_sigframe { siginfo_t info; struct ucontext uc; } on the user's stack,
  * where the mcontext is pc, x1..x31, then f0..f31 and fcsr (arch/riscv UAPI headers: sigcontext.h, ucontext.h).
+ *
+ * The registers of a TypeScript program say which code of the host runs: they are saved in the kernel's heap instead.
  */
 import type { Ref } from "../../rcu/index.ts";
 import { VDSO_BASE } from "../mm/mm.ts";
 import { ram } from "../mm/ram.ts";
 import { copyFromUser, copyToUser } from "../mm/uaccess.ts";
-import { Task } from "../task/task.ts";
+import { popProgramFrame, pushProgramFrame } from "../task/program.ts";
+import { KIND_PROGRAM, Task } from "../task/task.ts";
 import { EFAULT } from "../uapi/errno.ts";
 import { SA_ONSTACK, SIGINFO_BYTES, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../uapi/signal.ts";
 import { USER_REGS } from "../usermode.ts";
@@ -69,6 +72,12 @@ export function setupFrame(
   maskHigh: number,
 ): number {
   const regs = Task.regs.get(task);
+  if (Task.kind.get(task) === KIND_PROGRAM) {
+    if (!pushProgramFrame(task, maskLow, maskHigh)) return -EFAULT;
+    setReg(regs, X_A0, info[0]!);
+    setPc(regs, handler);
+    return 0;
+  }
   const sp = getReg(regs, X_SP);
   let top = sp;
   const onStack = onAltStack(task, sp);
@@ -120,6 +129,12 @@ export const restored = { maskLow: 0, maskHigh: 0, altStack: 0, altStackFlags: 0
 /** rt_sigreturn: takes the registers back from the frame at sp. -EFAULT when it cannot be read. */
 export function restoreFrame(task: Ref<"task">): number {
   const regs = Task.regs.get(task);
+  if (Task.kind.get(task) === KIND_PROGRAM) {
+    restored.altStack = Task.altStack.get(task);
+    restored.altStackFlags = Task.altStackFlags.get(task);
+    restored.altStackSize = Task.altStackSize.get(task);
+    return popProgramFrame(task, restored) ? 0 : -EFAULT;
+  }
   const bytes = copyFromUser(getReg(regs, X_SP), FRAME_BYTES);
   if (bytes === null) return -EFAULT;
   const from = new DataView(bytes.buffer, bytes.byteOffset, FRAME_BYTES);

@@ -22,7 +22,7 @@ import { softLimit } from "../task/rlimit.ts";
 import { GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
 import { RLIMIT_SIGPENDING } from "../uapi/resource.ts";
 import { SI_KERNEL, SI_TIMER, SI_USER, SIGALRM } from "../uapi/signal.ts";
-import { firstSignal, sigBit, sigWord } from "./sigset.ts";
+import { firstSignal, INSISTENT, sigBit, sigWord } from "./sigset.ts";
 
 /** Words of a siginfo that carry anything: the first 48 of its 128 bytes. */
 export const INFO_WORDS = 12;
@@ -131,7 +131,10 @@ export function addPending<N extends string>(
 ): boolean {
   const word = sigWord(signo);
   const bits = where.pending.get(ref, word);
-  if (signo < 32 && (bits & sigBit(signo)) !== 0) return true;
+  if (signo < 32 && (bits & sigBit(signo)) !== 0) {
+    if ((where as unknown) === Group) Group.insisted.or(ref as Ref<"group">, sigBit(signo) & INSISTENT);
+    return true;
+  }
   const entry = newSigqueue(held, groupOf(where, ref), signo, info);
   if (entry === 0 && signo >= 32 && info[2] !== SI_USER) return false;
   if (entry !== 0) {
@@ -164,6 +167,7 @@ function take<N extends string>(held: Held, where: PendingOf<N>, ref: Ref<N>, si
   if (found !== null && found[2] === SI_TIMER)
     found[5] = timerSignalTaken(held as Held<"lock">, groupOf(where, ref), found[4]!);
   else if (signo === SIGALRM) alarmTaken(groupOf(where, ref));
+  if ((where as unknown) === Group && signo <= 32) Group.insisted.and(ref as Ref<"group">, ~sigBit(signo));
   if (!more)
     where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
   return found ?? infoUser(signo, 0, 0);

@@ -2,8 +2,12 @@
 import {
   SIGCHLD,
   SIGCONT,
+  SIGHUP,
+  SIGINT,
   SIGKILL,
+  SIGQUIT,
   SIGSTOP,
+  SIGTERM,
   SIGTSTP,
   SIGTTIN,
   SIGTTOU,
@@ -24,6 +28,8 @@ export const UNBLOCKABLE = set(SIGKILL, SIGSTOP);
 export const DEFAULT_IGNORED = set(SIGCHLD, SIGCONT, SIGURG, SIGWINCH);
 /** Default action: stop. */
 export const STOPPING = set(SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU);
+/** By these somebody asks a process to end, and asks again if it does not. */
+export const INSISTENT = set(SIGHUP, SIGINT, SIGQUIT, SIGTERM);
 /** Faults of the program itself: delivered before other signals. SIGILL SIGTRAP SIGBUS SIGFPE SIGSEGV SIGSYS. */
 export const SYNCHRONOUS = set(4, 5, 7, 8, 11, 31);
 

@@ -36,6 +36,7 @@ import { credPut } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { hangUpOrphans, newlyOrphaned } from "./jobs.ts";
 import { detachPid, initGroup, lockTaskList, setFamily, type TaskListHeld, unlockTaskList } from "./pid.ts";
+import { putProgram } from "./program.ts";
 import { exitSession } from "./session.ts";
 import {
   GROUP_DEAD,
@@ -90,6 +91,7 @@ export function finishExit(task: Ref<"task">): void {
   Task.flags.set(task, Task.flags.get(task) | TASK_LEAVING);
   completeVfork(task);
   freeRegs(Task.regs.get(task));
+  putProgram(task);
   leaveGroup(task, Task.group.get(task));
 }
 

@@ -54,6 +54,7 @@ import {
   setFamily,
   unlockTaskList,
 } from "./pid.ts";
+import { copyProgram, putProgram } from "./program.ts";
 import { defaultLimits, rlimit } from "./rlimit.ts";
 import {
   Cred,
@@ -141,6 +142,7 @@ export function discardTask(task: Ref<"task">, ownGroup: boolean): void {
   if (fs !== 0) fsPut(fs);
   if (cred !== 0) credPut(cred);
   freeRegs(Task.regs.get(task));
+  putProgram(task);
   const group = Task.group.get(task);
   if (ownGroup) {
     const sighand = Group.sighand.peek(group);
@@ -285,6 +287,7 @@ function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void
   Task.dumpable.set(child, Task.dumpable.get(parent));
   Task.personality.set(child, Task.personality.get(parent));
   Task.timerSlack.set(child, Task.timerSlack.get(parent));
+  copyProgram(parent, child);
   // A thread starts without an alternate stack; a process keeps the one of its copy, vfork's child has none.
   if ((flags & CLONE_VM) === 0 || (flags & CLONE_VFORK) !== 0) {
     Task.altStack.set(child, Task.altStack.get(parent));

@@ -114,6 +114,16 @@ export const Task = struct("task", {
   handovers: owned(),
   timerSlack: wide(),
 
+  // Owner only: of a TypeScript program (task/program.ts). What selects code of the host stands nowhere else.
+  /** How it starts, or started: Ref<"program_start">, or 0. */
+  program: owned(),
+  /** Which of its engine's generators it runs; 0: it has not begun. */
+  programToken: wide(),
+  /** The token of the child that it is about to clone; 0: none. */
+  programChild: wide(),
+  /** What its signal handlers interrupted: Ref<"program_frame">, innermost first. */
+  programFrames: owned(),
+
   // Owner only: the system call in progress.
   /** Wait queue entries of the call that blocks now: Ref<"wait_entry">, linked by WaitEntry.next. */
   waits: owned(),
@@ -222,6 +232,8 @@ export const Group = struct("group", {
   threads: listNode(),
   pending: words(2),
   sigqueue: listNode(),
+  /** SIGHUP, SIGINT, SIGQUIT and SIGTERM that were sent again while they were pending (word 0 of a set). */
+  insisted: atomic(),
   /** Queued siginfos of the process and its threads: RLIMIT_SIGPENDING. */
   sigqueued: locked("lock"),
   /** Threads that have stopped. */

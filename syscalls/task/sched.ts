@@ -6,7 +6,7 @@ import { cpuAllowed } from "../../kernel/sched/runqueue.ts";
 import { forEachGroup, forEachThread } from "../../kernel/signal/send.ts";
 import { CAP_SYS_NICE, capable, credOf } from "../../kernel/task/cred.ts";
 import { lockTaskList, unlockTaskList } from "../../kernel/task/pid.ts";
-import { Cred, Group, Task } from "../../kernel/task/task.ts";
+import { Cred, Group, KIND_PROGRAM, Task } from "../../kernel/task/task.ts";
 import { EACCES, EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import { SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR } from "../../kernel/uapi/sched.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
@@ -40,6 +40,8 @@ export const schedSetaffinity = syscall({
     const of = target(task, id);
     if (of === 0) return -ESRCH;
     if (!mayNice(task, of)) return -EPERM;
+    // Its generator lives on its CPU: as a Linux thread with PF_NO_SETAFFINITY.
+    if (Task.kind.get(of) === KIND_PROGRAM) return -EINVAL;
     const words = new Int32Array(2);
     new Uint8Array(words.buffer).set(raw);
     let usable = false;

@@ -11,6 +11,7 @@ import {
   atomicStore,
   type SharedWords,
 } from "../../rcu/index.ts";
+import type { Gate } from "./gate.ts";
 
 const PAGE = 4096;
 
@@ -23,12 +24,12 @@ export class MemoryFault extends Error {
 }
 
 export class TaskMemory {
-  readonly #host: UserModeHost;
+  readonly #gate: Gate;
   readonly #bytes: Uint8Array;
   readonly #words: SharedWords;
 
-  constructor(host: UserModeHost) {
-    this.#host = host;
+  constructor(host: UserModeHost, gate: Gate) {
+    this.#gate = gate;
     const buffer = host.memory.buffer as unknown as SharedArrayBuffer;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Int32Array(buffer);
@@ -39,7 +40,7 @@ export class TaskMemory {
     if (!Number.isInteger(address) || address < 0 || address >= 2 ** 32)
       throw new MemoryFault(address, access);
     const page = address - (address % PAGE);
-    const frame = this.#host.translate(page, access);
+    const frame = this.#gate.translate(page, access);
     if (frame < 0) throw new MemoryFault(address, access);
     return ((frame & ~PAGE_WRITABLE) >>> 0) + (address % PAGE);
   }

@@ -21,8 +21,6 @@ import type { Sys } from "./sys.ts";
 export interface Call {
   nr: number;
   readonly args: number[];
-  /** After this call the task starts over, its stack pointer here (see engine.ts). */
-  readonly restart?: number;
 }
 
 /** What runs as a task: yields calls, is resumed with their results. */
