@@ -126,6 +126,9 @@ function setPath(path: PathName): number {
   return 0;
 }
 
+/** Whether the path that was looked up last is empty (LOOKUP_EMPTY). */
+export const pathIsEmpty = (): boolean => limit === FIRST;
+
 /** Sets root and starting point. 0 or -errno. */
 function start(dirfd: number, flags: number): number {
   walkTime = 0;

@@ -127,7 +127,11 @@ function unixSockaddr(sock: S): Uint8Array {
 export function writeName(name: Uint8Array, at: number, lengthAt: number): number {
   if (at === 0 || lengthAt === 0) return 0;
   if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
-  const room = getUser32(lengthAt);
+  return writeNameCut(name, at, lengthAt, getUser32(lengthAt));
+}
+
+/** The same for who has read *lengthAt: `room`. */
+export function writeNameCut(name: Uint8Array, at: number, lengthAt: number, room: number): number {
   if (room < 0) return -EINVAL;
   if (copyToUser(at, name.subarray(0, Math.min(room, name.length))) < 0) return -EFAULT;
   putUser32(lengthAt, name.length);

@@ -27,7 +27,7 @@ import {
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
 import { dropFiles, type S, Sock } from "./sock.ts";
-import { senderName, writeName } from "./sock-address.ts";
+import { senderName, writeNameCut } from "./sock-address.ts";
 import { received } from "./sock-io.ts";
 
 /** One struct msghdr, read from user memory; `io` stands at its vector. */
@@ -128,7 +128,8 @@ export function writeReceived(sock: S, files: Ref<"files">, flags: number): numb
     if (fds.length > 0) put(SCM_RIGHTS, new Uint8Array(Int32Array.from(fds).buffer));
   }
   if (header.name !== 0) {
-    const error = writeName(senderName(received.sender, sock), header.name, header.at + MSGHDR.NAMELEN);
+    const name = senderName(received.sender, sock);
+    const error = writeNameCut(name, header.name, header.at + MSGHDR.NAMELEN, header.nameLength | 0);
     if (error < 0) return error;
   } else putUser32(header.at + MSGHDR.NAMELEN, 0);
   putUser64(header.at + MSGHDR.CONTROLLEN, used);

@@ -5,9 +5,11 @@
  * needed; do what is needed; pass a safe point. A task leaves the CPU in one place each for blocking, preemption,
  * stop and exit, and the CPU does not touch it afterwards: another one may run it already.
  */
+
 import { locksHeld, type Ref, rcuHurry, unwind } from "../../rcu/index.ts";
+import { klog } from "../klog.ts";
 import { spawnLost, startSpawned } from "../machine/spawn.ts";
-import { machineStopping } from "../machine/state.ts";
+import { machineStopping, notifyHost } from "../machine/state.ts";
 import { activateMm, tlbLazyEnd } from "../mm/tlb.ts";
 import { reportOops } from "../oops.ts";
 import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts";
@@ -16,6 +18,7 @@ import { restoreMask } from "../signal/mask.ts";
 import { forceFault, killGroup } from "../signal/send.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
+import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import {

@@ -7,7 +7,7 @@ import { File } from "../../kernel/fs/file.ts";
 import { FsInfo, type FsPath, Path } from "../../kernel/fs/fsinfo.ts";
 import { Inode, inodeType } from "../../kernel/fs/inode.ts";
 import { Mount } from "../../kernel/fs/mount.ts";
-import { LOOKUP_EMPTY, nd, pathLookup } from "../../kernel/fs/namei.ts";
+import { LOOKUP_EMPTY, nd, pathIsEmpty, pathLookup } from "../../kernel/fs/namei.ts";
 import { notifyFile } from "../../kernel/fs/notify.ts";
 import { inodeOpsOf } from "../../kernel/fs/ops.ts";
 import { withRealIds, writePermission } from "../../kernel/fs/permission.ts";
@@ -29,7 +29,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { dirfd, fd, hexArg, int, outBuffer, path, ptr, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { accessFlagsArg, accessMode, atFlags } from "./flags.ts";
-import { checkFlags, filesOf, fsOf, getname, putBytes, userPathAt, withRawFile } from "./user.ts";
+import { checkFlags, filesOf, fsOf, putBytes, userPathAt, withRawFile } from "./user.ts";
 
 const outPtr = { ...ptr, out: true };
 const AT_ALL = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH;
@@ -125,9 +125,7 @@ export const readlinkat = syscall({
     if (length <= 0) return -EINVAL;
     const error = userPathAt(dir, name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
     if (error < 0) return error;
-    const bytes = getname(name);
-    const empty = typeof bytes !== "number" && bytes.length === 0;
-    if (inodeType(nd.inode) !== S_IFLNK) return empty ? -ENOENT : -EINVAL;
+    if (inodeType(nd.inode) !== S_IFLNK) return pathIsEmpty() ? -ENOENT : -EINVAL;
     const target = inodeOpsOf(Inode.iops.get(nd.inode)).readlink?.(nd.inode) ?? -EINVAL;
     if (typeof target === "number") return target;
     const shown = Math.min(length, target.length);

@@ -4,11 +4,11 @@ import { frameTotal, freeFrames } from "../../kernel/mm/frame.ts";
 import { PAGE_SIZE } from "../../kernel/mm/ram.ts";
 import {
   copyFromUser,
+  copyStringIn,
   copyToUser,
   faultIn,
   putUser32,
   putUser64,
-  strncpyFromUser,
 } from "../../kernel/mm/uaccess.ts";
 import { Cpu, cpuOf, nrCpus } from "../../kernel/sched/cpus.ts";
 import { changeAmbient, dropBound, inBounds } from "../../kernel/task/capability.ts";
@@ -124,14 +124,10 @@ function putInt(address: number, value: number): number {
 
 function setTaskName(task: Ref<"task">, address: number): number {
   // Up to 15 bytes; a longer name is cut, so its end need not be readable.
-  const text = strncpyFromUser(address, COMM_BYTES);
-  if (typeof text === "object") {
-    setComm(task, text);
-    return 0;
-  }
-  const cut = copyFromUser(address, COMM_BYTES - 1);
-  if (cut === null) return -EFAULT;
-  setComm(task, cut);
+  const text = new Uint8Array(COMM_BYTES - 1);
+  const length = copyStringIn(address, text, 0, text.length);
+  if (length === -EFAULT) return length;
+  setComm(task, length < 0 ? text : text.subarray(0, length));
   return 0;
 }
 
