@@ -1,5 +1,6 @@
 /**
  * npm run fuzz -- [--minutes N] [--seed N] [--count N] [--cpus N] [--uid N] [--debug | --no-debug] [--keep FOLDER] [--no-shrink]
+ *   [--calls read,write | --calls not,clone,execve]
  * npm run fuzz -- --replay FILE [--times N] [--trace FILE]
  *
  * Random system calls on machine after machine. What finds something is shrunk, printed as a list of calls, and kept as a file that
@@ -8,6 +9,8 @@
 import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { Syscall } from "../../syscalls/syscall.ts";
+import { syscalls } from "../../syscalls/table.ts";
 import { type Case, hunt, replay, scriptOf } from "./hunt.ts";
 import { show } from "./script.ts";
 
@@ -26,6 +29,7 @@ const { values } = parseArgs({
     times: { type: "string", default: "5" },
     trace: { type: "string" },
     show: { type: "string" },
+    calls: { type: "string" },
   },
 });
 
@@ -38,8 +42,20 @@ function number(name: "minutes" | "seed" | "count" | "cpus" | "uid" | "times"): 
   process.exit(2);
 }
 
+/** The calls that `--calls` names, or all but those. */
+function calls(): Syscall[] | undefined {
+  if (values.calls === undefined) return undefined;
+  const names = values.calls.split(",");
+  const without = names[0] === "not";
+  if (without) names.shift();
+  const unknown = names.find((name) => !syscalls.some((call) => call.name === name));
+  if (unknown === undefined) return syscalls.filter((call) => names.includes(call.name) !== without);
+  console.error(`fuzz: --calls ${unknown}: there is no such call`);
+  process.exit(2);
+}
+
 if (values.show !== undefined) {
-  console.log(show(scriptOf(Number(values.show), number("uid"))));
+  console.log(show(scriptOf(Number(values.show), number("uid"), calls())));
 } else if (values.replay !== undefined) {
   const { config, script }: Case = JSON.parse(readFileSync(values.replay, "utf8"));
   console.log(show(script));
@@ -51,8 +67,14 @@ if (values.show !== undefined) {
 } else {
   const seed = number("seed") ?? Date.now() % 1_000_000_000;
   console.log(`fuzz: from seed ${seed}`);
-  const optional = { count: number("count"), cpus: number("cpus"), uid: number("uid"), debug: values.debug };
-  const { cases, rounds, calls, machines } = await hunt({
+  const optional = {
+    count: number("count"),
+    cpus: number("cpus"),
+    uid: number("uid"),
+    debug: values.debug,
+    calls: calls(),
+  };
+  const outcome = await hunt({
     seed,
     until: Date.now() + 60_000 * number("minutes")!,
     shrinkMs: values.shrink ? 180_000 : 0,
@@ -60,7 +82,7 @@ if (values.show !== undefined) {
     progress: (line) => console.log(`fuzz: ${line}`),
     ...(Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)) as object),
   });
-  for (const found of cases) {
+  for (const found of outcome.cases) {
     mkdirSync(values.keep, { recursive: true });
     const file = join(values.keep, `seed-${found.script.seed}.json`);
     writeFileSync(file, `${JSON.stringify(found)}\n`);
@@ -69,6 +91,8 @@ if (values.show !== undefined) {
       console.log(`// not seen again alone; it ran after ${found.after.join(" ")}`);
     console.log(`// npm run fuzz -- --replay ${file}`);
   }
-  console.log(`fuzz: ${rounds} rounds, ${calls} calls, ${machines} machines, ${cases.length} found`);
-  process.exitCode = cases.length === 0 ? 0 : 1;
+  console.log(
+    `fuzz: ${outcome.rounds} rounds, ${outcome.calls} calls, ${outcome.machines} machines, ${outcome.cases.length} found`,
+  );
+  process.exitCode = outcome.cases.length === 0 ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 /** Runs scripts on machine after machine, and makes cases of those that find something. */
+import type { Syscall } from "../../syscalls/syscall.ts";
 import { generate } from "./generate.ts";
 import { Random } from "./random.ts";
 import { DATA, type Script } from "./script.ts";
@@ -15,6 +16,8 @@ export interface Options {
   readonly cpus?: number;
   readonly uid?: number;
   readonly debug?: boolean;
+  /** Calls to make scripts of. Default: all. */
+  readonly calls?: readonly Syscall[];
   /** At most so many scripts. */
   readonly count?: number;
   /** Milliseconds for shrinking a failing script; 0 does not. */
@@ -59,7 +62,8 @@ function configOf(seed: number, options: Options): MachineConfig {
   return { cpus: options.cpus ?? cpus, debug: options.debug ?? debug, memory: MEMORY };
 }
 
-export const scriptOf = (seed: number, uid?: number): Script => generate(seed, uid ?? (seed & 1 ? 1000 : 0));
+export const scriptOf = (seed: number, uid?: number, calls?: readonly Syscall[]): Script =>
+  generate(seed, uid ?? (seed & 1 ? 1000 : 0), calls);
 
 /** A machine that is warm: what it needs from its first program on is there. */
 export async function warm(config: MachineConfig, trace?: number): Promise<Session> {
@@ -82,7 +86,7 @@ export async function hunt(options: Options): Promise<Outcome> {
     let reply: Reply | null = null;
     let script = FIRST;
     while (!done() && before.length < ROUNDS) {
-      script = scriptOf(seed++, options.uid);
+      script = scriptOf(seed++, options.uid, options.calls);
       reply = await session.round(script);
       rounds++;
       calls += reply.calls;
