@@ -1,7 +1,7 @@
 /**
  * A process with one machine, which runs scripts and looks at what they leave. Its parent (session.ts) sees when it dies or freezes.
  */
-import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,7 @@ import { reclaimPages } from "../../kernel/mm/reclaim.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
 import { Machine } from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
-import { fillHostFolder, swapHostFiles } from "./host-files.ts";
+import { fillHostFolder, remove, swapHostFiles } from "./host-files.ts";
 import { Random } from "./random.ts";
 import { encode } from "./script.ts";
 import type { MachineConfig, Reply, Request } from "./session.ts";
@@ -151,13 +151,18 @@ class Bench {
         ([name, count]) => count > (this.#baseline[name] ?? 0) + this.#mayKeep(name),
       );
       if (more.length === 0) return [];
-      if (tries === 20)
-        return more.map(([name, count]) => {
-          const what =
-            name === DESCRIPTORS ? `: ${hostDescriptors().filter((link) => !this.#open.has(link))}` : "";
-          return `leak: ${name} ${this.#baseline[name] ?? 0} -> ${count}${what}`;
-        });
-      await sleep(50);
+      if (tries < 20) {
+        await sleep(50);
+        continue;
+      }
+      const leaks = more.map(([name, count]) => {
+        const what =
+          name === DESCRIPTORS ? `: ${hostDescriptors().filter((link) => !this.#open.has(link))}` : "";
+        return `leak: ${name} ${this.#baseline[name] ?? 0} -> ${count}${what}`;
+      });
+      // The next script is told of its own leaks only.
+      this.#baseline = now;
+      return leaks;
     }
   }
 
@@ -186,7 +191,7 @@ class Bench {
 
   async end(): Promise<string[]> {
     await within(PATIENCE_MS, "shutdown", this.machine.shutdown());
-    rmSync(this.#folder, { recursive: true, force: true });
+    remove(this.#folder);
     const problems = this.log.filter((line) => !EXPECTED.test(line));
     const left = hostDescriptors().filter((link) => link.includes(this.#folder));
     if (left.length > 0) problems.push(`descriptors that are open after shutdown: ${left}`);

@@ -203,9 +203,7 @@ class Generator {
 export function generate(seed: number, uid: number, calls: readonly Syscall[] = syscalls): Script {
   const generator = new Generator(seed, uid);
   const { random, programs } = generator;
-  // Few calls, often, are likelier to meet than all of them, once each.
-  const narrow = random.chance(50);
-  const chosen = narrow ? random.shuffle([...calls]).slice(0, 6 + random.below(14)) : calls;
+  const chosen = choose(random, calls);
   const count = programs.length;
   opening(generator);
   for (let child = 1; child < count; child++) generator.spawn(child);
@@ -232,6 +230,16 @@ export function generate(seed: number, uid: number, calls: readonly Syscall[] = 
     if (flips.length > 0) ops.unshift(spawnThread(programs.push(flips) - 1));
   }
   return { seed, uid, programs, data: generator.memory.chunks };
+}
+
+/** Few calls, often, are likelier to meet than all of them, once each. Neighbours in the table work on the same things. */
+function choose(random: Random, calls: readonly Syscall[]): readonly Syscall[] {
+  if (random.chance(35)) return calls;
+  const count = 4 + random.below(14);
+  if (random.chance(40)) return random.shuffle([...calls]).slice(0, count);
+  const at = random.below(calls.length);
+  const neighbours = calls.slice(at, at + count);
+  return [...neighbours, ...neighbours, ...random.shuffle([...calls]).slice(0, 3)];
 }
 
 const spawnThread = (child: number): Op => ({

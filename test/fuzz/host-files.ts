@@ -1,14 +1,16 @@
 /** The host's side of a mounted folder: what is in it at first, and a thread that changes it under the guest's hands. */
 import {
+  chmodSync,
   closeSync,
   constants,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
+  rmdirSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -21,10 +23,21 @@ import type { Random } from "./random.ts";
 
 const hello = readFileSync(fileURLToPath(new URL("../guest/bin/hello", import.meta.url)));
 
+/** Removes also what the guest took the permissions of. */
+export function remove(path: string): void {
+  if (!lstatSync(path).isDirectory()) {
+    unlinkSync(path);
+    return;
+  }
+  chmodSync(path, 0o700);
+  for (const name of readdirSync(path)) remove(join(path, name));
+  rmdirSync(path);
+}
+
 /** To be called while no guest runs. */
 export function fillHostFolder(folder: string, random: Random): void {
   // The folder itself is mounted, and stays.
-  for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
+  for (const name of readdirSync(folder)) remove(join(folder, name));
   mkdirSync(join(folder, "d"));
   for (const name of ["h0", "h1", "d/h4"])
     writeFileSync(join(folder, name), random.bytes(random.below(9000)));

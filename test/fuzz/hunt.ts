@@ -136,15 +136,17 @@ async function caseOf(
   if (again.length === 0) return { config, problems, script, after: before };
   const kind = kindOf(again);
   let seen = again;
-  // As long as nothing is found, the machine is as good as a fresh one.
+  // As long as nothing is found but leaks, the machine is as good as a fresh one.
   let session: Session | null = null;
   const fails = async (candidate: Script): Promise<boolean> => {
     for (let n = 0; n < 2; n++) {
       session ??= await warm(config);
       const reply = await session.round(candidate);
       if (reply.problems.length === 0) continue;
-      session.kill();
-      session = null;
+      if (!reply.problems.every((line) => line.startsWith("leak: "))) {
+        session.kill();
+        session = null;
+      }
       if (kindOf(reply.problems) !== kind) return false;
       seen = reply.problems;
       return true;
