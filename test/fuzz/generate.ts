@@ -1,6 +1,6 @@
 /** Makes a random script of a seed, from the decoding types of the system-call literals. */
 import * as A from "../../syscalls/args.ts";
-import { DECODE } from "../../syscalls/args.ts";
+import { type Arg, DECODE } from "../../syscalls/args.ts";
 import type { Syscall } from "../../syscalls/syscall.ts";
 import { syscalls } from "../../syscalls/table.ts";
 import { HINTS } from "./hints.ts";
@@ -30,6 +30,7 @@ const SELDOM: Readonly<Record<string, number>> = {
   munmap: 30,
   chroot: 20,
 };
+const SIGNALS = Array.from({ length: 65 }, (_, signo) => signo);
 /** Signals that stop or end a process for good. */
 const FINAL = new Set([9, 19, 20, 21, 22]);
 
@@ -90,9 +91,8 @@ class Generator {
     const arg = call.args[n]!;
     const hint = HINTS[call.name]?.[n] ?? "-";
     // Out of the ordinary, whatever it is.
-    if (random.chance(4)) return random.chance(50) ? boundary(random, arg.decode) : hex(random.big());
-    if (hint === "count")
-      return hex(random.chance(75) ? random.below(5) : BigInt(boundary(random, arg.decode)));
+    if (random.chance(4)) return random.chance(50) ? boundary(random, arg) : hex(random.big());
+    if (hint === "count") return hex(random.chance(75) ? random.below(5) : BigInt(boundary(random, arg)));
     if (hint !== "-") {
       if (random.chance(7)) return badAddress(random);
       if (call.name === "fcntl" || call.name === "ioctl")
@@ -133,9 +133,10 @@ class Generator {
       ].includes(call.name)
     )
       return this.mapping(call.name, n);
-    if (arg.values !== undefined) return this.choice(arg.values, arg.decode, call.name);
+    if (arg === A.signal) return this.choice(arg, SIGNALS, call.name);
+    if (arg.values !== undefined) return this.choice(arg, arg.values, call.name);
     if (arg === A.size || arg === A.off)
-      return random.chance(75) ? hex(this.length(call.name)) : boundary(random, arg.decode);
+      return random.chance(75) ? hex(this.length(call.name)) : boundary(random, arg);
     if (arg.decode === DECODE.ULONG && arg !== A.hexArg) {
       if (random.chance(8)) return badAddress(random);
       return hex(
@@ -144,7 +145,7 @@ class Generator {
           : SHAPES[random.chance(60) ? "buffer" : random.pick(ANY)](scene),
       );
     }
-    return random.chance(60) ? hex(random.below(5)) : boundary(random, arg.decode);
+    return random.chance(60) ? hex(random.below(5)) : boundary(random, arg);
   }
 
   length(name: string): number {
@@ -167,12 +168,12 @@ class Generator {
   }
 
   /** One of the known values, or some bits of a set of them. */
-  choice(values: readonly number[], decode: number, name: string): Value {
+  choice(arg: Arg, values: readonly number[], name: string): Value {
     const { random } = this;
     const allowed = /kill|queueinfo|send_signal/.test(name)
       ? values.filter((value) => !FINAL.has(value) || random.chance(5))
       : values;
-    if (random.chance(6)) return boundary(random, decode);
+    if (random.chance(6)) return boundary(random, arg);
     if (name !== "clone" && random.chance(60)) return hex(random.pick(allowed));
     let bits = 0n;
     // The lowest byte of clone's flags is a signal.

@@ -1,47 +1,10 @@
-/** Boundary values, by how a call decodes a register. All 64 bits of each register are given: what is above an int counts too. */
-import { DECODE } from "../../syscalls/args.ts";
+/** Numbers and addresses to pass. All 64 bits of each register are given: what is above an int counts too. */
+import type { Arg } from "../../syscalls/args.ts";
+import { boundaryValues } from "../syscalls/boundary.ts";
 import type { Random } from "./random.ts";
 import { DATA, DATA_BYTES, SHARED, SHARED_BYTES, type Value } from "./script.ts";
 
 export const hex = (value: bigint | number): Value => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
-
-const power = (bits: number): bigint[] => [
-  (1n << BigInt(bits)) - 1n,
-  1n << BigInt(bits),
-  (1n << BigInt(bits)) + 1n,
-];
-const negative = (values: readonly bigint[]): bigint[] => values.map((value) => -value);
-
-const SMALL = [0n, 1n, 2n, 3n, 7n, 8n, 16n, 63n, 64n, 65n, 100n, 128n, 255n, 256n, 1000n, 1024n];
-const POWERS = [12, 15, 16, 20, 24, 29, 30].flatMap(power);
-const WORDS = [31, 32].flatMap(power);
-const LARGE = [33, 40, 48, 52, 53, 54, 62].flatMap(power);
-const LONGEST = [...power(63), (1n << 64n) - 1n, (1n << 64n) - 4096n];
-
-export const BOUNDARIES: Readonly<Record<number, readonly bigint[]>> = {
-  // The upper halves are noise that the call has to ignore, or to refuse.
-  [DECODE.INT]: [
-    ...SMALL,
-    ...negative(SMALL),
-    ...POWERS,
-    ...WORDS,
-    ...negative(WORDS),
-    ...negative(POWERS),
-    -100n,
-    -4096n,
-  ],
-  [DECODE.UINT]: [...SMALL, ...negative(SMALL.slice(1, 4)), ...POWERS, ...WORDS],
-  [DECODE.LONG]: [
-    ...SMALL,
-    ...negative(SMALL),
-    ...POWERS,
-    ...WORDS,
-    ...LARGE,
-    ...LONGEST,
-    ...negative(LARGE),
-  ],
-  [DECODE.ULONG]: [...SMALL, ...negative(SMALL.slice(1, 4)), ...POWERS, ...WORDS, ...LARGE, ...LONGEST],
-};
 
 /** Addresses that are wrong, or right only for a few bytes. */
 export const ADDRESSES: readonly number[] = [
@@ -73,7 +36,13 @@ const WILD = [
   -4096n,
 ];
 
-export const boundary = (random: Random, decode: number): Value => hex(random.pick(BOUNDARIES[decode]!));
+/** A number at which an argument of this type may go wrong. */
+export function boundary(random: Random, arg: Arg): Value {
+  let values = known.get(arg);
+  if (values === undefined) known.set(arg, (values = boundaryValues(arg)));
+  return hex(random.pick(values));
+}
+const known = new Map<Arg, readonly bigint[]>();
 
 export function badAddress(random: Random): Value {
   return hex(random.chance(70) ? random.pick(ADDRESSES) : random.pick(WILD));
