@@ -1,5 +1,6 @@
 /** A machine in a process of its own, seen from outside: it may die, freeze, or tell what a script did to it. */
 import { type ChildProcess, fork } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import type { Script } from "./script.ts";
 
 export interface MachineConfig {
@@ -24,8 +25,8 @@ export interface Reply {
   readonly unasked?: boolean;
 }
 
-/** A process that says nothing for so long is frozen. */
-const FROZEN_MS = 75_000;
+/** A process that says nothing for so long is frozen, however busy this computer is. */
+const FROZEN_MS = 180_000;
 /** What a process may live on when its machine is down. */
 const GONE_MS = 10_000;
 
@@ -101,9 +102,12 @@ export class Session {
     const first = await Promise.race([replied, this.#exited, timer]);
     this.#child.off("message", listener);
     if (typeof first === "object") return { ...first, problems: [...warnings, ...first.problems] };
+    const frozen = () =>
+      `the host's thread is frozen: no answer for ${FROZEN_MS} ms\n${threads(this.#child.pid!)}`;
+    const problem = first ?? frozen();
     this.kill();
     return {
-      problems: [...warnings, first ?? `the host's thread is frozen: no answer for ${FROZEN_MS} ms`],
+      problems: [...warnings, problem],
       calls: 0,
       ms: 0,
     };
@@ -112,4 +116,24 @@ export class Session {
 
 function pause(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
+}
+
+/** What the threads of a process do: state, CPU time in ticks, and where in the host's kernel they wait. */
+function threads(pid: number): string {
+  const folder = `/proc/${pid}/task`;
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, "utf8").trim();
+    } catch {
+      return "?";
+    }
+  };
+  return readdirSync(folder)
+    .map((tid) => {
+      const fields = read(`${folder}/${tid}/stat`)
+        .replace(/^.*\) /, "")
+        .split(" ");
+      return `  ${read(`${folder}/${tid}/comm`)} ${fields[0]} ${fields[11]}+${fields[12]} ${read(`${folder}/${tid}/wchan`)}`;
+    })
+    .join("\n");
 }
