@@ -29,6 +29,7 @@ export function initGroupInit(): void {
   Group.tgid.init(group, pid);
   Group.leader.init(group, task);
   Group.alive.init(group, 1);
+  Group.running.init(group, 1);
   setFamily(list, group, pid, pid);
   listAddTail(held, Group.threads.at(group), Task.threadNode.at(task));
   listAddTail(list, allGroups(), Group.allNode.at(group));

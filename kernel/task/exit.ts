@@ -73,7 +73,8 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   Task.sleepTimer.set(task, 0);
   if (timer !== 0) freeTimer(timer);
-  if (Group.alive.load(group) === 1) {
+  // Not `alive`, which counts until the task list lock is had: the last two threads may come here at once.
+  if (Group.running.add(group, -1) === 1) {
     freeGroupTimers(group);
     exitSession(group);
     drain(task);

@@ -187,6 +187,7 @@ export function publishTask(
     listAddTail(listHeld, allGroups(), Group.allNode.at(group));
   }
   Group.alive.add(group, 1);
+  Group.running.add(group, 1);
   listAddTail(held, Group.threads.at(group), Task.threadNode.at(task));
   attachPid(listHeld, pid, task);
   Group.lock.unlock(group);

@@ -206,6 +206,8 @@ export const Group = struct("group", {
   leader: atomic<Ref<"task">>(),
   /** Threads that have not exited. */
   alive: atomic(),
+  /** Threads that have not come to the end of the process in doExit: who takes it to 0 gives back what is the process's. */
+  running: atomic(),
   sighand: atomic<Ref<"sighand">>(),
   /** Wait status of the whole group once GROUP_EXITING. */
   exitCode: atomic(),

@@ -39,3 +39,21 @@ test("after the last task exits, every kind of kernel object is back to what it 
   t.deepEqual(log, []);
   t.true(before.task === 1 && before.inode! > 10);
 });
+
+test("the last two threads of a process exit at the same time: its timers go with it", async (t) => {
+  const host = fileURLToPath(new URL("bin", import.meta.url));
+  const meeting = new URL("../subsystems/fixtures/meeting.ts", import.meta.url).href;
+  const machine = await Machine.boot({
+    cpus: 2,
+    mounts: [{ host, guest: "/guest" }],
+    subsystems: [meeting],
+  });
+  const kernel = kernelOf(machine);
+  const { status, stdout } = await run(machine, "/guest/exits");
+  t.is(status, 0);
+  t.is(stdout, "timers 0 0\n");
+  await kernel.settle();
+  const { timer, posix_timer: posix, itimer } = kernel.liveObjects();
+  await machine.shutdown();
+  t.deepEqual([timer, posix, itimer], [0, 0, 0]);
+});
