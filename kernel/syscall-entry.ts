@@ -13,6 +13,8 @@ export interface SyscallEntry {
   call(task: Ref<"task">, regs: number): number;
   /** Whether the call reads or replaces the whole register file (clone, execve, rt_sigreturn). */
   needsFullRegs(nr: number): boolean;
+  /** Name of a call, for reports. */
+  nameOf(nr: number): string;
 }
 
 /** One more than the largest system-call number with a counter of its own; higher ones share the last word. */

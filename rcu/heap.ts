@@ -99,6 +99,11 @@ export class Heap implements Views {
     this.f64 = new Float64Array(buffer);
   }
 
+  /** Whether it has the checks of HeapOptions.debug. */
+  get debug(): boolean {
+    return this.i32[HEADER.DEBUG] === 1;
+  }
+
   /** Makes a heap, attaches this thread to it and makes it this thread's current heap. */
   static create(options: HeapOptions = {}): Heap {
     const bytes = options.bytes ?? 256 << 20;

@@ -189,6 +189,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     needsFullRegs(nr) {
       return table[nr]?.fullRegs === true;
     },
+    nameOf: (nr) => table[nr]?.name ?? `call ${nr}`,
   };
 }
 

@@ -111,6 +111,15 @@ test.serial(
   },
 );
 
+test.serial("a debug machine names a call that works long and asks nobody, and no other", async (t) => {
+  const { machine, log, start } = await bootTestMachine(1, faultyWorker, { debug: true });
+  t.is((await start([...call(503), ...call(502), ...call(502), ...exit(0)]).exited).code, 0);
+  const reports = log.filter((line) => line.startsWith("Long call"));
+  t.is(reports.length, 1, reports.join());
+  t.regex(reports[0]!, /pid \d+ .* ms in drudge without/);
+  await machine.shutdown();
+});
+
 for (const cpus of [1, 2]) {
   test.serial(
     `of ${cpus} CPUs one that dies with a lock held is replaced, and only its process dies`,

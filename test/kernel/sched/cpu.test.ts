@@ -45,7 +45,7 @@ test.serial("a CPU that idles holds on to no address space", (t) => {
       prepareToWait();
       return BLOCK;
     },
-    needsFullRegs: () => false,
+    needsFullRegs: () => false, nameOf: String,
   };
   onIdleAndTick(() => {
     if (Task.state.load(task) !== TASK_SLEEPING) return;
