@@ -44,6 +44,7 @@ export const cases: readonly GuestCase[] = [
   { argv: ["spin", "fork"] },
   { argv: ["spin", "thread"] },
   { argv: ["spin", "alarm"] },
+  { argv: ["longcall"] },
   ...[
     "read",
     "write",

@@ -45,7 +45,8 @@ test.serial("a CPU that idles holds on to no address space", (t) => {
       prepareToWait();
       return BLOCK;
     },
-    needsFullRegs: () => false, nameOf: String,
+    needsFullRegs: () => false,
+    nameOf: String,
   };
   onIdleAndTick(() => {
     if (Task.state.load(task) !== TASK_SLEEPING) return;
