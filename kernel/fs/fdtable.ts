@@ -104,8 +104,13 @@ export function fgetRawRef(files: Fs, fd: number): F | number {
     const file = fgetRaw(files, fd);
     if (file < 0) return file;
     // The cell cannot be reused while this handler runs; a zero count means that the slot is being changed.
-    if (File.refcount.incNotZero(file as F)) return file;
-    if (fgetRaw(files, fd) === file) return -EBADF;
+    if (!File.refcount.incNotZero(file as F)) {
+      if (fgetRaw(files, fd) === file) return -EBADF;
+      continue;
+    }
+    // It may have been closed in between, and have counts elsewhere: who has none may not get one then (ipc/unix-gc.ts).
+    if (fgetRaw(files, fd) === file) return file;
+    fput(file as F);
   }
 }
 

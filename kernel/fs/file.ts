@@ -15,6 +15,7 @@ import {
   fixed,
   free,
   freeString,
+  listNode,
   lockedWide,
   owned,
   type Ptr,
@@ -76,6 +77,9 @@ export const File = struct("file", {
   /** The driver's object. */
   priv: atomic(),
   priv2: atomic(),
+  /** Of the counts, those in flight (ipc/inflight.ts, whose lock guards it); kept for sockets only. */
+  inflight: atomic(),
+  inflightNode: listNode(),
   /** First item of the epoll instances that watch this file (ipc/epoll). */
   epoll: atomic(),
   /** F_SETOWN (a process group is negative), F_SETOWN_EX, F_SETSIG. */
@@ -223,6 +227,13 @@ const fileReleaser = defineReleaser("file", (arg) => {
 /** Drops a count. The last one queues the release: it runs at the current task's next safe point. */
 export function fput(file: F): void {
   if (File.refcount.decAndTest(file)) queueRelease(fileReleaser, file);
+  // Still readable, whoever drops the last count now: this handler has not passed a quiescent state.
+  else if (File.inflight.peek(file) !== 0) countDropped?.(file);
+}
+let countDropped: ((file: F) => void) | null = null;
+/** ipc/inflight.ts: a file that is in flight has lost another count. */
+export function onCountDropped(hook: (file: F) => void): void {
+  countDropped = hook;
 }
 
 /** Whether a write goes to the end of the file: O_APPEND, unless the call's own RWF_ flags say otherwise. */

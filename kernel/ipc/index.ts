@@ -3,6 +3,7 @@
 import { File, onFileRelease } from "../fs/file.ts";
 import { epollInit, eventpollReleaseFile } from "./eventpoll.ts";
 import { inetInit } from "./inet-name.ts";
+import { inflightInit } from "./inflight.ts";
 import { netlinkInit } from "./netlink.ts";
 import { unixInit } from "./unix-name.ts";
 import "./epoll.ts";
@@ -13,6 +14,7 @@ import "./pipe.ts";
 import "./signalfd.ts";
 import "./socket-file.ts";
 import "./timerfd.ts";
+import "./unix-gc.ts";
 
 // A file that goes away leaves the epoll instances that watch it.
 onFileRelease((file) => {
@@ -22,6 +24,7 @@ onFileRelease((file) => {
 /** Once per machine, at boot. */
 export function ipcInit(): void {
   epollInit();
+  inflightInit();
   unixInit();
   inetInit();
   netlinkInit();

@@ -18,6 +18,7 @@ import {
   SOMAXCONN,
 } from "../uapi/socket.ts";
 import { S_IFSOCK } from "../uapi/stat.ts";
+import { mayTake } from "./inflight.ts";
 import {
   isInet,
   RCV_SHUTDOWN,
@@ -151,7 +152,8 @@ export function sockAccept(listener: S, flags: number): Ref<"file"> | number {
   if (Sock.type.get(listener) === SOCK_DGRAM) return -EOPNOTSUPP;
   const held = Sock.lock.lock(listener);
   const state = Sock.state.load(listener);
-  const server = Sock.firstPending.get(held, listener);
+  const first = Sock.firstPending.get(held, listener);
+  const server = first !== 0 && mayTake(Sock.gcRun.get(held, listener)) ? first : 0;
   if (server !== 0) {
     const next = Sock.nextPending.get(server);
     Sock.firstPending.set(held, listener, next);

@@ -12,8 +12,9 @@ import { Cred, Task } from "../task/task.ts";
 import { EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOMEM, ENOTCONN, EPIPE } from "../uapi/errno.ts";
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SIGPIPE } from "../uapi/signal.ts";
-import { MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
+import { MSG_CTRUNC, MSG_NOSIGNAL, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
+import { dropFiles, mayTake } from "./inflight.ts";
 import { ringConsume, ringPeekTo, ringReadTo, ringRoom, ringUnwrite, ringWriteFrom } from "./ring.ts";
 import {
   freeMessage,
@@ -177,6 +178,12 @@ export function sockReceive(sock: S, io: UserIo, flags: number): number {
   const result = stream ? receiveStream(held, sock, io, flags) : receiveMessage(held, sock, io, flags);
   const over = result === -EAGAIN && isOver(sock);
   Sock.lock.unlock(sock);
+  if (refused) {
+    dropFiles(received.files as Ref<"array">);
+    received.files = 0;
+    received.flags |= MSG_CTRUNC;
+    refused = false;
+  }
   if (over) return 0;
   if (result === -EAGAIN && stream && state !== SS_CONNECTED) return -ENOTCONN;
   if (result >= 0 && (flags & MSG_PEEK) === 0) {
@@ -231,12 +238,16 @@ function receiveMessage(held: Held<"lock">, sock: S, io: UserIo, flags: number):
   return (flags & MSG_TRUNC) !== 0 ? length : count;
 }
 
+/** What the message brought is not to be had (mayTake): it is dropped when the lock is. */
+let refused = false;
+
 /** Takes the first message off the queue; its files and its sender's count go to `received`. */
 function takeMessage(held: Held<"lock">, sock: S, message: Ref<"sock_message">): void {
   const next = Message.next.get(message);
   Sock.firstMessage.set(held, sock, next);
   if (next === 0) Sock.lastMessage.set(held, sock, 0);
   received.files = Message.files.get(message);
+  refused = received.files !== 0 && !mayTake(Sock.gcRun.get(held, sock));
   received.pid = Message.pid.get(message);
   received.uid = Message.uid.get(message);
   received.gid = Message.gid.get(message);

@@ -7,12 +7,9 @@
  */
 import {
   alloc,
-  arrayGet,
-  arrayLength,
   atomic,
   fixed,
   free,
-  freeArray,
   type Held,
   kfreeRcu,
   kfreeStringRcu,
@@ -23,7 +20,6 @@ import {
   spinlock,
   struct,
 } from "../../rcu/index.ts";
-import { fput } from "../fs/file.ts";
 import { iput } from "../fs/inode.ts";
 import { current } from "../sched/current.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
@@ -31,6 +27,7 @@ import { credOf } from "../task/cred.ts";
 import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
 import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
+import { dropFiles } from "./inflight.ts";
 import { ringCreate, ringFree } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
@@ -108,6 +105,8 @@ export const Sock = struct("sock", {
   /** Next in the listener's queue: the listener's lock. Next in the family's table of names: its lock. */
   nextPending: owned<Ref<"sock"> | 0>(),
   nextBound: owned<Ref<"sock"> | 0>(),
+  /** The last collection that scanned the queues (unix-gc.ts). */
+  gcRun: locked("lock"),
 
   wait: waitqueue(),
 });
@@ -161,8 +160,9 @@ export const sockGet = (sock: S): S => {
 export function sockPut(sock: S): void {
   if (!Sock.refcount.decAndTest(sock)) return;
   const held = Sock.lock.lock(sock);
-  dropMessages(held, sock);
+  const messages = takeMessages(held, sock);
   Sock.lock.unlock(sock);
+  freeMessages(messages);
   destroyWaitQueue(Sock.wait.at(sock));
   ringFree(Sock.ring.get(sock));
   const address = Sock.address.load(sock);
@@ -175,31 +175,29 @@ export function sockPut(sock: S): void {
 /** The counted peer of a connected socket, for the caller's handler; 0 when there is none. */
 export const peerOf = (sock: S): S | 0 => Sock.peer.load(sock);
 
-function dropMessages(held: Held<"lock">, sock: S): void {
-  for (let message = Sock.firstMessage.get(held, sock); message !== 0; ) {
+/** Empties the queue; what was in it is freed without the lock, since descriptors come down (inflight.ts). */
+function takeMessages(held: Held<"lock">, sock: S): Ref<"sock_message"> | 0 {
+  const first = Sock.firstMessage.get(held, sock);
+  Sock.firstMessage.set(held, sock, 0);
+  Sock.lastMessage.set(held, sock, 0);
+  return first;
+}
+
+function freeMessages(first: Ref<"sock_message"> | 0): void {
+  for (let message = first; message !== 0; ) {
     const next = Message.next.get(message);
     freeMessage(message);
     message = next;
   }
-  Sock.firstMessage.set(held, sock, 0);
-  Sock.lastMessage.set(held, sock, 0);
 }
 
-/** Frees a message and the files that nobody received. */
+/** Frees a message and the files that nobody received. With a Sock.lock held only if it has none. */
 export function freeMessage(message: Ref<"sock_message">): void {
   const files = Message.files.get(message);
   if (files !== 0) dropFiles(files);
   const sender = Message.sender.get(message);
   if (sender !== 0) sockPut(sender);
   free(Message, message);
-}
-
-export function dropFiles(files: Ref<"array">): void {
-  for (let i = 0; i < arrayLength(files); i++) {
-    const file = arrayGet(files, i) as Ref<"file"> | 0;
-    if (file !== 0) fput(file);
-  }
-  freeArray(files);
 }
 
 /** AF_INET or AF_INET6. */
@@ -234,8 +232,9 @@ export function sockRelease(sock: S): void {
   let pending = Sock.firstPending.get(held, sock);
   Sock.firstPending.set(held, sock, 0);
   Sock.lastPending.set(held, sock, 0);
-  dropMessages(held, sock);
+  const messages = takeMessages(held, sock);
   Sock.lock.unlock(sock);
+  freeMessages(messages);
   while (pending !== 0) {
     const next = Sock.nextPending.get(pending);
     sockRelease(pending);

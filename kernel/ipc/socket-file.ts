@@ -9,11 +9,11 @@ import { SIOCATMARK } from "../uapi/netlink.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
+import { dropFiles } from "./inflight.ts";
 import { interfaceIoctl } from "./netif.ts";
 import { isNetlink, netlinkSend } from "./netlink.ts";
 import { Ring, ringRoom } from "./ring.ts";
 import {
-  dropFiles,
   isInet,
   isTcp,
   peerOf,

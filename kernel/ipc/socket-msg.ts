@@ -1,5 +1,5 @@
 /** sendmsg(2) and recvmsg(2): struct msghdr, control messages. */
-import { allocArray, arrayGet, arrayLength, arraySet, freeArray, type Ref } from "../../rcu/index.ts";
+import { freeArray, type Ref } from "../../rcu/index.ts";
 import { allocFd, fgetRef } from "../fs/fdtable.ts";
 import { fput } from "../fs/file.ts";
 import { UserIo } from "../mm/iov.ts";
@@ -12,6 +12,7 @@ import {
   putUser32,
   putUser64,
 } from "../mm/uaccess.ts";
+import { current } from "../sched/current.ts";
 import { EFAULT, EINVAL, EMSGSIZE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC } from "../uapi/fcntl.ts";
 import {
@@ -26,7 +27,8 @@ import {
   UCRED_BYTES,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
-import { dropFiles, type S, Sock } from "./sock.ts";
+import { dropFiles, flightFile, flightLength, land, newFlight, setFlightFile, takeOff } from "./inflight.ts";
+import { type S, Sock } from "./sock.ts";
 import { senderName, writeNameCut } from "./sock-address.ts";
 import { received } from "./sock-io.ts";
 
@@ -89,15 +91,15 @@ function failed(error: number): number {
 function takeFiles(files: Ref<"files">, view: DataView, at: number, count: number): number {
   if (count > SCM_MAX_FD || controlFiles !== 0) return -EINVAL;
   if (count === 0) return 0;
-  const array = allocArray(count);
+  const array = newFlight(count);
   if (array === 0) return -ENOMEM;
   controlFiles = array;
   for (let i = 0; i < count; i++) {
     const file = fgetRef(files, view.getInt32(at + i * 4, true));
     if (file < 0) return file;
-    arraySet(array, i, file);
+    setFlightFile(array, i, file as Ref<"file">);
   }
-  return 0;
+  return takeOff(current(), array);
 }
 
 /** After a receive: descriptors and credentials into the control buffer, name and flags into the header. */
@@ -142,9 +144,10 @@ let receivedCount = 0;
 /** Gives the files descriptors, as many as fit; the others are closed. Frees the array. */
 function installFiles(array: Ref<"array">, files: Ref<"files">, fits: number, flags: number): number[] {
   const fds: number[] = [];
-  receivedCount = arrayLength(array);
+  receivedCount = flightLength(array);
+  land(array);
   for (let i = 0; i < receivedCount; i++) {
-    const file = arrayGet(array, i) as Ref<"file">;
+    const file = flightFile(array, i) as Ref<"file">;
     const fd = fds.length < fits ? allocFd(files, file, flags) : -EINVAL;
     if (fd < 0) fput(file);
     else fds.push(fd);

@@ -41,8 +41,9 @@ import {
   SOCK_TYPE_MASK,
 } from "../uapi/socket.ts";
 import { isUdp, udpSend } from "./inet.ts";
+import { dropFiles } from "./inflight.ts";
 import { isNetlink, netlinkSend } from "./netlink.ts";
-import { dropFiles, isInet, isTcp, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
+import { isInet, isTcp, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
 import { address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
 import { received, sockReceive, sockSend } from "./sock-io.ts";

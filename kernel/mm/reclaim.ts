@@ -38,8 +38,15 @@ export function allocPage(near: number): number {
   return frame;
 }
 
+/** What else holds memory that nobody needs. Called wherever memory is short, perhaps with locks held: `hook` only takes notice. */
+export function onMemoryShort(hook: () => void): void {
+  memoryShort = hook;
+}
+let memoryShort = (): void => {};
+
 /** Starts the return of some frames. They need a grace period to arrive, so the next reclaim waits for a part of as many allocations. */
 function makeRoom(): void {
+  memoryShort();
   const dropped = reclaimPages((frameTotal() >> TARGET_SHIFT) - freeFrames());
   pause = dropped === 0 ? PAUSE : dropped >> 3;
 }

@@ -1,7 +1,8 @@
 /** Sockets: socket(2) and what is done with one. */
 import { allocFd } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
-import { dropFiles, OPT_RAW, Sock } from "../../kernel/ipc/sock.ts";
+import { dropFiles } from "../../kernel/ipc/inflight.ts";
+import { OPT_RAW, Sock } from "../../kernel/ipc/sock.ts";
 import {
   ownName,
   peerName,
@@ -291,7 +292,6 @@ export const sendmsg = syscall({
   nr: 211,
   name: "sendmsg",
   args: [fd, messageOut, msgFlags],
-  partial: "cycles of sockets sent through each other are not collected",
   handler: (task, descriptor, message, flags) =>
     withSocket(task, descriptor, (file) => sendOne(task, file, message, flags)),
 });
