@@ -36,6 +36,7 @@ export const cases: readonly GuestCase[] = [
   // qemu's user mode looks at the handler twice and dies of SIGSEGV.
   { argv: ["handler"], byHand: true },
   { argv: ["thread"] },
+  { argv: ["flight"] },
   { argv: ["memory"] },
   { argv: ["poll"] },
   { argv: ["files"] },

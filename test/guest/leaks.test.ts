@@ -5,7 +5,7 @@ import { Machine } from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
 import { run } from "./run.ts";
 
-const NAMES = ["hello", "fork", "pipe", "thread", "memory", "poll", "files", "exec", "signal"];
+const NAMES = ["hello", "fork", "pipe", "thread", "memory", "poll", "files", "exec", "signal", "flight"];
 
 test("after the last task exits, every kind of kernel object is back to what it was after boot", async (t) => {
   // Node warns of a descriptor that a thread closes for another: it would close the number again when that one ends.
