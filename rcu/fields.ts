@@ -256,6 +256,12 @@ export class Words<N extends string> extends Field {
     if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
     i32[ref + this.offset + index] = value;
   }
+  /** Adds one by a plain load and store: for counters that one thread writes. */
+  increment(ref: Ref<N>, index: number): void {
+    if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);
+    const word = ref + this.offset + index;
+    i32[word] = i32[word]! + 1;
+  }
   /** An atomic load. */
   load(ref: Ref<N>, index: number): number {
     if (index >>> 0 !== index || index >= this.length) outOfBounds(this, index);

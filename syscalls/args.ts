@@ -113,7 +113,11 @@ export const uid = plain(DECODE.UINT, (value) => (value === 0xffffffff ? "-1" : 
 export const NO_SIGNAL = -1;
 /** Number of a signal, or 0; NO_SIGNAL for every other number, so that none can be an index or a bit by mistake. */
 export const signal = orElse(
-  { decode: DECODE.INT, format: (value: number) => signalName(value) },
+  {
+    decode: DECODE.INT,
+    values: Array.from({ length: NSIG + 1 }, (_, signo) => signo),
+    format: (value: number) => signalName(value),
+  },
   0,
   NSIG,
   NO_SIGNAL,

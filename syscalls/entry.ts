@@ -150,7 +150,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
 
   function call(task: Ref<"task">, regs: number): number {
     const nr = callNumber(regs);
-    SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
+    SyscallCounts.count.increment(counts, nr);
     const handler = handlers[nr]!;
     if (handler === null) return unknown(task, regs);
     if (tracer !== undefined) return traced(task, nr, regs);
@@ -171,7 +171,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
       const nr = callNumber(regs);
       const handler = handlers[nr]!;
       if (handler === null) return call(task, regs);
-      SyscallCounts.count.set(counts, nr, SyscallCounts.count.get(counts, nr) + 1);
+      SyscallCounts.count.increment(counts, nr);
       // The call may overwrite its own registers (execve), so they are read first.
       const args = decodeArgs(table[nr]!, regs);
       const denied = Task.restarting.get(task) === 0 ? hooks.enter(task, hooked[nr]!, args) : 0;

@@ -11,7 +11,7 @@ import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../../kernel/uapi/
 import { IN_ATTRIB, IN_MODIFY } from "../../kernel/uapi/inotify.ts";
 import { S_IFIFO, S_IFLNK, S_IFREG, UTIME_OMIT } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid } from "../args.ts";
+import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid, uint, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { advice, atFlags, fallocFlags } from "./flags.ts";
 import { checkFlags, getTimes, userPathAt, withFile } from "./user.ts";
@@ -25,6 +25,9 @@ function told(result: number, file: Ref<"file"> | 0, mask: number): number {
   else notifyPlace(nd.dentry, nd.inode, mask);
   return result;
 }
+
+/** A size or offset: negative ones fail the call before its descriptor or path is looked at. */
+const position = within(off, 0, 2 ** 63);
 
 function chmodPlace(mount: Ref<"mount">, inode: Ref<"inode">, bits: number): number {
   return inodeType(inode) === S_IFLNK ? -EOPNOTSUPP : changeMode(mount, inode, bits);
@@ -112,9 +115,8 @@ export const utimensat = syscall({
 export const truncate = syscall({
   nr: 45,
   name: "truncate",
-  args: [path, off],
+  args: [path, position],
   handler(_task, name, length) {
-    if (length < 0) return -EINVAL;
     const error = userPathAt(AT_FDCWD, name, 0);
     return error < 0 ? error : told(truncatePath(nd.mount, nd.inode, length), 0, IN_MODIFY);
   },
@@ -123,12 +125,11 @@ export const truncate = syscall({
 export const ftruncate = syscall({
   nr: 46,
   name: "ftruncate",
-  args: [fd, off],
+  args: [fd, position],
   handler: (task, descriptor, length) =>
     withFile(task, descriptor, (file) => {
       const inode = File.inode.get(file);
-      if (length < 0 || (File.mode.get(file) & FMODE_WRITE) === 0 || inodeType(inode) !== S_IFREG)
-        return -EINVAL;
+      if ((File.mode.get(file) & FMODE_WRITE) === 0 || inodeType(inode) !== S_IFREG) return -EINVAL;
       return told(truncateInode(inode, length), file, IN_MODIFY);
     }),
 });
@@ -167,10 +168,10 @@ export const syncfs = syscall({
 export const syncFileRange = syscall({
   nr: 84,
   name: "sync_file_range",
-  args: [fd, off, off, hexArg],
+  args: [fd, off, off, { ...uint, format: hexArg.format }],
   handler(task, descriptor, offset, bytes, flags) {
-    if (offset < 0 || bytes < 0 || (flags & ~7) !== 0) return -EINVAL;
     return withFile(task, descriptor, (file) => {
+      if (offset < 0 || bytes < 0 || (flags & ~7) !== 0) return -EINVAL;
       if (inodeType(File.inode.get(file)) === S_IFIFO) return -ESPIPE;
       return fileOpsOf(File.fops.get(file)).fsync?.(file, true) ?? -EINVAL;
     });
@@ -191,8 +192,10 @@ export const readahead = syscall({
   nr: 213,
   name: "readahead",
   args: [fd, off, size],
-  handler: (task, descriptor) =>
-    withFile(task, descriptor, (file) => (inodeType(File.inode.get(file)) === S_IFREG ? 0 : -EINVAL)),
+  handler: (task, descriptor, _offset, count) =>
+    withFile(task, descriptor, (file) =>
+      inodeType(File.inode.get(file)) === S_IFREG && count < 2 ** 63 ? 0 : -EINVAL,
+    ),
 });
 
 // Extended attributes: no file system here has any. Lists are empty, the rest is EOPNOTSUPP, as on such a file system.

@@ -52,9 +52,9 @@ export const fcntl = syscall({
     const file = found as F;
     switch (command) {
       case uapi.F_DUPFD:
-        return arg > 0x7fffffff ? -EINVAL : duplicate(task, descriptor, 0, arg);
+        return duplicateFrom(task, descriptor, 0, arg);
       case uapi.F_DUPFD_CLOEXEC:
-        return arg > 0x7fffffff ? -EINVAL : duplicate(task, descriptor, O_CLOEXEC, arg);
+        return duplicateFrom(task, descriptor, O_CLOEXEC, arg);
       case uapi.F_GETFD:
         return getCloexec(files, descriptor);
       case uapi.F_SETFD:
@@ -65,6 +65,15 @@ export const fcntl = syscall({
     return (File.mode.get(file) & FMODE_PATH) !== 0 ? -EBADF : fileCommand(task, file, command, arg);
   },
 });
+
+/** fcntl's argument where it is an int: its low 32 bits. Above 2^53 the lowest are lost; small negative numbers stay negative. */
+const asInt = (arg: number): number => (arg >= 2 ** 64 - 2 ** 31 ? Math.min(arg - 2 ** 64, -1) | 0 : arg | 0);
+
+/** F_DUPFD and F_DUPFD_CLOEXEC. */
+function duplicateFrom(task: Ref<"task">, descriptor: number, flags: number, arg: number): number {
+  const from = asInt(arg);
+  return from < 0 ? -EINVAL : duplicate(task, descriptor, flags, from);
+}
 
 function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): number {
   switch (command) {
@@ -90,10 +99,12 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
       return setOwner(file, arg);
     case uapi.F_GETOWN_EX:
       return getOwner(file, arg);
-    case uapi.F_SETSIG:
-      if (!(arg >= 0 && arg <= NSIG)) return -EINVAL;
-      File.signal.store(file, arg);
+    case uapi.F_SETSIG: {
+      const signo = asInt(arg);
+      if (signo < 0 || signo > NSIG) return -EINVAL;
+      File.signal.store(file, signo);
       return 0;
+    }
     case uapi.F_GETSIG:
       return File.signal.load(file);
     case uapi.F_GETPIPE_SZ:
@@ -194,11 +205,18 @@ function getLock(address: number, found: ReturnType<typeof testRecordLock>): num
   return 0;
 }
 
+const LOCK_MAND = 32;
+
 export const flock = syscall({
   nr: 32,
   name: "flock",
   args: [fd, flockOp],
-  handler: (task, descriptor, operation) => withFile(task, descriptor, (file) => flockFile(file, operation)),
+  handler(task, descriptor, operation) {
+    // LOCK_MAND, which Linux gave up, is accepted with whatever comes along, and does nothing.
+    if ((operation & LOCK_MAND) !== 0) return 0;
+    if (![uapi.LOCK_SH, uapi.LOCK_EX, uapi.LOCK_UN].includes(operation & ~uapi.LOCK_NB)) return -EINVAL;
+    return withFile(task, descriptor, (file) => flockFile(file, operation));
+  },
 });
 
 export const ioctl = syscall({

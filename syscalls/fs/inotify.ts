@@ -17,6 +17,9 @@ import { filesOf, userPathAt } from "./user.ts";
 
 const { INOTIFY_EVENT_BYTES: _bytes, ...masks } = uapi;
 
+/** One of them must be set, if only IN_ONESHOT. */
+const ALL_BITS = Object.values(masks).reduce((all, bits) => all | bits, 0);
+
 export const inotifyInit1 = syscall({
   nr: 26,
   name: "inotify_init1",
@@ -41,7 +44,7 @@ export const inotifyAddWatch = syscall({
     "mounts that are watched cannot say IN_UNMOUNT; changes of a host folder made by the host are not seen",
   handler(task, descriptor, name, mask) {
     const both = uapi.IN_MASK_ADD | uapi.IN_MASK_CREATE;
-    if ((mask & uapi.IN_ALL_EVENTS) === 0 || (mask & both) === both) return -EINVAL;
+    if ((mask & ALL_BITS) === 0 || (mask & both) === both) return -EINVAL;
     const instance = instanceOf(task, descriptor);
     if (instance < 0) return instance;
     const error = userPathAt(AT_FDCWD, name, (mask & uapi.IN_DONT_FOLLOW) !== 0 ? AT_SYMLINK_NOFOLLOW : 0);

@@ -172,20 +172,22 @@ export const mount = syscall({
   args: [mountSource(3, MS_BIND | MS_MOVE), path, str, mountArg, ptr],
   partial: "mount propagation is accepted and does nothing; mounts cannot be moved",
   handler(task, source, target, type, flags, data) {
+    const [from, kind, options] = [optional(source), optional(type), optional(data)];
+    if (typeof kind === "number") return kind;
+    if (typeof from === "number") return from;
+    if (typeof options === "number") return options;
+    const at = getname(target);
+    if (typeof at === "number") return at;
     if (!capable(task, CAP_SYS_ADMIN)) return -EPERM;
     if ((flags & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)) !== 0)
       return userPathAt(AT_FDCWD, target, 0);
-    const [from, kind, options] = [optional(source), optional(type), optional(data)];
-    if (typeof from === "number") return from;
-    if (typeof kind === "number") return kind;
-    if (typeof options === "number") return options;
     if ((flags & (MS_BIND | MS_REMOUNT | MS_MOVE)) === 0) {
       const known = fileSystemType(kind);
       if (known === undefined) return -ENODEV;
       // A guest names no place of the host.
       if (known.hostOnly === true) return -EPERM;
     }
-    return named(target, (bytes) => mountFs(kind, from, bytes, flags, options));
+    return mountFs(kind, from, at, flags, options);
   },
 });
 
@@ -195,7 +197,6 @@ export const umount2 = syscall({
   args: [path, umountArg],
   handler(task, target, flags) {
     if (checkFlags(flags, MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW) < 0) return -EINVAL;
-    if (!capable(task, CAP_SYS_ADMIN)) return -EPERM;
-    return named(target, (bytes) => umountPath(bytes, flags));
+    return named(target, (bytes) => (capable(task, CAP_SYS_ADMIN) ? umountPath(bytes, flags) : -EPERM));
   },
 });

@@ -85,6 +85,9 @@ export const pwrite64 = syscall({
   },
 });
 
+/** A length of this many bytes or more would be negative as a ssize_t. */
+const SSIZE_LIMIT = 2 ** 63;
+
 type Mover = (file: F, pos: number) => number;
 
 /** A vector call: fetches the vector, then moves. */
@@ -143,9 +146,10 @@ function flaggedVector(
   flags: number,
   move: Mover,
 ): number {
-  if ((flags & ~RWF_ALL) !== 0) return -EOPNOTSUPP;
-  if ((flags & RWF_APPEND) !== 0 && (flags & RWF_NOAPPEND) !== 0) return -EINVAL;
   return vector(task, descriptor, iov, count, pos, (file, at) => {
+    if (io.remaining === 0 && at >= -1) return 0; // As on Linux, before the flags are looked at.
+    if ((flags & ~RWF_ALL) !== 0) return -EOPNOTSUPP;
+    if ((flags & RWF_APPEND) !== 0 && (flags & RWF_NOAPPEND) !== 0) return -EINVAL;
     io.flags = flags;
     return move(file, at);
   });
@@ -205,7 +209,7 @@ export const sendfile = syscall({
     const pos = getOffset(offset);
     if (Number.isNaN(pos)) return -EFAULT;
     if (offset !== 0 && (File.mode.get(from) & FMODE_LSEEK) === 0) return -ESPIPE;
-    if (offset !== 0 && pos < 0) return -EINVAL;
+    if ((offset !== 0 && pos < 0) || count >= SSIZE_LIMIT) return -EINVAL;
     const moved = copyBetween(from, pos, to, -1, Math.min(count, MAX_RW_COUNT));
     putOffset(offset, pos, moved);
     return moved;
@@ -229,7 +233,7 @@ export const copyFileRange = syscall({
     if ((File.flags.peek(to) & O_APPEND) !== 0) return -EBADF;
     const [posIn, posOut] = [getOffset(offIn), getOffset(offOut)];
     if (Number.isNaN(posIn) || Number.isNaN(posOut)) return -EFAULT;
-    if (posIn + count >= 2 ** 63 || posOut + count >= 2 ** 63) return -EOVERFLOW;
+    if (Math.max(posIn, posOut, 0) + Math.min(count, MAX_RW_COUNT) >= 2 ** 63) return -EOVERFLOW;
     if ((offIn !== 0 && posIn < 0) || (offOut !== 0 && posOut < 0)) return -EINVAL;
     const length = Math.min(count, MAX_RW_COUNT);
     if (File.inode.get(from) === File.inode.get(to)) {

@@ -26,7 +26,7 @@ import { IN_ACCESS } from "../../kernel/uapi/inotify.ts";
 import { MS_NOEXEC } from "../../kernel/uapi/mount.ts";
 import { S_IFLNK, S_IFREG, STATX__RESERVED } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { dirfd, fd, hexArg, int, outBuffer, path, ptr, size, uint } from "../args.ts";
+import { dirfd, fd, hexArg, int, orElse, outBuffer, path, ptr, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { accessFlagsArg, accessMode, atFlags } from "./flags.ts";
 import { checkFlags, filesOf, fsOf, putBytes, userPathAt, withRawFile } from "./user.ts";
@@ -62,7 +62,7 @@ export const fstat = syscall({
 export const statx = syscall({
   nr: 291,
   name: "statx",
-  args: [dirfd, path, atFlags, hexArg, outPtr],
+  args: [dirfd, path, atFlags, { ...uint, format: hexArg.format }, outPtr],
   handler(_task, dir, name, flags, mask, buffer) {
     if (checkFlags(flags, AT_ALL | AT_STATX_SYNC_TYPE) < 0 || (mask & STATX__RESERVED) !== 0) return -EINVAL;
     if ((flags & AT_STATX_SYNC_TYPE) === AT_STATX_SYNC_TYPE) return -EINVAL;
@@ -158,7 +158,8 @@ const DIRENTS_MAX = 1 << 18;
 export const getdents64 = syscall({
   nr: 61,
   name: "getdents64",
-  args: [fd, outPtr, uint],
+  // A negative number is no room at all.
+  args: [fd, outPtr, orElse(int, 0, 2 ** 31 - 1, 0)],
   handler(task, descriptor, buffer, count) {
     const file = fget(filesOf(task), descriptor);
     if (file < 0) return file;

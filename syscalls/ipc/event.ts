@@ -13,7 +13,7 @@ import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { fd, flagSet, int, oneOf, pid, ptr, size, uint } from "../args.ts";
+import { fd, flagSet, oneOf, pid, ptr, signal, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { toNs } from "../time/timespec.ts";
 
@@ -130,7 +130,7 @@ export const pidfdOpenCall = syscall({
 export const pidfdSendSignal = syscall({
   nr: 424,
   name: "pidfd_send_signal",
-  args: [fd, int, ptr, uint],
+  args: [fd, signal, ptr, uint],
   partial: "the siginfo is always that of kill(2)",
   handler(task, descriptor, signo, _info, flags) {
     if (flags !== 0) return -EINVAL;

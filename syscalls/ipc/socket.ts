@@ -72,6 +72,7 @@ import {
   sockaddr,
   timespec,
   uint,
+  within,
 } from "../args.ts";
 import { type Syscall, syscall } from "../syscall.ts";
 import { installFile } from "./event.ts";
@@ -251,7 +252,7 @@ export const recvfrom = syscall({
 export const setsockopt = syscall({
   nr: 208,
   name: "setsockopt",
-  args: [fd, level, int, ptr, uint],
+  args: [fd, level, int, ptr, within(int, 0, 2 ** 31 - 1)],
   partial: "options that only networks use are accepted and do nothing",
   handler: (task, descriptor, at, option, value, length) =>
     withSocket(task, descriptor, (file) => setOption(sockOf(file), at, option, value, length)),

@@ -9,11 +9,13 @@ import { Task } from "../../kernel/task/task.ts";
 import { EINVAL, ENOMEM } from "../../kernel/uapi/errno.ts";
 import { MAP_ANONYMOUS } from "../../kernel/uapi/mman.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { fd, hexArg, ptr, size } from "../args.ts";
+import { type Arg, DECODE, fd, hexArg, ptr, size, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { mapFlags, prot, remapFlags } from "./flags.ts";
 
 const PAGE_SIZE = 4096;
+/** An unsigned long of flags, all of which are in its low half. */
+const wide = (flags: Arg): Arg => within({ ...flags, decode: DECODE.ULONG }, 0, 2 ** 32 - 1);
 
 /** The current address space; only tasks that have one make these calls. */
 const mm = (): Ref<"mm"> => activeMm as Ref<"mm">;
@@ -45,7 +47,7 @@ export const munmap = syscall({
 export const mprotect = syscall({
   nr: 226,
   name: "mprotect",
-  args: [ptr, size, prot],
+  args: [ptr, size, wide(prot)],
   handler: (_task, addr, length, protection) => protect(mm(), addr, length, protection),
 });
 
@@ -53,7 +55,7 @@ export const mprotect = syscall({
 export const mremap = syscall({
   nr: 216,
   name: "mremap",
-  args: [ptr, size, size, remapFlags, ptr],
+  args: [ptr, size, size, wide(remapFlags), ptr],
   returns: hexArg,
   handler: (_task, addr, oldLength, newLength, flags, newAddr) =>
     remap(mm(), addr, oldLength, newLength, flags, newAddr),

@@ -11,7 +11,6 @@ import { Group, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM } from "../../kernel/uapi/errno.ts";
 import {
   MINSIGSTKSZ,
-  NSIG,
   SI_KERNEL,
   SIGKILL,
   SIGSEGV,
@@ -19,17 +18,10 @@ import {
   SS_AUTODISARM,
   SS_DISABLE,
   SS_ONSTACK,
-  signalName,
 } from "../../kernel/uapi/signal.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { DECODE, ptr, size } from "../args.ts";
+import { ptr, signal, size } from "../args.ts";
 import { syscall } from "../syscall.ts";
-
-export const signal = {
-  decode: DECODE.INT,
-  values: Array.from({ length: NSIG + 1 }, (_, signo) => signo),
-  format: (value: number) => signalName(value),
-};
 
 /** struct sigaction of riscv64: handler 8, flags 8, mask 8; no restorer. */
 const SIGACTION_BYTES = 24;
@@ -40,10 +32,10 @@ export const rtSigaction = syscall({
   name: "rt_sigaction",
   args: [signal, ptr, ptr, size],
   handler(task, signo, act, old, bytes) {
-    if (bytes !== SIGSET_BYTES || signo < 1 || signo > NSIG) return -EINVAL;
-    if (act !== 0 && (signo === SIGKILL || signo === SIGSTOP)) return -EINVAL;
+    if (bytes !== SIGSET_BYTES) return -EINVAL;
     const raw = act === 0 ? null : copyFromUser(act, SIGACTION_BYTES);
     if (act !== 0 && raw === null) return -EFAULT;
+    if (signo < 1 || (act !== 0 && (signo === SIGKILL || signo === SIGSTOP))) return -EINVAL;
     const group = Task.group.get(task);
     const sighand = Group.sighand.load(group);
     const held = Group.lock.lock(group);

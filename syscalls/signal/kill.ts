@@ -1,18 +1,18 @@
 /** kill(2), tkill(2), tgkill(2), rt_sigqueueinfo(2). */
-import { copyFromUser } from "../../kernel/mm/uaccess.ts";
+import { copyFromUser, faultIn } from "../../kernel/mm/uaccess.ts";
 import { INFO_WORDS, infoFrom } from "../../kernel/signal/pending.ts";
 import { kill as doKill, sendUser } from "../../kernel/signal/send.ts";
 import { credOf } from "../../kernel/task/cred.ts";
 import { Cred, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
-import { NSIG, SI_TKILL } from "../../kernel/uapi/signal.ts";
+import { SI_TKILL } from "../../kernel/uapi/signal.ts";
+import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { pid, ptr } from "../args.ts";
+import { NO_SIGNAL, pid, ptr, signal } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { lookup } from "../task/ids.ts";
-import { signal } from "./action.ts";
 
-const valid = (signo: number): boolean => signo >= 0 && signo <= NSIG;
+const valid = (signo: number): boolean => signo !== NO_SIGNAL;
 
 export const kill = syscall({
   nr: 129,
@@ -47,18 +47,21 @@ export const tgkill = syscall({
 function queueInfo(
   task: Ref<"task">,
   target: Ref<"task"> | 0,
+  id: number,
   signo: number,
   address: number,
   shared: boolean,
 ) {
   const bytes = copyFromUser(address, INFO_WORDS * 4);
   if (bytes === null) return -EFAULT;
-  if (!valid(signo)) return -EINVAL;
   const info = new Int32Array(bytes.slice().buffer, 0, INFO_WORDS);
-  info[0] = signo;
   const code = info[2]!;
+  const forged = code >= 0 || code === SI_TKILL;
+  if (forged && id !== Task.pid.get(task) && id !== Task.tgid.get(task)) return -EPERM;
+  if (!valid(signo)) return -EINVAL;
+  info[0] = signo;
   if (target === 0) return -ESRCH;
-  if ((code >= 0 || code === SI_TKILL) && Task.tgid.get(target) !== Task.tgid.get(task)) return -EPERM;
+  if (forged && Task.tgid.get(target) !== Task.tgid.get(task)) return -EPERM;
   return sendUser(target, info, shared);
 }
 
@@ -66,7 +69,7 @@ export const rtSigqueueinfo = syscall({
   nr: 138,
   name: "rt_sigqueueinfo",
   args: [pid, signal, ptr],
-  handler: (task, id, signo, info) => queueInfo(task, lookup(id), signo, info, true),
+  handler: (task, id, signo, info) => queueInfo(task, lookup(id), id, signo, info, true),
 });
 
 export const rtTgsigqueueinfo = syscall({
@@ -74,9 +77,10 @@ export const rtTgsigqueueinfo = syscall({
   name: "rt_tgsigqueueinfo",
   args: [pid, pid, signal, ptr],
   handler(task, tgid, tid, signo, info) {
+    if (faultIn(info, INFO_WORDS * 4, ACCESS.READ) < 0) return -EFAULT;
     if (tid <= 0 || tgid <= 0) return -EINVAL;
     const target = lookup(tid);
     const found = target !== 0 && Task.tgid.get(target) === tgid ? target : 0;
-    return queueInfo(task, found, signo, info, false);
+    return queueInfo(task, found, tid, signo, info, false);
   },
 });

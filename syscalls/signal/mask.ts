@@ -12,10 +12,10 @@ import { EAGAIN, EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGINFO_BYTES } from "../../kernel/uapi/signal.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { oneOf, ptr, size, timespec } from "../args.ts";
+import { oneOf, ptr, signal, size, timespec } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { readTimespec, timespecNs } from "../time/timespec.ts";
-import { SIGSET_BYTES, signal } from "./action.ts";
+import { SIGSET_BYTES } from "./action.ts";
 
 export const rtSigprocmask = syscall({
   nr: 135,

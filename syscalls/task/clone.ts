@@ -32,7 +32,7 @@ import {
 import { NSIG, signalName } from "../../kernel/uapi/signal.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { DECODE, flagSet, hexArg, pid, ptr, size } from "../args.ts";
+import { DECODE, flagSet, hexArg, only, pid, ptr, size } from "../args.ts";
 import { syscall } from "../syscall.ts";
 
 const FLAGS = {
@@ -158,10 +158,9 @@ export const clone3 = syscall({
 export const unshare = syscall({
   nr: 97,
   name: "unshare",
-  args: [names],
+  args: [only(names, CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | WHOLE | NAMESPACES)],
   partial: "namespaces are refused with EPERM",
   handler(task, flags) {
-    if ((flags & ~(CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | WHOLE | NAMESPACES)) !== 0) return -EINVAL;
     if ((flags & NAMESPACES) !== 0) return -EPERM;
     const mm = Task.mm.access(task);
     const alone = Group.alive.load(Task.group.get(task)) === 1 && mm !== 0 && Mm.users.load(mm) === 1;

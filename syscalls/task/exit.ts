@@ -3,7 +3,7 @@ import { fget } from "../../kernel/fs/fdtable.ts";
 import { File } from "../../kernel/fs/file.ts";
 import { isPidfd, pidfdTask } from "../../kernel/ipc/pidfd.ts";
 import { copyToUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
-import { EXIT_TASK } from "../../kernel/sched/block.ts";
+import { EXIT_TASK, isControl } from "../../kernel/sched/block.ts";
 import { killGroup } from "../../kernel/signal/send.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { encodeUsage, type Usage } from "../../kernel/task/usage.ts";
@@ -125,28 +125,35 @@ export const waitid = syscall({
     { ...ptr, out: true },
   ],
   handler(task: Ref<"task">, idtype, id, info, options, usage) {
-    const kinds = WEXITED | WUNTRACED | WCONTINUED;
-    if ((options & ~(kinds | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE)) !== 0) return -EINVAL;
-    if ((options & kinds) === 0 || idtype < P_ALL || idtype > P_PIDFD) return -EINVAL;
-    if (idtype === P_PIDFD) {
-      const file = fget(Task.files.access(task) as Ref<"files">, id);
-      if (file < 0) return file;
-      if (!isPidfd(file as Ref<"file">)) return -EBADF;
-      const named = pidfdTask(file as Ref<"file">);
-      if (named === 0) return -ECHILD;
-      [idtype, id] = [P_PID, Task.tgid.get(named)];
-      // A non-blocking pidfd does not wait: EAGAIN instead of nothing found.
-      if ((File.flags.load(file as Ref<"file">) & O_NONBLOCK) !== 0 && (options & WNOHANG) === 0) {
-        const found = doWait(task, idtype, id, options | WNOHANG | WNOWAIT);
-        if (found === 0) return -EAGAIN;
-      }
-    }
-    if (idtype === P_PID && id <= 0) return -EINVAL;
-    const own = Group.pgrp.load(Task.group.get(task));
-    const found = doWait(task, idtype, idtype === P_PGID && id === 0 ? own : id, options);
-    if (found < 0) return found;
-    if (info !== 0 && putSiginfo(info, found) < 0) return -EFAULT;
+    const found = wait(task, idtype, id, options);
+    if (isControl(found)) return found;
+    // Linux writes to `info` whatever came of it, and only then tells of an error.
     if (found > 0 && usage !== 0 && copyToUser(usage, encodeUsage(waited.usage as Usage)) < 0) return -EFAULT;
-    return 0;
+    if (info !== 0 && putSiginfo(info, found) < 0) return -EFAULT;
+    return Math.min(found, 0);
   },
 });
+
+/** Pid of a child as waitid(2) names it, 0, -errno or BLOCK. */
+function wait(task: Ref<"task">, idtype: number, id: number, options: number): number {
+  const kinds = WEXITED | WUNTRACED | WCONTINUED;
+  if ((options & ~(kinds | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE)) !== 0) return -EINVAL;
+  if ((options & kinds) === 0 || idtype < P_ALL || idtype > P_PIDFD) return -EINVAL;
+  if ((idtype === P_PIDFD || idtype === P_PGID) && id < 0) return -EINVAL;
+  if (idtype === P_PIDFD) {
+    const file = fget(Task.files.access(task) as Ref<"files">, id);
+    if (file < 0) return file;
+    if (!isPidfd(file as Ref<"file">)) return -EBADF;
+    const named = pidfdTask(file as Ref<"file">);
+    if (named === 0) return -ECHILD;
+    [idtype, id] = [P_PID, Task.tgid.get(named)];
+    // A non-blocking pidfd does not wait: EAGAIN instead of nothing found.
+    if ((File.flags.load(file as Ref<"file">) & O_NONBLOCK) !== 0 && (options & WNOHANG) === 0) {
+      const found = doWait(task, idtype, id, options | WNOHANG | WNOWAIT);
+      if (found === 0) return -EAGAIN;
+    }
+  }
+  if (idtype === P_PID && id <= 0) return -EINVAL;
+  const own = Group.pgrp.load(Task.group.get(task));
+  return doWait(task, idtype, idtype === P_PGID && id === 0 ? own : id, options);
+}

@@ -11,7 +11,7 @@ import { EACCES, EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts
 import { SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR } from "../../kernel/uapi/sched.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { int, oneOf, outTimespec, pid, ptr, size } from "../args.ts";
+import { int, oneOf, orElse, outTimespec, pid, ptr, uint, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { writeTimespecNs } from "../time/timespec.ts";
 import { lookup } from "./ids.ts";
@@ -30,10 +30,13 @@ export const schedYield = syscall({
 
 const target = (task: Ref<"task">, id: number): Ref<"task"> | 0 => (id === 0 ? task : lookup(id));
 
+/** Longest CPU mask whose bits are counted in an int. */
+const MASK_BYTES_MAX = 2 ** 29 - 1;
+
 export const schedSetaffinity = syscall({
   nr: 122,
   name: "sched_setaffinity",
-  args: [pid, size, ptr],
+  args: [pid, uint, ptr],
   handler(task, id, bytes, address) {
     const raw = copyFromUser(address, Math.min(bytes, 8));
     if (raw === null) return -EFAULT;
@@ -61,7 +64,7 @@ export const schedSetaffinity = syscall({
 export const schedGetaffinity = syscall({
   nr: 123,
   name: "sched_getaffinity",
-  args: [pid, size, ptr],
+  args: [pid, orElse(uint, 0, MASK_BYTES_MAX, 0), ptr],
   handler(task, id, bytes, address) {
     if (bytes % 8 !== 0 || bytes < 8) return -EINVAL;
     const of = target(task, id);
@@ -100,9 +103,9 @@ export const schedSetscheduler = syscall({
   args: [pid, policies, ptr],
   partial: "every policy runs as SCHED_OTHER",
   handler(task, id, policy, address) {
+    if (policy < 0 || id < 0 || address === 0) return -EINVAL;
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
-    if (id < 0) return -EINVAL;
     const of = target(task, id);
     if (of === 0) return -ESRCH;
     const priority = new DataView(raw.buffer, raw.byteOffset, 4).getInt32(0, true);
@@ -110,6 +113,7 @@ export const schedSetscheduler = syscall({
     if (!isPolicy(kind) || isRealtime(kind) !== priority >= 1 || priority < 0 || priority > 99)
       return -EINVAL;
     if (isRealtime(kind) && !capable(task, CAP_SYS_NICE)) return -EPERM;
+    if (!mayNice(task, of)) return -EPERM;
     Task.policy.store(of, kind);
     Task.rtPriority.store(of, priority);
     return 0;
@@ -133,13 +137,14 @@ export const schedSetparam = syscall({
   name: "sched_setparam",
   args: [pid, ptr],
   handler(task, id, address) {
+    if (id < 0 || address === 0) return -EINVAL;
     const raw = copyFromUser(address, 4);
     if (raw === null) return -EFAULT;
-    if (id < 0) return -EINVAL;
     const of = target(task, id);
     if (of === 0) return -ESRCH;
     const priority = new DataView(raw.buffer, raw.byteOffset, 4).getInt32(0, true);
     if (isRealtime(Task.policy.load(of)) !== priority >= 1 || priority < 0 || priority > 99) return -EINVAL;
+    if (!mayNice(task, of)) return -EPERM;
     Task.rtPriority.store(of, priority);
     return 0;
   },
@@ -150,7 +155,7 @@ export const schedGetparam = syscall({
   name: "sched_getparam",
   args: [pid, ptr],
   handler(task, id, address) {
-    if (id < 0) return -EINVAL;
+    if (id < 0 || address === 0) return -EINVAL;
     const of = target(task, id);
     if (of === 0) return -ESRCH;
     const priority = new Uint8Array(Int32Array.of(Task.rtPriority.load(of)).buffer);
@@ -177,7 +182,7 @@ const SLICE_NS = 4_000_000;
 export const schedRrGetInterval = syscall({
   nr: 127,
   name: "sched_rr_get_interval",
-  args: [pid, outTimespec],
+  args: [within(pid, 0, 2 ** 31 - 1), outTimespec],
   handler: (task, id, address) => (target(task, id) === 0 ? -ESRCH : writeTimespecNs(address, SLICE_NS)),
 });
 

@@ -23,7 +23,7 @@ import { NSIG } from "../../kernel/uapi/signal.ts";
 import { UTS_FIELD } from "../../kernel/uapi/utsname.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { hexArg, oneOf, ptr, size, str, ulong } from "../args.ts";
+import { hexArg, int, oneOf, orElse, ptr, str, uint, ulong } from "../args.ts";
 import { syscall } from "../syscall.ts";
 
 export const uname = syscall({
@@ -37,10 +37,10 @@ const namer = (nr: number, name: string, which: "nodename" | "domainname") =>
   syscall({
     nr,
     name,
-    args: [str, size],
+    args: [str, orElse(int, 0, UTS_FIELD - 1, -1)],
     handler(task, address, length) {
       if (!capable(task, CAP_SYS_ADMIN)) return -EPERM;
-      if (length >= UTS_FIELD) return -EINVAL;
+      if (length < 0) return -EINVAL;
       const text = copyFromUser(address, length);
       if (text === null) return -EFAULT;
       setName(which, text);
@@ -78,11 +78,11 @@ export const sysinfo = syscall({
 export const personality = syscall({
   nr: 92,
   name: "personality",
-  args: [hexArg],
+  args: [{ ...uint, format: hexArg.format }],
   returns: hexArg,
   handler(task, value) {
     const old = Task.personality.get(task);
-    if (value % 4294967296 !== 0xffffffff) Task.personality.set(task, value | 0);
+    if (value !== 0xffffffff) Task.personality.set(task, value | 0);
     return old >>> 0;
   },
 });
@@ -189,11 +189,12 @@ export const prctl = syscall({
         if (faultIn(arg, 8, ACCESS.WRITE) < 0) return -EFAULT;
         putUser64(arg, Task.clearChildTid.get(task));
         return 0;
+      case PR.PR_GET_THP_DISABLE:
+        return arg !== 0 || third !== 0 || fourth !== 0 || fifth !== 0 ? -EINVAL : 0;
       // Nothing here ever makes them other than 0: there is no seccomp, and securebits cannot be set.
       case PR.PR_GET_SECCOMP:
       case PR.PR_GET_SECUREBITS:
       case PR.PR_GET_TIMING:
-      case PR.PR_GET_THP_DISABLE:
       case PR.PR_SET_VMA:
         return 0;
       default:

@@ -148,12 +148,13 @@ export const settimeofday = syscall({
   nr: 170,
   name: "settimeofday",
   args: [ptr, ptr],
-  handler(task, address) {
+  handler(task, address, zone) {
+    if (address !== 0 && faultIn(address, 16, ACCESS.READ) < 0) return -EFAULT;
+    const microseconds = address === 0 ? 0 : getUser64(address + 8);
+    if (microseconds < 0 || microseconds >= 1_000_000) return -EINVAL;
+    if (zone !== 0 && faultIn(zone, 8, ACCESS.READ) < 0) return -EFAULT;
     if (!capable(task, CAP_SYS_TIME)) return -EPERM;
     if (address === 0) return 0;
-    if (faultIn(address, 16, ACCESS.READ) < 0) return -EFAULT;
-    const microseconds = getUser64(address + 8);
-    if (microseconds < 0 || microseconds >= 1_000_000) return -EINVAL;
     setRealtime(getUser64(address), microseconds * NSEC_PER_USEC);
     return 0;
   },

@@ -17,6 +17,7 @@ import {
   EPIPE,
   EROFS,
   ESPIPE,
+  ESRCH,
 } from "../../kernel/uapi/errno.ts";
 import {
   AT_EMPTY_PATH,
@@ -210,12 +211,16 @@ test.serial("splice looks at both ends first: their modes, and whether anybody r
 
 test.serial("F_SETOWN_EX refuses owners of no kind", (t) => {
   const fd = open("/owned", O_CREAT | O_RDWR);
+  const own = sys("getpid");
+  const group = sys("getpgid", 0);
   for (const [type, pid, result, owner] of [
-    [1, 77, 0, 77],
-    [2, 77, 0, -77],
-    [3, 1, -EINVAL, -77],
-    [-1, 1, -EINVAL, -77],
-    [0, -1, -EINVAL, -77],
+    [1, own, 0, own],
+    [2, group, 0, -group],
+    [1, 77777, -ESRCH, -group],
+    [2, 77777, -ESRCH, -group],
+    [3, 1, -EINVAL, -group],
+    [-1, 1, -EINVAL, -group],
+    [0, -1, -EINVAL, -group],
   ] as const) {
     putWords(DATA, type, pid);
     t.is(sys("fcntl", fd, F_SETOWN_EX, DATA), result);
