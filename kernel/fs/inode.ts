@@ -82,7 +82,7 @@ export const Inode = struct("inode", {
   hashNext: rcu("inode"),
 
   /** The file system's own. */
-  priv: words(6),
+  priv: words(8),
   privWide: wide(),
   /** Monotonic nanoseconds when the attributes were last read from where they come from. */
   checked: wide(),

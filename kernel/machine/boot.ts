@@ -118,7 +118,7 @@ function makeKernel(options: KernelOptions): Kernel {
   try {
     mountAll(options); // root, devices, host folders
   } catch (error) {
-    closeDescriptors([]);
+    closeDescriptors();
     throw error;
   }
   return { heap, handle: heap.handle(), memory, words: ram.i32, globals, descriptors, subsystems: [] };

@@ -8,7 +8,6 @@ import {
   setForceNotifier,
   setGathering,
 } from "../../rcu/index.ts";
-import { keptDescriptors } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
 import { bindRam, cpuArea, ram } from "../mm/ram.ts";
@@ -71,8 +70,6 @@ export interface CpuReport {
   readonly cpu: number;
   /** Counters of its engines. */
   readonly engine: Record<string, number>;
-  /** Host descriptors that it leaves open. */
-  readonly descriptors: readonly number[];
 }
 
 /**
@@ -149,7 +146,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   const engine: Record<string, number> = {};
   for (const mode of modes)
     for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
-  return { cpu: boot.cpu, engine, descriptors: keptDescriptors() };
+  return { cpu: boot.cpu, engine };
 }
 
 function pluggedIn(cpu: number, uses: readonly SubsystemUse[]): SubsystemCalls {

@@ -8,6 +8,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
 } from "../../rcu/index.ts";
+import { buryDescriptors } from "../fs/hostfs/opener.ts";
 import { klog } from "../klog.ts";
 import { tlbCpuOffline } from "../mm/tlb.ts";
 import { CPU_BUSY, CPU_OFFLINE, Cpu, cpuOf, nrCpus } from "../sched/cpus.ts";
@@ -45,6 +46,7 @@ export function buryCpu(heap: Heap, number: number): void {
   // What the CPU left may be half-changed: whatever one step throws, the next ones are done.
   if (slot >= 0) contain("reaping a CPU's slot", (of: number) => heap.reap(of), slot, undefined);
   contain("translations of a dead CPU", tlbCpuOffline, number, undefined);
+  contain("host descriptors of a dead CPU", buryDescriptors, number, undefined);
   const task = Cpu.curr.exchange(cpu, 0);
   contain("killing the programs of a dead CPU", (of: number) => killPrograms(of, task), number, undefined);
   if (task !== 0)

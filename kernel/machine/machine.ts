@@ -2,7 +2,6 @@
  * A machine, seen from the host: boots the kernel and its CPUs, starts programs, tells what happens, prints the kernel log, and
  * takes everything down again.
  */
-import { isMainThread } from "node:worker_threads";
 import {
   atomicLoad,
   declaredStructs,
@@ -98,7 +97,7 @@ export class Machine {
     } catch (error) {
       machine.#stopping = true;
       await machine.#cpus.destroy();
-      machine.#close([]);
+      machine.#close();
       throw error;
     }
     machine.#bind();
@@ -231,8 +230,7 @@ export class Machine {
     }
     this.#options.beforeClose?.();
     await this.#releaseRest();
-    // In a Worker, Node has closed what the CPUs left open (opener.ts).
-    this.#close(isMainThread ? reports.flatMap((report) => report?.descriptors ?? []) : []);
+    this.#close();
     this.#end.resolve(null);
     const engine: Record<string, number> = {};
     for (const report of reports)
@@ -250,14 +248,14 @@ export class Machine {
     while (this.attempt("releases", some, false)) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** No CPU runs any more. `descriptors` are what they left open. */
-  #close(descriptors: readonly number[]): void {
+  /** No CPU runs any more. */
+  #close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.attempt("closing subsystems", () => closeSubsystems(this.#kernel.subsystems), undefined);
     this.#drainLog();
     this.#bind();
-    closeDescriptors(descriptors);
+    closeDescriptors();
   }
 
   /**
@@ -278,7 +276,7 @@ export class Machine {
     this.#processes.fail(error);
     await this.#cpus.destroy();
     this.#options.beforeClose?.();
-    this.#close([]);
+    this.#close();
     this.#end.resolve(error);
   }
 

@@ -2,22 +2,45 @@
 import fs from "node:fs";
 import type { Ref } from "../../../rcu/index.ts";
 import { nowNs } from "../../time/clock.ts";
+import { ENFILE } from "../../uapi/errno.ts";
 import { Inode } from "../inode.ts";
 import { hostCall, hostLstat, openHostFile } from "./host.ts";
-import { applyStat, FD_READ, FD_WRITE, hostPath, sameFile, VALIDITY_US } from "./inode.ts";
+import { applyStat, FD_READ, FD_WRITE, hostPath, OPENS, sameFile, VALIDITY_US } from "./inode.ts";
 import { keepDescriptor, keptDescriptor } from "./opener.ts";
 
 type I = Ref<"inode">;
 
+const SET_ID = 0o6000;
+
 /** The inode's host descriptor, opened when there is none yet; -errno. */
-function descriptor(inode: I, which: number, flags: number): number {
+function descriptor(inode: I, which: number, flags: number, pinned = false): number {
   const open = keptDescriptor(inode, which);
   if (open >= 0) return open;
   const path = hostPath(inode);
   if (typeof path === "number") return path;
-  const fd = openHostFile(path, flags, (st) => sameFile(inode, st));
-  return fd < 0 ? fd : keepDescriptor(inode, which, fd);
+  let mode = 0;
+  const fd = openHostFile(path, flags, (st) => {
+    mode = st.mode;
+    return sameFile(inode, st);
+  });
+  if (fd < 0) return fd;
+  // What the guest writes must not run with the rights of the host's owner; a host that is root would keep the bits.
+  if (which === FD_WRITE && (mode & SET_ID) !== 0) hostCall(() => fs.fchmodSync(fd, mode & 0o1777));
+  const kept = keepDescriptor(inode, which, fd, pinned);
+  return kept < 0 ? -ENFILE : kept;
 }
+
+/**
+ * The guest is about to remove the name of a file: while it is open it is found by a descriptor only, which then stays. 0, or -errno (-ENFILE
+ * when too many such files are open).
+ */
+export function keepNameless(inode: I): number {
+  if (Inode.priv.get(inode, OPENS) === 0) return 0;
+  const which = Inode.writecount.peek(inode) > 0 ? FD_WRITE : FD_READ;
+  const flags = which === FD_WRITE ? fs.constants.O_RDWR : fs.constants.O_RDONLY;
+  return Math.min(0, descriptor(inode, which, flags, true));
+}
+
 export const writeDescriptor = (inode: I): number => descriptor(inode, FD_WRITE, fs.constants.O_RDWR);
 
 /** For reading; a descriptor for writing serves as well. */

@@ -31,8 +31,7 @@ import { emitDots, seekDirectory } from "../readdir.ts";
 import { pageCacheRead, setWriteEnd, writePosition } from "../regular.ts";
 import { readDescriptor, refreshHost, writeDescriptor } from "./descriptor.ts";
 import { hostCall } from "./host.ts";
-import { directoryPath, FD_WRITE, WROTE } from "./inode.ts";
-import { keptDescriptor } from "./opener.ts";
+import { directoryPath, OPENS, WROTE } from "./inode.ts";
 
 type I = Ref<"inode">;
 type F = Ref<"file">;
@@ -94,7 +93,9 @@ function hostOpen(inode: I, file: F): number {
   if (inodeType(inode) !== S_IFREG) return -EACCES;
   const fd = (File.mode.get(file) & FMODE_WRITE) !== 0 ? writeDescriptor(inode) : readDescriptor(inode);
   if (fd === -ESTALE) Inode.checked.set(inode, 0);
-  return Math.min(fd, 0);
+  if (fd < 0) return fd;
+  Inode.priv.add(inode, OPENS, 1);
+  return 0;
 }
 
 function hostRead(file: F, io: UserIo, pos: number): number {
@@ -110,8 +111,8 @@ let bounce: Uint8Array | null = null;
 
 function hostWrite(file: F, io: UserIo, pos: number): number {
   const inode = File.inode.get(file);
-  const fd = writeDescriptor(inode);
-  if (fd < 0) return fd;
+  const writable = writeDescriptor(inode);
+  if (writable < 0) return writable;
   bounce ??= new Uint8Array(BOUNCE_BYTES);
   let done = 0;
   let at = pos;
@@ -122,7 +123,7 @@ function hostWrite(file: F, io: UserIo, pos: number): number {
     const held = inodeLock(inode);
     at = writePosition(held, file, io, at);
     const length = writeLimit(at, got, io.done > got);
-    const result = length < 0 ? length : writeLocked(held, inode, fd, bounce, length, at);
+    const result = length < 0 ? length : writeLocked(held, inode, bounce, length, at);
     inodeUnlock(inode);
     if (result < 0) return done > 0 ? done : result;
     done += length;
@@ -133,14 +134,7 @@ function hostWrite(file: F, io: UserIo, pos: number): number {
   return done;
 }
 
-function writeLocked(
-  held: Held<"lock">,
-  inode: I,
-  fd: number,
-  bytes: Uint8Array,
-  length: number,
-  pos: number,
-): number {
+function writeLocked(held: Held<"lock">, inode: I, bytes: Uint8Array, length: number, pos: number): number {
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
   // The pages are there before the host is written: a read in progress cannot bring back what was there before.
   const first = Math.floor(pos / PAGE_SIZE);
@@ -148,7 +142,9 @@ function writeLocked(
   let cached = true;
   for (let index = first; index <= last && cached; index++) cached = mappingPage(mapping, index, true) >= 0;
   Inode.priv.set(inode, WROTE, 1);
-  const error = writeAll(fd, bytes, 0, length, pos);
+  // Asked for only now: bringing pages in may have asked for others since (opener.ts).
+  const fd = writeDescriptor(inode);
+  const error = fd < 0 ? fd : writeAll(fd, bytes, 0, length, pos);
   if (error < 0 || !cached) mappingInvalidate(mapping, first, last + 1);
   else {
     let done = 0;
@@ -171,8 +167,10 @@ function hostSync(file: F, dataOnly: boolean): number {
   const inode = File.inode.get(file);
   const mapping = Inode.mapping.get(inode);
   const error = mapping === 0 ? 0 : mappingWriteback(mapping);
-  const fd = keptDescriptor(inode, FD_WRITE);
-  if (error < 0 || fd < 0) return error;
+  if (error < 0) return error;
+  // Any descriptor of the file will do.
+  const fd = (File.mode.get(file) & FMODE_WRITE) !== 0 ? writeDescriptor(inode) : readDescriptor(inode);
+  if (fd < 0) return fd;
   const result = hostCall(() => (dataOnly ? fs.fdatasyncSync(fd) : fs.fsyncSync(fd)));
   return typeof result === "number" ? result : 0;
 }
@@ -188,6 +186,7 @@ registerFileOps(FOPS.HOSTFS, {
     const mapping = Inode.mapping.get(File.inode.get(file));
     return mapping === 0 || Mapping.nrDirty.load(mapping) === 0 ? 0 : mappingWriteback(mapping);
   },
+  release: (file) => void Inode.priv.add(File.inode.get(file), OPENS, -1),
 });
 
 // Directories: the listing is taken when reading starts and kept with the open file, so positions stay true.
@@ -275,6 +274,11 @@ function iterateHost(file: F, pos: number, emit: DirEmit): number {
 
 registerFileOps(FOPS.HOSTFS_DIR, {
   seekable: true,
+  /** What cannot be listed cannot be opened: many programs take an error of getdents(2) for the end. */
+  open(inode) {
+    const path = directoryPath(inode);
+    return typeof path === "number" ? path : 0;
+  },
   iterate: iterateHost,
   lseek: seekDirectory,
   fsync: () => 0,

@@ -7,7 +7,7 @@
  * The last component is never followed when it is a symbolic link.
  */
 import fs from "node:fs";
-import { EIO, ERRNO, ESTALE } from "../../uapi/errno.ts";
+import { EIO, ENFILE, ERRNO, ESTALE } from "../../uapi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../../uapi/fcntl.ts";
 
 const byName = new Map([...ERRNO].map(([number, { name }]) => [name, number]));
@@ -16,15 +16,25 @@ const byName = new Map([...ERRNO].map(([number, { name }]) => [name, number]));
 export function hostError(error: unknown): number {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === undefined || (error as NodeJS.ErrnoException).syscall === undefined) throw error;
-  return -(byName.get(code) ?? EIO);
+  // That the process has no descriptor left is not the guest task's own limit.
+  return code === "EMFILE" ? -ENFILE : -(byName.get(code) ?? EIO);
 }
 
-/** Runs a host call: its result, or -errno. */
+/** Gives up a descriptor of the machine's when the host has none left; false when there is none to give up (opener.ts). */
+let relief: () => boolean = () => false;
+export function setRelief(give: () => boolean): void {
+  relief = give;
+}
+
+/** Runs a host call: its result, or -errno. Runs it again while descriptors that it lacks can be had. */
 export function hostCall<T>(call: () => T): T | number {
-  try {
-    return call();
-  } catch (error) {
-    return hostError(error);
+  for (;;) {
+    try {
+      return call();
+    } catch (error) {
+      const result = hostError(error);
+      if (result !== -ENFILE || !relief()) return result;
+    }
   }
 }
 

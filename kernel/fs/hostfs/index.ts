@@ -14,7 +14,7 @@ import { iput } from "../inode.ts";
 import { registerFileSystem, registerSuperOps, SOPS } from "../ops.ts";
 import { SB_NEGATIVE, SB_RDONLY, SB_REVALIDATE, Superblock, sbAlloc, sbPut } from "../super.ts";
 import { hostCall } from "./host.ts";
-import { hostEvict, hostInode, ROOT_PATH, VALIDITY_US } from "./inode.ts";
+import { HAS_BIRTH, hostEvict, hostInode, ROOT_PATH, VALIDITY_US } from "./inode.ts";
 import "./file.ts";
 import "./inode-ops.ts";
 
@@ -54,6 +54,8 @@ registerFileSystem({
     }
     Superblock.validity.init(sb, VALIDITY_US);
     Superblock.priv.set(sb, ROOT_PATH, text);
+    // Without statx(2) the time of the last change stands here.
+    if (st.birthtimeMs > 0 && st.birthtimeMs !== st.ctimeMs) Superblock.priv.set(sb, HAS_BIRTH, 1);
     const inode = hostInode(sb, 0, new Uint8Array(0), st);
     const root = inode < 0 ? 0 : dAllocRoot(sb, inode as Ref<"inode">);
     if (root === 0) {

@@ -6,7 +6,6 @@ import type fs from "node:fs";
 import nodeFs from "node:fs";
 import {
   allocString,
-  callRcu,
   freeString,
   hashBytes,
   kfreeStringRcu,
@@ -28,6 +27,8 @@ import {
   Inode,
   igrab,
   ilookup,
+  inodeNanoseconds,
+  inodeSeconds,
   inodeSetTime,
   inodeType,
   insertInode,
@@ -49,7 +50,7 @@ import {
   toGuestGid,
   toGuestUid,
 } from "./host.ts";
-import { dropDescriptor, keepDescriptor, keptDescriptor } from "./opener.ts";
+import { dropKept, keepDescriptor, keptDescriptor, setNeeded } from "./opener.ts";
 
 type I = Ref<"inode">;
 
@@ -63,9 +64,22 @@ export const FD_WRITE = 3;
 export const WROTE = 4;
 /** Which of several host devices below one mount. */
 const DEVICE = 5;
+/** Open files of the guest's. */
+export const OPENS = 6;
+/** Non-zero: the guest removed the name, so that an open file is found by its descriptor only. */
+export const NAMELESS = 7;
 
 /** Superblock.priv: host path of the root. Its device numbers, known so far, are told apart by a hash. */
 export const ROOT_PATH = 0;
+/** Superblock.priv: non-zero where the host knows when files were made, which tells a file from a later one with its number. */
+export const HAS_BIRTH = 1;
+
+/** Without a name in the guest, or the root of a mount: nothing could open it again. */
+setNeeded(
+  (inode) =>
+    Inode.priv.get(inode, PARENT) === 0 ||
+    (Inode.priv.get(inode, OPENS) !== 0 && Inode.priv.get(inode, NAMELESS) !== 0),
+);
 
 /** How long attributes are believed without asking the host again. */
 export const VALIDITY_US = 50_000;
@@ -77,11 +91,20 @@ const keyOf = (st: fs.Stats): number => (st.ino % 2 ** 42) + deviceHash(st) * 2 
 export const sameFile = (inode: I, st: fs.Stats): boolean =>
   Inode.ino.get(inode) === keyOf(st) &&
   Inode.priv.get(inode, DEVICE) === (st.dev | 0) &&
-  inodeType(inode) === (st.mode & S_IFMT);
+  inodeType(inode) === (st.mode & S_IFMT) &&
+  (Superblock.priv.get(Inode.sb.get(inode), HAS_BIRTH) === 0 || sameBirth(inode, st.birthtimeMs));
+
+function sameBirth(inode: I, ms: number): boolean {
+  const seconds = Math.floor(ms / 1000);
+  return inodeSeconds(inode, BTIME) === seconds && inodeNanoseconds(inode, BTIME) === rest(ms, seconds);
+}
+
+const rest = (ms: number, seconds: number): number =>
+  Math.min(999_999_999, Math.round((ms - seconds * 1000) * 1e6));
 
 function setTime(inode: I, which: number, ms: number): void {
   const seconds = Math.floor(ms / 1000);
-  inodeSetTime(inode, which, seconds, Math.min(999_999_999, Math.round((ms - seconds * 1000) * 1e6)));
+  inodeSetTime(inode, which, seconds, rest(ms, seconds));
 }
 
 /** Takes over what the host says. Foreign changes of the contents drop the pages. */
@@ -158,19 +181,15 @@ export function hostInode(
   return insertInode(inode);
 }
 
-const isNamed = (inode: I, parent: I, name: Uint8Array): boolean =>
+export const isNamed = (inode: I, parent: I, name: Uint8Array): boolean =>
   Inode.priv.get(inode, PARENT) === parent &&
   stringEquals(Inode.priv.get(inode, NAME) as Ref<"string">, name, hashBytes(name));
 
 /**
- * Evicts: what the host side holds. Descriptors are closed after a grace period: another CPU's handler may be about to
- * use a path through one, and the host would give the number to something else.
+ * Evicts: what the host side holds.
  */
 export function hostEvict(inode: I): void {
-  for (const which of [FD_READ, FD_WRITE]) {
-    const word = Inode.priv.get(inode, which);
-    if (word !== 0) callRcu(dropDescriptor, word);
-  }
+  for (const which of [FD_READ, FD_WRITE]) if (Inode.priv.get(inode, which) !== 0) dropKept(inode, which);
   const name = Inode.priv.get(inode, NAME) as Ref<"string"> | 0;
   if (name !== 0) kfreeStringRcu(name);
   const parent = Inode.priv.get(inode, PARENT) as Ptr<"inode">;
@@ -187,6 +206,7 @@ export function moveHostInode(inode: I, parent: I, name: Uint8Array): void {
   const oldName = Inode.priv.get(inode, NAME) as Ref<"string">;
   Inode.priv.set(inode, PARENT, parent);
   Inode.priv.set(inode, NAME, text);
+  Inode.priv.set(inode, NAMELESS, 0);
   kfreeStringRcu(oldName);
   if (oldParent !== 0) iput(oldParent);
 }
@@ -219,7 +239,8 @@ export function directoryPath(dir: I): HostPath | number {
     closeHost(fd);
     return typeof st === "number" ? st : -ESTALE;
   }
-  return `/proc/self/fd/${keepDescriptor(dir, FD_READ, fd)}`;
+  const kept = keepDescriptor(dir, FD_READ, fd);
+  return kept < 0 ? -ENOMEM : `/proc/self/fd/${kept}`;
 }
 
 /** A name in a directory as a host path; -errno. */
