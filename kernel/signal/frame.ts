@@ -141,6 +141,9 @@ export function restoreFrame(task: Ref<"task">): number {
   ram.u8.set(bytes.subarray(UC_MCONTEXT, UC_MCONTEXT + 8), regs + USER_REGS.PC);
   ram.u8.set(bytes.subarray(UC_MCONTEXT + 8, UC_MCONTEXT + MC_REGS), regs + 8);
   ram.u8.set(bytes.subarray(MC_FP, MC_FP + FP_BYTES), regs + USER_REGS.F);
+  // Of fcsr only frm and fflags exist, and a program counter is even.
+  ram.i32[(regs + USER_REGS.FCSR) / 4] &= 0xff;
+  ram.i32[(regs + USER_REGS.PC) / 4] &= ~1;
   clearReservation(regs);
   restored.maskLow = from.getInt32(UC_SIGMASK, true);
   restored.maskHigh = from.getInt32(UC_SIGMASK + 4, true);

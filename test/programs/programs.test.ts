@@ -1,4 +1,7 @@
-import { fileURLToPath } from "node:url";
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import test from "ava";
 import { Machine } from "../../userland/index.ts";
 import { run as runOn } from "../guest/run.ts";
@@ -127,5 +130,37 @@ test.serial("a module that is no program, or cannot be loaded, is named and ends
   t.regex(none.stderr, /^sternix: .*no-program\.ts: its default export is not program\(/);
   const broken = await run("broken");
   t.is(broken.status, 126);
-  t.regex(broken.stderr, /^sternix: .*broken\.ts: this module cannot be loaded\n$/);
+  t.regex(broken.stderr, /^sternix: .*broken\.ts:1:7: this module cannot be loaded\n$/);
+});
+
+/** Modules with a mistake, and what is said of each, behind the folder's name. */
+const MISTAKES: Readonly<Record<string, readonly [string, RegExp]>> = {
+  "syntax.ts": ["let a = 1;\n  const b = ;\n", /^syntax\.ts:2:13: Expression expected$/],
+  "types.ts": [
+    "enum Color { Red }\n",
+    /^types\.ts:1:1: TypeScript enum is not supported in strip-only mode$/,
+  ],
+  "plain.mjs": ["let a = 1;\nlet b = (1;\n", /^plain\.mjs:2:11: Unexpected token/],
+  "imports.ts": ['import "./syntax.ts";\n', /^syntax\.ts:2:13: Expression expected$/],
+  "missing.ts": ['\nimport { a } from "./not-there.ts";\n', /^missing\.ts:2:2\d: Cannot find module /],
+  "name.ts": [
+    'import { b } from "./types2.ts";\n',
+    /^name\.ts:1:10: .* does not provide an export named 'b'$/,
+  ],
+  "throws.ts": ["\n\n  null.x;\n", /^throws\.ts:3:8: Cannot read properties of null/],
+  "waits.ts": ["await 1;\n", /^waits\.ts: await at the top level of a module: /],
+};
+
+test.serial("what is wrong with a module is said with file, line and column", async (t) => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "sternix-")));
+  writeFileSync(join(folder, "types2.ts"), "export const a = 1;\n");
+  for (const [name, [text]] of Object.entries(MISTAKES)) writeFileSync(join(folder, name), text);
+  for (const [name, [, expected]] of Object.entries(MISTAKES)) {
+    const { status, stderr } = await runOn(machine, pathToFileURL(join(folder, name)));
+    t.is(status, 126, name);
+    const prefix = `sternix: ${folder}/`;
+    t.true(stderr.startsWith(prefix), stderr);
+    t.regex(stderr.slice(prefix.length).trimEnd(), expected);
+  }
+  rmSync(folder, { recursive: true });
 });
