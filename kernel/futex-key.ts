@@ -25,7 +25,7 @@ import { ACCESS } from "./usermode.ts";
 
 const BUCKETS = 256;
 
-export const FutexBucket = struct("futex_bucket", { lock: spinlock(), waiters: listNode() });
+export const FutexBucket = struct("futex_bucket", { lock: spinlock(60), waiters: listNode() });
 
 export const FutexWaiter = struct("futex_waiter", {
   task: fixed<Ref<"task">>(),
@@ -100,12 +100,7 @@ export function presentWord(address: number): number {
   return (pteFrame(pte) + (address & 4095)) / 4;
 }
 
-export function lockTwo(a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): Held<"lock"> {
-  const held = FutexBucket.lock.lock(a < b ? a : b);
-  if (a !== b) FutexBucket.lock.lock(a < b ? b : a);
-  return held;
-}
-export function unlockTwo(a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): void {
-  FutexBucket.lock.unlock(a);
-  if (a !== b) FutexBucket.lock.unlock(b);
-}
+export const lockTwo = (a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): Held<"lock"> =>
+  FutexBucket.lock.lockBoth(a, b);
+export const unlockTwo = (a: Ref<"futex_bucket">, b: Ref<"futex_bucket">): void =>
+  FutexBucket.lock.unlockBoth(a, b);

@@ -25,7 +25,7 @@ import { nowNs } from "./time/clock.ts";
 const MAX_LINES = 1000;
 
 const Klog = struct("klog", {
-  lock: spinlock(),
+  lock: spinlock(99),
   lines: listNode(),
   count: locked("lock"),
   lost: locked("lock"),

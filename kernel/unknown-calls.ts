@@ -14,7 +14,7 @@ const FIRST_ARG = 3;
 const RECORD = FIRST_ARG + 2 * ARGS;
 
 const UnknownCalls = struct("unknown_calls", {
-  lock: spinlock(),
+  lock: spinlock(98),
   count: locked("lock"),
   records: words(CAPACITY * RECORD),
 });

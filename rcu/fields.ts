@@ -139,6 +139,10 @@ export class Atomic<N extends string, T extends number> extends Field {
   wait(ref: Ref<N>, value: T, ms?: number): boolean {
     return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
   }
+  /** The same for the few who may hold locks meanwhile, since whoever waits for those does not keep them waiting. */
+  waitWithLocks(ref: Ref<N>, value: T, ms: number): boolean {
+    return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
+  }
   /** Wakes sleepers of wait(), all of them or `count`; returns how many. */
   notify(ref: Ref<N>, count?: number): number {
     return Atomics.notify(i32, ref + this.offset, count);

@@ -11,6 +11,7 @@ import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import * as layout from "./layout.ts";
+import { checkLocks } from "./lock-order.ts";
 import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
@@ -164,7 +165,10 @@ export class Heap implements Views {
     bindViews(this, this.#slot, this.#owner);
     bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0);
     setNesting(this.#nesting);
-    if (heapDebug) checkFields();
+    if (heapDebug) {
+      checkFields();
+      checkLocks();
+    }
     return this;
   }
 

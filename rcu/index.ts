@@ -43,6 +43,7 @@ export {
   setLockSleepHooks,
 } from "./lock.ts";
 export * from "./lock-fields.ts";
+export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";

@@ -19,6 +19,25 @@ export class Spinlock<N extends string, L extends string> extends Field {
     lockWord(ref + this.offset);
     return 1 as Held<L>;
   }
+  /**
+   * The same, when this thread holds another lock of the same class already, and all who take several take them in one order: parents before
+   * children, or by address (lockBoth).
+   */
+  lockNested(ref: Ref<N>): Held<L> {
+    lockWord(ref + this.offset);
+    return 1 as Held<L>;
+  }
+  /** Takes the locks of two objects, that of the lower address first; one lock if they are one object. */
+  lockBoth(one: Ref<N>, other: Ref<N>): Held<L> {
+    const held = this.lock(one < other ? one : other);
+    if (one !== other) this.lockNested(one < other ? other : one);
+    return held;
+  }
+  /** Gives back what lockBoth took. */
+  unlockBoth(one: Ref<N>, other: Ref<N>): void {
+    this.unlock(one);
+    if (one !== other) this.unlock(other);
+  }
   /** Takes it if it is free; else 0. */
   tryLock(ref: Ref<N>): Held<L> | 0 {
     return tryLockWord(ref + this.offset) ? (1 as Held<L>) : 0;

@@ -31,6 +31,12 @@ export let locksHeld = 0;
 const DEPTH = 64;
 const heldWords = new Int32Array(DEPTH);
 
+/** Word of the n-th lock that this thread holds, outermost first; 0 beyond those that are remembered. */
+export function heldWord(n: number): number {
+  const word = n < DEPTH ? heldWords[n]! : 0;
+  return word < 0 ? ~word : word;
+}
+
 const nothing = (): void => {};
 let beforeSleep = nothing;
 let afterSleep = nothing;

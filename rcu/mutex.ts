@@ -9,6 +9,8 @@ import { rcuNesting } from "./scope.ts";
 
 /** Words of the mutexes that this thread holds, innermost last. */
 const held: number[] = [];
+/** The same, for who looks. */
+export const mutexWords = (): readonly number[] => held;
 /** How many mutexes this thread holds now. */
 export const mutexesHeld = (): number => held.length;
 

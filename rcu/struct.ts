@@ -17,6 +17,7 @@ import { DeclarationError } from "./error.ts";
 import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import { ListNode } from "./list-node.ts";
 import { Mutex, Rwlock, Spinlock } from "./lock-fields.ts";
+import { declareLock } from "./lock-order.ts";
 import { i32 } from "./memory.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { allocCell, findCache, freeCell, liveCells } from "./slab.ts";
@@ -43,13 +44,22 @@ export interface Spec<K extends Kind, T = number> {
   readonly length: number;
   /** The lock that guards the field, or the struct that it points to. */
   readonly note: string;
+  /** Of a lock: 0 when it has none. */
+  readonly rank: number;
   readonly type?: T;
 }
-const spec = <K extends Kind, T = number>(kind: K, words: number, length = 0, note = ""): Spec<K, T> => ({
+const spec = <K extends Kind, T = number>(
+  kind: K,
+  words: number,
+  length = 0,
+  note = "",
+  rank = 0,
+): Spec<K, T> => ({
   kind,
   words,
   length,
   note,
+  rank,
 });
 
 /** Written before publication, constant afterwards. */
@@ -68,12 +78,15 @@ export const locked = <L extends string, T extends number = number>(lock: L): Sp
 /** A number up to 2^53, only with the named lock held. */
 export const lockedWide = <L extends string>(lock: L): Spec<"lockedWide", L> =>
   spec("lockedWide", 2, 0, lock);
-/** A lock for short critical sections. */
-export const spinlock = (): Spec<"spinlock"> => spec("spinlock", 1);
+/**
+ * A lock for short critical sections. Debug heaps check the order in which locks are taken: one with a `rank` only while all that are held
+ * have lower ones (lock-order.ts). The same goes for the other locks.
+ */
+export const spinlock = (rank = 0): Spec<"spinlock"> => spec("spinlock", 1, 0, "", rank);
 /** A lock that may be held across sleeps. */
-export const mutex = (): Spec<"mutex"> => spec("mutex", 1);
+export const mutex = (rank = 0): Spec<"mutex"> => spec("mutex", 1, 0, "", rank);
 /** A reader-writer lock, writers preferred. */
-export const rwlock = (): Spec<"rwlock"> => spec("rwlock", 2);
+export const rwlock = (rank = 0): Spec<"rwlock"> => spec("rwlock", 2, 0, "", rank);
 /** An inline array of 32-bit words. */
 export const words = (length: number): Spec<"words"> => spec("words", length, length);
 /** An inline array of bytes. */
@@ -145,6 +158,8 @@ export function struct<const N extends string, const F extends Record<string, Sp
     if (field.kind === "wide" || field.kind === "lockedWide") offset = (offset + 1) & ~1;
     result[key] = accessor(field, offset);
     (result[key] as { of: string }).of = name;
+    if (field.kind === "spinlock" || field.kind === "mutex" || field.kind === "rwlock")
+      declareLock(result[key] as object, `${name}.${key}`, field.rank);
     const detail = field.length > 0 ? `[${field.length}]` : field.note === "" ? "" : `(${field.note})`;
     layout.push(`${key}: ${field.kind}${detail} at ${offset}`);
     offset += field.words;

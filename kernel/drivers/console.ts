@@ -40,7 +40,7 @@ export const Console = struct("console", {
   errFd: fixed(),
   ttyFd: fixed(),
   input: fixed<Ref<"ring">>(),
-  lock: spinlock(),
+  lock: spinlock(40),
   /** No input comes any more. */
   eof: locked("lock"),
   readWait: waitqueue(),

@@ -56,7 +56,7 @@ const Pty = struct("pty", {
   /** TIOCSPTLCK: the slave cannot be opened yet. */
   locked: atomic(),
   masterClosed: atomic(),
-  lock: spinlock(),
+  lock: spinlock(42),
   /** What the slave printed. */
   output: fixed<Ref<"ring">>(),
   masterWait: waitqueue(),
@@ -64,7 +64,7 @@ const Pty = struct("pty", {
 type P = Ref<"pty">;
 
 const Ptys = struct("ptys", {
-  lock: spinlock(),
+  lock: spinlock(38),
   table: fixed<Ref<"array">>(),
   /** Open slaves of each pair, and whether there ever was one: counted here, under the lock that frees the pair. */
   slaves: fixed<Ref<"array">>(),

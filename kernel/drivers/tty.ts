@@ -49,7 +49,7 @@ export const Tty = struct("tty", {
   packet: atomic(),
   packetEvents: atomic(),
 
-  lock: spinlock(),
+  lock: spinlock(40),
   /** struct termios as TCGETS gives it: readers may see it change. */
   termios: words(TERMIOS.BYTES / 4),
   rows: locked("lock"),

@@ -28,6 +28,7 @@ import {
   igrab,
   igrabLive,
   inodeLock,
+  inodeLockNested,
   inodeTouch,
   inodeType,
   inodeUnlock,
@@ -244,7 +245,7 @@ export function removeDirectory(dirfd: number, path: string | Uint8Array): numbe
 
 /** Marks an empty directory dead, so that nothing is made in it any more. The parent's lock is held. */
 function removeEmpty(dentry: D, inode: I, dir: I, name: Uint8Array): number {
-  inodeLock(inode);
+  inodeLockNested(inode);
   let result = -ENOTEMPTY;
   if (mayBeEmpty(dentry, inode)) {
     result = inodeOpsOf(Inode.iops.get(dir)).rmdir?.(dir, name, inode) ?? -EPERM;

@@ -75,7 +75,7 @@ export const USE_RECENT = 1;
 /** Never evicted: while it is hashed its dentry is alive. */
 export const USE_PINNED = 2;
 
-const DcacheStripe = struct("dcache_stripe", { lock: spinlock() });
+const DcacheStripe = struct("dcache_stripe", { lock: spinlock(88) });
 export const Dcache = struct("dcache", {
   buckets: fixed<Ref<"array">>(),
   stripes: fixed<Ref<"array">>(),

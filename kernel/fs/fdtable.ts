@@ -36,7 +36,7 @@ import { fileOpsOf } from "./ops.ts";
 export const Files = struct("files", {
   users: atomic(),
   fdt: rcu("array"),
-  lock: spinlock(),
+  lock: spinlock(50),
   /** No descriptor below this one is free. */
   nextFd: locked("lock"),
 });

@@ -88,7 +88,7 @@ export const File = struct("file", {
   signal: atomic(),
 
   // This lock, held across reads and writes that use it.
-  posLock: spinlock(),
+  posLock: spinlock(7),
   pos: lockedWide("posLock"),
 });
 type F = Ref<"file">;

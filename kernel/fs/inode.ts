@@ -69,7 +69,7 @@ export const Inode = struct("inode", {
   watches: atomic(),
 
   // This lock: content size, and for directories their entries. See README.md for the order.
-  lock: spinlock(),
+  lock: spinlock(30),
   size: lockedWide("lock"),
 
   // Seconds and nanoseconds of atime, mtime, ctime, btime: written as they come, a torn pair harms nobody.
@@ -118,6 +118,8 @@ export const inodeType = (inode: I): number => Inode.mode.peek(inode) & S_IFMT;
 export const inodeSize = (inode: I): number => Inode.size.racy(inode);
 
 export const inodeLock = (inode: I): Held<"lock"> => Inode.lock.lock(inode);
+/** With the lock of another inode held that comes before: its parent, or by the order of rename.ts. */
+export const inodeLockNested = (inode: I): Held<"lock"> => Inode.lock.lockNested(inode);
 export const inodeUnlock = (inode: I): void => Inode.lock.unlock(inode);
 
 /** An inode with one count and no links counted yet beyond `nlink`; 0 when memory is short. All times are now. */
@@ -186,7 +188,7 @@ export function setLockContextFree(fn: (flctx: Ref<"flctx">) => void): void {
 
 const BUCKETS = 8192;
 const STRIPES = 32;
-const IcacheStripe = struct("icache_stripe", { lock: spinlock() });
+const IcacheStripe = struct("icache_stripe", { lock: spinlock(88) });
 const buckets = kernelGlobal<Ref<"array">>("inode hash");
 const stripes = kernelGlobal<Ref<"array">>("inode hash locks");
 

@@ -33,7 +33,7 @@ export const MAX_USER_WATCHES = 8192;
 export const MAX_QUEUED_EVENTS = 16384;
 
 export const Watching = struct("watching", {
-  lock: spinlock(),
+  lock: spinlock(45),
   watches: atomic(),
   /** Last number that joined two IN_MOVED events. */
   cookie: atomic(),

@@ -49,7 +49,7 @@ const FileLock = struct("file_lock", {
 });
 type Lock = Ref<"file_lock">;
 
-const LockContext = struct("flctx", { lock: spinlock(), locks: listNode(), wait: waitqueue() });
+const LockContext = struct("flctx", { lock: spinlock(50), locks: listNode(), wait: waitqueue() });
 
 setLockContextFree((ctx) => {
   if (!listIsEmpty(LockContext.locks.at(ctx))) throw new Error("an inode went away with locks on it");

@@ -62,7 +62,7 @@ type D = Ref<"dentry">;
 
 /** The one tree of mounts of the machine. */
 export const MountTable = struct("mount_table", {
-  lock: spinlock(),
+  lock: spinlock(50),
   all: listNode(),
   nextId: atomic(),
   root: rcu("mount"),

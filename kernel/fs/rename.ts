@@ -28,6 +28,7 @@ import {
   Inode,
   igrab,
   inodeLock,
+  inodeLockNested,
   inodeTouch,
   inodeType,
   inodeUnlock,
@@ -46,7 +47,7 @@ type I = Ref<"inode">;
 type D = Ref<"dentry">;
 
 /** One rename between directories at a time: ancestry must not change while it is looked at. */
-const RenameLock = struct("rename_lock", { lock: spinlock() });
+const RenameLock = struct("rename_lock", { lock: spinlock(25) });
 const renameLock = kernelGlobal<Ref<"rename_lock">>("rename lock");
 
 /** Once per machine, at boot. False when the heap is full. */
@@ -108,7 +109,7 @@ export function renamePath(
       ? [to.dir, from.dir]
       : [from.dir, to.dir];
   const held = inodeLock(first);
-  inodeLock(second);
+  inodeLockNested(second);
   const result = renameLocked(held, from, to, flags);
   inodeUnlock(second);
   inodeUnlock(first);
@@ -183,7 +184,7 @@ function renameFound(held: Held, from: Side, to: Side, old: D, target: D | 0, fl
     if (error < 0) return error;
   }
   const lockVictim = victimIsDir && !exchange;
-  if (lockVictim) inodeLock(victim);
+  if (lockVictim) inodeLockNested(victim);
   error = lockVictim && !mayBeEmpty(target as D, victim) ? -ENOTEMPTY : 0;
   if (error === 0) error = commit(held, from, to, old, inode, target, victim, exchange);
   if (lockVictim) inodeUnlock(victim);

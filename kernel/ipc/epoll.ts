@@ -238,7 +238,7 @@ registerFileOps(FOPS.EPOLL, {
   poll(file) {
     const ep = eventpollOf(file);
     let mask = 0;
-    Eventpoll.mtx.lock(ep);
+    Eventpoll.mtx.lockNested(ep); // That of an instance which watches this one may be held.
     for (let left = Eventpoll.readyCount.racy(ep); left > 0 && mask === 0; left--) {
       const item = takeReady(ep);
       if (item === 0) break;

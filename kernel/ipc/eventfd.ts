@@ -15,7 +15,7 @@ export const EFD_NONBLOCK = O_NONBLOCK;
 const Eventfd = struct("eventfd", {
   /** EFD_SEMAPHORE: a read takes one and not everything. */
   flags: fixed(),
-  lock: spinlock(),
+  lock: spinlock(40),
   /** The counter, unsigned. */
   low: locked("lock"),
   high: locked("lock"),

@@ -58,12 +58,12 @@ const FIRST_BUCKETS = 8;
 
 export const Eventpoll = struct("eventpoll", {
   /** Guards the hash and the items' masks; held while files are polled. */
-  mtx: spinlock(),
+  mtx: spinlock(15),
   /** Hash of items by (file, fd), chained through Epitem.hashNext. */
   buckets: locked<"mtx", Ref<"array">>("mtx"),
   items: locked("mtx"),
   /** Guards the ready list; taken by hooks. */
-  lock: spinlock(),
+  lock: spinlock(92),
   ready: listNode(),
   readyCount: locked("lock"),
   /** epoll_wait sleeps here. */
@@ -91,7 +91,7 @@ export const Epitem = struct("epitem", {
   hooks: words(MAX_QUEUES),
 });
 
-const EpollState = struct("epoll_state", { epmutex: spinlock() });
+const EpollState = struct("epoll_state", { epmutex: spinlock(10) });
 const state = kernelGlobal<Ref<"epoll_state">>("epoll state");
 
 /** Makes the global lock: once per machine, at boot. */

@@ -49,7 +49,7 @@ const PRIVILEGED = 1024;
 
 /** Chains of bound sockets, by port. */
 const BUCKETS = 256;
-const Ports = struct("inet_ports", { lock: spinlock(), buckets: fixed<Ref<"array">>() });
+const Ports = struct("inet_ports", { lock: spinlock(35), buckets: fixed<Ref<"array">>() });
 const ports = kernelGlobal<Ref<"inet_ports">>("inet ports");
 
 /** Once per machine, at boot. */

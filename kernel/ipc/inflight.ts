@@ -48,7 +48,7 @@ export const GC_ABORTED = 2;
 export const GC_DECIDED = 3;
 
 export const Inflight = struct("inflight", {
-  lock: spinlock(),
+  lock: spinlock(33),
   /** Files of sockets that are in flight (File.inflightNode), and how many. */
   sockets: listNode(),
   count: locked("lock"),

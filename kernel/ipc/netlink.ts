@@ -28,7 +28,7 @@ import { sockPost } from "./sock-io.ts";
 export const isNetlink = (sock: S): boolean => Sock.family.get(sock) === AF_NETLINK;
 
 /** Port ids in use: a list by Sock.nextBound. */
-const PortIds = struct("netlink_port_ids", { lock: spinlock(), first: locked<"lock", S | 0>("lock") });
+const PortIds = struct("netlink_port_ids", { lock: spinlock(35), first: locked<"lock", S | 0>("lock") });
 const portIds = kernelGlobal<Ref<"netlink_port_ids">>("netlink port ids");
 
 /** Once per machine, at boot. */

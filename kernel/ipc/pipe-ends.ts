@@ -17,7 +17,7 @@ export const Pipe = struct("pipe", {
   ring: fixed<Ref<"ring">>(),
   /** Made by pipe2(2), not a FIFO: opening it again by /proc/self/fd never waits. */
   anonymous: fixed(),
-  lock: spinlock(),
+  lock: spinlock(40),
   /** Open ends. */
   readers: locked("lock"),
   writers: locked("lock"),

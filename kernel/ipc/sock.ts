@@ -89,7 +89,7 @@ export const Sock = struct("sock", {
   uid: atomic(),
   gid: atomic(),
 
-  lock: spinlock(),
+  lock: spinlock(40),
   ring: fixed<Ref<"ring">>(),
   /** Messages in the ring, oldest first: every datagram; of a stream those that carry descriptors. */
   firstMessage: locked<"lock", Ref<"sock_message"> | 0>("lock"),

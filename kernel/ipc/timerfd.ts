@@ -32,7 +32,7 @@ export const TFD_TIMER_CANCEL_ON_SET = 2;
 const Timerfd = struct("timerfd", {
   clock: fixed(),
   timer: fixed<Ref<"timer">>(),
-  lock: spinlock(),
+  lock: spinlock(40),
   /** Nanoseconds between expirations; 0 for one. */
   interval: lockedWide("lock"),
   /** When the timer expires next, monotonic; 0 when it does not. With `fired`: when it did. */

@@ -131,7 +131,7 @@ function eachMessage(sock: S, run: number, visit: (message: Ref<"sock_message">)
     waiting !== 0;
     waiting = Sock.nextPending.get(waiting)
   ) {
-    const inner = Sock.lock.lock(waiting);
+    const inner = Sock.lock.lockNested(waiting);
     visitQueue(inner, waiting, visit);
     Sock.lock.unlock(waiting);
   }

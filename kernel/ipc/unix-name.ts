@@ -23,7 +23,7 @@ import { S_IFSOCK } from "../uapi/stat.ts";
 import { onSockRelease, type S, Sock, SS_LISTENING, SS_UNCONNECTED, sockGet, sockPut } from "./sock.ts";
 import { connectStream } from "./sock-connect.ts";
 
-const Names = struct("unix_names", { lock: spinlock(), first: locked<"lock", S | 0>("lock") });
+const Names = struct("unix_names", { lock: spinlock(35), first: locked<"lock", S | 0>("lock") });
 const names = kernelGlobal<Ref<"unix_names">>("unix names");
 
 /** Once per machine, at boot. */

@@ -1,6 +1,7 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
 import {
   abandonSrcuScopes,
+  assertNoLocksHeld,
   drainSomeReleases,
   Heap,
   type HeapHandle,
@@ -18,7 +19,7 @@ import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/c
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import { watchCalls, watchFaults } from "../sched/long-call.ts";
 import { createProgramHost } from "../sched/program-host.ts";
-import { CALLBACKS_GATHERED } from "../sched/safe-point.ts";
+import { CALLBACKS_GATHERED, checkSafePoints } from "../sched/safe-point.ts";
 import { createUserModeHost } from "../sched/usermode-host.ts";
 import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
 import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
@@ -120,9 +121,10 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   setForceNotifier(kickSlot);
   reportRcuStalls();
   setGathering(CALLBACKS_GATHERED);
+  if (heap.debug) checkSafePoints();
   const subsystems = pluggedIn(boot.cpu, parts.subsystems ?? []);
   let syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
-  if (heap.debug) syscalls = watchCalls(syscalls);
+  if (heap.debug) syscalls = checkedCalls(watchCalls(syscalls));
   const host = createUserModeHost(boot.cpu, syscalls);
   const modes = parts.createUserModes(heap.debug ? watchFaults(host) : host, createProgramHost(boot.cpu));
   tlbInit(boot.cpu, modes);
@@ -148,6 +150,20 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
     for (const [name, count] of Object.entries(mode.stats())) engine[name] = (engine[name] ?? 0) + count;
   return { cpu: boot.cpu, engine };
 }
+
+/** The register of a system call's number. */
+const X_A7 = 17;
+
+/** In a debug heap a handler that leaves with a lock held is an oops, which names the lock. */
+const checkedCalls = (entry: SyscallEntry): SyscallEntry => ({
+  ...entry,
+  call(task, regs) {
+    const nr = ram.i32[regs / 4 + 2 * X_A7]!; // execve replaces it.
+    const result = entry.call(task, regs);
+    assertNoLocksHeld(`the end of system call ${nr}`);
+    return result;
+  },
+});
 
 function pluggedIn(cpu: number, uses: readonly SubsystemUse[]): SubsystemCalls {
   try {

@@ -24,7 +24,7 @@ export type CodeChange = readonly [op: number, mark: number, start: number, end:
 
 const SLOTS = 4096;
 const WORDS = 8;
-const CodeSpaces = struct("code_spaces", { lock: spinlock(), table: fixed<Ref<"array">>() });
+const CodeSpaces = struct("code_spaces", { lock: spinlock(86), table: fixed<Ref<"array">>() });
 const codeSpaces = kernelGlobal<Ref<"code_spaces">>("code spaces");
 
 /** Once per machine (mmInit). */

@@ -28,7 +28,7 @@ export { isShmem, type MappingOps, MOPS, mappingOps, registerMappingOps } from "
 export { Mapping } from "./mm-types.ts";
 
 /** All mappings that reclaim may take pages from. */
-const MappingList = struct("mapping_list", { lock: spinlock(), head: listNode() });
+const MappingList = struct("mapping_list", { lock: spinlock(80), head: listNode() });
 const mappingList = kernelGlobal<Ref<"mapping_list">>("mappings");
 
 /** Once per machine, by the booting thread (mmInit). */

@@ -38,10 +38,10 @@ export const Mm = struct("mm", {
   /** Counts changes of `vmas`: a fault that sees it unchanged may install what it prepared. */
   seq: atomic(),
 
-  mmapLock: spinlock(),
+  mmapLock: spinlock(5),
 
   // ptl for writers; `vmas` is read in a read scope (vma.ts).
-  ptl: spinlock(),
+  ptl: spinlock(75),
   vmas: rcu("array"),
   /** Between this page and mmapBase no gap has `gapPages` pages: the search for one begins here. 0: not known. */
   gapBelow: owned(),
@@ -114,11 +114,11 @@ export const Mapping = struct("mapping", {
   nrDirty: atomic(),
 
   /** The tree of pages. */
-  lock: spinlock(),
+  lock: spinlock(84),
   root: rcu("pagenode"),
 
   /** VMAs that map it, for truncation and reclaim. */
-  vmaLock: spinlock(),
+  vmaLock: spinlock(82),
   vmas: listNode(),
 
   /** In the list of all mappings; that list's lock. */

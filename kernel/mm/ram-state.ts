@@ -68,7 +68,7 @@ export const RamState = struct("ram", {
   nextMmId: atomic(),
   nextSpace: atomic(),
 
-  regsLock: spinlock(),
+  regsLock: spinlock(86),
   /** Free slots form a list through their first word: slot number + 1. */
   regsFree: locked("regsLock"),
   /** Slots from here on were never used. */

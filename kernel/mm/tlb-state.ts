@@ -28,7 +28,7 @@ export const Tlb = struct("tlb", {
   posted: atomic(),
   done: atomic(),
 
-  lock: spinlock(),
+  lock: spinlock(86),
   /** Ranges to forget: first page, end page. More than TLB_RANGES means everything. */
   nr: locked("lock"),
   ranges: words(TLB_RANGES * 2),

@@ -196,7 +196,7 @@ function awaitOthers(id: number, cpus: number): void {
       if (spin < SPINS) continue;
       // It may have cleared the flag for another reason: ask again.
       atomicStore(ram.i32, (cpuArea(other) + CPU_NEED_RESCHED) >>> 2, 1);
-      Tlb.done.wait(tlb, done, NAP_MS);
+      Tlb.done.waitWithLocks(tlb, done, NAP_MS);
     }
   }
   tlbLazyExit();

@@ -50,7 +50,7 @@ export const Cpu = struct("cpu", {
   queued: atomic(),
 
   // This lock: the run queue.
-  lock: spinlock(),
+  lock: spinlock(94),
   queue: listNode(),
 
   // Written by the CPU itself; read by the host.

@@ -2,7 +2,14 @@
  * Safe points: where a CPU holds no reference into shared tables. System-call exit, before blocking, context switch, task
  * exit. Here it answers TLB requests, reports a quiescent state, runs RCU callbacks and delayed releases.
  */
-import { drainSomeReleases, type Ref, rcuCatchUp, rcuPending, releasesPending } from "../../rcu/index.ts";
+import {
+  assertNoLocksHeld,
+  drainSomeReleases,
+  type Ref,
+  rcuCatchUp,
+  rcuPending,
+  releasesPending,
+} from "../../rcu/index.ts";
 import { serveTlbRequests } from "../mm/tlb.ts";
 
 /** Callbacks that a CPU gathers before it asks for a grace period (setGathering); the tick and idling do not wait. */
@@ -18,10 +25,20 @@ const HANDED_OVER = 64;
 /** `task`: in whose context delayed releases run; 0 between tasks. */
 export let safePoint = plainSafePoint;
 
+/** In a debug heap a safe point with a lock held is reported: a handler left with it, or sleeps or switches with it. */
+export function checkSafePoints(): void {
+  const point = safePoint;
+  safePoint = (task) => {
+    assertNoLocksHeld("a safe point: a system call's end, a sleep or a switch of tasks");
+    point(task);
+  };
+}
+
 /** Has `hook` called at every safe point of this CPU: chosen at its boot, so that nobody asks at run time. */
 export function setSafePointHook(hook: () => void): void {
+  const point = safePoint;
   safePoint = (task) => {
-    plainSafePoint(task);
+    point(task);
     hook();
   };
 }

@@ -49,7 +49,7 @@ export const waitqueue = () => words(WAITQUEUE_WORDS);
 export const WAITQUEUE_WORDS = 4;
 
 /** View of the four words; never allocated by itself. */
-const WaitQueue = struct("waitqueue", { lock: spinlock(), head: listNode(), waiters: atomic() });
+const WaitQueue = struct("waitqueue", { lock: spinlock(90), head: listNode(), waiters: atomic() });
 
 const WaitEntry = struct("wait_entry", {
   // The queue's lock. `queue` becomes 0 when the queue is destroyed.
@@ -152,7 +152,7 @@ export function wakeUp(address: number, exclusive = 1, key = 0): number {
   const queue = address as Ref<"waitqueue">;
   // A read-modify-write, not a load: it orders the waker's plain stores before the look at the waiters.
   if (WaitQueue.waiters.add(queue, 0) === 0) return 0;
-  WaitQueue.lock.lock(queue);
+  WaitQueue.lock.lockNested(queue); // A hook of another queue wakes who watches it.
   const head = WaitQueue.head.at(queue);
   let woken = 0;
   let left = exclusive;

@@ -51,12 +51,12 @@ export function forEachThread(_held: Held, group: Ref<"group">, visit: (task: Re
 
 /**
  * Sends to a thread (`shared` false) or to its whole process. 0; -EAGAIN when a real-time signal cannot be queued.
- * Ignored signals vanish here, unless blocked.
+ * Ignored signals vanish here, unless blocked. `fromChild`: the lock of a child's group may be held.
  */
-export function sendInfo(task: Ref<"task">, info: SigInfo, shared: boolean): number {
+export function sendInfo(task: Ref<"task">, info: SigInfo, shared: boolean, fromChild = false): number {
   const group = Task.group.get(task);
   if (group === initGroup()) return 0; // The kernel's own group takes no signals.
-  const held = Group.lock.lock(group);
+  const held = fromChild ? Group.lock.lockNested(group) : Group.lock.lock(group);
   const result = sendLocked(held, group, task, info, shared);
   Group.lock.unlock(group);
   return result;
@@ -174,7 +174,7 @@ export function notifyStopOrContinue(group: Ref<"group">, signo: number): void {
   if (parent === 0 || parent === initGroup()) return;
   if ((actionFlags(Group.sighand.load(parent), SIGCHLD) & SA_NOCLDSTOP) === 0) {
     const code = signo === SIGCONT ? CLD_CONTINUED : CLD_STOPPED;
-    sendInfo(Group.leader.load(parent), childInfo(group, SIGCHLD, code, signo), true);
+    sendInfo(Group.leader.load(parent), childInfo(group, SIGCHLD, code, signo), true, true);
   }
   wakeUp(Group.childWait.at(parent), 0);
 }

@@ -10,7 +10,7 @@ const ACTION_WORDS = 6;
 export const Sighand = struct("sighand", {
   refcount: atomic(),
   /** Innermost: makes an action one thing, whichever of the groups that share the handlers looks at it. */
-  lock: spinlock(),
+  lock: spinlock(70),
   /** Under the lock; the handler alone may be looked at without it, as a hint. */
   actions: words((NSIG + 1) * ACTION_WORDS),
 });

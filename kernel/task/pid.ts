@@ -30,7 +30,7 @@ export const PID_MAX = 32768;
 const RESERVED_PIDS = 300;
 
 export const TaskList = struct("task_list", {
-  lock: spinlock(),
+  lock: spinlock(55),
   /** All groups, through Group.allNode. */
   groups: listNode(),
   nextPid: locked("lock"),

@@ -230,7 +230,7 @@ export const Group = struct("group", {
   exitWait: words(4),
 
   // This lock: threads, signals. Taken inside the task list lock.
-  lock: spinlock(),
+  lock: spinlock(65),
   threads: listNode(),
   pending: words(2),
   sigqueue: listNode(),

@@ -3,7 +3,7 @@ import { alloc, bytes, type Ref, spinlock, struct } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { MACHINE, RELEASE, SYSNAME, UTS_BYTES, UTS_FIELD, VERSION } from "../uapi/utsname.ts";
 
-const Uts = struct("uts", { lock: spinlock(), nodename: bytes(UTS_FIELD), domainname: bytes(UTS_FIELD) });
+const Uts = struct("uts", { lock: spinlock(98), nodename: bytes(UTS_FIELD), domainname: bytes(UTS_FIELD) });
 const uts = kernelGlobal<Ref<"uts">>("uts");
 const encoder = new TextEncoder();
 

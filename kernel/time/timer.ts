@@ -49,7 +49,7 @@ export const Timer = struct("timer", {
 });
 
 const TimerQueue = struct("timer_queue", {
-  lock: spinlock(),
+  lock: spinlock(96),
   heap: locked<"lock", Ref<"array">>("lock"),
   count: locked("lock"),
   /** Deadline of the first timer, Infinity for none; read without the lock by those who sleep or tick. */

@@ -223,6 +223,13 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "1 callback waits",
     "module 1 is unloaded",
   ],
+  "lock-order": [
+    "out of order: ERR_RCU_LOCK_ORDER: lock order: this thread takes folder.lock (rank 10)",
+    "twice: ERR_RCU_WAITS_FOR_ITSELF: lock taken twice: this thread takes page.lock and holds page.lock",
+    "asleep with it: ERR_RCU_LOCK_HELD: a sleep with page.lock",
+    "10 folder.lock",
+    "20 page.lock",
+  ],
   trace: [
     /^rcu_grace_period start: [1-9]\d*$/,
     /^rcu_grace_period end: [1-9]\d*$/,

@@ -68,7 +68,7 @@ type Fd = Ref<"host_fd">;
 const HostFds = struct("host_fds", {
   /** The host's thread is a Worker: descriptors are closed by their openers only. */
   tracked: fixed(),
-  lock: spinlock(),
+  lock: spinlock(98),
   /** Of inodes, those that were used longest ago first. Of nobody: passing, spare, being closed. */
   kept: listNode(),
   rest: listNode(),

@@ -1,0 +1,156 @@
+/** Debug heaps check in which order locks are taken, and that nobody sleeps with one. */
+import test from "ava";
+import {
+  alloc,
+  assertNoLocksHeld,
+  atomic,
+  Heap,
+  lockClasses,
+  locksHeld,
+  mutex,
+  type Ref,
+  rcuIdleEnter,
+  rcuIdleExit,
+  releaseLocks,
+  rwlock,
+  spinlock,
+  struct,
+} from "../../rcu/index.ts";
+
+const Outer = struct("order test outer", { lock: spinlock(1), mutex: mutex(), word: atomic() });
+const Inner = struct("order test inner", { lock: spinlock(2), rw: rwlock(3), free: spinlock() });
+
+type O = Ref<"order test outer">;
+type I = Ref<"order test inner">;
+
+function inHeap(debug: boolean, run: (outer: O, inner: I, other: I) => void): void {
+  const heap = Heap.create({ bytes: 4 << 20, debug });
+  try {
+    run(alloc(Outer) as O, alloc(Inner) as I, alloc(Inner) as I);
+  } finally {
+    releaseLocks(0);
+    heap.detach();
+  }
+}
+function takeInner(inner: I): void {
+  Inner.lock.lock(inner);
+}
+function takeOuter(outer: O): void {
+  Outer.lock.lock(outer);
+}
+
+test.serial("locks are taken by rank; one out of order is refused, and both places are named", (t) =>
+  inHeap(true, (outer, inner) => {
+    takeOuter(outer);
+    takeInner(inner);
+    Inner.rw.readLock(inner);
+    t.is(locksHeld, 3);
+    Inner.rw.readUnlock(inner);
+    Outer.lock.unlock(outer); // In whatever order.
+    const error = t.throws(() => takeOuter(outer), { code: "ERR_RCU_LOCK_ORDER" });
+    t.regex(
+      error!.message,
+      /takes order test outer\.lock \(rank 1\) .* holds order test inner\.lock at \d+ \(rank 2\)/,
+    );
+    t.regex(error!.message, /takeInner/, "where the one was taken that is held");
+    t.regex(error!.stack!, /takeOuter/, "where the other was to be taken");
+    t.is(locksHeld, 1, "it was not taken");
+    Inner.lock.unlock(inner);
+    takeOuter(outer);
+    Outer.lock.unlock(outer);
+  }),
+);
+
+test.serial(
+  "a reader-writer lock and a mutex have ranks like a spinlock; a lock without one goes anywhere",
+  (t) =>
+    inHeap(true, (outer, inner) => {
+      Inner.rw.writeLock(inner);
+      t.throws(() => takeInner(inner), { code: "ERR_RCU_LOCK_ORDER", message: /order test inner\.rw/ });
+      Inner.free.lock(inner);
+      Inner.free.unlock(inner);
+      Inner.rw.writeUnlock(inner);
+      Outer.mutex.lock(outer);
+      takeInner(inner);
+      Inner.lock.unlock(inner);
+      t.throws(() => Outer.mutex.lock(outer), { code: "ERR_RCU_WAITS_FOR_ITSELF" });
+      Outer.mutex.unlock(outer);
+    }),
+);
+
+test.serial(
+  "one lock twice is refused, where it was taken is named; trying to take it is not a mistake",
+  (t) =>
+    inHeap(true, (outer, inner) => {
+      takeInner(inner);
+      const error = t.throws(() => Inner.lock.lock(inner), { code: "ERR_RCU_WAITS_FOR_ITSELF" });
+      t.regex(error!.message, /order test inner\.lock at \d+[\s\S]*takeInner/);
+      t.is(Inner.lock.tryLock(inner), 0);
+      t.not(Outer.lock.tryLock(outer), 0, "who only tries waits for nobody");
+      Outer.lock.unlock(outer);
+      Inner.lock.unlock(inner);
+    }),
+);
+
+test.serial("two locks of a class: nested by a rule of the caller's, or both by address", (t) =>
+  inHeap(true, (_outer, one, other) => {
+    takeInner(one);
+    t.throws(() => takeInner(other), { code: "ERR_RCU_LOCK_ORDER" });
+    Inner.lock.lockNested(other);
+    Inner.lock.unlockBoth(one, other);
+    const order: number[] = [];
+    const { lock } = Object.getPrototypeOf(Inner.lock);
+    Object.getPrototypeOf(Inner.lock).lock = function (ref: number) {
+      order.push(ref);
+      return lock.call(this, ref);
+    };
+    Inner.lock.lockBoth(other, one);
+    Inner.lock.unlockBoth(other, one);
+    Object.getPrototypeOf(Inner.lock).lock = lock;
+    t.deepEqual(order, [Math.min(one, other)], "the lower address first, the other one nested");
+    Inner.lock.lockBoth(one, one);
+    t.is(locksHeld, 1);
+    Inner.lock.unlockBoth(one, one);
+    t.is(locksHeld, 0);
+  }),
+);
+
+test.serial("a sleep with a lock held is refused, and the lock is named with the place", (t) =>
+  inHeap(true, (outer, inner) => {
+    takeInner(inner);
+    for (const sleep of [
+      () => Outer.word.wait(outer, 0, 1),
+      () => assertNoLocksHeld("a safe point"),
+      () => rcuIdleEnter(),
+    ])
+      t.throws(sleep, { code: "ERR_RCU_LOCK_HELD" });
+    t.throws(() => assertNoLocksHeld("a safe point"), {
+      message: /a safe point with order test inner\.lock[\s\S]*takeInner/,
+    });
+    t.false(Outer.word.waitWithLocks(outer, 0, 1));
+    Inner.lock.unlock(inner);
+    t.false(Outer.word.wait(outer, 0, 1));
+    assertNoLocksHeld("a safe point");
+    rcuIdleEnter();
+    rcuIdleExit();
+  }),
+);
+
+test.serial("other heaps are not checked, and every lock is listed with its rank", (t) =>
+  inHeap(false, (outer, inner) => {
+    takeInner(inner);
+    takeOuter(outer);
+    Outer.lock.unlock(outer);
+    Inner.lock.unlock(inner);
+    t.deepEqual(
+      lockClasses().filter(({ name }) => name.startsWith("order test")),
+      [
+        { name: "order test inner.free", rank: 0 },
+        { name: "order test outer.mutex", rank: 0 },
+        { name: "order test outer.lock", rank: 1 },
+        { name: "order test inner.lock", rank: 2 },
+        { name: "order test inner.rw", rank: 3 },
+      ],
+    );
+  }),
+);
