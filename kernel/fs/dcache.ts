@@ -55,7 +55,7 @@ import {
   USE_RECENT,
   unhash,
 } from "./dname.ts";
-import { iput } from "./inode.ts";
+import { Inode, iput } from "./inode.ts";
 import { Qstr, qstrBytes, qstrOf } from "./qstr.ts";
 import { SB_DCACHE, Superblock } from "./super.ts";
 
@@ -263,6 +263,8 @@ export function linkChild(held: Held, parent: D, dentry: D): void {
 /** Takes it off again. */
 export function unlinkChild(held: Held, parent: D, dentry: D): void {
   if (listUnlinked(Dentry.sibling.at(dentry))) return;
+  const inode = Dentry.inode.access(parent);
+  if (inode !== 0 && Inode.listed.get(inode) === dentry) Inode.listed.set(inode, 0);
   listDelInit(held, Dentry.sibling.at(dentry));
   Dentry.entries.set(parent, Dentry.entries.get(parent) - 1);
 }
@@ -315,13 +317,22 @@ export function dcacheShrink(wanted: number): number {
 
 /** Whether a pinned directory has no entries; its inode lock is held. */
 export const dentryEmpty = (dentry: D): boolean => listIsEmpty(Dentry.children.at(dentry));
-/** First child whose cookie is at least `cookie`, or 0. The directory's inode lock is held. */
+/**
+ * First child whose cookie is at least `cookie`, or 0. The directory's inode lock is held. A listing in pieces goes on where the last
+ * piece began (Inode.listed).
+ */
 export function dentryChildFrom(dir: D, cookie: number): Ptr<"dentry"> {
   const head = Dentry.children.at(dir);
-  let node = listFirst(head);
+  const inode = Dentry.inode.access(dir);
+  const last = inode === 0 ? 0 : (Inode.listed.get(inode) as Ptr<"dentry">);
+  let node = last !== 0 && Dentry.stamp.get(last) <= cookie ? Dentry.sibling.at(last) : listFirst(head);
   while (node !== 0 && Dentry.stamp.get(Dentry.sibling.owner(node)) < cookie) node = listNext(head, node);
-  return node === 0 ? 0 : Dentry.sibling.owner(node);
+  const found = node === 0 ? 0 : Dentry.sibling.owner(node);
+  if (inode !== 0 && cookie > FIRST_COOKIE) Inode.listed.set(inode, found);
+  return found;
 }
+/** Below are "." and "..". */
+const FIRST_COOKIE = 3;
 /** The child after this one, or 0. */
 export function dentryNextChild(dir: D, child: D): Ptr<"dentry"> {
   const node = listNext(Dentry.children.at(dir), Dentry.sibling.at(child));

@@ -14,6 +14,7 @@ import {
   type Held,
   kfreeRcu,
   lockedWide,
+  owned,
   type Ptr,
   type Ref,
   rcu,
@@ -77,6 +78,9 @@ export const Inode = struct("inode", {
   nanoseconds: words(4),
   /** 512-byte blocks where the file system knows better than the size. */
   blocks: wide(),
+
+  /** Directories: the entry where the last listing began, while it is one (dcache.ts). */
+  listed: owned(),
 
   // Stripe lock of the inode hash.
   hashNext: rcu("inode"),

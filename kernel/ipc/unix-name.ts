@@ -1,14 +1,21 @@
 /** Names of unix sockets, unix(7): inodes in the file system, and abstract ones; connecting to them. */
 import {
   alloc,
+  allocArray,
   allocString,
+  arrayGet,
+  arrayLength,
+  arraySet,
+  freeArray,
   freeString,
+  type Held,
   hashBytes,
   locked,
   type Ref,
   spinlock,
   stringBytes,
   stringEquals,
+  stringHash,
   struct,
 } from "../../rcu/index.ts";
 import { makeNode } from "../fs/dir.ts";
@@ -23,22 +30,65 @@ import { S_IFSOCK } from "../uapi/stat.ts";
 import { onSockRelease, type S, Sock, SS_LISTENING, SS_UNCONNECTED, sockGet, sockPut } from "./sock.ts";
 import { connectStream } from "./sock-connect.ts";
 
-const Names = struct("unix_names", { lock: spinlock(35), first: locked<"lock", S | 0>("lock") });
+/** Bound sockets, in chains by the hash of their name: the table doubles with their number. */
+const Names = struct("unix_names", {
+  lock: spinlock(35),
+  buckets: locked<"lock", Ref<"array">>("lock"),
+  count: locked("lock"),
+});
 const names = kernelGlobal<Ref<"unix_names">>("unix names");
+const FIRST_BUCKETS = 64;
 
 /** Once per machine, at boot. */
 export function unixInit(): void {
   const ref = alloc(Names);
-  if (ref === 0) throw new Error("no memory for the table of unix sockets");
+  const buckets = allocArray(FIRST_BUCKETS);
+  if (ref === 0 || buckets === 0) throw new Error("no memory for the table of unix sockets");
+  Names.buckets.init(ref, buckets);
   names.init(ref);
 }
 
-/** The bound socket that `test` accepts, with a count; 0 when there is none. */
-function findBound(test: (sock: S) => boolean): S | 0 {
+const inodeHash = (inode: Ref<"inode">): number => Math.imul(inode, 0x9e3779b1) >>> 8;
+
+/** A socket in the file system goes by its inode, another one by its name. */
+function hashOf(sock: S): number {
+  const inode = Sock.inode.load(sock);
+  return inode !== 0 ? inodeHash(inode) : stringHash(Sock.address.load(sock) as Ref<"string">);
+}
+
+/** The first in the chain of `hash` that `test` accepts; 0 when there is none. The lock is held. */
+function inChain(buckets: Ref<"array">, hash: number, test: (sock: S) => boolean): S | 0 {
+  let sock = arrayGet(buckets, hash & (arrayLength(buckets) - 1)) as S | 0;
+  while (sock !== 0 && !test(sock)) sock = Sock.nextBound.get(sock);
+  return sock;
+}
+
+function link(buckets: Ref<"array">, sock: S): void {
+  const index = hashOf(sock) & (arrayLength(buckets) - 1);
+  Sock.nextBound.set(sock, arrayGet(buckets, index) as S | 0);
+  arraySet(buckets, index, sock);
+}
+
+/** Twice as many chains; when memory is short the old ones grow longer. */
+function grow(held: Held<"lock">, table: Ref<"unix_names">): void {
+  const old = Names.buckets.get(held, table);
+  const larger = allocArray(2 * arrayLength(old));
+  if (larger === 0) return;
+  for (let index = 0; index < arrayLength(old); index++)
+    for (let sock = arrayGet(old, index) as S | 0; sock !== 0; ) {
+      const next = Sock.nextBound.get(sock);
+      link(larger, sock);
+      sock = next;
+    }
+  Names.buckets.set(held, table, larger);
+  freeArray(old);
+}
+
+/** The bound socket with this hash that `test` accepts, with a count; 0 when there is none. */
+function findBound(hash: number, test: (sock: S) => boolean): S | 0 {
   const table = names.get();
   const held = Names.lock.lock(table);
-  let sock = Names.first.get(held, table);
-  while (sock !== 0 && !test(sock)) sock = Sock.nextBound.get(sock);
+  const sock = inChain(Names.buckets.get(held, table), hash, test);
   if (sock !== 0) sockGet(sock);
   Names.lock.unlock(table);
   return sock;
@@ -48,25 +98,29 @@ function findBound(test: (sock: S) => boolean): S | 0 {
 function enterName(sock: S, taken: (other: S) => boolean): boolean {
   const table = names.get();
   const held = Names.lock.lock(table);
-  let other = Names.first.get(held, table);
-  while (other !== 0 && !taken(other)) other = Sock.nextBound.get(other);
-  if (other === 0) {
-    Sock.nextBound.set(sock, Names.first.get(held, table));
-    Names.first.set(held, table, sock);
+  const free = inChain(Names.buckets.get(held, table), hashOf(sock), taken) === 0;
+  if (free) {
+    const count = Names.count.get(held, table) + 1;
+    Names.count.set(held, table, count);
+    if (count > arrayLength(Names.buckets.get(held, table))) grow(held, table);
+    link(Names.buckets.get(held, table), sock);
   }
   Names.lock.unlock(table);
-  return other === 0;
+  return free;
 }
 
 function leaveName(sock: S): void {
   const table = names.get();
   const held = Names.lock.lock(table);
+  const buckets = Names.buckets.get(held, table);
   const next = Sock.nextBound.get(sock);
-  let at = Names.first.get(held, table);
-  if (at === sock) Names.first.set(held, table, next);
-  else {
-    while (at !== 0 && Sock.nextBound.get(at) !== sock) at = Sock.nextBound.get(at);
-    if (at !== 0) Sock.nextBound.set(at, next);
+  const index = hashOf(sock) & (arrayLength(buckets) - 1);
+  let at = arrayGet(buckets, index) as S | 0;
+  if (at === sock) arraySet(buckets, index, next);
+  else while (at !== 0 && Sock.nextBound.get(at) !== sock) at = Sock.nextBound.get(at);
+  if (at !== 0) {
+    if (at !== sock) Sock.nextBound.set(at, next);
+    Names.count.set(held, table, Names.count.get(held, table) - 1);
   }
   Names.lock.unlock(table);
 }
@@ -122,7 +176,7 @@ function autobind(sock: S): number {
 export function unixFind(name: Uint8Array, type: number): S | number {
   let found: S | 0;
   if (name.length === 0) return -EINVAL;
-  if (name[0] === 0) found = findBound((sock) => sameName(sock, name));
+  if (name[0] === 0) found = findBound(hashBytes(name), (sock) => sameName(sock, name));
   else {
     const error = pathLookup(AT_FDCWD, name, LOOKUP_FOLLOW);
     if (error < 0) return error;
@@ -130,7 +184,7 @@ export function unixFind(name: Uint8Array, type: number): S | number {
     if (inodeType(inode) !== S_IFSOCK) return -ECONNREFUSED;
     const denied = inodePermission(inode, MAY_WRITE);
     if (denied < 0) return denied;
-    found = findBound((sock) => Sock.inode.load(sock) === inode);
+    found = findBound(inodeHash(inode), (sock) => Sock.inode.load(sock) === inode);
   }
   if (found === 0) return -ECONNREFUSED;
   if (Sock.type.get(found) === type) return found;

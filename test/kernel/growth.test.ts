@@ -60,3 +60,89 @@ linear("process groups that get a signal", 100, (count, fail) => {
   const tasks = Array.from({ length: count }, () => newTask("member"));
   for (const each of tasks) if (sys("kill", -Task.tgid.get(each), 0) !== 0) fail("kill");
 });
+
+linear("descriptors opened and closed", 200, (count, fail) => {
+  putPath("/dev/null");
+  for (let n = 0; n < count; n++) if (sys("openat", AT_FDCWD, PATH, 0, 0) < 0) fail("open");
+  if (sys("close_range", 3, 0xffffffff, 0) !== 0) fail("close_range");
+});
+
+linear("names in a directory, listed and removed", 200, (count, fail) => {
+  mountFs("tmpfs", "wide", "/tmp");
+  for (let n = 0; n < count; n++) {
+    putPath(`/tmp/${n}`);
+    if (sys("mknodat", AT_FDCWD, PATH, 0o100644, 0) !== 0) fail("mknod");
+  }
+  putPath("/tmp");
+  const fd = sys("openat", AT_FDCWD, PATH, 0, 0);
+  while (sys("getdents64", fd, memory + PAGE, 128) > 0);
+  sys("close", fd);
+  for (let n = 0; n < count; n++) {
+    putPath(`/tmp/${n}`);
+    if (sys("unlinkat", AT_FDCWD, PATH, 0) !== 0) fail("unlink");
+  }
+  putPath("/tmp");
+  if (sys("umount2", PATH, 0) !== 0) fail("umount");
+});
+
+linear("items of an epoll", 150, (count, fail) => {
+  const epoll = sys("epoll_create1", 0);
+  const fds: number[] = [];
+  for (let n = 0; n < count; n++) {
+    const fd = sys("eventfd2", 1, 0);
+    fds.push(fd);
+    putWords(memory, 1, 0, fd, 0);
+    if (sys("epoll_ctl", epoll, 1, fd, memory) !== 0) fail("epoll_ctl");
+  }
+  if (sys("epoll_pwait", epoll, memory, 16, 0, 0, 8) !== 16) fail("epoll_pwait");
+  for (const fd of fds) sys("close", fd);
+  sys("close", epoll);
+});
+
+linear("unix sockets with names", 100, (count, fail) => {
+  const fds: number[] = [];
+  for (let n = 0; n < count; n++) {
+    const fd = sys("socket", 1, 2, 0);
+    fds.push(fd);
+    const name = `\x01\0\0name ${n}`;
+    putBytes(memory, new TextEncoder().encode(name));
+    if (sys("bind", fd, memory, name.length) !== 0) fail("bind");
+  }
+  for (const fd of fds) sys("close", fd);
+});
+
+linear("UDP sockets with ports", 300, (count, fail) => {
+  const fds: number[] = [];
+  for (let n = 0; n < count; n++) {
+    const fd = sys("socket", 2, 2, 0);
+    fds.push(fd);
+    putWords(memory, 2, 0x0100007f, 0, 0);
+    if (sys("bind", fd, memory, 16) !== 0) fail("bind");
+  }
+  for (const fd of fds) sys("close", fd);
+});
+
+linear("queued signals of a process", 200, (count, fail) => {
+  putWords(memory, 0, 1 << 8);
+  sys("rt_sigprocmask", 0, memory, 0, 8);
+  for (let n = 0; n < count; n++) {
+    putWords(memory + 64, 41, 0, -1, 0, 0, 0, 5, 0);
+    if (sys("rt_sigqueueinfo", Task.tgid.get(task), 41, memory + 64) !== 0) fail("rt_sigqueueinfo");
+  }
+  putWords(memory + 64, 0, 0, 0, 0);
+  for (let n = 0; n < count; n++)
+    if (sys("rt_sigtimedwait", memory, 0, memory + 64, 8) !== 41) fail("rt_sigtimedwait");
+});
+
+linear("watches of an inotify", 100, (count, fail) => {
+  const fd = sys("inotify_init1", 0);
+  mountFs("tmpfs", "watched", "/tmp");
+  for (let n = 0; n < count; n++) {
+    putPath(`/tmp/${n}`);
+    sys("mknodat", AT_FDCWD, PATH, 0o100644, 0);
+    if (sys("inotify_add_watch", fd, PATH, 2) < 0) fail("inotify_add_watch");
+  }
+  sys("close", fd);
+  putPath("/tmp");
+  if (sys("umount2", PATH, 0) !== 0) fail("umount");
+});
