@@ -56,6 +56,7 @@ export function epollFile(flags: number): Ref<"file"> | number {
   if (ep === 0) return -ENOMEM;
   const file = anonInodeFile(FOPS.EPOLL, ep, O_RDWR, "[eventpoll]");
   if (file < 0) eventpollDestroy(ep);
+  else Eventpoll.file.init(ep, file as Ref<"file">);
   return file;
 }
 
@@ -117,7 +118,7 @@ function controlLocked(
     if (item !== 0) return -EEXIST;
     // A file that another thread closed meanwhile has left, or is about to leave, all instances.
     if (File.refcount.load(file) === 0) return -EBADF;
-    if (isEpoll(file) && (reaches(eventpollOf(file), ep, 1) || tooDeep(eventpollOf(file), 1))) return -ELOOP;
+    if (isEpoll(file) && nestsBadly(Eventpoll.file.get(ep), file)) return -ELOOP;
     const added = insertItem(held, ep, file, fd, events, dataLow, dataHigh);
     if (added < 0) return added;
     if ((filePoll(file) & events) !== 0) markReady(added as Ref<"epitem">);
@@ -138,26 +139,50 @@ function controlLocked(
 
 // Who watches whom changes under epmutex only, so these walks need no instance's mtx.
 
-/** Whether `from` watches `target`, directly or through others. */
-function reaches(from: Ref<"eventpoll">, target: Ref<"eventpoll">, depth: number): boolean {
+/** Whether `from` watches `target`, directly or through others. `seen`: who was looked at. */
+function reaches(from: Ref<"eventpoll">, target: Ref<"eventpoll">, seen: Set<number>): boolean {
   if (from === target) return true;
-  if (depth > EP_MAX_NESTS) return true;
+  if (seen.has(from)) return false;
+  seen.add(from);
   let found = false;
   forEachItem(1 as Held<"mtx">, from, (item) => {
     const file = Epitem.file.get(item);
-    if (!found && isEpoll(file)) found = reaches(eventpollOf(file), target, depth + 1);
+    if (!found && isEpoll(file)) found = reaches(eventpollOf(file), target, seen);
   });
   return found;
 }
 
-function tooDeep(ep: Ref<"eventpoll">, depth: number): boolean {
-  if (depth > EP_MAX_NESTS) return true;
-  let found = false;
+// Polling an instance polls those below it, and a wake-up goes through those above it: neither chain may be longer than the stack
+// allows, so its whole length counts, wherever it grows. No walk is deeper than EP_MAX_NESTS, since no chain is.
+
+/** Instances in the longest chain below `ep`. `known`: of those that were looked at. */
+function below(ep: Ref<"eventpoll">, known: Map<number, number>): number {
+  let most = known.get(ep) ?? -1;
+  if (most >= 0) return most;
+  most = 0;
   forEachItem(1 as Held<"mtx">, ep, (item) => {
     const file = Epitem.file.get(item);
-    if (!found && isEpoll(file)) found = tooDeep(eventpollOf(file), depth + 1);
+    if (isEpoll(file)) most = Math.max(most, 1 + below(eventpollOf(file), known));
   });
-  return found;
+  known.set(ep, most);
+  return most;
+}
+
+/** Instances in the longest chain above that of `file`. */
+function above(file: Ref<"file">, known: Map<number, number>): number {
+  let most = known.get(file) ?? -1;
+  if (most >= 0) return most;
+  most = 0;
+  for (let item = File.epoll.load(file) as Ref<"epitem"> | 0; item !== 0; item = Epitem.fileNext.get(item))
+    most = Math.max(most, 1 + above(Eventpoll.file.get(Epitem.ep.get(item)), known));
+  known.set(file, most);
+  return most;
+}
+
+/** Whether `watched` may not come below the instance of `epfile`: a cycle, or a chain that is too long. */
+function nestsBadly(epfile: Ref<"file">, watched: Ref<"file">): boolean {
+  if (reaches(eventpollOf(watched), eventpollOf(epfile), new Set())) return true;
+  return above(epfile, new Map()) + 1 + below(eventpollOf(watched), new Map()) > EP_MAX_NESTS;
 }
 
 /** Events to hand out: mask, data low, data high each. Filled by collect, grown as needed. */

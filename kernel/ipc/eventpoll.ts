@@ -57,6 +57,8 @@ const MAX_QUEUES = 4;
 const FIRST_BUCKETS = 8;
 
 export const Eventpoll = struct("eventpoll", {
+  /** The instance as an open file, which lives longer. */
+  file: fixed<Ref<"file">>(),
   /** Guards the hash and the items' masks; held while files are polled. */
   mtx: spinlock(15),
   /** Hash of items by (file, fd), chained through Epitem.hashNext. */

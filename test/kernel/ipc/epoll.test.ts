@@ -180,6 +180,50 @@ test.serial("an instance can be watched by another, edges included; loops are re
   close(r, w, inner, outer);
 });
 
+test.serial("no chain of instances is longer than five, whichever end it grows at", (t) => {
+  const grow = (add: (next: number, last: number) => number): number => {
+    const all = [create()];
+    for (;;) {
+      const next = create();
+      const result = add(next, all.at(-1)!);
+      all.push(next);
+      if (result === 0) continue;
+      t.is(result, -ELOOP);
+      close(...all);
+      return all.length - 1;
+    }
+  };
+  t.is(
+    grow((next, last) => ctl(last, ADD, next, EPOLLIN)),
+    5,
+    "at its leaf",
+  );
+  t.is(
+    grow((next, last) => ctl(next, ADD, last, EPOLLIN)),
+    5,
+    "at its top",
+  );
+  // Two chains of three do not become one of six.
+  const [a, b, c, d, e, f] = Array.from({ length: 6 }, create) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  for (const [above, below] of [
+    [a, b],
+    [b, c],
+    [d, e],
+    [e, f],
+  ] as const)
+    t.is(ctl(above, ADD, below, EPOLLIN), 0);
+  t.is(ctl(c, ADD, d, EPOLLIN), -ELOOP);
+  t.is(ctl(b, ADD, d, EPOLLIN), 0);
+  close(a, b, c, d, e, f);
+});
+
 test.serial("epoll_ctl names its errors", (t) => {
   const [r, w] = pipe();
   const ep = create();
