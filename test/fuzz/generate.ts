@@ -13,6 +13,7 @@ import { ANY, SHAPES } from "./shapes.ts";
 import { badAddress, boundary, hex, someSize } from "./values.ts";
 
 const CLONE = 220;
+const EXECVE = 221;
 const FORK = 17; // SIGCHLD
 const THREAD = 0x3d0f00 & ~0x80000 & ~0x200000 & ~0x100000;
 const SHARING = 0x100 | 0x400;
@@ -186,8 +187,19 @@ class Generator {
   /** A child: a process, a thread, or something between; it runs program `child`. */
   spawn(child: number): void {
     const { random } = this;
-    const flags = random.pick([FORK, FORK, THREAD, THREAD, THREAD, SHARING, SHARING | 0x1000, FORK | 0x400]);
+    const flags = random.pick([FORK, FORK, THREAD, THREAD, THREAD, SHARING, SHARING | FORK, FORK | 0x400]);
     this.scene.pids.push(this.emit("clone", CLONE, [hex(flags), hex(0), hex(0), hex(0), hex(0)], child));
+  }
+
+  /** A process that runs a program. */
+  execute(path: string): void {
+    const { ops } = this;
+    this.ops = [];
+    const words = [hex(this.memory.text(path)), hex(SHAPES.strings(this.scene)), hex(0)];
+    this.emit("execve", EXECVE, words);
+    const child = this.programs.push(this.ops) - 1;
+    this.ops = ops;
+    this.emit("clone", CLONE, [hex(FORK), hex(0), hex(0), hex(0), hex(0)], child);
   }
 
   /** A thread that changes what the calls just made were passed. */
@@ -208,6 +220,7 @@ export function generate(seed: number, uid: number, calls: readonly Syscall[] = 
   const count = programs.length;
   opening(generator);
   for (let child = 1; child < count; child++) generator.spawn(child);
+  for (const name of ["host/elf0", "host/elf1", "host/elf2"]) if (random.chance(25)) generator.execute(name);
   for (let program = 0; program < count; program++) {
     generator.ops = programs[program]!;
     const { ops } = generator;

@@ -77,7 +77,9 @@ export async function warm(config: MachineConfig, trace?: number): Promise<Sessi
 export async function hunt(options: Options): Promise<Outcome> {
   const cases: Case[] = [];
   let [rounds, calls, machines, seed] = [0, 0, 0, options.seed];
-  const done = () => Date.now() >= options.until || rounds >= (options.count ?? Number.POSITIVE_INFINITY);
+  /** One script runs, however long the machine took to boot. */
+  const done = () =>
+    (rounds > 0 && Date.now() >= options.until) || rounds >= (options.count ?? Number.POSITIVE_INFINITY);
   while (!done()) {
     const config = configOf(seed, options);
     const session = await warm(config);
