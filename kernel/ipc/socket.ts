@@ -141,8 +141,12 @@ export function send(
   }
   if (isUdp(sock) || isNetlink(sock)) return sendDatagram(sock, io, flags, to, toLength, files);
   const found = destination(sock, to, toLength);
-  const result = found < 0 ? found : sendTo(task, file, sock, found as S, io, flags, files);
-  if (found > 0 && to !== 0 && !isInet(sock)) sockPut(found as S);
+  if (found < 0) {
+    if (files !== 0) dropFiles(files);
+    return found;
+  }
+  const result = sendTo(task, file, sock, found as S, io, flags, files);
+  if (to !== 0 && !isInet(sock)) sockPut(found as S);
   return result;
 }
 
