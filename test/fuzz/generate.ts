@@ -20,8 +20,8 @@ const SHARING = 0x100 | 0x400;
 
 /** Calls that end what a script does, or let it sleep for ever, and so hide what comes behind them. The number is a percentage. */
 const SELDOM: Readonly<Record<string, number>> = {
-  exit: 1,
-  exit_group: 1,
+  exit: 6,
+  exit_group: 4,
   rt_sigreturn: 2,
   execve: 15,
   execveat: 15,

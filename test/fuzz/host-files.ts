@@ -36,7 +36,8 @@ export function remove(path: string): void {
 
 /** To be called while no guest runs. */
 export function fillHostFolder(folder: string, random: Random): void {
-  // The folder itself is mounted, and stays.
+  // The folder itself is mounted, and stays; but the guest may have locked it.
+  chmodSync(folder, 0o755);
   for (const name of readdirSync(folder)) remove(join(folder, name));
   mkdirSync(join(folder, "d"));
   for (const name of ["h0", "h1", "d/h4"])

@@ -17,8 +17,8 @@ export async function shrink(script: Script, fails: Fails, deadline: number): Pr
   };
   const change = (program: number, ops: readonly Op[]) =>
     best.programs.map((old, n) => (n === program ? ops : old));
-  for (let before = -1; before !== size(best) && Date.now() < deadline; ) {
-    before = size(best);
+  for (let before: Script | null = null; before !== best && Date.now() < deadline; ) {
+    before = best;
     // Whole programs, then halves, quarters, and single operations.
     for (let program = best.programs.length - 1; program >= 0; program--) {
       for (let part = best.programs[program]!.length; part >= 1; part = Math.floor(part / 2)) {
@@ -38,8 +38,6 @@ export async function shrink(script: Script, fails: Fails, deadline: number): Pr
   }
   return { ...best, data: usedData(best) };
 }
-
-const size = (script: Script): number => JSON.stringify(script.programs).length;
 
 function simplify(op: Op): Op[] {
   if (op.op === "repeat" && op.count > 2)
