@@ -44,6 +44,7 @@ export {
 } from "./lock.ts";
 export * from "./lock-fields.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
+export { type TakenLock, takenLocks } from "./lock-owners.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";

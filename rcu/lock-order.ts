@@ -35,6 +35,13 @@ export function declareLock(accessor: object, name: string, rank: number): void 
   classes.set(accessor, { name, rank });
 }
 
+/** Where they are, for who looks at the heap. */
+export const declaredLocks = (): { struct: string; name: string; offset: number }[] =>
+  [...classes].map(([accessor, { name }]) => {
+    const { of, offset } = accessor as { of: string; offset: number };
+    return { struct: of, name, offset };
+  });
+
 /** The locks that structs declared so far in this thread have, by rank. */
 export function lockClasses(): LockClass[] {
   return [...classes.values()].sort(

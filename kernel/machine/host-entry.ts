@@ -91,7 +91,22 @@ export class HostEntry {
     }
   }
 
-  /** The same for what nobody waits for: the result is `fallback` when there is an exception, or the machine has ended. */
+  /** Runs `work`, which only looks: it takes no lock and nothing is drained, so this returns whatever the CPUs hang in. */
+  look<T>(work: () => T): T {
+    if (this.#ended !== null) throw this.#ended;
+    const outer = entered;
+    this.#bind();
+    const idle = rcuNesting() < 0;
+    if (idle) rcuIdleExit();
+    try {
+      return work();
+    } finally {
+      if (idle) rcuIdleEnter();
+      if (outer !== null && outer !== this) outer.#bind();
+    }
+  }
+
+  /** As `run`, for what nobody waits for: the result is `fallback` when there is an exception, or the machine has ended. */
   attempt<T, F>(where: string, work: () => T, fallback: F): T | F {
     try {
       return this.run(work, where);

@@ -2,16 +2,34 @@
  * What every CPU and every task does now, as Linux's show_state (SysRq t) has it: for a machine that seems to hang. It takes no lock,
  * since who holds one may be what hangs, so the lines need not fit together.
  */
-import { atomicLoad, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import {
+  atomicLoad,
+  type Ref,
+  rcuLaggards,
+  rcuReadLock,
+  rcuReadUnlock,
+  rcuStats,
+  takenLocks,
+} from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, needResched, nrCpus } from "../sched/cpus.ts";
 import { KEPT_FUTEX } from "../sched/restart.ts";
 import { commText } from "../task/exec.ts";
 import { findTask, nextPid } from "../task/pid.ts";
-import { TASK_ZOMBIE, Task } from "../task/task.ts";
+import { TASK_STOPPED, TASK_ZOMBIE, Task, WORK_SIGNAL } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
 import { HOST_TICK_STOPPED, machineStopping } from "./state.ts";
+
+/** Whether a signal that the process can take has not reached it yet: its CPU does not come back to the kernel. A racy look. */
+export function signalWaits(pid: number): boolean {
+  const scope = rcuReadLock();
+  const task = findTask(scope, pid);
+  const waits =
+    task !== 0 && Task.state.load(task) !== TASK_STOPPED && (Task.work.load(task) & WORK_SIGNAL) !== 0;
+  rcuReadUnlock();
+  return waits;
+}
 
 const X_A0 = 10;
 const X_A7 = 17;
@@ -28,6 +46,13 @@ export function showState(): string {
   ];
   const lines = [words.join(", ")];
   for (let number = 0; number < nrCpus(); number++) lines.push(cpuLine(number));
+  for (const { name, ref, slot } of takenLocks())
+    lines.push(`  ${name} of ${ref} is held by ${slotText(slot)}`);
+  const late = rcuLaggards().map(slotText);
+  const pending = `${rcuStats().callbacksPending} callbacks wait`;
+  lines.push(
+    `  RCU: ${late.length === 0 ? "no CPU is waited for" : `a grace period waits for ${late.join(", ")}`}, ${pending}`,
+  );
   const scope = rcuReadLock();
   for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
     const task = findTask(scope, pid);
@@ -35,6 +60,12 @@ export function showState(): string {
   }
   rcuReadUnlock();
   return lines.join("\n");
+}
+
+function slotText(slot: number): string {
+  for (let number = 0; number < nrCpus(); number++)
+    if (Cpu.slot.load(cpuOf(number)) === slot + 1) return `CPU ${number}`;
+  return slot === 0 ? "the host" : `slot ${slot}`;
 }
 
 function cpuLine(number: number): string {

@@ -8,6 +8,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  takenLocks,
 } from "sternix/rcu";
 
 const Folder = struct("folder", { lock: spinlock(10) });
@@ -30,6 +31,7 @@ const caught = (what: string, run: () => unknown): void => {
   }
 };
 caught("out of order", () => Folder.lock.lock(a));
+console.log(`taken: ${takenLocks().map(({ name, slot }) => `${name} by slot ${slot}`)}`);
 caught("twice", () => Page.lock.lock(page));
 caught("asleep with it", () => assertNoLocksHeld("a sleep"));
 Page.lock.unlock(page);

@@ -225,6 +225,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   ],
   "lock-order": [
     "out of order: ERR_RCU_LOCK_ORDER: lock order: this thread takes folder.lock (rank 10)",
+    "taken: page.lock by slot 0",
     "twice: ERR_RCU_WAITS_FOR_ITSELF: lock taken twice: this thread takes page.lock and holds page.lock",
     "asleep with it: ERR_RCU_LOCK_HELD: a sleep with page.lock",
     "10 folder.lock",

@@ -2,7 +2,7 @@
 import { openSync, writeFileSync } from "node:fs";
 import { MachineError } from "../../kernel/machine/error.ts";
 import { SIGKILL, signalNumber } from "../../kernel/uapi/signal.ts";
-import { Machine } from "../machine/machine.ts";
+import { kernelOf, Machine } from "../machine/machine.ts";
 import type { GuestProcess } from "../machine/process.ts";
 import { CpuLostError, SpawnError } from "../machine/spawn-error.ts";
 import { DEFAULT_ENV } from "../machine/spawn-options.ts";
@@ -12,6 +12,10 @@ import { formatReport, type Report } from "./report.ts";
 import { resolveProgram } from "./resolve.ts";
 import type { Output, RunOptions } from "./run-options.ts";
 
+/** A second SIGQUIT so soon after the first asks what the machine does. */
+const AGAIN_MS = 2000;
+/** What does not happen within this time does not happen: what hangs is said, and this process leaves. */
+const PATIENCE_MS = 10_000;
 /** Sent to the program itself. */
 const TO_PROGRAM = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 /** Sent to its whole process group, as a terminal does. */
@@ -39,7 +43,9 @@ export async function runProgram(options: RunOptions): Promise<number> {
     const exitStatus = await statusOf(started);
     disconnect();
     const before: Report = { ...machine.stats(), subsystems: machine.reports() };
+    const impatient = setTimeout(() => leave(machine, "the machine does not stop"), PATIENCE_MS);
     await machine.shutdown();
+    clearTimeout(impatient);
     if (stats !== null) tell({ ...before, engine: machine.stats().engine }, stats);
     return exitStatus;
   } catch (error) {
@@ -77,14 +83,41 @@ function tell(report: Report, fd: number): void {
   else writeFileSync(fd, `${JSON.stringify(report, null, 2)}\n`);
 }
 
+/** What hangs, on standard error; then this process ends, whatever still runs in it. */
+function leave(machine: Machine, what: string): void {
+  process.stderr.write(`sternix: ${what} within ${PATIENCE_MS / 1000} s\n${machine.showState()}\n`);
+  process.exit(STATUS.FAILED);
+}
+
 /** Leads this process's signals to the guest; returns what undoes it. */
 function forwardSignals(machine: Machine, { pid }: GuestProcess): () => void {
   const handlers = new Map<NodeJS.Signals, () => void>();
+  let lastQuit = Number.NEGATIVE_INFINITY;
+  const showAtSecond = (): void => {
+    const now = performance.now();
+    if (now - lastQuit < AGAIN_MS) process.stderr.write(`${machine.showState()}\n`);
+    lastQuit = now;
+  };
+  const timers: NodeJS.Timeout[] = [];
+  // A program may take its time over a signal, but it must hear of it.
+  const expectHeard = (signal: string): void => {
+    const check = (): void => {
+      if (kernelOf(machine).signalWaits(pid)) leave(machine, `${signal} does not reach the program`);
+    };
+    timers.push(setTimeout(check, PATIENCE_MS));
+  };
   for (const signal of TO_PROGRAM) handlers.set(signal, () => machine.kill(pid, signal));
   for (const signal of TO_GROUP)
     handlers.set(signal, () => machine.kill(-pid, signal) || machine.kill(pid, signal));
+  for (const [signal, forward] of handlers)
+    handlers.set(signal, () => {
+      if (signal === "SIGQUIT") showAtSecond();
+      forward();
+      expectHeard(signal);
+    });
   for (const [signal, handler] of handlers) process.on(signal, handler);
   return () => {
+    for (const timer of timers) clearTimeout(timer);
     for (const [signal, handler] of handlers) process.off(signal, handler);
   };
 }

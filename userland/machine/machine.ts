@@ -27,6 +27,7 @@ export class Machine implements AsyncDisposable {
   readonly #started: number;
   readonly #processes = new Set<GuestProcess>();
   readonly #input: OwnInput;
+  #down = false;
   #engine: Readonly<Record<string, number>> = {};
   #stopped: Promise<void> | null = null;
 
@@ -95,6 +96,14 @@ export class Machine implements AsyncDisposable {
     return createStats(this.#kernel.stats(), this.#engine, (performance.now() - this.#started) * 1e6);
   }
 
+  /**
+   * What the machine does now, in lines for people: each CPU with its task, who holds which lock, the grace period that is waited for, each
+   * task with its state and the call that it waits in. Takes no lock, so it answers when CPUs hang. Empty once the machine was shut down.
+   */
+  showState(): string {
+    return this.#down ? "" : this.#kernel.showState();
+  }
+
   /** What the subsystems have to report, by name. Nothing once the machine was shut down. */
   reports(): Record<string, string> {
     return this.#stopped === null ? this.#kernel.reports() : {};
@@ -116,6 +125,7 @@ export class Machine implements AsyncDisposable {
 
   async #shutdown(): Promise<void> {
     this.#engine = await this.#kernel.shutdown();
+    this.#down = true;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
