@@ -49,9 +49,29 @@ export function initPages(pages: number): void {
   }
 }
 
+/** The part of the heap below which a watch is asked: an eighth. */
+const WATCH_SHIFT = 3;
+let watch: ((left: number) => boolean) | null = null;
+
+/**
+ * Has `asked` called on this thread before it takes pages of a heap of which less than an eighth is free, with the pages that would be
+ * left: false refuses them, and the allocation answers 0. Locks may be held: it only notes what it sees. null: nobody.
+ */
+export function setHeapWatch(asked: ((left: number) => boolean) | null): void {
+  watch = asked;
+}
+
+/** A struct type has its share of the heap: whether it is refused more. */
+export const overShare = (): boolean => watch === null || !watch(0);
+
+function refused(order: number): boolean {
+  const left = i32[HEADER.PAGES]! - i32[HEADER.PAGES_USED]! - (1 << order);
+  return watch !== null && left < i32[HEADER.PAGES]! >> WATCH_SHIFT && !watch(left);
+}
+
 /** Takes a run of 2^order pages; 0 when there is none. The contents are whatever was there. */
 export function allocPages(order: number): number {
-  if (order > MAX_ORDER) return 0;
+  if (order > MAX_ORDER || refused(order)) return 0;
   lockWord(HEADER.PAGE_LOCK);
   let have = order;
   while (have <= MAX_ORDER && i32[HEADER.FREE_AREA + have] === 0) have++;
@@ -77,6 +97,14 @@ export function allocPages(order: number): number {
 export function claimPages(ref: number, order: number, cache: number): void {
   const page = pageOf(ref);
   for (let n = 0; n < 1 << order; n++) i32[PAGE_MAP + page + n] = -(((cache + 1) << 8) | (order + 1));
+}
+
+/** A slab becomes a run of pages again, to be freed. */
+export function unclaimPages(ref: number): void {
+  const page = pageOf(ref);
+  const order = (-i32[PAGE_MAP + page]! & 0xff) - 1;
+  i32.fill(0, PAGE_MAP + page, PAGE_MAP + page + (1 << order));
+  i32[PAGE_MAP + page] = -(order + 1);
 }
 
 /** The cache whose cell this reference names, -1 when it names a run of pages. */

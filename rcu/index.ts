@@ -68,6 +68,7 @@ export {
 } from "./release.ts";
 export { ObjectReleaser } from "./releaser.ts";
 export { rcuIsWatching, rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
+export { heapPages, limitCaches, setHeapWatch, shrinkCaches } from "./shrink.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
 export { abandonSrcuScopes, callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
 export { type OpenSrcuScopes, openSrcuScopes } from "./srcu-domain.ts";

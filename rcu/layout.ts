@@ -30,6 +30,8 @@ export const HEADER = {
   /** Texts of struct layouts: where the next one goes, and the end of that page. */
   LAYOUT_AT: 12,
   LAYOUT_END: 13,
+  /** Most pages that one cache may take; 0: no limit. */
+  CACHE_PAGES: 14,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
   WORDS_RESERVED: 192,

@@ -2,11 +2,12 @@
  * Cells of one size for one struct type: a depot of free cells behind a lock, and a magazine per slot in front of it.
  *
  * A cell has two header words before the object, [state, link]; the reference points behind them and is even, so
- * that doubles are aligned. Slab pages stay with their type for ever: a stale reader that raced with
- * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so.
+ * that doubles are aligned. Slab pages stay with their type for a grace period at least: a stale reader that raced with
+ * a free still sees a cell of the same type (Linux's SLAB_TYPESAFE_BY_RCU), and the state word tells it so. They change hands only when
+ * the heap is short of pages (shrink.ts).
  */
 
-import { allocPages, claimPages, pageCache, pageRunStart } from "./buddy.ts";
+import { allocPages, claimPages, overShare, pageCache, pageRunStart } from "./buddy.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { readLayout, writeLayout } from "./layout-text.ts";
@@ -154,10 +155,18 @@ function refill(id: number, mag: number): number {
   return first;
 }
 
+/** Order of the runs of pages that a cache's cells are cut from. */
+function slabOrder(base: number): number {
+  let order = 0;
+  while (PAGE_WORDS << order < i32[base + CACHE.CELL_WORDS]!) order++;
+  return order;
+}
+
 function grow(base: number, id: number): boolean {
   const cell = i32[base + CACHE.CELL_WORDS]!;
-  let order = 0;
-  while (PAGE_WORDS << order < cell) order++;
+  const order = slabOrder(base);
+  const most = i32[HEADER.CACHE_PAGES]!;
+  if (most !== 0 && (i32[base + CACHE.SLABS]! + 1) << order > most && overShare()) return false;
   const run = allocPages(order);
   if (run === 0) return false;
   claimPages(run, order, id);
@@ -173,6 +182,37 @@ function grow(base: number, id: number): boolean {
   i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! + cells;
   i32[base + CACHE.SLABS] = i32[base + CACHE.SLABS]! + 1;
   return true;
+}
+
+/** Takes slabs that are wholly free from the depot: `visit` gets each run of pages, no cell of which can be handed out. Their pages. */
+export function takeEmptySlabs(id: number, visit: (run: number) => void): number {
+  const base = cacheBase(id);
+  const order = slabOrder(base);
+  const cells = Math.floor((PAGE_WORDS << order) / i32[base + CACHE.CELL_WORDS]!);
+  if (i32[base + CACHE.FREE_COUNT]! < cells) return 0;
+  const free = new Map<number, number>();
+  lockWord(base + CACHE.LOCK);
+  for (let ref = i32[base + CACHE.FREE]!; ref !== 0; ref = i32[ref + CELL_LINK]!) {
+    const run = pageRunStart(ref);
+    free.set(run, (free.get(run) ?? 0) + 1);
+  }
+  const empty = [...free].filter(([, count]) => count === cells).map(([run]) => run);
+  if (empty.length !== 0) {
+    let head = 0;
+    let next = 0;
+    for (let ref = i32[base + CACHE.FREE]!; ref !== 0; ref = next) {
+      next = i32[ref + CELL_LINK]!;
+      if (free.get(pageRunStart(ref)) === cells) continue;
+      i32[ref + CELL_LINK] = head;
+      head = ref;
+    }
+    i32[base + CACHE.FREE] = head;
+    i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! - empty.length * cells;
+    i32[base + CACHE.SLABS] = i32[base + CACHE.SLABS]! - empty.length;
+  }
+  unlockWord(base + CACHE.LOCK);
+  for (const run of empty) visit(run);
+  return empty.length << order;
 }
 
 function flush(id: number, mag: number, keep: number): void {

@@ -296,6 +296,8 @@ export const strings: Arg = {
   },
 };
 
+/** Counted no further: execve answers E2BIG long before there are many more. */
+const MANY_STRINGS = 100_000;
 /** NULL-terminated array of strings of which only the number is printed: envp. */
 export const stringCount: Arg = {
   decode: DECODE.ULONG,
@@ -303,6 +305,7 @@ export const stringCount: Arg = {
     if (value === 0) return "NULL";
     let count = 0;
     for (let at = value; ; at += 8, count++) {
+      if (count > MANY_STRINGS) return `${hex(value)} /* more than ${MANY_STRINGS} vars */`;
       const word = copyFromUser(at, 8);
       if (word === null) return hex(value);
       if (new DataView(word.buffer, word.byteOffset).getBigUint64(0, true) === 0n) break;

@@ -4,6 +4,7 @@
  */
 import type { Ref } from "../../rcu/index.ts";
 import { ENOEXEC } from "../uapi/errno.ts";
+import type { ArgStrings } from "./strings.ts";
 
 /** What is being executed (Linux's linux_binprm). */
 export interface Bprm {
@@ -14,8 +15,8 @@ export interface Bprm {
   path: Uint8Array;
   /** The program's first bytes, up to BINPRM_BUF_SIZE. */
   header: Uint8Array;
-  argv: Uint8Array[];
-  envp: Uint8Array[];
+  argv: ArgStrings;
+  envp: ArgStrings;
   /** Scripts that led here. */
   depth: number;
   /** The new address space. */

@@ -31,7 +31,8 @@ import { SIGKILL } from "../uapi/signal.ts";
 import { USER_REGS } from "../usermode.ts";
 import { BINPRM_BUF_SIZE, type Bprm, loadBinary, setExecReason } from "./binfmt.ts";
 import { openExec } from "./open.ts";
-import { checkArgs, setupStack } from "./stack.ts";
+import { setupStack } from "./stack.ts";
+import { type ArgStrings, argStrings, checkArgs } from "./strings.ts";
 import "./script.ts";
 import "./load-elf.ts";
 
@@ -53,8 +54,8 @@ const MAX_STACK_ROOM = 1 << 30;
 export function execve(
   task: Ref<"task">,
   path: string | Uint8Array,
-  argv: readonly (string | Uint8Array)[],
-  envp: readonly (string | Uint8Array)[],
+  argv: ArgStrings,
+  envp: ArgStrings,
   dirfd = AT_FDCWD,
   flags = 0,
 ): number {
@@ -88,13 +89,11 @@ function execFile(
   task: Ref<"task">,
   file: Ref<"file">,
   name: Uint8Array,
-  argv: readonly (string | Uint8Array)[],
-  envp: readonly (string | Uint8Array)[],
+  argv: ArgStrings,
+  envp: ArgStrings,
   dirfd: number,
 ): number {
-  const args = argv.map(bytesOf);
-  const env = envp.map(bytesOf);
-  const mm = newMm(task, args, env);
+  const mm = newMm(task, argv, envp);
   if (mm < 0) {
     fput(file);
     return mm;
@@ -105,8 +104,8 @@ function execFile(
     path: execName(dirfd, name, file),
     header: new Uint8Array(0),
     // A program without arguments still gets its name (as Linux does since 5.18).
-    argv: args.length === 0 ? [new Uint8Array(0)] : args,
-    envp: env,
+    argv: argv.count === 0 ? argStrings([""]) : argv,
+    envp,
     depth: 0,
     mm: mm as Ref<"mm">,
     entry: 0,
@@ -166,13 +165,13 @@ export interface ProgramRequest {
  */
 export function execProgram(task: Ref<"task">, request: ProgramRequest): number {
   const name = bytesOf(request.path.slice(request.path.lastIndexOf("/") + 1));
-  const args = request.argv.map(bytesOf);
-  const env = request.env.map(bytesOf);
-  const mm = newMm(task, args, env);
+  const argv = argStrings(request.argv);
+  const envp = argStrings(request.env);
+  const mm = newMm(task, argv, envp);
   if (mm < 0) return mm;
   const sp = setupStack(mm as Ref<"mm">, {
-    argv: args,
-    envp: env,
+    argv,
+    envp,
     execfn: name,
     executable: false,
     auxv: [],
@@ -191,11 +190,7 @@ const bytesOf = (text: string | Uint8Array): Uint8Array =>
   typeof text === "string" ? encoder.encode(text) : text;
 
 /** An empty address space for a program with these arguments, or -E2BIG, -ENOMEM. */
-function newMm(
-  task: Ref<"task">,
-  argv: readonly Uint8Array[],
-  envp: readonly Uint8Array[],
-): Ref<"mm"> | number {
+function newMm(task: Ref<"task">, argv: ArgStrings, envp: ArgStrings): Ref<"mm"> | number {
   const stackLimit = rlimit(task, RLIMIT_STACK);
   const tooBig = checkArgs(argv, envp, stackLimit);
   if (tooBig < 0) return tooBig;

@@ -1,6 +1,7 @@
 /** "#!" scripts (execve(2), "Interpreter scripts"): the named program runs, with the script as its argument. */
 import { ENOEXEC } from "../uapi/errno.ts";
 import { BINPRM_BUF_SIZE, type Bprm, registerBinfmt } from "./binfmt.ts";
+import { replaceFirst } from "./strings.ts";
 
 const SPACE = 32;
 const TAB = 9;
@@ -38,7 +39,7 @@ function loadScript(bprm: Bprm): number {
   let from = stop;
   while (from < end && isBlank(header[from])) from++;
   const argument = from < end ? [header.slice(from, end)] : [];
-  bprm.argv = [interpreter, ...argument, bprm.path, ...bprm.argv.slice(1)];
+  bprm.argv = replaceFirst([interpreter, ...argument, bprm.path], bprm.argv);
   bprm.interpreter = interpreter;
   return 0;
 }

@@ -30,7 +30,7 @@ import { current } from "../sched/current.ts";
 import { Group, Task } from "../task/task.ts";
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC } from "../uapi/fcntl.ts";
-import { File, FMODE_PATH, fileGet, fput } from "./file.ts";
+import { File, FMODE_PATH, fileGet, fput, onTableSize } from "./file.ts";
 import { fileOpsOf } from "./ops.ts";
 
 export const Files = struct("files", {
@@ -52,6 +52,8 @@ const RLIMIT_NOFILE = 7;
 const maxOf = (fdt: Table): number => arrayGet(fdt, 0);
 const cloexecAt = (fdt: Table): number => 1 + maxOf(fdt);
 const takenAt = (fdt: Table): number => 1 + maxOf(fdt) + (maxOf(fdt) >>> 5);
+
+onTableSize((files) => maxOf(Files.fdt.access(files) as Table));
 
 function newTable(max: number): Table | 0 {
   const fdt = allocArray(1 + max + (max >>> 4));

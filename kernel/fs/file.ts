@@ -16,6 +16,7 @@ import {
   free,
   freeString,
   listNode,
+  liveObjects,
   lockedWide,
   owned,
   type Ptr,
@@ -25,7 +26,10 @@ import {
   struct,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
-import { ENOMEM } from "../uapi/errno.ts";
+import { current } from "../sched/current.ts";
+import { limit } from "../task/limits.ts";
+import { Task } from "../task/task.ts";
+import { ENFILE, ENOMEM } from "../uapi/errno.ts";
 import {
   O_ACCMODE,
   O_APPEND,
@@ -93,12 +97,36 @@ export const File = struct("file", {
 });
 type F = Ref<"file">;
 
+/** Counting all open files takes a while: it is done once in so many opens, and at each one while there are too many. */
+const LOOK_MASK = 15;
+let opened = 0;
+let full = false;
+/** Descriptors of a process that may open files beyond file-max, and by what part of that: so that others get on beside a bomb. */
+const FEW = 256;
+
+/** /proc/sys/fs/file-max. */
+function tooManyFiles(): boolean {
+  const most = limit("fileMax");
+  const files = liveObjects(File);
+  full = files >= most;
+  if (!full) return false;
+  const task = current();
+  const table = task === 0 ? 0 : Task.files.access(task);
+  return files >= most * 1.25 || (table !== 0 && tableSize(table) > FEW);
+}
+
+let tableSize: (files: Ref<"files">) => number = () => 0;
+/** Sets what tells how large a descriptor table is (fdtable.ts). */
+export function onTableSize(size: typeof tableSize): void {
+  tableSize = size;
+}
+
 /** Flags of open(2) that do not stay with the file. */
 const OPEN_ONLY = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 
 /**
  * A file with one count, not yet in any table. Takes over the caller's counts of inode (when dentry is 0), or dentry
- * and mount. `mode` is FMODE_*; `flags` are open flags. -ENOMEM leaves the counts with the caller.
+ * and mount. `mode` is FMODE_*; `flags` are open flags. -ENOMEM and -ENFILE leave the counts with the caller.
  */
 export function newFile(
   inode: Ref<"inode">,
@@ -108,6 +136,7 @@ export function newFile(
   mode: number,
   flags: number,
 ): F | number {
+  if (((++opened & LOOK_MASK) === 0 || full) && tooManyFiles()) return -ENFILE;
   const file = alloc(File);
   if (file === 0) return -ENOMEM;
   File.fops.set(file, fops);
@@ -138,7 +167,9 @@ export function flagsToMode(flags: number): number {
 /** A file without a name on an inode of the anonymous file system (0: the shared one). Takes over the inode's count. */
 export function allocFile(inode: Ptr<"inode">, fops: number, mode: number, flags: number): F | number {
   const on = inode !== 0 ? inode : sharedAnonInode();
-  return newFile(on, 0, 0, fops, mode, flags);
+  const file = newFile(on, 0, 0, fops, mode, flags);
+  if (file < 0 && inode === 0) iput(on);
+  return file;
 }
 
 /** eventfd, epoll, timerfd...: `priv` becomes File.priv, `name` as in "[eventfd]" is shown by /proc/PID/fd. */

@@ -29,7 +29,6 @@ export type N = Ref<"inotify">;
 export type M = Ref<"inotify_mark">;
 
 /** /proc/sys/fs/inotify: watches of the machine, events of an instance. */
-export const MAX_USER_WATCHES = 8192;
 export const MAX_QUEUED_EVENTS = 16384;
 
 export const Watching = struct("watching", {
@@ -48,6 +47,8 @@ export const Inotify = struct("inotify", {
   /** The event that says that there was no room: made with the instance, in the queue or aside. */
   overflow: fixed<Ref<"inotify_event">>(),
   overflowQueued: owned(),
+  /** Charged for it and its watches, or 0. */
+  user: fixed<Ref<"user"> | 0>(),
   firstMark: owned<M | 0>(),
   lastWd: owned(),
   wait: waitqueue(),

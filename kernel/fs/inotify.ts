@@ -1,7 +1,11 @@
 /** inotify(7) as an open file: its events are read; notify.ts gathers them. */
 import { type Ref, stringBytes } from "../../rcu/index.ts";
 import type { UserIo } from "../mm/iov.ts";
-import { EAGAIN, EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
+import { current } from "../sched/current.ts";
+import { userOfTask } from "../task/cred.ts";
+import { limit } from "../task/limits.ts";
+import { userCharge, userUncharge } from "../task/user.ts";
+import { EAGAIN, EFAULT, EINVAL, EMFILE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK, O_RDONLY } from "../uapi/fcntl.ts";
 import { INOTIFY_EVENT_BYTES } from "../uapi/inotify.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
@@ -18,8 +22,15 @@ export const asInotify = (file: Ref<"file">): Ref<"inotify"> | 0 =>
 /** inotify_init1(2): the file, or -errno. */
 export function inotifyFile(flags: number): Ref<"file"> | number {
   if ((flags & ~(O_CLOEXEC | O_NONBLOCK)) !== 0) return -EINVAL;
+  const task = current();
+  const user = task === 0 ? 0 : userOfTask(task);
+  if (!userCharge(user, "inotifyInstances", 1, limit("inotifyInstances"))) return -EMFILE;
   const instance = newInotify();
-  if (instance === 0) return -ENOMEM;
+  if (instance === 0) {
+    userUncharge(user, "inotifyInstances", 1);
+    return -ENOMEM;
+  }
+  Inotify.user.init(instance, user);
   const file = anonInodeFile(FOPS.INOTIFY, instance, O_RDONLY | (flags & O_NONBLOCK), "inotify");
   if (file < 0) releaseInotify(instance);
   return file;

@@ -30,7 +30,7 @@ const ALL_SEALS = F_SEAL_SEAL | F_SEAL_EXEC | CONTENT_SEALS;
 
 /** Once per machine, at boot. False when memory is short. */
 export function memfdInit(): boolean {
-  const mount = kernMount("tmpfs", "tmpfs", 0, "");
+  const mount = kernMount("tmpfs", "tmpfs", 0, "size=0,nr_inodes=0");
   if (mount > 0) shmMount.init(mount as Ref<"mount">);
   return mount > 0;
 }

@@ -6,6 +6,7 @@
  * counts the mounts on each dentry, whatever their parents: D_MOUNTED goes with the last. A mount that is taken off stays readable
  * until a grace period is over.
  */
+
 import {
   alloc,
   type Held,
@@ -13,6 +14,7 @@ import {
   listDelRcu,
   listFirst,
   listNext,
+  liveObjects,
   type Ptr,
   RcuHashMap,
   type Ref,
@@ -20,7 +22,9 @@ import {
   rcuReadUnlock,
 } from "../../rcu/index.ts";
 import { kernelGlobal, onGlobalsBound } from "../global.ts";
-import { EBUSY, EINVAL, ENOENT, ENOMEM, ENOTDIR } from "../uapi/errno.ts";
+import { heapIsLow } from "../mm/heap.ts";
+import { limit } from "../task/limits.ts";
+import { EBUSY, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTDIR } from "../uapi/errno.ts";
 import { MNT_DETACH } from "../uapi/mount.ts";
 import { S_IFDIR } from "../uapi/stat.ts";
 import { D_MOUNTED, Dentry, dentryInode, dgetLive, dput } from "./dcache.ts";
@@ -166,6 +170,11 @@ export function attachMount(mount: M, parent: M, dentry: D): number {
     return -EINVAL;
   }
   const table = mountTable.get();
+  if (liveObjects(Mount) > limit("mountMax") || heapIsLow()) {
+    mntPut(parent);
+    dput(dentry);
+    return -ENOSPC;
+  }
   const held = MountTable.lock.lock(table);
   Mount.parent.init(mount, parent);
   Mount.mountpoint.init(mount, dentry);

@@ -2,8 +2,11 @@
  * Who watches which inode, and telling them what happens to it, inotify(7). A watch is a mark, in the list of its inode and
  * in that of its instance, whose queue (inotify-queue.ts) gets the events.
  */
+
 import { alloc, fixed, free, kfreeRcu, owned, type Ref, struct } from "../../rcu/index.ts";
 import { destroyWaitQueue } from "../sched/waitqueue.ts";
+import { limit } from "../task/limits.ts";
+import { userCharge, userUncharge } from "../task/user.ts";
 import { EEXIST, ENOENT, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import {
   IN_ALL_EVENTS,
@@ -33,7 +36,6 @@ import {
   InotifyEvent,
   locked,
   type M,
-  MAX_USER_WATCHES,
   type N,
   takeEvent,
   Watching,
@@ -66,6 +68,7 @@ export function releaseInotify(instance: N): void {
   });
   destroyWaitQueue(Inotify.wait.at(instance));
   free(InotifyEvent, Inotify.overflow.get(instance));
+  userUncharge(Inotify.user.get(instance), "inotifyInstances", 1);
   kfreeRcu(Inotify, instance);
 }
 
@@ -88,6 +91,7 @@ function removeMark(mark: M, drop: I[]): void {
     Mark.nextOfInstance.set(at, next);
   }
   Watching.watches.add(watching.get(), -1);
+  userUncharge(Inotify.user.get(instance), "inotifyWatches", 1);
   if (Mark.pinned.get(mark) !== 0) drop.push(inode);
   free(Mark, mark);
 }
@@ -105,9 +109,11 @@ export function addWatch(instance: N, inode: I, mask: number): number {
       Mark.mask.set(mark, (mask & IN_MASK_ADD) !== 0 ? Mark.mask.get(mark) | kept : kept);
       return Mark.wd.get(mark);
     }
-    const full = Watching.watches.load(watching.get()) >= MAX_USER_WATCHES;
+    const user = Inotify.user.get(instance);
+    const full = !userCharge(user, "inotifyWatches", 1, limit("inotifyWatches"));
     const made = full ? 0 : alloc(Mark);
     if (made === 0) {
+      if (!full) userUncharge(user, "inotifyWatches", 1);
       drop.push(inode);
       return full ? -ENOSPC : -ENOMEM;
     }

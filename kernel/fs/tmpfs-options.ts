@@ -13,6 +13,9 @@ export interface TmpfsOptions {
   gid?: number;
 }
 
+/** Pages, and inodes, of a tmpfs that is not told otherwise: half of RAM's pages. */
+export const defaultSize = (): number => frameTotal() >> 1;
+
 /** Options that are right and change nothing here: memory is neither swapped nor huge, and inode numbers have 32 bits. */
 const WITHOUT_EFFECT = /^(huge=(never|always|within_size|advise)|inode32|inode64|noswap)$/;
 

@@ -1,9 +1,12 @@
 /**
  * tmpfs: files in memory. Its directories are the dentries themselves (SB_DCACHE), its contents the page cache.
- * Frames of RAM are the quota, or less of them (tmpfs-options.ts): ENOSPC when there are none. Without size= there is no limit.
+ * A file system has half of RAM and as many inodes as half its pages unless its options say otherwise (tmpfs-options.ts), and all of them
+ * together leave an eighth of RAM to programs (mm/pagecache.ts): ENOSPC when there is nothing left.
  */
+
 import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "../../rcu/index.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";
+import { heapIsLow } from "../mm/heap.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
 import { newPageQuota, PageQuota, quotaPut } from "../mm/page-quota.ts";
 import { CAP_FSETID } from "../task/cred.ts";
@@ -35,7 +38,7 @@ import {
 } from "./ops.ts";
 import { fsCapable, fsgid, fsuid, inFsGroup } from "./permission.ts";
 import { SB_DCACHE, Superblock, sbAlloc, sbNextIno, sbPut } from "./super.ts";
-import { parseTmpfsOptions, type TmpfsOptions } from "./tmpfs-options.ts";
+import { defaultSize, parseTmpfsOptions, type TmpfsOptions } from "./tmpfs-options.ts";
 
 /** Inode.priv: target of a symbolic link. */
 const LINK = 0;
@@ -86,6 +89,7 @@ export function tmpfsInode(
   mode: number,
   rdev = 0,
 ): Ref<"inode"> | number {
+  if (heapIsLow()) return -ENOSPC;
   const inode = newInode(sb, sbNextIno(sb), mode, IOPS.TMPFS, fopsOfMode(mode, FOPS.REGULAR, FOPS.DIR));
   if (inode === 0) return -ENOSPC;
   // A mountpoint that is made in front of a host folder belongs to that.
@@ -164,7 +168,9 @@ registerSuperOps(SOPS.TMPFS, {
   options(sb) {
     const pages = PageQuota.limit.get(quotaOf(sb));
     const inodes = Superblock.priv.get(sb, INODES);
-    return [pages === Infinity ? "" : `size=${pages * 4}k`, inodes === 0 ? "" : `nr_inodes=${inodes}`]
+    const usual = defaultSize();
+    const size = pages === Infinity || pages === usual ? "" : `size=${pages * 4}k`;
+    return [size, inodes === 0 || inodes === usual ? "" : `nr_inodes=${inodes}`]
       .filter((each) => each !== "")
       .join(",");
   },
@@ -222,7 +228,8 @@ export const tmpfs: FileSystemType = {
   nodev: true,
   mount(source, _flags, options) {
     const parsed = parseTmpfsOptions(options);
-    return parsed === null ? -EINVAL : mountTmpfs(source, parsed);
+    const usual = { pages: defaultSize(), inodes: defaultSize() };
+    return parsed === null ? -EINVAL : mountTmpfs(source, { ...usual, ...parsed });
   },
 };
 registerFileSystem(tmpfs);

@@ -8,6 +8,7 @@
  * -> what a file's poll() takes. A hook runs below the lock of the file's wait queue and takes Eventpoll.lock (ready list),
  * then the lock of Eventpoll.wait. No hook is ever run for an item whose hooks were removed.
  */
+
 import {
   alloc,
   allocArray,
@@ -34,6 +35,7 @@ import {
 } from "../../rcu/index.ts";
 import { File } from "../fs/file.ts";
 import { kernelGlobal } from "../global.ts";
+import { current } from "../sched/current.ts";
 import {
   addWakeHook,
   defineWakeHook,
@@ -42,8 +44,11 @@ import {
   waitqueue,
   wakeUp,
 } from "../sched/waitqueue.ts";
+import { userOfTask } from "../task/cred.ts";
+import { limit } from "../task/limits.ts";
+import { userCharge, userGet, userPut, userUncharge } from "../task/user.ts";
 import { EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT, EPOLLWAKEUP } from "../uapi/epoll.ts";
-import { ENOMEM } from "../uapi/errno.ts";
+import { ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
 import { visitWaitQueues } from "./poll.ts";
 
@@ -72,6 +77,8 @@ export const Eventpoll = struct("eventpoll", {
   wait: waitqueue(),
   /** Whoever polls the epoll file itself. */
   pollWait: waitqueue(),
+  /** Who made it, counted, or 0: its items are charged to that user. */
+  user: fixed<Ref<"user"> | 0>(),
 });
 
 export const Epitem = struct("epitem", {
@@ -114,6 +121,8 @@ export function eventpollCreate(): Ref<"eventpoll"> | 0 {
     return 0;
   }
   Eventpoll.buckets.init(ep, buckets);
+  const task = current();
+  if (task !== 0) Eventpoll.user.init(ep, userGet(userOfTask(task)));
   Eventpoll.ready.init(ep);
   return ep;
 }
@@ -235,7 +244,8 @@ function pollCallback(arg: number, key: number): void {
 defineWakeHook(HOOK_EPOLL, pollCallback);
 
 /**
- * Makes an item, hooks it into its file's wait queues and links it everywhere; 0 or -ENOMEM. Needs epmutex and mtx.
+ * Makes an item, hooks it into its file's wait queues and links it everywhere; 0, -ENOMEM, or -ENOSPC when the user of the instance
+ * has all it may have. Needs epmutex and mtx.
  * `result` of success is the item, to be polled by the caller.
  */
 export function insertItem(
@@ -247,8 +257,13 @@ export function insertItem(
   dataLow: number,
   dataHigh: number,
 ): Ref<"epitem"> | number {
+  const user = Eventpoll.user.get(ep);
+  if (!userCharge(user, "epollWatches", 1, limit("epollWatches"))) return -ENOSPC;
   const item = alloc(Epitem);
-  if (item === 0) return -ENOMEM;
+  if (item === 0) {
+    userUncharge(user, "epollWatches", 1);
+    return -ENOMEM;
+  }
   Epitem.ep.init(item, ep);
   Epitem.file.init(item, file);
   Epitem.fd.init(item, fd);
@@ -267,6 +282,7 @@ export function insertItem(
   if (failed) {
     unhook(item);
     unready(ep, item);
+    userUncharge(user, "epollWatches", 1);
     free(Epitem, item);
     return -ENOMEM;
   }
@@ -297,6 +313,7 @@ export function removeItem(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"e
     while (Epitem.fileNext.get(at) !== item) at = Epitem.fileNext.get(at) as Ref<"epitem">;
     Epitem.fileNext.set(at, next);
   }
+  userUncharge(Eventpoll.user.get(ep), "epollWatches", 1);
   free(Epitem, item);
 }
 
@@ -324,5 +341,6 @@ export function eventpollDestroy(ep: Ref<"eventpoll">): void {
   unlockEpmutex();
   destroyWaitQueue(Eventpoll.wait.at(ep));
   destroyWaitQueue(Eventpoll.pollWait.at(ep));
+  userPut(Eventpoll.user.get(ep));
   kfreeRcu(Eventpoll, ep);
 }

@@ -20,6 +20,7 @@ import { SIGPIPE } from "../uapi/signal.ts";
 import { S_IFIFO } from "../uapi/stat.ts";
 import { ACCESS } from "../usermode.ts";
 import {
+  chargePipe,
   closeEnds,
   openEnds,
   PIPE_BUF,
@@ -29,7 +30,7 @@ import {
   pipeDestroy,
   pipeWakeAll,
 } from "./pipe-ends.ts";
-import { Ring, ringReadTo, ringResize, ringRoom, ringWriteFrom } from "./ring.ts";
+import { Ring, ringPages, ringReadTo, ringResize, ringRoom, ringWriteFrom } from "./ring.ts";
 
 const FRAME = 4096;
 /** Reads what is there: bytes, 0 at the end (no writers), -EAGAIN when it is empty. */
@@ -93,15 +94,22 @@ export function pipePoll(pipe: Ref<"pipe">, mode: number): number {
 /** F_GETPIPE_SZ. */
 export const pipeSize = (pipe: Ref<"pipe">): number => Ring.capacity.get(Pipe.ring.get(pipe));
 
-/** F_SETPIPE_SZ: rounds up to a power-of-two number of pages; the new size, -EBUSY below what the pipe holds. */
+/** F_SETPIPE_SZ: rounds up to a power-of-two number of pages; the new size, -EBUSY below what the pipe holds, -EPERM when the user has too much in pipes. */
 export function setPipeSize(pipe: Ref<"pipe">, bytes: number, privileged: boolean): number {
   if (bytes < 0 || bytes > 2 ** 31) return -EINVAL;
   let size = FRAME;
   while (size < bytes) size *= 2;
   if (size > PIPE_MAX_BYTES && !privileged) return -EPERM;
   const ring = Pipe.ring.get(pipe);
-  Pipe.lock.lock(pipe);
-  const result = Ring.used.get(ring) > size ? -EBUSY : ringResize(ring, size) ? size : -ENOMEM;
+  const held = Pipe.lock.lock(pipe);
+  const old = Ring.capacity.get(ring);
+  let result = size;
+  if (Ring.used.get(ring) > size) result = -EBUSY;
+  else if (!chargePipe(held, pipe, size)) result = -EPERM;
+  else if (!ringResize(ring, size)) {
+    chargePipe(held, pipe, old);
+    result = -ENOMEM;
+  }
   Pipe.lock.unlock(pipe);
   wakeUp(Pipe.writeWait.at(pipe), 1, POLLOUT | POLLWRNORM);
   return result;
@@ -109,6 +117,9 @@ export function setPipeSize(pipe: Ref<"pipe">, bytes: number, privileged: boolea
 
 /** The pipe behind an open file of kind FOPS.PIPE. */
 export const pipeOf = (file: Ref<"file">): Ref<"pipe"> => File.priv.peek(file) as Ref<"pipe">;
+/** Pages that its bytes lie in, about, counted at the end that reads. Racy. */
+export const pipePages = (file: Ref<"file">): number =>
+  (File.mode.get(file) & FMODE_READ) === 0 ? 0 : ringPages(Pipe.ring.get(pipeOf(file)));
 
 /** The inode of a pipe points at it while an end is open; pipe2 and FIFOs alike. Its lock orders open against close. */
 export function pipeRelease(file: Ref<"file">): void {
@@ -158,13 +169,13 @@ export function pipeFiles(flags: number): number {
   Inode.pipe.init(inode, pipe);
   const reader = allocFile(inode, FOPS.PIPE, FMODE_READ, O_RDONLY | flags);
   igrab(inode);
-  const writer = reader < 0 ? -ENOMEM : allocFile(inode, FOPS.PIPE, FMODE_WRITE, O_WRONLY | flags);
+  const writer = reader < 0 ? reader : allocFile(inode, FOPS.PIPE, FMODE_WRITE, O_WRONLY | flags);
   if (writer < 0) {
     iput(inode);
     if (reader < 0) iput(inode);
     else fileAbort(reader as Ref<"file">);
     pipeDestroy(pipe);
-    return -ENOMEM;
+    return writer;
   }
   readEnd = reader as Ref<"file">;
   writeEnd = writer as Ref<"file">;

@@ -63,6 +63,8 @@ function putFrames(frames: Ref<"array">, from: number, to: number): void {
   }
 }
 
+/** Frames that it has, about: as many as its bytes need. */
+export const ringPages = (ring: Ref<"ring">): number => Math.ceil(Ring.used.get(ring) / FRAME);
 export const ringRoom = (ring: Ref<"ring">): number => Ring.capacity.get(ring) - Ring.used.get(ring);
 
 /** Bytes that `span` found room for, or in, from there to the end of the frame. */

@@ -20,6 +20,7 @@ import {
   freeMessage,
   isInet,
   isNamed,
+  MAX_MESSAGES,
   Message,
   peerOf,
   RCV_SHUTDOWN,
@@ -56,6 +57,7 @@ function addMessage(
   if (last === 0) Sock.firstMessage.set(held, to, message);
   else Message.next.set(last, message);
   Sock.lastMessage.set(held, to, message);
+  Sock.messages.set(held, to, Sock.messages.get(held, to) + 1);
   return message;
 }
 
@@ -109,6 +111,7 @@ function sendLocked(
   // A stream's bytes need a record only when something comes along with them.
   const passes = from !== 0 && !isInet(to) && (Sock.passCred.load(to) | Sock.passCred.load(from)) !== 0;
   if (!stream || files !== 0 || passes) {
+    if (Sock.messages.get(held, to) >= MAX_MESSAGES) return -EAGAIN;
     message = addMessage(held, to, from, at, wanted, files);
     if (message === 0) return -ENOMEM;
   }
@@ -137,6 +140,7 @@ function undoMessage(held: Held<"lock">, to: S, message: Ref<"sock_message">): v
   if (previous === 0) Sock.firstMessage.set(held, to, 0);
   else Message.next.set(previous, 0);
   Sock.lastMessage.set(held, to, previous);
+  Sock.messages.set(held, to, Sock.messages.get(held, to) - 1);
   Message.files.init(message, 0);
   freeMessage(message);
 }
@@ -246,6 +250,7 @@ function takeMessage(held: Held<"lock">, sock: S, message: Ref<"sock_message">):
   const next = Message.next.get(message);
   Sock.firstMessage.set(held, sock, next);
   if (next === 0) Sock.lastMessage.set(held, sock, 0);
+  Sock.messages.set(held, sock, Sock.messages.get(held, sock) - 1);
   received.files = Message.files.get(message);
   refused = received.files !== 0 && !mayTake(Sock.gcRun.get(held, sock));
   received.pid = Message.pid.get(message);

@@ -28,7 +28,7 @@ import { Cred, Task } from "../task/task.ts";
 import { ECONNRESET } from "../uapi/errno.ts";
 import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
 import { dropFiles } from "./inflight.ts";
-import { ringCreate, ringFree } from "./ring.ts";
+import { ringCreate, ringFree, ringPages } from "./ring.ts";
 
 /** Bytes that one socket holds for its reader; the largest datagram. */
 export const SOCK_BYTES = 212992;
@@ -94,6 +94,7 @@ export const Sock = struct("sock", {
   /** Messages in the ring, oldest first: every datagram; of a stream those that carry descriptors. */
   firstMessage: locked<"lock", Ref<"sock_message"> | 0>("lock"),
   lastMessage: locked<"lock", Ref<"sock_message"> | 0>("lock"),
+  messages: locked("lock"),
   /** Bytes ever put into the ring, and taken out of it. */
   sent: lockedWide("lock"),
   received: lockedWide("lock"),
@@ -111,6 +112,12 @@ export const Sock = struct("sock", {
   wait: waitqueue(),
 });
 export type S = Ref<"sock">;
+
+/** Messages that one socket keeps: a record takes memory, however short the message is (net.unix.max_dgram_qlen). */
+export const MAX_MESSAGES = 512;
+/** Pages that its bytes and messages take, about. Racy. */
+export const sockPages = (sock: S): number =>
+  ringPages(Sock.ring.get(sock)) + (Sock.messages.racy(sock) * 80) / 4096;
 
 export const Message = struct("sock_message", {
   /** Bytes: of the datagram, or of the piece of the stream that it came with. */
@@ -180,6 +187,7 @@ function takeMessages(held: Held<"lock">, sock: S): Ref<"sock_message"> | 0 {
   const first = Sock.firstMessage.get(held, sock);
   Sock.firstMessage.set(held, sock, 0);
   Sock.lastMessage.set(held, sock, 0);
+  Sock.messages.set(held, sock, 0);
   return first;
 }
 

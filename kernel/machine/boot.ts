@@ -1,6 +1,13 @@
 /** Bringing a machine up: every part of the kernel in order, one line each. Runs on the host thread, before any CPU. */
 
-import { Heap, HeapError, type HeapHandle, type SharedWords } from "../../rcu/index.ts";
+import {
+  Heap,
+  HeapError,
+  type HeapHandle,
+  heapPages,
+  limitCaches,
+  type SharedWords,
+} from "../../rcu/index.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ptyInit } from "../drivers/pty.ts";
 import { bindDescriptors, closeDescriptors } from "../fs/hostfs/opener.ts";
@@ -23,7 +30,9 @@ import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
 import type { Instance } from "../subsystem/place.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
+import { limitsInit } from "../task/limits.ts";
 import { pidsInit } from "../task/pid.ts";
+import { usersInit } from "../task/user.ts";
 import { utsInit } from "../task/uts.ts";
 import { clockInit } from "../time/clock.ts";
 import { timersInit } from "../time/timer.ts";
@@ -47,7 +56,10 @@ export interface KernelOptions {
   readonly cpus: number;
   /** Bytes of guest memory. */
   readonly memory: number;
-  /** Bytes of the kernel heap. Default: 1 GiB, of which only what is used takes memory. */
+  /**
+   * Bytes of the kernel heap, besides `memory`. Default: 32 MiB, and an eighth of `memory`, which guests then do not have as RAM. Only what
+   * is used takes memory.
+   */
   readonly heap?: number;
   /** Debug heap: freed cells are poisoned and checked. */
   readonly debug?: boolean;
@@ -74,7 +86,12 @@ export interface Kernel {
 
 export { MachineError };
 
-const DEFAULT_HEAP = 1024 ** 3;
+/** Of the kernel heap: what its tables and the first processes take, whatever the size of the machine; and the part of memory besides. */
+const HEAP_BYTES = 32 << 20;
+const HEAP_SHIFT = 3;
+const HEAP_MOST = 2 ** 31;
+/** One struct type takes no more than this part of the heap. */
+const CACHE_SHIFT = 2;
 
 /** Makes the kernel's state. Throws MachineError for options that cannot be had. */
 export function bootKernel(options: KernelOptions): Kernel {
@@ -90,7 +107,10 @@ function makeKernel(options: KernelOptions): Kernel {
   const { cpus } = options;
   if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
     throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
-  const bytes = options.heap ?? DEFAULT_HEAP;
+  // A size that cannot be is for createRam to refuse.
+  const divided = options.heap === undefined && options.memory >= 0;
+  const share = divided ? Math.floor(options.memory / 2 ** HEAP_SHIFT) : 0;
+  const bytes = options.heap ?? Math.min(HEAP_MOST, HEAP_BYTES + share);
   const heap = Heap.create(options.debug === undefined ? { bytes } : { bytes, debug: options.debug });
   const globals = createGlobals();
   if (globals === 0) throw new MachineError("the kernel heap is too small");
@@ -99,7 +119,10 @@ function makeKernel(options: KernelOptions): Kernel {
   bindDescriptors(descriptors);
   setThisCpu(-1);
   setCurrent(0);
-  const memory = createRam(options.memory, cpus); // page frames, register files
+  const memory = createRam(options.memory - share, cpus, options.memory); // page frames, register files
+  limitsInit(); // what there may be of each kind
+  limitCaches(heapPages().total >> CACHE_SHIFT);
+  usersInit(); // what each user has
   checkAddressSpace(cpus); // threads
   klogInit(); // kernel log
   unknownCallsInit(); // calls that do not exist

@@ -1,4 +1,5 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
+
 import {
   abandonSrcuScopes,
   assertNoLocksHeld,
@@ -24,6 +25,7 @@ import { createUserModeHost } from "../sched/usermode-host.ts";
 import { openSubsystems, type SubsystemUse } from "../subsystem/boot.ts";
 import { installSubsystems, type SubsystemCalls } from "../subsystem/install.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
+import { watchHeap } from "../task/memory.ts";
 import {
   CPU_AREA_BYTES,
   CPU_AREA_KEPT,
@@ -122,6 +124,7 @@ export function runCpu(boot: CpuBoot, parts: CpuParts): CpuReport {
   reportRcuStalls();
   setGathering(CALLBACKS_GATHERED);
   if (heap.debug) checkSafePoints();
+  watchHeap();
   const subsystems = pluggedIn(boot.cpu, parts.subsystems ?? []);
   let syscalls = parts.createSyscalls(Cpu.counts.get(cpu), subsystems);
   if (heap.debug) syscalls = checkedCalls(watchCalls(syscalls));

@@ -20,6 +20,7 @@ import { openStdio, STDIO_CONSOLE, type Stdio } from "../drivers/stdio.ts";
 import { takeControllingTty } from "../drivers/tty-file.ts";
 import { execReason, setExecReason } from "../exec/binfmt.ts";
 import { execProgram, execve } from "../exec/exec.ts";
+import { argStrings } from "../exec/strings.ts";
 import { filesCreate } from "../fs/fdtable.ts";
 import { fput } from "../fs/file.ts";
 import { fsCreate, setCwd } from "../fs/fsinfo.ts";
@@ -177,7 +178,7 @@ function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const result =
     Task.kind.get(task) === KIND_PROGRAM
       ? execProgram(task, { path, entry: null, argv, env })
-      : execve(task, path, argv, env);
+      : execve(task, path, argStrings(argv), argStrings(env));
   return result < 0 && result > -4096 ? result : 0;
 }
 

@@ -4,16 +4,17 @@
  * A fault prepares its page without any lock (reading a file may block on the host), then takes ptl, checks that the
  * address space has not changed meanwhile (Mm.seq) and installs the entry; if it has, it starts again.
  */
-import { locksHeld, type Ref } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
-import { current, setFault } from "../sched/current.ts";
+import { setNeedResched } from "../sched/cpus.ts";
+import { current, setFault, thisCpu } from "../sched/current.ts";
 import { Task } from "../task/task.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, SIGBUS, SIGKILL, SIGSEGV } from "../uapi/signal.ts";
 import { ACCESS } from "../usermode.ts";
 import { frameCount, frameTotal, getFrame, putFrame } from "./frame.ts";
 import { isShmem, mappingOps } from "./mapping.ts";
-import { Mm, mmRssBytes } from "./mm.ts";
+import { Mm } from "./mm.ts";
 import { mappingDirty, mappingFind, mappingPage } from "./pagecache.ts";
 import {
   PTE_ANON,
@@ -29,7 +30,7 @@ import {
   pteTable,
 } from "./pte.ts";
 import { PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
-import { allocPage, allocZeroedPage } from "./reclaim.ts";
+import { allocPage, allocZeroedPage, setSparing } from "./reclaim.ts";
 import { growStack } from "./stack.ts";
 import { activeMm, mmuNotify } from "./tlb.ts";
 import { findVma, VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, Vma } from "./vma.ts";
@@ -45,7 +46,7 @@ export const FAULT_NOMEM = -4;
 
 /** Pages of the cache that one read fault maps around it, aligned. */
 const FAULT_AROUND = 16;
-/** Faults of an address space in a row that may find no memory before its process is killed. */
+/** Faults of an address space in a row that may find no memory before a process is killed. */
 const STARVED_MAX = 64;
 
 /**
@@ -284,7 +285,9 @@ function nearFrame(mm: Ref<"mm">, page: number): number {
  * point, memory is being reclaimed.
  */
 export function handleFault(mm: Ref<"mm">, va: number, access: number): number {
+  setSparing(true);
   const result = resolvePage(mm, va, access);
+  setSparing(false);
   if (result >= 0) return result;
   switch (result) {
     case FAULT_NOMEM:
@@ -299,29 +302,32 @@ export function handleFault(mm: Ref<"mm">, va: number, access: number): number {
   return -1;
 }
 
-/** Nothing was free: the fault is tried again after a grace period had a chance, then the process is killed. */
+let oomKiller: () => number = () => 0;
+/** Sets what ends a process when memory cannot be had (task/oom.ts): 0 when there is none that it may end. */
+export function setOomKiller(kill: typeof oomKiller): void {
+  oomKiller = kill;
+}
+
+/**
+ * Nothing was free: the fault is tried again after a grace period had a chance, and others had the CPU. When that does not help the
+ * process with most memory is killed, which may be this one, and its memory waited for.
+ */
 function starve(mm: Ref<"mm">, va: number): void {
-  if (Mm.starved.add(mm, 1) < STARVED_MAX && locksHeld === 0) {
+  const times = Mm.starved.add(mm, 1) + 1;
+  let waits = true;
+  if (times % STARVED_MAX === 0) waits = oomKiller() !== 0;
+  const task = current();
+  if (waits) {
+    Task.yielding.set(task, 1);
+    if (thisCpu() >= 0) setNeedResched(thisCpu());
     setFault(0, 0, va);
     return;
   }
-  Mm.starved.store(mm, 0);
-  const task = current();
+  const name = String.fromCharCode(...Task.comm.view(task)).replace(/\0.*/s, "");
   klog(
-    `Out of memory: killed process ${Task.tgid.get(task)} (${taskName(task)}), ` +
-      `resident ${Math.round(mmRssBytes(mm) / 1024)} kB`,
+    `Out of memory, and no process may be killed for it but ${Task.tgid.get(task)} (${name}), which asks for more`,
   );
   setFault(SIGKILL, 0, va);
-}
-
-function taskName(task: Ref<"task">): string {
-  let name = "";
-  for (let n = 0; n < 16; n++) {
-    const byte = Task.comm.get(task, n);
-    if (byte === 0) break;
-    name += String.fromCharCode(byte);
-  }
-  return name;
 }
 
 /** `UserModeHost.translate`: a page of the current address space. */

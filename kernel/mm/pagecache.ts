@@ -79,13 +79,20 @@ function readAhead(mapping: Ref<"mapping">, index: number): number {
   return result;
 }
 
+/**
+ * Pages that files in memory may have together: they belong to no process whose end would bring them back, so programs keep an
+ * eighth of RAM.
+ */
+const shmemMost = (): number => RamState.frames.get(ramRef) - (RamState.frames.get(ramRef) >> 3);
+
 /** Publishes a page, taking over the frame's count. If another CPU was faster, its page is the result. */
 function insertPage(mapping: Ref<"mapping">, index: number, frame: number): number {
   const held = Mapping.lock.lock(mapping);
   const leaf = treeLeaf(held, mapping, index, true);
   const word = leaf === 0 ? 0 : PageNode.slots.get(leaf, index & 63);
   const quota = Mapping.quota.get(mapping);
-  const fits = leaf !== 0 && word === 0 && (quota === 0 || chargePage(quota));
+  const room = quota === 0 || RamState.shmem.peek(ramRef) < shmemMost();
+  const fits = leaf !== 0 && word === 0 && room && (quota === 0 || chargePage(quota));
   if (fits) {
     PageNode.slots.store(leaf, index & 63, frameWord(frame));
     countPages(mapping, 1);

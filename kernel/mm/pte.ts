@@ -90,6 +90,13 @@ export function pteWalk(
   }
 }
 
+/** How many tables there are, the first one included. In a read scope, or with a count of the address space. */
+export function pteTables(pgd: Ref<"pagetable">): number {
+  let count = 1;
+  for (let index = 0; index < TABLES; index++) if (PageTable.entry.get(pgd, index) !== 0) count++;
+  return count;
+}
+
 /** Frees all tables after a grace period. */
 export function pteFreeTables(pgd: Ref<"pagetable">): void {
   for (let index = 0; index < TABLES; index++) {

@@ -19,6 +19,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  wide,
   words,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
@@ -62,6 +63,10 @@ export const RamState = struct("ram", {
   cached: atomic(),
   shmem: atomic(),
   dirty: atomic(),
+  /** When a process was last killed for its memory, in monotonic nanoseconds (task/oom.ts). */
+  oomKilled: wide(),
+  /** Since when the kernel's heap is short, 0 when it is not (task/memory.ts). */
+  heapShort: wide(),
   /** Which places address spaces have taken, one bit each (mm.ts, claimPlace). */
   places: words(PLACES / 32),
   /** Next address-space number, next code-space number. */
@@ -110,17 +115,17 @@ const pageAlign = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE
 
 /**
  * Makes the RAM of a machine: `bytes` of frames for `cpus` CPUs. The heap and the kernel globals are bound already.
- * Only the booting thread calls it; it is bound to the result as by bindRam. Throws RamError when the sizes are impossible.
+ * `asked` is what the machine was told, for messages: some of it is the kernel's. Only the booting thread calls it; it is bound to the result as by bindRam. Throws RamError when the sizes are impossible.
  */
-export function createRam(bytes: number, cpus: number): WebAssembly.Memory {
+export function createRam(bytes: number, cpus: number, asked = bytes): WebAssembly.Memory {
   const first = pageAlign(regsBase(cpus) + REGS_BYTES);
   const frames = Math.floor(bytes / PAGE_SIZE);
-  if (!(frames >= 256)) throw new RamError(`memory of ${bytes} bytes is too little: give at least 1 MiB`);
+  if (!(frames >= 256)) throw new RamError(`memory of ${asked} bytes is too little: give at least 1 MiB`);
   const pages = Math.ceil((first + frames * PAGE_SIZE) / WASM_PAGE);
   if (pages > WASM_MAX_PAGES) {
-    const most = Math.max(0, Math.floor(maxRamBytes(cpus) / (1 << 20)));
+    const most = Math.max(0, Math.floor((maxRamBytes(cpus) * (asked / bytes)) / (1 << 20)));
     throw new RamError(
-      `memory of ${Math.ceil(bytes / (1 << 20))} MiB with ${cpus} CPUs does not fit in 4 GiB: ` +
+      `memory of ${Math.ceil(asked / (1 << 20))} MiB with ${cpus} CPUs does not fit in 4 GiB: ` +
         `each CPU takes ${CPU_AREA_BYTES >> 20} MiB, so at most ${most} MiB`,
     );
   }

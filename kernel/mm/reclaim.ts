@@ -26,10 +26,19 @@ export function reclaimPages(target: number): number {
   return dropped;
 }
 
+/** Frames that user mode's own faults leave to the kernel, which copies for programs that have to get on: a 128th of RAM. */
+const RESERVE_SHIFT = 7;
+let sparing = false;
+/** Whether allocations of this thread leave the kernel's reserve. */
+export function setSparing(spare: boolean): void {
+  sparing = spare;
+}
+const reserved = (): boolean => sparing && freeFrames() < frameTotal() >> RESERVE_SHIFT;
+
 /** A frame for a page, at byte address `near` if that is free; contents undefined. 0: out of memory. */
 export function allocPage(near: number): number {
   if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) makeRoom();
-  const frame = takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
+  const frame = reserved() ? 0 : takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
   // For whoever tries again.
   if (frame === 0) {
     makeRoom();

@@ -8,7 +8,7 @@ import { PAGE_SIZE } from "../mm/ram.ts";
 import { forEachVma, VM_EXEC, VM_GROWSDOWN, VM_WRITE, Vma } from "../mm/vma.ts";
 import { nrCpus } from "../sched/cpus.ts";
 import { handlerOf, isIgnored, sighandOf } from "../signal/sighand.ts";
-import { credOf } from "../task/cred.ts";
+import { credOf, userOfTask } from "../task/cred.ts";
 import { softLimit } from "../task/rlimit.ts";
 import {
   Cred,
@@ -23,6 +23,7 @@ import {
   Task,
 } from "../task/task.ts";
 import { childrenUsage, groupUsage, taskUsage } from "../task/usage.ts";
+import { User } from "../task/user.ts";
 import { bootNs } from "../time/clock.ts";
 import { RLIMIT_RSS, RLIMIT_SIGPENDING } from "../uapi/resource.ts";
 import { NSIG } from "../uapi/signal.ts";
@@ -166,6 +167,12 @@ procFile("PID/statm", ({ task }) => {
 const hexSet = (low: number, high: number): string =>
   (high >>> 0).toString(16).padStart(8, "0") + (low >>> 0).toString(16).padStart(8, "0");
 
+/** Signals queued for the task's user, and timers: what RLIMIT_SIGPENDING counts. */
+function pendingOf(task: Ref<"task">): number {
+  const user = userOfTask(task);
+  return user === 0 ? 0 : User.pending.load(user);
+}
+
 procFile("PID/status", ({ task }) => {
   const group = Task.group.get(task);
   const cred = credOf(task);
@@ -197,7 +204,7 @@ procFile("PID/status", ({ task }) => {
     ["Groups", groupsOf(Cred.groups.get(cred)).join(" ") + " "],
     ...(mm === 0 ? [] : memoryLines(mm)),
     ["Threads", Group.alive.load(group)],
-    ["SigQ", `${Group.sigqueued.racy(group)}/${softLimit(group, RLIMIT_SIGPENDING)}`],
+    ["SigQ", `${pendingOf(task)}/${softLimit(group, RLIMIT_SIGPENDING)}`],
     ["SigPnd", pair(Task.pending)],
     ["ShdPnd", hexSet(Group.pending.get(group, 0), Group.pending.get(group, 1))],
     ["SigBlk", pair(Task.blocked)],

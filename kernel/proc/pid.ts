@@ -4,10 +4,12 @@ import { dPath } from "../fs/dpath.ts";
 import { FsInfo, Path } from "../fs/fsinfo.ts";
 import { current } from "../sched/current.ts";
 import { forEachThread } from "../signal/send.ts";
+import { CAP_SYS_RESOURCE, capable } from "../task/cred.ts";
+import { OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, oomScore } from "../task/oom.ts";
 import { findTask, nextPid } from "../task/pid.ts";
 import { hardLimit, softLimit } from "../task/rlimit.ts";
 import { Group, Task } from "../task/task.ts";
-import { EINVAL, ENOENT } from "../uapi/errno.ts";
+import { EACCES, EINVAL, ENOENT } from "../uapi/errno.ts";
 import {
   type ProcAt,
   type ProcEntry,
@@ -147,12 +149,20 @@ procFile("PID/limits", ({ task }) => {
   return text;
 });
 
-const setScore = (_at: ProcAt, text: string): number => {
-  const value = Number(text.trim());
-  return Number.isInteger(value) && value >= -1000 && value <= 1000 ? text.length : -EINVAL;
-};
-procFile("PID/oom_score", () => "0\n");
-procFile("PID/oom_score_adj", () => "0\n", { write: setScore });
+procFile("PID/oom_score", ({ task }) => `${oomScore(task)}\n`);
+procFile("PID/oom_score_adj", ({ task }) => `${Group.oomScoreAdj.load(Task.group.get(task))}\n`, {
+  write({ task }, text) {
+    const group = Task.group.get(task);
+    const digits = /^\s*([+-]?\d+)\s*$/.exec(text)?.[1];
+    const value = Number(digits ?? Number.NaN);
+    if (!(value >= OOM_SCORE_ADJ_MIN && value <= OOM_SCORE_ADJ_MAX)) return -EINVAL;
+    const privileged = capable(current(), CAP_SYS_RESOURCE);
+    if (value < Group.oomScoreAdjMin.load(group) && !privileged) return -EACCES;
+    Group.oomScoreAdj.store(group, value);
+    if (privileged) Group.oomScoreAdjMin.store(group, value);
+    return text.length;
+  },
+});
 procFile("PID/loginuid", () => "4294967295");
 procFile("PID/sessionid", () => "4294967295");
 procFile("PID/cgroup", () => "0::/\n");

@@ -1,11 +1,14 @@
 /** /proc/sys: kernel parameters. Most are read-only facts; the host name can be written by who may set it. */
 import { randomUUID } from "node:crypto";
+import { liveObjects } from "../../rcu/index.ts";
 import { NR_OPEN } from "../fs/fdtable.ts";
-import { MAX_QUEUED_EVENTS, MAX_USER_WATCHES } from "../fs/inotify-queue.ts";
+import { File } from "../fs/file.ts";
+import { MAX_QUEUED_EVENTS } from "../fs/inotify-queue.ts";
 import { PIPE_MAX_BYTES } from "../ipc/pipe-ends.ts";
 import { MAX_MAP_COUNT, MMAP_MIN_ADDR } from "../mm/mm.ts";
 import { current } from "../sched/current.ts";
-import { CAP_SYS_ADMIN, capable } from "../task/cred.ts";
+import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable } from "../task/cred.ts";
+import { type LimitName, limit, setLimitValue, THREADS_MOST } from "../task/limits.ts";
 import { PID_MAX } from "../task/pid.ts";
 import { setName, utsname } from "../task/uts.ts";
 import { EINVAL, EPERM } from "../uapi/errno.ts";
@@ -16,11 +19,24 @@ const fact = (path: string, value: string | number): void => {
   procFile(`sys/${path}`, () => `${value}\n`);
 };
 
+/** A limit that who may administer the machine changes. */
+function tunable(path: string, name: LimitName, least: number, most: number): void {
+  procFile(`sys/${path}`, () => `${limit(name)}\n`, {
+    write(_at, text) {
+      if (!capable(current(), CAP_SYS_RESOURCE)) return -EPERM;
+      const value = Number(/^\s*(\d+)\s*$/.exec(text)?.[1] ?? Number.NaN);
+      if (!(value >= least && value <= most)) return -EINVAL;
+      setLimitValue(name, value);
+      return text.length;
+    },
+  });
+}
+
 fact("kernel/ostype", SYSNAME);
 fact("kernel/osrelease", RELEASE);
 fact("kernel/version", VERSION);
 fact("kernel/pid_max", PID_MAX);
-fact("kernel/threads-max", PID_MAX);
+tunable("kernel/threads-max", "threadsMax", 20, THREADS_MOST);
 fact("kernel/cap_last_cap", 40);
 fact("kernel/ngroups_max", 65536);
 fact("kernel/overflowuid", 65534);
@@ -40,11 +56,17 @@ fact("vm/mmap_min_addr", MMAP_MIN_ADDR);
 fact("vm/swappiness", 0);
 fact("vm/nr_hugepages", 0);
 fact("fs/nr_open", NR_OPEN);
-fact("fs/file-max", NR_OPEN);
+tunable("fs/file-max", "fileMax", 0, 0x7fff_ffff);
+procFile("sys/fs/file-nr", () => `${liveObjects(File)}\t0\t${limit("fileMax")}\n`);
+tunable("fs/mount-max", "mountMax", 1, 0x7fff_ffff);
+tunable("fs/pipe-user-pages-soft", "pipePages", 0, 0x7fff_ffff);
+fact("fs/pipe-user-pages-hard", 0);
+tunable("fs/epoll/max_user_watches", "epollWatches", 0, 0x7fff_ffff);
+tunable("fs/inotify/max_user_instances", "inotifyInstances", 0, 0x7fff_ffff);
 fact("fs/pipe-max-size", PIPE_MAX_BYTES);
 fact("fs/protected_hardlinks", 0);
 fact("fs/protected_symlinks", 0);
-fact("fs/inotify/max_user_watches", MAX_USER_WATCHES);
+tunable("fs/inotify/max_user_watches", "inotifyWatches", 0, 0x7fff_ffff);
 fact("fs/inotify/max_queued_events", MAX_QUEUED_EVENTS);
 fact("fs/mqueue/msg_max", 10);
 fact("net/core/somaxconn", 4096);

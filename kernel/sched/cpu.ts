@@ -21,12 +21,14 @@ import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
+import { seeToHeap } from "../task/memory.ts";
 import {
   TASK_EXITING,
   TASK_SLEEPING,
   TASK_WAITING,
   Task,
   WORK_CHILD_TID,
+  WORK_MEMORY,
   WORK_RESTORE_MASK,
   WORK_SIGNAL,
   WORK_SPAWN,
@@ -205,6 +207,10 @@ function doWork(task: Ref<"task">, work: number): boolean {
     Task.work.and(task, ~WORK_SPAWN);
     if (startSpawned(task) < 0) return exitTask(task);
     activateMm(Task.mm.access(task));
+  }
+  if ((work & WORK_MEMORY) !== 0) {
+    Task.work.and(task, ~WORK_MEMORY);
+    seeToHeap(task);
   }
   if ((work & WORK_CHILD_TID) !== 0) {
     Task.work.and(task, ~WORK_CHILD_TID);

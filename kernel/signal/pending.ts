@@ -14,12 +14,15 @@ import {
   listNext,
   listNode,
   type Ref,
+  rcuReadLock,
+  rcuReadUnlock,
   struct,
   type Words,
   words,
 } from "../../rcu/index.ts";
 import { softLimit } from "../task/rlimit.ts";
-import { GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
+import { Cred, GROUP_EXITING, GROUP_STOPPED, Group, Task, WORK_SIGNAL } from "../task/task.ts";
+import { userCharge, userUncharge } from "../task/user.ts";
 import { RLIMIT_SIGPENDING } from "../uapi/resource.ts";
 import { SI_KERNEL, SI_TIMER, SI_USER, SIGALRM } from "../uapi/signal.ts";
 import { firstSignal, INSISTENT, sigBit, sigWord } from "./sigset.ts";
@@ -27,7 +30,13 @@ import { firstSignal, INSISTENT, sigBit, sigWord } from "./sigset.ts";
 /** Words of a siginfo that carry anything: the first 48 of its 128 bytes. */
 export const INFO_WORDS = 12;
 
-const Sigqueue = struct("sigqueue", { node: listNode(), signo: fixed(), info: words(INFO_WORDS) });
+const Sigqueue = struct("sigqueue", {
+  node: listNode(),
+  signo: fixed(),
+  /** Charged for it, or 0. */
+  user: fixed<Ref<"user"> | 0>(),
+  info: words(INFO_WORDS),
+});
 
 /** The 48 bytes of a siginfo: signo, errno, code, pad, then the union of sigaction(2). */
 export type SigInfo = Int32Array;
@@ -102,19 +111,32 @@ function groupOf(where: unknown, ref: number): Ref<"group"> {
   return where === Task ? Task.group.get(ref as Ref<"task">) : (ref as Ref<"group">);
 }
 
-/** Room for one more siginfo; 0 when there is no memory, or the process has its limit. Standard signals of the kernel pass. */
+/**
+ * Room for one more siginfo; 0 when there is no memory, or the receiving user has its limit. Standard signals of the kernel are counted
+ * and pass.
+ */
 function newSigqueue(held: Held, group: Ref<"group">, signo: number, info: SigInfo): Ref<"sigqueue"> | 0 {
-  const queued = Group.sigqueued.get(held as Held<"lock">, group);
   const counts = signo >= 32 || info[2]! < 0;
-  if (counts && queued >= softLimit(group, RLIMIT_SIGPENDING)) return 0;
+  const scope = rcuReadLock();
+  const cred = Task.cred.deref(scope, Group.leader.load(group));
+  const user = cred === 0 ? 0 : Cred.user.get(cred);
+  const charged = userCharge(user, "pending", 1, counts ? softLimit(group, RLIMIT_SIGPENDING) : Infinity);
+  rcuReadUnlock();
+  if (!charged) return 0;
   const entry = alloc(Sigqueue);
-  if (entry !== 0) Group.sigqueued.set(held as Held<"lock">, group, queued + 1);
+  if (entry === 0) {
+    userUncharge(user, "pending", 1);
+    return 0;
+  }
+  Sigqueue.user.init(entry, user);
+  Group.sigqueued.set(held as Held<"lock">, group, Group.sigqueued.get(held as Held<"lock">, group) + 1);
   return entry;
 }
 
 function freeSigqueue(held: Held, group: Ref<"group">, entry: Ref<"sigqueue">): void {
   Group.sigqueued.set(held as Held<"lock">, group, Group.sigqueued.get(held as Held<"lock">, group) - 1);
   listDelRcu(held, Sigqueue.node.at(entry));
+  userUncharge(Sigqueue.user.get(entry), "pending", 1);
   free(Sigqueue, entry);
 }
 

@@ -12,6 +12,7 @@ import {
 } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { Cred, TASK_KEEP_CAPS, Task } from "./task.ts";
+import { userGet, userOf, userPut } from "./user.ts";
 
 /** The current task's credentials change only by the task itself, which needs no lock. */
 const OWNER = 1 as Held;
@@ -38,6 +39,7 @@ export function newCred(uid: number, gid: number): Ref<"cred"> | 0 {
   const cred = alloc(Cred);
   if (cred === 0) return 0;
   Cred.refcount.init(cred, 1);
+  Cred.user.init(cred, userOf(uid));
   for (const field of [Cred.uid, Cred.euid, Cred.suid, Cred.fsuid]) field.init(cred, uid);
   for (const field of [Cred.gid, Cred.egid, Cred.sgid, Cred.fsgid]) field.init(cred, gid);
   for (const set of uid === 0 ? [Cred.effective, Cred.permitted, Cred.bounding] : [Cred.bounding])
@@ -54,9 +56,13 @@ export function credGet(cred: Ref<"cred">): Ref<"cred"> {
 export function credPut(cred: Ref<"cred">): void {
   if (!Cred.refcount.decAndTest(cred)) return;
   const groups = Cred.groups.get(cred);
+  userPut(Cred.user.get(cred));
   if (groups !== 0) kfreeArrayRcu(groups);
   kfreeRcu(Cred, cred);
 }
+
+/** The user whose limits the task is under; 0: nobody counts. For the task itself, or in a read scope. */
+export const userOfTask = (task: Ref<"task">): Ref<"user"> | 0 => Cred.user.get(credOf(task));
 
 /** The task's credentials: for the task itself, or in a read scope. */
 export const credOf = (task: Ref<"task">): Ref<"cred"> => Task.cred.access(task) as Ref<"cred">;
@@ -119,6 +125,8 @@ export function commitCred(task: Ref<"task">, change: CredChange): number {
     }
   }
   Cred.groups.init(cred, groups);
+  const sameUser = Cred.uid.get(cred) === Cred.uid.get(old);
+  Cred.user.init(cred, sameUser ? userGet(Cred.user.get(old)) : userOf(Cred.uid.get(cred)));
   for (const set of CAP_SETS) Cred[set].copy(old, cred);
   dropCapabilities(old, cred, (Task.flags.get(task) & TASK_KEEP_CAPS) !== 0);
   for (const set of CAP_SETS)

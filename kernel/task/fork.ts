@@ -42,6 +42,7 @@ import {
 import { SS_DISABLE } from "../uapi/signal.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
 import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable, credGet, credOf, credPut } from "./cred.ts";
+import { limit } from "./limits.ts";
 import {
   allGroups,
   allocPid,
@@ -203,27 +204,48 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   if ((flags & CLONE_SIGHAND) !== 0 && (flags & CLONE_VM) === 0) return -EINVAL;
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
   if ((flags & NAMESPACES) !== 0) return -EINVAL;
-  if (nrTasks() >= PID_MAX - 1 || tooManyTasks(parent)) return -EAGAIN;
+  if (machineIsFull(parent) || tooManyTasks(parent)) return -EAGAIN;
   const child = copyTask(parent, args);
   if (child < 0) return child;
   return start(parent, child as Ref<"task">, args);
 }
 
-/** RLIMIT_NPROC: tasks of the caller's real user. Those who may exceed it (root, CAP_SYS_RESOURCE, CAP_SYS_ADMIN) do. */
-function tooManyTasks(parent: Ref<"task">): boolean {
-  const limit = rlimit(parent, RLIMIT_NPROC);
-  if (nrTasks() <= limit) return false;
-  const uid = Cred.uid.get(credOf(parent));
-  if (uid === 0 || capable(parent, CAP_SYS_RESOURCE) || capable(parent, CAP_SYS_ADMIN)) return false;
+/** A session of no more tasks than this gets on when the machine is full: it gets an eighth more. */
+const FEW_TASKS = 32;
+
+/** The machine has all the tasks that it may have. Beside a bomb a small session can still start a few. */
+function machineIsFull(parent: Ref<"task">): boolean {
+  const most = Math.min(PID_MAX - 1, limit("threadsMax"));
+  const tasks = nrTasks();
+  if (tasks < most) return false;
+  if (tasks >= Math.min(PID_MAX - 1, most + (most >> 3))) return true;
+  const session = Group.session.load(Task.group.get(parent));
+  const few = countTasks((task) => Group.session.load(Task.group.get(task)) === session);
+  return few > FEW_TASKS;
+}
+
+function countTasks(counts: (task: Ref<"task">) => boolean): number {
   const scope = rcuReadLock();
   let count = 0;
   for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
     const task = findTask(scope, pid);
-    const cred = task === 0 ? 0 : Task.cred.access(task);
-    if (cred !== 0 && Cred.uid.get(cred) === uid) count++;
+    if (task !== 0 && counts(task)) count++;
   }
   rcuReadUnlock();
-  return count >= limit;
+  return count;
+}
+
+/** RLIMIT_NPROC: tasks of the caller's real user. Those who may exceed it (root, CAP_SYS_RESOURCE, CAP_SYS_ADMIN) do. */
+function tooManyTasks(parent: Ref<"task">): boolean {
+  const most = rlimit(parent, RLIMIT_NPROC);
+  if (nrTasks() <= most) return false;
+  const uid = Cred.uid.get(credOf(parent));
+  if (uid === 0 || capable(parent, CAP_SYS_RESOURCE) || capable(parent, CAP_SYS_ADMIN)) return false;
+  const own = countTasks((task) => {
+    const cred = Task.cred.access(task);
+    return cred !== 0 && Cred.uid.get(cred) === uid;
+  });
+  return own >= most;
 }
 
 function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
@@ -259,6 +281,8 @@ function copyResources(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs)
     if (args.clearHandlers === true) flushHandlers(own);
     Group.sighand.init(group, own);
     Group.rlimits.copy(from, group);
+    Group.oomScoreAdj.init(group, Group.oomScoreAdj.load(from));
+    Group.oomScoreAdjMin.init(group, Group.oomScoreAdjMin.load(from));
     Group.tty.init(group, Group.tty.load(from));
   }
   // Last, since it is what costs.

@@ -12,6 +12,7 @@ import {
   RLIMIT_SIGPENDING,
   RLIMIT_STACK,
 } from "../uapi/resource.ts";
+import { limit } from "./limits.ts";
 import { Group, RLIM_NLIMITS, Task } from "./task.ts";
 
 const WORDS = 4;
@@ -42,13 +43,15 @@ export function setLimit(group: Ref<"group">, resource: number, soft: number, ha
 
 /** What a process starts with when nobody says otherwise. */
 export function defaultLimits(group: Ref<"group">): void {
+  // Of one user: half of what the machine has.
+  const half = Math.min(30000, limit("threadsMax") >> 1 || 30000);
   const defaults = new Map<number, readonly [number, number]>([
     [RLIMIT_STACK, [8 << 20, RLIM_INFINITY]],
     [RLIMIT_CORE, [0, RLIM_INFINITY]],
-    [RLIMIT_NPROC, [30000, 30000]],
+    [RLIMIT_NPROC, [half, half]],
     [RLIMIT_NOFILE, [1024, 1048576]],
     [RLIMIT_MEMLOCK, [8 << 20, 8 << 20]],
-    [RLIMIT_SIGPENDING, [30000, 30000]],
+    [RLIMIT_SIGPENDING, [half, half]],
     [RLIMIT_MSGQUEUE, [819200, 819200]],
     [RLIMIT_NICE, [0, 0]],
     [RLIMIT_RTPRIO, [0, 0]],

@@ -43,6 +43,8 @@ export const WORK_SIGNAL = 1;
 export const WORK_RESTORE_MASK = 2;
 /** The first run of a spawned task: load its program. */
 export const WORK_SPAWN = 4;
+/** The kernel's heap ran short while the task worked: see to it (task/memory.ts). */
+export const WORK_MEMORY = 16;
 /** The first run of a new thread or process: store its id (CLONE_CHILD_SETTID). */
 export const WORK_CHILD_TID = 8;
 
@@ -219,6 +221,9 @@ export const Group = struct("group", {
   spawn: atomic<Ref<"spawn"> | 0>(),
   /** Signal sent to the parent at exit. */
   exitSignal: atomic(),
+  /** oom_score_adj, and the least value that it may be set to without CAP_SYS_RESOURCE. */
+  oomScoreAdj: atomic(),
+  oomScoreAdjMin: atomic(),
   /** Resource limits: soft then hard, each low and high word. All ones: RLIM_INFINITY. */
   rlimits: words(RLIM_NLIMITS * 4),
   /** Where threads of this group wait for children: wait4. */
@@ -236,7 +241,7 @@ export const Group = struct("group", {
   sigqueue: listNode(),
   /** SIGHUP, SIGINT, SIGQUIT and SIGTERM that were sent again while they were pending (word 0 of a set). */
   insisted: atomic(),
-  /** Queued siginfos of the process and its threads: RLIMIT_SIGPENDING. */
+  /** Queued siginfos of the process and its threads. */
   sigqueued: locked("lock"),
   /** Threads that have stopped. */
   stopped: locked("lock"),
@@ -288,6 +293,8 @@ export const Cred = struct("cred", {
   sgid: fixed(),
   fsuid: fixed(),
   fsgid: fixed(),
+  /** What its real user has: counted, or 0. */
+  user: fixed<Ref<"user"> | 0>(),
   /** Supplementary groups: Ref<"array"> or 0. */
   groups: fixed<Ref<"array"> | 0>(),
   /** Capability sets, low and high word each. */

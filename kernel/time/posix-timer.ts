@@ -23,9 +23,13 @@ import {
 } from "../../rcu/index.ts";
 import { dropTimerSignal, infoTimer, onTimerSignal } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
+import { userOfTask } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
+import { rlimit } from "../task/rlimit.ts";
 import { GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
-import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
+import { userCharge, userUncharge } from "../task/user.ts";
+import { EAGAIN } from "../uapi/errno.ts";
+import { RLIMIT_SIGPENDING } from "../uapi/resource.ts";
 import { SI_TIMER } from "../uapi/signal.ts";
 import { SIGEV_NONE, SIGEV_THREAD_ID } from "../uapi/time.ts";
 import { nowNs } from "./clock.ts";
@@ -42,6 +46,8 @@ export const PosixTimer = struct("posix_timer", {
   valueLow: fixed(),
   valueHigh: fixed(),
   timer: fixed<Ref<"timer">>(),
+  /** Charged for it, or 0. */
+  user: fixed<Ref<"user"> | 0>(),
   node: listNode(),
   // Group.lock.
   /** In the chain of its id (Group.timerIds). */
@@ -151,16 +157,19 @@ export interface TimerSpec {
   valueHigh: number;
 }
 
-/** Id of a new timer, or -EAGAIN, -ENOMEM. */
+/** Id of a new timer, or -EAGAIN: the user has all the timers and queued signals of RLIMIT_SIGPENDING, or memory is short. */
 export function createPosixTimer(task: Ref<"task">, spec: TimerSpec): number {
   const group = Task.group.get(task);
+  const user = userOfTask(task);
+  if (!userCharge(user, "pending", 1, rlimit(task, RLIMIT_SIGPENDING))) return -EAGAIN;
   const posix = alloc(PosixTimer);
-  if (posix === 0) return -ENOMEM;
-  const timer = newTimer(TIMER_POSIX, posix);
-  if (timer === 0) {
-    kfreeRcu(PosixTimer, posix);
+  const timer = posix === 0 ? 0 : newTimer(TIMER_POSIX, posix);
+  if (posix === 0 || timer === 0) {
+    if (posix !== 0) kfreeRcu(PosixTimer, posix);
+    userUncharge(user, "pending", 1);
     return -EAGAIN;
   }
+  PosixTimer.user.init(posix, user);
   PosixTimer.group.init(posix, group);
   PosixTimer.clock.init(posix, spec.clock);
   PosixTimer.notify.init(posix, spec.notify);
@@ -280,6 +289,7 @@ export function deletePosixTimer(posix: Ref<"posix_timer">): void {
   forgetSignal(held, posix);
   Group.lock.unlock(group);
   freeTimer(PosixTimer.timer.get(posix));
+  userUncharge(PosixTimer.user.get(posix), "pending", 1);
   kfreeRcu(PosixTimer, posix);
 }
 

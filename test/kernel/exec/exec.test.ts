@@ -1,7 +1,8 @@
 import test from "ava";
 import { execReason } from "../../../kernel/exec/binfmt.ts";
-import { execve } from "../../../kernel/exec/exec.ts";
+import { execve as exec } from "../../../kernel/exec/exec.ts";
 import { PIE_BASE } from "../../../kernel/exec/load-elf.ts";
+import { argStrings } from "../../../kernel/exec/strings.ts";
 import { allocFd, fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { vfsOpen } from "../../../kernel/fs/open.ts";
@@ -23,6 +24,10 @@ import { USER_REGS } from "../../../kernel/usermode.ts";
 import { type Held, liveObjects, type Ref } from "../../../rcu/index.ts";
 import { elfFile } from "./elf-file.ts";
 import { bootForExec, put, settle } from "./machine.ts";
+
+type Text = string | Uint8Array;
+const execve = (task: Ref<"task">, path: string, argv: Text[], envp: Text[]): number =>
+  exec(task, path, argStrings(argv), argStrings(envp));
 
 const R = 4;
 const W = 2;

@@ -99,7 +99,7 @@ test.serial("status counts the signals that are queued", (t) => {
     const file = vfsOpen(AT_FDCWD, `/proc/${Task.pid.get(other)}/status`, O_RDONLY);
     return file < 0 ? file : allocFd(files, file as Ref<"file">, 0);
   });
-  t.regex(String(read(task, fd, 4096)), /^SigQ:\t3\/30000$/m);
+  t.regex(String(read(task, fd, 4096)), /^SigQ:\t3\/\d+$/m);
   close(fd);
 });
 
