@@ -23,22 +23,27 @@ import type { Random } from "./random.ts";
 
 const hello = readFileSync(fileURLToPath(new URL("../guest/bin/hello", import.meta.url)));
 
-/** Removes also what the guest took the permissions of. */
-export function remove(path: string): void {
+/** Removes also what the guest took the permissions of. Names are bytes: a guest's need not be UTF-8. */
+export function remove(path: string | Buffer): void {
   if (!lstatSync(path).isDirectory()) {
     unlinkSync(path);
     return;
   }
-  chmodSync(path, 0o700);
-  for (const name of readdirSync(path)) remove(join(path, name));
+  empty(path);
   rmdirSync(path);
 }
 
+/** Removes what is in a folder. */
+function empty(path: string | Buffer): void {
+  chmodSync(path, 0o755);
+  for (const name of readdirSync(path, "buffer")) remove(Buffer.concat([Buffer.from(path), SLASH, name]));
+}
+const SLASH = Buffer.from("/");
+
 /** To be called while no guest runs. */
 export function fillHostFolder(folder: string, random: Random): void {
-  // The folder itself is mounted, and stays; but the guest may have locked it.
-  chmodSync(folder, 0o755);
-  for (const name of readdirSync(folder)) remove(join(folder, name));
+  // The folder itself is mounted, and stays.
+  empty(folder);
   mkdirSync(join(folder, "d"));
   for (const name of ["h0", "h1", "d/h4"])
     writeFileSync(join(folder, name), random.bytes(random.below(9000)));
