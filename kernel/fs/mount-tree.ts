@@ -159,7 +159,7 @@ export function setRootMount(mount: M): void {
   MountTable.lock.unlock(table);
 }
 
-/** Attaches a mount at (parent, dentry), which the caller looked up. 0 or -errno; the mount's count moves to the tree. */
+/** Attaches a mount at (parent, dentry), which the caller looked up. 0 or -errno, -EINVAL if the parent was taken off the tree; the mount's count moves to the tree. */
 export function attachMount(mount: M, parent: M, dentry: D): number {
   const rootIsDir = inodeType(dentryInode(Mount.root.get(mount)) as Ref<"inode">) === S_IFDIR;
   const pointIsDir = inodeType(dentryInode(dentry) as Ref<"inode">) === S_IFDIR;
@@ -176,6 +176,13 @@ export function attachMount(mount: M, parent: M, dentry: D): number {
     return -ENOSPC;
   }
   const held = MountTable.lock.lock(table);
+  // Off the tree there is nobody who would take the new one off again: umount2 refuses, and whoever stands there counts the parent only.
+  if (Mount.state.peek(parent) !== ATTACHED) {
+    MountTable.lock.unlock(table);
+    mntPut(parent);
+    dput(dentry);
+    return -EINVAL;
+  }
   Mount.parent.init(mount, parent);
   Mount.mountpoint.init(mount, dentry);
   Mount.state.store(mount, ATTACHED);

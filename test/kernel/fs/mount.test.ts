@@ -83,6 +83,21 @@ test.serial("a hidden mount cannot be unmounted again from inside", (t) => {
   t.is(setCwd(currentFs(), nd.mount, nd.dentry), 0);
 });
 
+test.serial("nothing is mounted in a hidden mount: nobody could take it off again", (t) => {
+  settle(machine.task);
+  const before = liveObjects(Mount);
+  mounted("/outer");
+  t.is(setCwd(currentFs(), nd.mount, nd.dentry), 0);
+  t.is(makeDirectory(AT_FDCWD, "inner", 0o755), 0);
+  t.is(umountPath("/outer", MNT_DETACH), 0);
+  t.is(mountFs("tmpfs", "none", "inner"), -EINVAL);
+  t.is(mountFs("/", "/", "inner", MS_BIND), -EINVAL);
+  t.is(pathLookup(AT_FDCWD, "/"), 0);
+  t.is(setCwd(currentFs(), nd.mount, nd.dentry), 0);
+  settle(machine.task);
+  t.is(liveObjects(Mount), before);
+});
+
 /** Mounts a tmpfs on each of `count` directories in `folder`. */
 function many(folder: string, count: number): readonly string[] {
   makeDirectory(AT_FDCWD, folder, 0o755);
