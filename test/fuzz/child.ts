@@ -113,6 +113,7 @@ class Bench {
     }
     const problems: string[] = [];
     const { stdout } = await within(PATIENCE_MS, "the end of the script's output", output);
+    // It got no farther than to its own preparations.
     if (stdout.startsWith("fuzz: ")) problems.push(stdout);
     problems.push(...(await this.#freshProgram()));
     problems.push(...this.log.splice(0).filter((line) => !EXPECTED.test(line)));

@@ -159,6 +159,8 @@ int main(int argc, char **argv, char **envp) {
     need("setgid", sys(SYS_setgid, HEADER->uid));
     need("setuid", sys(SYS_setuid, HEADER->uid));
   }
+  /* What is said behind this is the script's doing: a wild jump may come by here again. */
+  P("start\n");
   start_timer();
   run(OPS + HEADER->start[0], (struct op *)(SCRIPT + SCRIPT_BYTES));
   /* Children may finish what they do; whoever is late is killed from outside. */
