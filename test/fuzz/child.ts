@@ -1,8 +1,7 @@
 /**
  * A process with one machine, which runs scripts and looks at what they leave. Its parent (session.ts) sees when it dies or freezes.
  */
-import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chownSync, copyFileSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { dcacheShrink } from "../../kernel/fs/dcache.ts";
@@ -12,7 +11,7 @@ import { reclaimPages } from "../../kernel/mm/reclaim.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
 import { Machine } from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
-import { fillHostFolder, remove, swapHostFiles } from "./host-files.ts";
+import { fillHostFolder, swapHostFiles } from "./host-files.ts";
 import { Random } from "./random.ts";
 import { encode } from "./script.ts";
 import type { MachineConfig, Reply, Request } from "./session.ts";
@@ -68,8 +67,7 @@ class Bench {
     this.#folder = folder;
   }
 
-  static async boot({ cpus, debug, memory, strace }: MachineConfig): Promise<Bench> {
-    const folder = mkdtempSync(join(tmpdir(), "sternix-fuzz-"));
+  static async boot({ cpus, debug, memory, strace }: MachineConfig, folder: string): Promise<Bench> {
     for (const name of ["host", "bin"]) mkdirSync(join(folder, name));
     for (const name of PROGRAMS) copyFileSync(fileURLToPath(new URL(name, BIN)), join(folder, "bin", name));
     const log: string[] = [];
@@ -192,7 +190,6 @@ class Bench {
 
   async end(): Promise<string[]> {
     await within(PATIENCE_MS, "shutdown", this.machine.shutdown());
-    remove(this.#folder);
     const problems = this.log.filter((line) => !EXPECTED.test(line));
     const left = hostDescriptors().filter((link) => link.includes(this.#folder));
     if (left.length > 0) problems.push(`descriptors that are open after shutdown: ${left}`);
@@ -218,7 +215,7 @@ async function answer(request: Request): Promise<Reply> {
   const calls = () => Object.values(bench!.machine.stats().syscalls).reduce((sum, n) => sum + n, 0);
   try {
     if (request.command === "boot") {
-      bench = await Bench.boot(request.config);
+      bench = await Bench.boot(request.config, request.folder);
       return { problems: [], calls: 0, ms: performance.now() - started };
     }
     const before = calls();

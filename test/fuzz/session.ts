@@ -1,6 +1,9 @@
 /** A machine in a process of its own, seen from outside: it may die, freeze, or tell what a script did to it. */
 import { type ChildProcess, fork } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { remove } from "./host-files.ts";
 import type { Script } from "./script.ts";
 
 export interface MachineConfig {
@@ -12,7 +15,7 @@ export interface MachineConfig {
 }
 
 export type Request =
-  | { command: "boot"; config: MachineConfig }
+  | { command: "boot"; config: MachineConfig; folder: string }
   | { command: "round"; script: Script }
   | { command: "end" };
 
@@ -33,6 +36,8 @@ const GONE_MS = 10_000;
 export class Session {
   readonly #child: ChildProcess;
   readonly #exited: Promise<string>;
+  /** Programs and the mounted folder. Removed when the process has ended, however it did. */
+  readonly #folder = mkdtempSync(join(tmpdir(), "sternix-fuzz-"));
   #stderr = "";
 
   private constructor(trace: number | undefined) {
@@ -44,9 +49,10 @@ export class Session {
       this.#stderr = (this.#stderr + bytes).slice(-4000);
     });
     this.#exited = new Promise((resolve) =>
-      this.#child.once("close", (code, signal) =>
-        resolve(`the host's process ended: ${signal ?? `status ${code}`}\n${this.#stderr}`),
-      ),
+      this.#child.once("close", (code, signal) => {
+        remove(this.#folder);
+        resolve(`the host's process ended: ${signal ?? `status ${code}`}\n${this.#stderr}`);
+      }),
     );
   }
 
@@ -57,6 +63,7 @@ export class Session {
     const { problems } = await session.#ask({
       command: "boot",
       config: trace === undefined ? config : { ...config, strace: 4 },
+      folder: session.#folder,
     });
     if (problems.length > 0) throw new Error(`the machine does not boot: ${problems.join("\n")}`);
     return session;
