@@ -2,6 +2,7 @@
 import type { Ref } from "../../rcu/index.ts";
 import { mappingInvalidate, mappingPage } from "../mm/pagecache.ts";
 import { PAGE_SIZE, ram } from "../mm/ram.ts";
+import { partDone, yieldWhole } from "../sched/yield.ts";
 import {
   EBADF,
   EFBIG,
@@ -48,7 +49,8 @@ export function fallocateFile(file: Ref<"file">, mode: number, offset: number, l
       if (!keep) return -EOPNOTSUPP; // Linux asks for it: a hole has no size of its own.
       return zeroRange(file, inode, offset, length);
     case FALLOC_FL_ZERO_RANGE: {
-      const error = zeroRange(file, inode, offset, length);
+      // In a later run the range is empty already, but for what this call has taken.
+      const error = partDone() === 0 ? zeroRange(file, inode, offset, length) : 0;
       return error < 0 ? error : allocate(file, inode, offset, length, keep);
     }
     default:
@@ -67,9 +69,12 @@ function allocate(file: Ref<"file">, inode: I, offset: number, length: number, k
   // Pages of a file in memory are really taken, so that later writes do not run out.
   if (File.fops.get(file) === FOPS.REGULAR) {
     const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
-    for (let index = Math.floor(offset / PAGE_SIZE); index * PAGE_SIZE < offset + length; index++) {
+    const first = Math.floor(offset / PAGE_SIZE);
+    for (let index = first + partDone(); index * PAGE_SIZE < offset + length; index++) {
       const frame = mappingPage(mapping, index, true);
       if (frame < 0) return frame === -ENOMEM ? -ENOSPC : frame;
+      const stop = yieldWhole(index + 1 - first);
+      if (stop !== 0) return stop;
     }
   }
   return grows && !keep ? truncateInode(inode, offset + length) : 0;

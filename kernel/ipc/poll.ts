@@ -12,6 +12,7 @@ import { BLOCK_EINTR } from "../sched/block.ts";
 import { nowNs } from "../sched/current.ts";
 import { blockUntil, restartDeadline } from "../sched/restart.ts";
 import { waitOn } from "../sched/waitqueue.ts";
+import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
 import { Task } from "../task/task.ts";
 import { EBADF, EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { POLLERR, POLLFD_BYTES, POLLHUP, POLLNVAL, SELECT_EX, SELECT_IN, SELECT_OUT } from "../uapi/poll.ts";
@@ -43,24 +44,47 @@ export function waitOnFile(file: Ref<"file">): number {
 
 const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
 
+/** Descriptors that are looked at in about a millisecond. */
+const PART = 4096;
+/** Descriptors whose queues a call joins. The others, of a call with more of them, are looked at again every NAP_NS. */
+const JOINED = 65536;
+const NAP_NS = 10_000_000;
+
 /** poll(2) over `count` struct pollfd at `address`. The time-out is in nanoseconds, negative for none. */
 export function poll(task: Ref<"task">, address: number, count: number, timeoutNs: number): number {
   if (count !== 0 && faultIn(address, count * POLLFD_BYTES, ACCESS.WRITE) < 0) return -EFAULT;
-  let ready = pollOnce(task, address, count, false);
+  let ready = count > PART ? pollParts(task, address, count) : pollOnce(task, address, 0, count, false);
   if (ready !== 0 || timeoutNs === 0) return ready;
   const deadline = restartDeadline(timeoutNs);
   if (nowNs() >= deadline) return 0;
-  ready = pollOnce(task, address, count, true);
+  const joined = Math.min(count, JOINED);
+  ready = pollOnce(task, address, 0, joined, true);
   if (ready !== 0) return ready;
-  blockUntil(deadline);
+  blockUntil(joined === count ? deadline : Math.min(deadline, nowNs() + NAP_NS));
   return BLOCK_EINTR;
 }
 
-/** One look at all descriptors, writing revents; with `wait` it joins their queues first. The number of ready ones. */
-function pollOnce(task: Ref<"task">, address: number, count: number, wait: boolean): number {
+/** One look at all of very many descriptors: the number of ready ones, or what yieldWhole says. */
+function pollParts(task: Ref<"task">, address: number, count: number): number {
+  let done = partDone();
+  let ready = done === 0 ? 0 : partAlso();
+  while (done < count) {
+    const end = Math.min(count, done + PART);
+    ready += pollOnce(task, address, done, end, false);
+    done = end;
+    const stop = done < count ? yieldWhole(done, ready) : 0;
+    if (stop !== 0) return stop;
+  }
+  // When the call has waited, it looks at all of them again; and what a signal makes its result is not this.
+  Task.partial.set(task, 0);
+  return ready;
+}
+
+/** One look at descriptors [first, end), writing revents; with `wait` it joins their queues first. The number of ready ones. */
+function pollOnce(task: Ref<"task">, address: number, first: number, end: number, wait: boolean): number {
   const files = filesOf(task);
   let ready = 0;
-  for (let at = address; at < address + count * POLLFD_BYTES; at += POLLFD_BYTES) {
+  for (let at = address + first * POLLFD_BYTES; at < address + end * POLLFD_BYTES; at += POLLFD_BYTES) {
     const fd = getUser32(at) | 0;
     let mask = 0;
     if (fd >= 0) {

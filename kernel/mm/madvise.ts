@@ -1,5 +1,7 @@
 /** madvise(2), msync(2), mincore(2), mlock(2) and its family. */
 import type { Ref } from "../../rcu/index.ts";
+import { YIELD } from "../sched/block.ts";
+import { partDone, yieldWhole } from "../sched/yield.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM } from "../uapi/errno.ts";
 import {
   MADV_COLD,
@@ -30,12 +32,12 @@ import {
   MS_SYNC,
 } from "../uapi/mman.ts";
 import { ACCESS } from "../usermode.ts";
-import { FAULT_ACCERR, FAULT_BUS, FAULT_NOMEM, resolvePage } from "./fault.ts";
+import { FAULT_ACCERR, FAULT_BUS, FAULT_MAPERR, FAULT_NOMEM } from "./fault.ts";
 import { isShmem } from "./mapping.ts";
 import { Mm } from "./mm.ts";
-import { END_PAGE, pagesOf, populate, settle } from "./mmap.ts";
+import { END_PAGE, pagesOf, populate, populatePages, settle } from "./mmap.ts";
 import { mappingFind, mappingInvalidate, mappingWriteback } from "./pagecache.ts";
-import { pteGet } from "./pte.ts";
+import { pteGet, ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import {
   VM_DONTDUMP,
@@ -142,7 +144,9 @@ export function madvise(mm: Ref<"mm">, addr: number, length: number, advice: num
   if (end > END_PAGE) return -ENOMEM;
   if (HARMLESS.has(advice)) return eachPart(mm, start, end, () => 0);
   if (advice === MADV_POPULATE_READ || advice === MADV_POPULATE_WRITE)
-    return eachPart(mm, start, end, (_vma, from, to) => populateStrict(mm, from, to, advice));
+    return eachPart(mm, start, end, (_vma, from, to) =>
+      populateStrict(mm, Math.max(from, start + partDone()), to, advice, start),
+    );
   Mm.mmapLock.lock(mm);
   const result = adviseLocked(mm, start, end, advice);
   Mm.mmapLock.unlock(mm);
@@ -172,29 +176,40 @@ function adviseLocked(mm: Ref<"mm">, start: number, end: number, advice: number)
       mappingInvalidate(mapping, first, first + (to - from));
       return 0;
     }
-    const zapped = zapBegin();
-    const held = Mm.ptl.lock(mm);
-    zapRange(held, mm, from, to, zapped);
-    Mm.ptl.unlock(mm);
-    zapFinish(mm, zapped);
-    return 0;
+    return zapParts(mm, Math.max(from, start + partDone()), to, start);
   });
 }
 
-function populateStrict(mm: Ref<"mm">, from: number, to: number, advice: number): number {
-  const access = advice === MADV_POPULATE_WRITE ? ACCESS.WRITE : ACCESS.READ;
-  for (let page = from; page < to; page++) {
-    const result = resolvePage(mm, page * PAGE_SIZE, access);
-    if (result >= 0) continue;
-    return result === FAULT_NOMEM
-      ? -ENOMEM
-      : result === FAULT_BUS
-        ? -EFAULT
-        : result === FAULT_ACCERR
-          ? -EINVAL
-          : -ENOMEM;
+/** Takes pages [from, to) out in parts: 0, or what yieldWhole says; progress is counted from page `start`. mmapLock is held. */
+function zapParts(mm: Ref<"mm">, from: number, to: number, start: number): number {
+  for (let at = from; at < to; ) {
+    const end = ptePart(Mm.pgd.get(mm), at, to);
+    const zapped = zapBegin();
+    const held = Mm.ptl.lock(mm);
+    zapRange(held, mm, at, end, zapped);
+    Mm.ptl.unlock(mm);
+    zapFinish(mm, zapped);
+    at = end;
+    const stop = yieldWhole(at - start);
+    if (stop !== 0) return stop;
   }
   return 0;
+}
+
+function populateStrict(mm: Ref<"mm">, from: number, to: number, advice: number, start: number): number {
+  const access = advice === MADV_POPULATE_WRITE ? ACCESS.WRITE : ACCESS.READ;
+  const result = populatePages(mm, from, to, access, start);
+  switch (result) {
+    case FAULT_BUS:
+      return -EFAULT;
+    case FAULT_ACCERR:
+      return -EINVAL;
+    case FAULT_NOMEM:
+    case FAULT_MAPERR:
+      return -ENOMEM;
+    default:
+      return result; // 0, YIELD, -EINTR.
+  }
 }
 
 /** Writes dirty pages of shared file mappings back: 0 or -errno. */
@@ -249,23 +264,29 @@ export function mlock(
   if (end > END_PAGE) return lock ? -ENOMEM : -EINVAL;
   if (length === 0) return 0;
   if (lock && limit === 0) return -EPERM;
-  if (lock && (Mm.lockedVm.racy(mm) + (end - start)) * PAGE_SIZE > limit) return -ENOMEM;
-  Mm.mmapLock.lock(mm);
-  const hole = eachPart(mm, start, end, () => 0);
-  const result = changeFlags(mm, start, end, lock ? VM_LOCKED : 0, lock ? 0 : VM_LOCKED) || hole;
-  Mm.mmapLock.unlock(mm);
-  if (result < 0 || !lock || onFault) return result;
-  return populate(mm, start * PAGE_SIZE, end * PAGE_SIZE) < 0 ? -EAGAIN : 0;
+  if (lock && partDone() === 0 && (Mm.lockedVm.racy(mm) + (end - start)) * PAGE_SIZE > limit) return -ENOMEM;
+  if (partDone() === 0) {
+    Mm.mmapLock.lock(mm);
+    const hole = eachPart(mm, start, end, () => 0);
+    const result = changeFlags(mm, start, end, lock ? VM_LOCKED : 0, lock ? 0 : VM_LOCKED) || hole;
+    Mm.mmapLock.unlock(mm);
+    if (result < 0 || !lock || onFault) return result;
+  }
+  const result = populate(mm, start, end);
+  return result < 0 && result !== YIELD ? -EAGAIN : result;
 }
 
 /** mlockall(2): `current` locks what is mapped, `future` what will be. munlockall: both false. */
 export function mlockall(mm: Ref<"mm">, current: boolean, future: boolean, onFault: boolean): number {
+  if (partDone() !== 0) return populateAll(mm);
   Mm.defFlags.store(mm, future ? VM_LOCKED : 0);
   Mm.mmapLock.lock(mm);
   const unlock = !current && !future;
   const result =
     current || unlock ? changeFlags(mm, 0, END_PAGE, current ? VM_LOCKED : 0, current ? 0 : VM_LOCKED) : 0;
   Mm.mmapLock.unlock(mm);
-  if (result === 0 && current && !onFault) populate(mm, 0, END_PAGE * PAGE_SIZE);
-  return result;
+  return result === 0 && current && !onFault ? populateAll(mm) : result;
 }
+
+/** What cannot be had is no error of mlockall(2). */
+const populateAll = (mm: Ref<"mm">): number => (populate(mm, 0, END_PAGE) === YIELD ? YIELD : 0);

@@ -1,5 +1,7 @@
 /** mmap(2) and munmap(2). Addresses and lengths are bytes. */
 import type { Ref } from "../../rcu/index.ts";
+import { YIELD } from "../sched/block.ts";
+import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
 import { EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../uapi/errno.ts";
 import {
   MAP_ANONYMOUS,
@@ -33,6 +35,7 @@ import { fileBacking } from "./filemap.ts";
 import { frameTotal } from "./frame.ts";
 import { Mapping, MOPS, mappingCreate, mappingPut } from "./mapping.ts";
 import { MMAP_MIN_ADDR, Mm, TASK_SIZE } from "./mm.ts";
+import { ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { STACK_GUARD_PAGES } from "./stack.ts";
 import {
@@ -150,6 +153,8 @@ export function mmap(
   if (type === MAP_SHARED_VALIDATE && (flags & (~KNOWN_FLAGS | MAP_SYNC)) !== 0) return -EOPNOTSUPP;
   if (length === 0) return -EINVAL;
   const pages = pagesOf(length);
+  // The area is there since an earlier run of this call.
+  if (partDone() !== 0) return populateMapped(mm, partAlso(), pages);
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
   if (fixed && addr % PAGE_SIZE !== 0) return -EINVAL;
   if (pages > END_PAGE - FIRST_PAGE) return -ENOMEM;
@@ -185,8 +190,14 @@ export function mmap(
   const result = mapPages(mm, addr, pages, vmFlags, mapping, backed, pgoff, flags);
   if (own) mappingPut(mapping as Ref<"mapping">); // The VMA has its own count.
   if (result >= 0 && (flags & (MAP_POPULATE | MAP_LOCKED)) !== 0 && (flags & MAP_NONBLOCK) === 0)
-    populate(mm, result, result + pages * PAGE_SIZE);
+    return populateMapped(mm, result / PAGE_SIZE, pages);
   return result;
+}
+
+/** MAP_POPULATE: the address of the area, with as many pages present as can be had, or YIELD. */
+function populateMapped(mm: Ref<"mm">, start: number, pages: number): number {
+  const stop = populate(mm, start, start + pages, start);
+  return stop === YIELD ? stop : start * PAGE_SIZE;
 }
 
 /** Puts an area into the address space, replacing what MAP_FIXED covers. Address or -errno. */
@@ -265,12 +276,16 @@ export function settle(
   freeRemoved(removed);
 }
 
-/** Faults pages in, as far as that goes. */
-export function populate(mm: Ref<"mm">, start: number, end: number): number {
+/**
+ * Faults pages [start, end) in, as far as that goes: 0, a FAULT_ number, or YIELD, after which the call in progress runs again and comes
+ * back here (partDone() is not 0 then, and partAlso() is `also`).
+ */
+export function populate(mm: Ref<"mm">, start: number, end: number, also = 0): number {
+  const resumed = start + partDone();
   let result = 0;
   forEachVma(mm, (vma) => {
-    const from = Math.max(Vma.start.get(vma), start / PAGE_SIZE);
-    const to = Math.min(Vma.end.get(vma), pagesOf(end));
+    const from = Math.max(Vma.start.get(vma), resumed);
+    const to = Math.min(Vma.end.get(vma), end);
     const flags = Vma.flags.get(vma);
     if ((flags & VM_PROT) === 0) return;
     const write = (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
@@ -279,22 +294,53 @@ export function populate(mm: Ref<"mm">, start: number, end: number): number {
       : (flags & (PROT_READ | PROT_WRITE)) !== 0
         ? ACCESS.READ
         : ACCESS.EXEC;
-    for (let page = from; page < to; page++) {
-      result = resolvePage(mm, page * PAGE_SIZE, access);
-      if (result < 0) return false;
-    }
-    return;
+    result = populatePages(mm, from, to, access, start, also);
+    return result >= 0;
   });
   return Math.min(result, 0);
 }
 
-/** Unmaps [addr, addr + length): 0 or -errno. munmap(2). */
+/** Faults pages [from, to) in: 0, a FAULT_ number, or what yieldWhole says; progress is counted from page `start`. */
+export function populatePages(
+  mm: Ref<"mm">,
+  from: number,
+  to: number,
+  access: number,
+  start: number,
+  also = 0,
+): number {
+  for (let page = from; page < to; page++) {
+    const result = resolvePage(mm, page * PAGE_SIZE, access);
+    if (result < 0) return result;
+    // After something was done, or a call that is asked for the CPU all the time would never end.
+    const stop = yieldWhole(page + 1 - start, also);
+    if (stop !== 0) return stop;
+  }
+  return 0;
+}
+
+/** Unmaps [addr, addr + length): 0, -errno or YIELD. munmap(2). */
 export function munmap(mm: Ref<"mm">, addr: number, length: number): number {
   if (addr % PAGE_SIZE !== 0 || length === 0 || addr + length > TASK_SIZE) return -EINVAL;
-  Mm.mmapLock.lock(mm);
-  const result = unmapLocked(mm, addr / PAGE_SIZE, addr / PAGE_SIZE + pagesOf(length));
-  Mm.mmapLock.unlock(mm);
-  return result;
+  return unmapParts(mm, addr / PAGE_SIZE, addr / PAGE_SIZE + pagesOf(length));
+}
+
+/**
+ * Unmaps pages [start, end) from below, in parts: 0, -errno or YIELD. Other threads may see it half done, and may map something new
+ * where it is done, which later runs leave alone.
+ */
+export function unmapParts(mm: Ref<"mm">, start: number, end: number): number {
+  for (let at = start + partDone(); at < end; ) {
+    const to = ptePart(Mm.pgd.get(mm), at, end);
+    Mm.mmapLock.lock(mm);
+    const result = unmapLocked(mm, at, to);
+    Mm.mmapLock.unlock(mm);
+    if (result < 0) return result;
+    at = to;
+    const stop = at < end ? yieldWhole(at - start) : 0;
+    if (stop !== 0) return stop;
+  }
+  return 0;
 }
 
 /** Unmaps pages [start, end); mmapLock is held. */

@@ -1,5 +1,7 @@
 /** mremap(2): resizes a mapping where it is, or moves its pages elsewhere without copying them. */
 import type { Ref } from "../../rcu/index.ts";
+import { YIELD } from "../sched/block.ts";
+import { partAlso, partDone } from "../sched/yield.ts";
 import { EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from "../uapi/mman.ts";
 import { MMAP_MIN_ADDR, Mm } from "./mm.ts";
@@ -36,14 +38,22 @@ export function mremap(
     if (to + newPages > END_PAGE) return -EINVAL;
     if (to < start + oldPages && start < to + newPages) return -EINVAL;
   }
+  // It was moved in an earlier run of this call.
+  if (partDone() !== 0) return populateGrown(mm, partAlso(), oldPages, newPages);
   Mm.mmapLock.lock(mm);
   const result = remapLocked(mm, start, oldPages, newPages, flags, Math.floor(newAddr / PAGE_SIZE));
   Mm.mmapLock.unlock(mm);
   if (result < 0) return result;
   const locked = vmaAt(mm, result);
   if (newPages > oldPages && locked !== 0 && (Vma.flags.get(locked) & VM_LOCKED) !== 0)
-    populate(mm, (result + oldPages) * PAGE_SIZE, (result + newPages) * PAGE_SIZE);
+    return populateGrown(mm, result, oldPages, newPages);
   return result * PAGE_SIZE;
+}
+
+/** A locked area grew: its new pages are made present as far as that goes. Its address, or YIELD. */
+function populateGrown(mm: Ref<"mm">, start: number, oldPages: number, newPages: number): number {
+  const stop = populate(mm, start + oldPages, start + newPages, start);
+  return stop === YIELD ? stop : start * PAGE_SIZE;
 }
 
 /** First page of the result, or -errno. mmapLock is held. */

@@ -90,6 +90,24 @@ export function pteWalk(
   }
 }
 
+/** Present entries that are dealt with in about a millisecond. */
+const PART_ENTRIES = 8192;
+
+/** Where a part of pages [start, end) ends that has no more present entries than take about a millisecond: above `start`, at most `end`. */
+export function ptePart(pgd: Ref<"pagetable">, start: number, end: number): number {
+  let left = PART_ENTRIES;
+  let page = start;
+  while (end - page > left) {
+    const table = PageTable.entry.get(pgd, page >>> TABLE_SHIFT) as Ref<"pagetable"> | 0;
+    const stop = Math.min(end, ((page >>> TABLE_SHIFT) + 1) << TABLE_SHIFT);
+    if (table === 0) page = stop;
+    else
+      for (; page < stop && left > 0; page++) if (PageTable.entry.get(table, page & TABLE_MASK) !== 0) left--;
+    if (left === 0) return page;
+  }
+  return end;
+}
+
 /** How many tables there are, the first one included. In a read scope, or with a count of the address space. */
 export function pteTables(pgd: Ref<"pagetable">): number {
   let count = 1;

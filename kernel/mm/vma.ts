@@ -90,9 +90,9 @@ export function vmaAt(mm: Ref<"mm">, page: number): Ptr<"vma"> {
 }
 
 /** Calls `visit` for each VMA in order; false from it ends the walk. One consistent view of the address space. */
-export function forEachVma(mm: Ref<"mm">, visit: (vma: Ref<"vma">) => unknown): void {
+export function forEachVma(mm: Ref<"mm">, visit: (vma: Ref<"vma">) => unknown, from = 0): void {
   const vmas = Mm.vmas.deref(rcuReadLock(), mm) as Ptr<"array">;
-  for (let index = 0; index < vmaCount(vmas); index++)
+  for (let index = from === 0 ? 0 : vmaSearch(vmas, from); index < vmaCount(vmas); index++)
     if (visit(vmaRef(vmas as Ref<"array">, index)) === false) break;
   rcuReadUnlock();
 }

@@ -6,7 +6,7 @@ import type { Held, Ref } from "../../rcu/index.ts";
 import { newCodeSpace } from "./codespace.ts";
 import { putFrame } from "./frame.ts";
 import { Mm } from "./mm-types.ts";
-import { PTE_ANON, PTE_EXEC, pteFrame, pteTake, pteWalk } from "./pte.ts";
+import { PTE_ANON, PTE_EXEC, pteFrame, ptePart, pteTake, pteWalk } from "./pte.ts";
 import { mmuNotify } from "./tlb.ts";
 
 /** What a zap took out, until zapFinish. */
@@ -40,6 +40,20 @@ export function zapRange(held: Held<"ptl">, mm: Ref<"mm">, start: number, end: n
     else file++;
   });
   countRss(held, mm, -anon, -file);
+}
+
+/** One past the last page that has an entry. */
+export const PAGES_END = 2 ** 20;
+
+/** Takes out a part of the pages from `from` on, about a millisecond's work; returns where the next part begins, PAGES_END when all are gone. */
+export function zapPart(mm: Ref<"mm">, from: number): number {
+  const end = ptePart(Mm.pgd.get(mm), from, PAGES_END);
+  const zapped = zapBegin();
+  const held = Mm.ptl.lock(mm);
+  zapRange(held, mm, from, end, zapped);
+  Mm.ptl.unlock(mm);
+  zapFinish(mm, zapped);
+  return end;
 }
 
 /** Adjusts the resident counters. */

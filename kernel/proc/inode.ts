@@ -2,7 +2,8 @@
  * The proc file system, proc(5): inodes made on lookup from nodes (node.ts), files whose text is generated when they are read.
  *
  * Inode.priv: [0] node number, [1] pid or 0, [2] descriptor; Inode.privWide: when the task was made, which tells it
- * from a later one with the same pid. File.priv: the text (a heap string) being read; priv2: ProcNode.changes at that time.
+ * from a later one with the same pid. File.priv: the text (a heap string) being read; priv2: ProcNode.changes at that time. Of a
+ * sequence, the text is the present piece, behind a head of two numbers (PIECE_HEAD).
  */
 import {
   allocString,
@@ -31,11 +32,13 @@ import {
 import { emitDots, seekDirectory } from "../fs/readdir.ts";
 import { SB_REVALIDATE, Superblock, sbAlloc, sbPut } from "../fs/super.ts";
 import type { UserIo } from "../mm/iov.ts";
+import { YIELD } from "../sched/block.ts";
 import { current } from "../sched/current.ts";
+import { fatalPending, mustYield } from "../sched/yield.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, Task } from "../task/task.ts";
-import { EACCES, EBADF, EFAULT, EFBIG, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import { EACCES, EBADF, EFAULT, EFBIG, EINTR, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
 import { POLLOUT, POLLWRNORM } from "../uapi/poll.ts";
 import { makedev, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
@@ -198,8 +201,51 @@ function makeText(file: Ref<"file">): Uint8Array | number {
   return bytes;
 }
 
+/** Before the text of a piece: its position in the file (float64), and where the next piece begins (int32). */
+const PIECE_HEAD = 12;
+
+/** Makes the piece that begins at `from`, which is at byte `start` of the file, the present one: with its head, or -errno. */
+function makePiece(file: Ref<"file">, from: number, start: number): Uint8Array | number {
+  const at = atOf(File.inode.get(file));
+  if (at === null) return -ESRCH;
+  const { text, next } = nodeOf(File.inode.get(file)).piece!(at, from);
+  const bytes = new TextEncoder().encode(text);
+  const piece = new Uint8Array(PIECE_HEAD + bytes.length);
+  const head = new DataView(piece.buffer);
+  head.setFloat64(0, start);
+  head.setInt32(8, next);
+  piece.set(bytes, PIECE_HEAD);
+  const kept = allocString(piece);
+  if (kept === 0) return -ENOMEM;
+  const previous = File.priv.exchange(file, kept) as Ref<"string"> | 0;
+  if (previous !== 0) kfreeStringRcu(previous);
+  return piece;
+}
+
+/** Reads from the piece that `pos` is in. Whoever skips pieces has them made, and makes room after each. */
+function readSequence(file: Ref<"file">, io: UserIo, pos: number): number {
+  const old = pos === 0 ? 0 : (File.priv.load(file) as Ref<"string"> | 0);
+  let piece = old === 0 ? makePiece(file, 0, 0) : stringBytes(old, 0, stringLength(old));
+  for (;;) {
+    if (typeof piece === "number") return piece;
+    const head = new DataView(piece.buffer, piece.byteOffset);
+    const [start, next] = [head.getFloat64(0), head.getInt32(8)];
+    const end = start + piece.length - PIECE_HEAD;
+    if (pos < start) piece = makePiece(file, 0, 0);
+    else if (pos < end) {
+      const from = PIECE_HEAD + pos - start;
+      const count = Math.min(io.remaining, piece.length - from);
+      const copied = count === 0 ? 0 : io.copyTo(piece, from, count);
+      return copied < 0 ? -EFAULT : copied;
+    } else if (next < 0) return 0;
+    else piece = makePiece(file, next, end);
+    if (mustYield() && pos !== 0) return fatalPending(current()) ? -EINTR : YIELD;
+  }
+}
+
 function read(file: Ref<"file">, io: UserIo, pos: number): number {
-  const { raw } = nodeOf(File.inode.get(file));
+  const { raw, piece } = nodeOf(File.inode.get(file));
+  if (piece !== undefined) return readSequence(file, io, pos);
   if (raw !== undefined) {
     const at = atOf(File.inode.get(file));
     return at === null ? 0 : raw.read(at, io, pos);

@@ -31,6 +31,12 @@ export interface ProcRaw {
   write(at: ProcAt, io: UserIo, pos: number): number;
 }
 
+/** A part of a file's content: its text, and where the next one begins, or -1 behind the last. */
+export interface ProcPiece {
+  readonly text: string;
+  readonly next: number;
+}
+
 export interface ProcNode {
   readonly path: string;
   readonly id: number;
@@ -39,6 +45,8 @@ export interface ProcNode {
   readonly children: Map<string, ProcNode>;
   /** Content of a file, or -errno. */
   generate?: (at: ProcAt) => string | Uint8Array | number;
+  /** Content that may be long, in pieces: instead of `generate`. */
+  piece?: (at: ProcAt, from: number) => ProcPiece;
   /** Content that is read and written in place, at a position: instead of `generate` and `write`. */
   raw?: ProcRaw;
   /** A write to the file: bytes taken, or -errno. */
@@ -130,6 +138,14 @@ export function procFile(
   if (options.changes !== undefined) node.changes = options.changes;
   if (options.waitQueue !== undefined) node.waitQueue = options.waitQueue;
   return node;
+}
+
+/**
+ * A file whose content grows with what a program has thousands of: made while it is read, in pieces of about a millisecond. `piece`
+ * makes the one that begins at `from`, a number of its own choosing below 2^31, 0 for the first. It is never empty but at the end.
+ */
+export function procSequence(path: string, piece: (at: ProcAt, from: number) => ProcPiece): void {
+  add(path, S_IFREG | 0o444).piece = piece;
 }
 
 /** A file that is memory, as /proc/PID/mem: read and written at the position asked for. */

@@ -23,7 +23,7 @@ import { mayAccessMemory, mayInspect } from "../task/ptrace.ts";
 import { Task } from "../task/task.ts";
 import { EACCES, EFAULT, EIO, ENOENT } from "../uapi/errno.ts";
 import { major, minor } from "../uapi/stat.ts";
-import { type ProcAt, procFile, procLink, procRawFile } from "./node.ts";
+import { type ProcAt, procFile, procLink, procRawFile, procSequence } from "./node.ts";
 import { fileName } from "./path.ts";
 
 /** Address space of a task: it stays readable for the rest of the handler; 0 for kernel tasks and zombies. */
@@ -65,51 +65,61 @@ function mapsLine(mm: Ref<"mm">, vma: Ref<"vma">): string {
   return name === "" ? head : head.padEnd(NAME_COLUMN) + name;
 }
 
-procFile("PID/maps", ({ task }) => {
-  const mm = mmOf(task);
-  if (mm === 0) return "";
-  const lines: string[] = [];
-  forEachVma(mm, (vma) => void lines.push(mapsLine(mm, vma)));
-  return lines.map((line) => `${line}\n`).join("");
-});
+/** A file with a text for each area: pieces of `most` areas, which begin at a page. */
+function areasFile(path: string, most: number, describe: (mm: Ref<"mm">, vma: Ref<"vma">) => string): void {
+  procSequence(path, ({ task }, from) => {
+    const mm = mmOf(task);
+    let text = "";
+    let count = 0;
+    let next = -1;
+    if (mm !== 0)
+      forEachVma(
+        mm,
+        (vma) => {
+          if (count++ === most) return false;
+          text += describe(mm, vma);
+          next = Vma.end.get(vma);
+          return true;
+        },
+        from,
+      );
+    return { text, next: count > most ? next : -1 };
+  });
+}
+
+areasFile("PID/maps", 256, (mm, vma) => `${mapsLine(mm, vma)}\n`);
 
 const KIB_PER_PAGE = PAGE_SIZE / 1024;
 const kib = (pages: number): string => `${String(pages * KIB_PER_PAGE).padStart(8)} kB`;
 
-procFile("PID/smaps", ({ task }) => {
-  const mm = mmOf(task);
-  if (mm === 0) return "";
-  let text = "";
-  forEachVma(mm, (vma) => {
-    let present = 0;
-    let anonymous = 0;
-    let writable = 0;
-    pteWalk(Mm.pgd.get(mm), Vma.start.get(vma), Vma.end.get(vma), (_table, _page, pte) => {
-      present++;
-      if ((pte & PTE_ANON) !== 0) anonymous++;
-      if ((pte & PTE_WRITE) !== 0) writable++;
-    });
-    const flags = Vma.flags.get(vma);
-    const fields: [string, number][] = [
-      ["Size", Vma.end.get(vma) - Vma.start.get(vma)],
-      ["KernelPageSize", 1],
-      ["MMUPageSize", 1],
-      ["Rss", present],
-      ["Pss", present],
-      ["Shared_Clean", 0],
-      ["Shared_Dirty", 0],
-      ["Private_Clean", present - writable],
-      ["Private_Dirty", writable],
-      ["Referenced", present],
-      ["Anonymous", anonymous],
-      ["Swap", 0],
-      ["Locked", (flags & VM_LOCKED) !== 0 ? present : 0],
-    ];
-    text += `${mapsLine(mm, vma)}\n`;
-    for (const [name, pages] of fields) text += `${`${name}:`.padEnd(16)}${kib(pages)}\n`;
-    text += `VmFlags: ${vmFlags(flags)}\n`;
+areasFile("PID/smaps", 64, (mm, vma) => {
+  let present = 0;
+  let anonymous = 0;
+  let writable = 0;
+  pteWalk(Mm.pgd.get(mm), Vma.start.get(vma), Vma.end.get(vma), (_table, _page, pte) => {
+    present++;
+    if ((pte & PTE_ANON) !== 0) anonymous++;
+    if ((pte & PTE_WRITE) !== 0) writable++;
   });
-  return text;
+  const flags = Vma.flags.get(vma);
+  const fields: [string, number][] = [
+    ["Size", Vma.end.get(vma) - Vma.start.get(vma)],
+    ["KernelPageSize", 1],
+    ["MMUPageSize", 1],
+    ["Rss", present],
+    ["Pss", present],
+    ["Shared_Clean", 0],
+    ["Shared_Dirty", 0],
+    ["Private_Clean", present - writable],
+    ["Private_Dirty", writable],
+    ["Referenced", present],
+    ["Anonymous", anonymous],
+    ["Swap", 0],
+    ["Locked", (flags & VM_LOCKED) !== 0 ? present : 0],
+  ];
+  let text = `${mapsLine(mm, vma)}\n`;
+  for (const [name, pages] of fields) text += `${`${name}:`.padEnd(16)}${kib(pages)}\n`;
+  return `${text}VmFlags: ${vmFlags(flags)}\n`;
 });
 
 function vmFlags(flags: number): string {

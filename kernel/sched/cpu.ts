@@ -19,7 +19,7 @@ import { forceFault, killGroup } from "../signal/send.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
-import { doExit } from "../task/exit.ts";
+import { doExit, shedMemory } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import { seeToHeap } from "../task/memory.ts";
 import {
@@ -28,6 +28,7 @@ import {
   TASK_WAITING,
   Task,
   WORK_CHILD_TID,
+  WORK_EXIT,
   WORK_MEMORY,
   WORK_RESTORE_MASK,
   WORK_SIGNAL,
@@ -125,6 +126,7 @@ function runTask(
     if (work !== 0) {
       if (doWork(task, work) === GONE) return;
       if (needResched(number) || Task.restarting.get(task) !== 0) continue;
+      if ((Task.work.load(task) & WORK_EXIT) !== 0) continue;
     }
     const mode = modes[Task.kind.get(task)]!;
     switch (mode.enter(regs)) {
@@ -203,6 +205,7 @@ function block(task: Ref<"task">, kind: number): boolean {
 
 /** What must happen before user mode goes on. */
 function doWork(task: Ref<"task">, work: number): boolean {
+  if ((work & WORK_EXIT) !== 0) return exitTask(task);
   if ((work & WORK_SPAWN) !== 0) {
     Task.work.and(task, ~WORK_SPAWN);
     if (startSpawned(task) < 0) return exitTask(task);
@@ -249,7 +252,16 @@ function lost(task: Ref<"task">, number: number): void {
   Task.work.or(task, WORK_SIGNAL);
 }
 
+/** GO_ON: it has not exited yet, since somebody wants the CPU, and does nothing else any more (WORK_EXIT). */
 function exitTask(task: Ref<"task">): boolean {
+  if ((Task.work.load(task) & WORK_EXIT) === 0) {
+    finishWait(task);
+    clearRestart(task);
+  }
+  if (!shedMemory(task)) {
+    Task.work.or(task, WORK_EXIT);
+    return GO_ON;
+  }
   doExit(task, safePoint);
   return GONE;
 }

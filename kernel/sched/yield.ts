@@ -9,10 +9,15 @@
  * Task.partial and the answer is YIELD: the loop passes a safe point, lets others run who wait for the CPU, and runs the call again,
  * which begins with `Task.partial`. A call that can have no partial result keeps what it needs in the kernel's heap, asks
  * mustYield() and returns YIELD itself; such a call looks at fatalPending().
+ *
+ *   const stop = yieldWhole(done);      // for a call that is done as a whole or not at all (munmap, mlock, fallocate)
+ *
+ * `done` says where the next run goes on, and only the end of the process ends the call before it is done.
  */
 import type { Ref } from "../../rcu/index.ts";
 import { sigBit } from "../signal/sigset.ts";
 import { GROUP_EXITING, Group, Task, WORK_SIGNAL } from "../task/task.ts";
+import { EINTR } from "../uapi/errno.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 import { YIELD } from "./block.ts";
 import { needResched } from "./cpus.ts";
@@ -61,3 +66,20 @@ export function yieldPart(done: number, killable = false): number {
   Task.partial.set(task, done);
   return YIELD;
 }
+
+/**
+ * After a part of a call without partial results: 0 to go on, or what the handler returns now: YIELD, and the next run finds `done`
+ * (> 0) in partDone() and `also` in partAlso(); -EINTR, which nobody sees, when the process ends.
+ */
+export function yieldWhole(done: number, also = 0): number {
+  if (!mustYield()) return 0;
+  const task = current();
+  if (task === 0) return 0;
+  if (fatalPending(task)) return -EINTR;
+  Task.partial.set(task, done);
+  Task.partialAlso.set(task, also);
+  return YIELD;
+}
+
+/** What the call in progress kept beside partDone(): counts only when that is not 0. */
+export const partAlso = (): number => Task.partialAlso.get(current() as Ref<"task">);

@@ -45,6 +45,8 @@ export const WORK_RESTORE_MASK = 2;
 export const WORK_SPAWN = 4;
 /** The kernel's heap ran short while the task worked: see to it (task/memory.ts). */
 export const WORK_MEMORY = 16;
+/** It exits, and gives back its memory in parts before that (shedMemory). */
+export const WORK_EXIT = 32;
 /** The first run of a new thread or process: store its id (CLONE_CHILD_SETTID). */
 export const WORK_CHILD_TID = 8;
 
@@ -142,6 +144,8 @@ export const Task = struct("task", {
   keptKind: owned(),
   /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */
   partial: owned(),
+  /** A second number that goes with `partial` (yieldWhole). */
+  partialAlso: owned(),
   /** Timer of blockUntil(): Ref<"timer">, made at first use. */
   sleepTimer: owned(),
   /** Pid of the vfork child that this task waits for; cleared by the child. */

@@ -6,6 +6,14 @@ static u64 vector[1024 * 2];
 static u8 piece[1 << 18];
 static volatile int alarms;
 static void on_alarm(int sig) { alarms++; }
+/* Maps the same 8 MB until its page tables have 80 000 entries: what exit and execve give back in parts. */
+static void fill(void) {
+  i64 first = sys(SYS_mmap, 0, 8 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | 0x8000, -1, 0);
+  for (int i = 0; i < 40; i++) {
+    i64 at = sys(SYS_mremap, first, 0, 8 << 20, 1, 0);
+    sys(SYS_madvise, at, 8 << 20, 22);
+  }
+}
 int main(int argc, char **argv, char **envp) {
   i64 total = 1024l * sizeof piece, got = total;
   i64 every[4] = {0, 2000, 0, 2000}, never[4] = {0, 0, 0, 0};
@@ -29,5 +37,25 @@ int main(int argc, char **argv, char **envp) {
   sys(SYS_kill, pid, SIGKILL);
   waitpid(pid, &status, 0);
   print("status %x\n", (i64)status);
+  /* Two that exit at once with much memory, one by itself and one killed: both leave their status, and somebody else works meanwhile. */
+  i64 busy = fork();
+  if (busy == 0)
+    for (;;) sys(SYS_getpid);
+  i64 leaves = fork();
+  if (leaves == 0) {
+    fill();
+    exit(7);
+  }
+  i64 killed = fork();
+  if (killed == 0) {
+    fill();
+    sys(SYS_kill, sys(SYS_getpid), SIGKILL);
+  }
+  waitpid(leaves, &status, 0);
+  print("left %x\n", (i64)status);
+  waitpid(killed, &status, 0);
+  print("killed %x\n", (i64)status);
+  sys(SYS_kill, busy, SIGKILL);
+  waitpid(busy, &status, 0);
   return 0;
 }

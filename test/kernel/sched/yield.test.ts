@@ -61,34 +61,36 @@ test.serial("without anybody who wants the CPU, a call is made in one run", (t) 
   sys("close", fd);
 });
 
+/** The files of the next test fit into the half of memory that tmpfs may have. */
+const PIECES = 9;
 test.serial("a write that made room has written every byte once, at its place", (t) => {
   const fd = open("/tmp-file", O_RDWR | O_CREAT | O_TRUNC);
   const pattern = Uint8Array.from({ length: PIECE }, (_, n) => (n * 7 + (n >> 8)) & 0xff);
   putBytes(DATA, pattern);
-  vector(20);
-  const { result, yields } = wanted("writev", fd, VECTOR, 20);
-  t.is(result, 20 * PIECE);
-  t.true(yields >= 3, `${yields} yields`);
-  t.is(sys("lseek", fd, 0, 1), 20 * PIECE);
-  for (const piece of [0, 7, 19]) {
+  vector(PIECES);
+  const { result, yields } = wanted("writev", fd, VECTOR, PIECES);
+  t.is(result, PIECES * PIECE);
+  t.true(yields >= 2, `${yields} yields`);
+  t.is(sys("lseek", fd, 0, 1), PIECES * PIECE);
+  for (const piece of [0, 5, PIECES - 1]) {
     putBytes(DATA, new Uint8Array(PIECE));
     t.is(sys("pread64", fd, DATA, PIECE, piece * PIECE), PIECE);
     t.true(Buffer.compare(getBytes(DATA, PIECE), pattern) === 0);
   }
-  t.is(sys("pread64", fd, DATA, PIECE, 20 * PIECE), 0);
+  t.is(sys("pread64", fd, DATA, PIECE, PIECES * PIECE), 0);
   const copy = open("/tmp-copy", O_RDWR | O_CREAT | O_TRUNC);
   sys("lseek", fd, 0, 0);
   const copied = wanted("sendfile", copy, fd, 0, 100 * MB);
-  t.is(copied.result, 20 * PIECE);
-  t.true(copied.yields > 10);
-  t.is(sys("lseek", fd, 0, 1), 20 * PIECE);
-  t.is(sys("lseek", copy, 0, 1), 20 * PIECE);
-  t.is(sys("pread64", copy, DATA, PIECE, 13 * PIECE), PIECE);
+  t.is(copied.result, PIECES * PIECE);
+  t.true(copied.yields > 4);
+  t.is(sys("lseek", fd, 0, 1), PIECES * PIECE);
+  t.is(sys("lseek", copy, 0, 1), PIECES * PIECE);
+  t.is(sys("pread64", copy, DATA, PIECE, 6 * PIECE), PIECE);
   t.true(Buffer.compare(getBytes(DATA, PIECE), pattern) === 0);
   putWords(OFFSET, PIECE, 0);
   const ranged = wanted("copy_file_range", fd, OFFSET, copy, 0, 100 * MB, 0);
-  t.is(ranged.result, 19 * PIECE);
-  t.is(sys("lseek", copy, 0, 1), 39 * PIECE);
+  t.is(ranged.result, (PIECES - 1) * PIECE);
+  t.is(sys("lseek", copy, 0, 1), (2 * PIECES - 1) * PIECE);
   for (const file of [fd, copy]) {
     sys("ftruncate", file, 0);
     sys("close", file);
