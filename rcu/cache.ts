@@ -57,7 +57,7 @@ export class RcuCache<K extends Value = number, V extends Value = number> extend
 
   /** INSERTED, UPDATED (which does not make the entry younger) or EVICTED. Throws HeapFullError, WrongTypeError. */
   insert(key: K, value: V): number {
-    return this.inserted(key, this.tryInsert(key, value));
+    return this.inserted(key, this.insertOrWait(key, value));
   }
 
   protected override added(node: number): number {

@@ -15,6 +15,7 @@ import { forceQuiescentStates } from "./force.ts";
 import { gathered, gathering } from "./gather.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
+import { beforeNextLock, lockFree } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, runOrphans } from "./orphan.ts";
 import {
@@ -55,18 +56,63 @@ let running = false;
 /** Whether this thread is running callbacks now. */
 export const inCallback = (): boolean => running;
 
+/** What a thread that passes no safe points of its own does about callbacks: RcuDomain. */
+export interface TurnHooks {
+  /** A callback is queued while the thread is idle: makes it active until its turn ends. */
+  wake(): void;
+  /** Very many are queued within one turn. Called with no lock held, not in a callback; a read scope may be open. */
+  help(): void;
+  /** The heap is full, and something waits for a grace period: waits for one. True when callbacks have run. */
+  makeRoom(): boolean;
+}
+/** By the words of their heap. */
+const turns = new WeakMap<Int32Array, TurnHooks>();
+let anyTurns = false;
+export function setTurnHooks(hooks: TurnHooks): void {
+  turns.set(i32, hooks);
+  anyTurns = true;
+}
+/** Callbacks queued by one thread of a domain between two calls of `help`. */
+export const HELP_EVERY = 1024;
+
+/** A callback is about to be queued by an idle thread: true when it is active now. */
+function wakeForCallback(): boolean {
+  turns.get(i32)?.wake();
+  return rcuNesting() >= 0;
+}
+
+/**
+ * An update found the heap full, and holds no lock: whether it is worth trying again, since this thread has waited for what is to be
+ * freed. False in threads that pass safe points of their own (the kernel's), and inside a read scope.
+ */
+export function makeRoom(): boolean {
+  return anyTurns && !running && (turns.get(i32)?.makeRoom() ?? false);
+}
+
+function askForHelp(): void {
+  const hooks = turns.get(i32);
+  if (hooks === undefined) return;
+  const words = i32;
+  // The next update may be in another heap: this one's turn will come.
+  beforeNextLock(() => {
+    if (i32 === words && !running) hooks.help();
+  });
+}
+
 /** Puts a record on this thread's list. */
 function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
+  if (anyTurns) lockFree();
   const list = slotBase(slot) + SLOT_RCU.LIST;
   i32[cell + CELL_LINK] = 0;
   append(list, CBLIST.NEXT, cell, cell);
   const queued = (i32[list + CBLIST.QUEUED]! + 1) | 0;
   i32[list + CBLIST.QUEUED] = queued;
   traceRcu(event, cell, (queued - i32[list + CBLIST.RUN]!) | 0);
-  if (rcuNesting() < 0 && !running)
+  if (rcuNesting() < 0 && !running && !wakeForCallback())
     orphanSlot(slot, false); // Queued while idle: somebody active must run it.
   else {
     const pending = (queued - i32[list + CBLIST.RUN]!) | 0;
+    if (anyTurns && queued % HELP_EVERY === 0) askForHelp();
     if (i32[list + CBLIST.WAIT] === 0) {
       if (pending >= gathered) accelerate(list);
     } else if (pending % FLOOD === 0) flood(list);
@@ -169,6 +215,7 @@ export function makeHead(reclaimer: { readonly hash: number }, arg: number): Ref
  * threads do not wait for it. A thread that detaches runs its closures first.
  */
 export function callRcuHere(run: () => void): void {
+  if (rcuNesting() < 0 && !running) turns.get(i32)?.wake();
   const stamp = gpStamp();
   keepClosure(run, stamp, false);
   requestGp(stamp);
@@ -234,11 +281,11 @@ export function pendingOwn(): number {
  * full. Returns how many ran. Not inside a read scope, not with a lock held.
  */
 export function rcuRunCallbacks(): number {
-  const own = pendingOwn();
-  if (own === 0 && i32[RCU.ORPHANS] === 0 && !anyClosures()) return 0;
-  if (own >= FLOOD || i32[HEADER.PRESSURE] !== pressureSeen) hurry();
-  else if (own < BATCH) flooded = false;
-  return runSome(flooded ? Infinity : Math.max(BATCH, own >> 4));
+  const waiting = Math.max(pendingOwn(), i32[RCU.ORPHANS]!);
+  if (waiting === 0 && !anyClosures()) return 0;
+  if (waiting >= FLOOD || i32[HEADER.PRESSURE] !== pressureSeen) hurry();
+  else if (waiting < BATCH) flooded = false;
+  return runSome(flooded ? Infinity : Math.max(BATCH, waiting >> 4));
 }
 
 /** More waits than should: all of it is run as soon as it may be, and those who hold it up are asked to hurry. */

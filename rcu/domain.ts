@@ -10,25 +10,52 @@
  * The first `run` of a turn makes the thread active; it is idle again, an extended quiescent state, when the turn is
  * over. A turn is one synchronous run of code: it ends before the next microtask, since a pool's worker may go to sleep
  * in one (piscina waits for its next task in Atomics.wait). A thread that never returns reports a quiescent state
- * every 64 outermost `run`s.
+ * every 64 outermost `run`s. A thread that is about to block outside of a scope says so (`blocking`).
+ *
+ * In an *announcing* domain (`create({ announce: true })`) a thread is active only inside its scopes. Nobody waits for one that
+ * is busy or blocked elsewhere, and each outermost scope costs two atomic stores. (liburcu: the mb flavour.)
+ *
+ * Callbacks run at the end of turns, and within a long one when very many wait; never inside a scope, never while this thread
+ * holds a lock. What they throw goes to `onError`. Threads that end, however they end, leave nothing behind.
  */
 import { getEnvironmentData, setEnvironmentData, type Worker } from "node:worker_threads";
-import { rcuRunCallbacks } from "./callback.ts";
+import { HELP_EVERY, pendingOwn, rcuRunCallbacks, runSome, setTurnHooks } from "./callback.ts";
+import { setErrorHandler } from "./contain.ts";
 import { RcuError } from "./error.ts";
-import { gpSeq, gpStamp, rcuQuiescent, requestGp, seqDone } from "./grace-period.ts";
+import {
+  goActive,
+  goIdle,
+  gpSeq,
+  gpStamp,
+  rcuLaggards,
+  rcuQuiescent,
+  requestGp,
+  seqDone,
+} from "./grace-period.ts";
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
+import { locksHeld } from "./lock.ts";
+import { mutexesHeld } from "./mutex.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
-import { rcuReadLock, rcuReadUnlock } from "./scope.ts";
-import { newRounds, nudge, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
+import { IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
+import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
+import { inHeap, joinTurns, leaveTurns, throwOutOfBand } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
 
-const { RCU } = layout;
+const { HEADER, RCU } = layout;
 
 /** Outermost scopes between two quiescent states within one turn. */
 const QUIESCE_EVERY = 64;
+/** Callbacks of one thread above which its updates wait for a grace period, and the longest such wait in ms. */
+const BACKLOG = 16 * HELP_EVERY;
+const HOLD_BACK_MS = 50;
+/** The longest wait of an update that found the heap full. */
+const MAKE_ROOM_MS = 1000;
+/** Pauses between two looks of an idle thread at callbacks that wait: each twice the last, in ms. */
+const FIRST_LOOK = 1;
+const LAST_LOOK = 64;
 const GLOBAL = "sternix/rcu global domain";
 
 /** A call that the rules of the domain forbid; the message says what to do instead. */
@@ -41,12 +68,28 @@ export class RcuDomainError extends RcuError {
   }
 }
 
+/** How a thread takes part in a domain. */
+export interface DomainThreadOptions {
+  /**
+   * Is told what a callback of this thread threw (a reclaimer, a closure, a cache's drop), and of scopes and locks that outlived their
+   * turn; `where` says what it was. Default: the error is thrown out of band, an 'uncaughtException' of this thread.
+   */
+  onError?: (error: unknown, where: string) => void;
+}
+
+/** How RcuDomain.create makes a domain. */
+export interface RcuDomainOptions extends HeapOptions, DomainThreadOptions {
+  /** Readers announce each outermost scope, so that nobody ever waits for a thread outside of one. Default: false. */
+  announce?: boolean;
+}
+
 /** How RcuDomain.synchronize waits. */
 export interface SynchronizeOptions {
   /**
-   * Called again and again until the grace period is over, with the milliseconds after which a look is due; each time that it
-   * has waited in vain, lagging threads are asked to hurry and a stall is looked for. Default: until the grace period ends,
-   * at most 100 ms at a time.
+   * Called again and again until the grace period is over, with the milliseconds after which a look is due; it must return a promise.
+   * synchronize goes on when that settles or when the grace period ends, whichever comes first; each time the promise was first, lagging
+   * threads are asked to hurry and a stall is looked for. What it rejects with, synchronize rejects with. Default: a timer.
+   * (minircu: synchronize's sleep.)
    */
   sleep?: (ms: number) => Promise<unknown>;
 }
@@ -55,28 +98,56 @@ export interface SynchronizeOptions {
 export class RcuDomain {
   /** Structs and collections of the domain live here. */
   readonly heap: Heap;
+  /** Whether readers announce their scopes. */
+  readonly announcing: boolean;
+  readonly #onError: (error: unknown, where: string) => void;
   #scopes = 0;
   #online = false;
+  /** Promises that quiesceOnPending waits for: the thread is active only inside its scopes meanwhile. */
+  #pending = 0;
   /** The turn is over. A scope that is open now may be closed by a microtask; not later. */
   readonly #offline = (): void => {
     if (this.#scopes > 0) setImmediate(this.#late);
-    else this.#inHeap(() => this.#endTurn());
+    else this.#late();
   };
-  readonly #late = (): void => this.#inHeap(() => this.#endTurn());
+  readonly #late = (): void => inHeap(this.heap, () => this.#endTurn());
 
-  private constructor(heap: Heap) {
+  private constructor(heap: Heap, { onError }: DomainThreadOptions) {
     this.heap = heap;
-    rcuIdleEnter();
+    this.announcing = heap.i32[HEADER.ANNOUNCING] !== 0;
+    this.#onError = (error, where) => {
+      if (onError === undefined) throwOutOfBand(error);
+      else
+        try {
+          onError(error, where);
+        } catch (failure) {
+          throwOutOfBand(failure);
+        }
+    };
+    this.#join();
   }
 
   /** A new domain with a heap of its own; this thread is its first. */
-  static create(options: HeapOptions = {}): RcuDomain {
-    return new RcuDomain(Heap.create(options));
+  static create(options: RcuDomainOptions = {}): RcuDomain {
+    const heap = Heap.create(options);
+    if (options.announce === true) heap.i32[HEADER.ANNOUNCING] = 1;
+    return new RcuDomain(heap, options);
   }
 
   /** Registers this thread with a domain that another thread made. */
-  static attach(handle: HeapHandle): RcuDomain {
-    return new RcuDomain(Heap.attach(handle));
+  static attach(handle: HeapHandle, options: DomainThreadOptions = {}): RcuDomain {
+    return new RcuDomain(Heap.attach(handle), options);
+  }
+
+  #join(): void {
+    setErrorHandler(this.#onError);
+    setTurnHooks({
+      wake: () => this.#wake(),
+      help: () => this.#help(),
+      makeRoom: () => this.#makeRoom(),
+    });
+    joinTurns(this.heap);
+    rcuIdleEnter();
   }
 
   static #global: RcuDomain | null = null;
@@ -116,6 +187,7 @@ export class RcuDomain {
   /** Closes the innermost scope of enter(). */
   exit(): void {
     if (this.#scopes === 0) throw new RcuDomainError("exit() without enter()");
+    if (currentHeap() !== this.heap) this.heap.use();
     rcuReadUnlock();
     if (--this.#scopes === 0) this.#outermost();
   }
@@ -131,8 +203,7 @@ export class RcuDomain {
     try {
       result = fn(scope, arg as A);
     } finally {
-      rcuReadUnlock();
-      if (--this.#scopes === 0) this.#outermost();
+      this.exit();
       if (outer !== null && outer !== this.heap) outer.use();
     }
     if (
@@ -147,56 +218,198 @@ export class RcuDomain {
   }
 
   #sinceQuiescent = 0;
+  /** The last scope closed. */
   #outermost(): void {
+    if (this.announcing || this.#pending > 0) {
+      this.#online = false;
+      // With a plain scope around it this thread stays active: nobody is told when that closes.
+      if (rcuNesting() === 0) goIdle();
+      else this.#stayOnline();
+      if (pendingOwn() > 0) this.#afterQueueing();
+      return;
+    }
     if (++this.#sinceQuiescent < QUIESCE_EVERY) return;
     this.#sinceQuiescent = 0;
+    if (rcuNesting() !== 0) return;
     rcuQuiescent();
-    rcuRunCallbacks();
+    if (pendingOwn() >= HELP_EVERY && locksHeld === 0) this.#help();
   }
 
-  #goOnline(): void {
-    if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
-    rcuIdleExit();
+  /** Callbacks were queued in a scope that no end of a turn follows. */
+  #afterQueueing(): void {
+    if (pendingOwn() < HELP_EVERY || locksHeld !== 0) {
+      this.#lookAgain(FIRST_LOOK);
+      return;
+    }
+    this.#wake();
+    this.#help();
+  }
+
+  /** Until the end of the turn. */
+  #stayOnline(): void {
     this.#online = true;
     queueMicrotask(this.#offline);
   }
 
-  #endTurn(): void {
-    if (!this.#online || this.heap.slot < 0) return;
-    if (this.#scopes > 0)
-      throw new RcuDomainError("a read scope is still open at the end of the turn: enter() needs its exit()");
-    this.#online = false;
-    this.heap.use();
-    rcuIdleEnter();
-    if (closuresHere() > 0) setTimeout(this.#again, 1).unref();
+  #goOnline(): void {
+    if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
+    if (rcuNesting() !== IDLE_NESTING)
+      throw new RcuDomainError(
+        "a read scope was opened by rcuReadLock() while this thread was idle, which protects nothing: open it with enter() or run()",
+      );
+    if (this.announcing || this.#pending > 0) {
+      goActive();
+      this.#online = true;
+    } else {
+      rcuIdleExit();
+      this.#stayOnline();
+    }
   }
 
-  /** Closures wait for this thread, and it may have nothing else to do. */
-  readonly #again = (): void => {
+  /** A callback is queued outside of any turn's scopes: this thread keeps it, and looks after it when the turn is over. */
+  #wake(): void {
     if (this.#online || this.heap.slot < 0) return;
-    this.#inHeap(() => {
-      this.#goOnline();
-      this.#endTurn();
-    });
-  };
+    rcuIdleExit();
+    this.#stayOnline();
+  }
 
-  /** Does something in the domain's heap between two turns of others, and gives back the heap that was in use. */
-  #inHeap(what: () => void): void {
-    const outer = currentHeap();
-    this.heap.use();
-    what();
-    if (outer !== null && outer !== this.heap) outer.use();
+  #warned = false;
+  /**
+   * Very many callbacks were queued in this turn, outside of scopes: it passes a quiescent state and runs what it may. Where others hold the
+   * grace period up, the update waits for them, and memory stays bounded.
+   */
+  #help(): void {
+    if (this.#scopes > 0 || rcuNesting() !== 0 || mutexesHeld() > 0) return;
+    rcuQuiescent();
+    rcuRunCallbacks();
+    if (pendingOwn() < BACKLOG) return;
+    const before = pendingOwn();
+    if (synchronizeRcuAtMost(HOLD_BACK_MS)) runSome(Number.POSITIVE_INFINITY);
+    if (pendingOwn() < before || this.#warned) return;
+    this.#warned = true;
+    const laggards = rcuLaggards().join(", ");
+    process.emitWarning(
+      `${pendingOwn()} callbacks of slot ${this.heap.slot} wait for a grace period, which slot ${laggards} holds up`,
+      "RcuBacklog",
+    );
+  }
+
+  #makeRoom(): boolean {
+    if (this.#scopes > 0 || rcuNesting() > 0 || locksHeld > 0 || mutexesHeld() > 0) return false;
+    this.#wake();
+    const before = pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS);
+    for (let rounds = 0; rounds < 2; rounds++) {
+      rcuRunCallbacks(); // Stamps what is not stamped.
+      if (!synchronizeRcuAtMost(MAKE_ROOM_MS)) break;
+      runSome(Number.POSITIVE_INFINITY);
+    }
+    return pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS) < before;
+  }
+
+  /** The turn is over, whatever it left behind. */
+  #endTurn(): void {
+    if (!this.#online || this.heap.slot < 0) return;
+    this.#online = false;
+    if (this.#scopes > 0 || rcuNesting() > 0) {
+      this.#scopes = 0;
+      setNesting(0);
+      const error = new RcuDomainError(
+        "a read scope is still open at the end of the turn: enter() needs its exit()",
+      );
+      this.#onError(error, "the end of a turn");
+    }
+    // A mutex may be kept across turns; a lock that is kept forbids nothing but running callbacks.
+    if (locksHeld === 0) rcuIdleEnter();
+    else {
+      goIdle();
+      this.#reportLocks();
+    }
+    this.#lookAgain(FIRST_LOOK);
+  }
+
+  #locksReported = 0;
+  #reportLocks(): void {
+    if (locksHeld <= this.#locksReported) return;
+    this.#locksReported = locksHeld;
+    const error = new RcuDomainError(
+      `${locksHeld} lock(s) are still held at the end of the turn: a guard is unlocked in the turn that took it`,
+    );
+    this.#onError(error, "the end of a turn");
+  }
+
+  #looking = false;
+  /** Callbacks wait that nobody else may run, or nobody else is there to run: this thread looks at them now and then. */
+  #lookAgain(ms: number): void {
+    if (this.#looking || !this.#anyWaiting()) return;
+    this.#looking = true;
+    setTimeout(() => {
+      this.#looking = false;
+      if (this.heap.slot < 0) return;
+      inHeap(this.heap, () => this.#turn());
+      this.#lookAgain(Math.min(2 * ms, LAST_LOOK));
+    }, ms).unref();
+  }
+  #anyWaiting(): boolean {
+    const words = this.heap.i32;
+    return inHeap(
+      this.heap,
+      () => pendingOwn() > 0 || Atomics.load(words, RCU.ORPHANS) > 0 || closuresHere() > 0,
+    );
+  }
+
+  /** A turn for callbacks only. */
+  #turn(): void {
+    if (this.#online || rcuNesting() >= 0 || locksHeld !== 0) return;
+    rcuIdleExit();
+    rcuRunCallbacks();
+    rcuIdleEnter();
   }
 
   /** This thread is quiescent from here until its next read: no grace period waits for it. */
   quiesce(): void {
     if (this.#scopes > 0) throw new RcuDomainError("quiesce() inside a read scope");
-    this.#endTurn();
+    this.#late();
   }
 
-  /** Quiesces while the promise is pending, and returns it. */
-  quiesceOnPending<T>(promise: Promise<T>): Promise<T> {
+  /**
+   * Calls `fn`, which may block this thread (Atomics.wait, execSync, a long computation), and returns what it returns. No grace period
+   * waits for this thread meanwhile, but for scopes that `fn` opens. Throws RcuDomainError inside a read scope.
+   */
+  blocking<T>(fn: () => T): T {
+    if (this.#scopes > 0)
+      throw new RcuDomainError(
+        "blocking() inside a read scope would hold everybody up: leave the scope first",
+      );
     this.quiesce();
+    this.#pending++;
+    try {
+      return fn();
+    } finally {
+      this.#pending--;
+    }
+  }
+
+  /**
+   * Returns a promise like the one given, or like what the function returns, and is quiescent whenever that is suspended: until it
+   * settles this thread is active only inside its scopes. (minircu: quiesce_on_pending.)
+   */
+  quiesceOnPending<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
+    if (this.#scopes > 0) {
+      // Its rejection is not lost: this error stands for it.
+      if (typeof work !== "function") Promise.resolve(work).catch(() => {});
+      throw new RcuDomainError("quiesceOnPending() inside a read scope");
+    }
+    this.quiesce();
+    this.#pending++;
+    const settled = () => void this.#pending--;
+    let promise: Promise<T>;
+    try {
+      promise = Promise.resolve(typeof work === "function" ? work() : work);
+    } catch (error) {
+      settled();
+      throw error;
+    }
+    promise.then(settled, settled);
     return promise;
   }
 
@@ -204,7 +417,8 @@ export class RcuDomain {
 
   /**
    * Waits until every read scope that is open now, on any thread, has closed; the event loop goes on meanwhile. All callers of
-   * one turn share a grace period. Rejects with RcuDomainError inside a read scope.
+   * one turn share a grace period. Callbacks of this thread whose time has come have run when it returns. Rejects with
+   * RcuDomainError inside a read scope.
    */
   async synchronize(options: SynchronizeOptions = {}): Promise<void> {
     this.#mayWait("synchronize");
@@ -222,27 +436,46 @@ export class RcuDomain {
   }
 
   async #synchronize(sleep: ((ms: number) => Promise<unknown>) | null): Promise<void> {
-    const heap = this.heap.use();
-    const stamp = gpStamp();
-    requestGp(stamp);
+    const words = this.heap.i32;
+    const stamp = inHeap(this.heap, () => {
+      const needed = gpStamp();
+      requestGp(needed);
+      return needed;
+    });
     const rounds = newRounds();
-    while (!seqDone(Atomics.load(heap.i32, RCU.GP_SEQ), stamp)) {
-      if (sleep !== null) await sleep(rounds.left());
-      else await this.#nextGp(stamp, rounds.left());
-      heap.use();
+    while (!seqDone(Atomics.load(words, RCU.GP_SEQ), stamp)) {
+      const slept = await this.#nextGp(stamp, rounds.left(), sleep);
       // A sleep of the caller's has its own pace.
-      if ((rounds.due() || sleep !== null) && !seqDone(gpSeq(), stamp)) nudge(gpSeq());
+      if (!rounds.due() && !slept) continue;
+      inHeap(this.heap, () => {
+        if (!seqDone(gpSeq(), stamp)) nudge(gpSeq());
+      });
     }
+    if (this.heap.slot >= 0) inHeap(this.heap, () => this.#turn());
   }
 
-  /** Until gpSeq moves, or it is time to look for a stall. */
-  async #nextGp(stamp: number, ms: number): Promise<void> {
+  /** Until gpSeq moves, or it is time to look for a stall, or the caller's sleep is over: true then. */
+  async #nextGp(
+    stamp: number,
+    ms: number,
+    sleep: ((ms: number) => Promise<unknown>) | null,
+  ): Promise<boolean> {
     const words = this.heap.i32;
     const seq = Atomics.load(words, RCU.GP_SEQ);
-    if (seqDone(seq, stamp)) return;
+    if (seqDone(seq, stamp)) return false;
     Atomics.add(words, RCU.GP_WAITERS, 1);
     try {
-      await waitAsync(words, RCU.GP_SEQ, seq, ms);
+      if (sleep === null) {
+        await waitAsync(words, RCU.GP_SEQ, seq, ms);
+        return false;
+      }
+      const slept = sleep(ms);
+      if (typeof slept?.then !== "function")
+        throw new RcuDomainError("synchronize({ sleep }): sleep must return a promise");
+      return await Promise.race([
+        slept.then(() => true),
+        waitAsync(words, RCU.GP_SEQ, seq, ms).then(() => false),
+      ]);
     } finally {
       Atomics.sub(words, RCU.GP_WAITERS, 1);
     }
@@ -251,16 +484,20 @@ export class RcuDomain {
   /** The same, blocking this thread. Throws RcuDomainError inside a read scope. */
   synchronizeBlocking(): void {
     this.#mayWait("synchronizeBlocking");
-    this.heap.use();
-    synchronizeRcu();
+    inHeap(this.heap, () => {
+      this.#endTurn();
+      synchronizeRcu();
+      this.#turn();
+    });
   }
 
   /** Waits, blocking, until all callbacks that any thread has queued so far have run. */
   barrier(): void {
     this.#mayWait("barrier");
-    this.heap.use();
-    if (!this.#online) this.#goOnline();
-    rcuBarrier();
+    inHeap(this.heap, () => {
+      this.#wake();
+      rcuBarrier();
+    });
   }
 
   #mayWait(what: string): void {
@@ -273,22 +510,22 @@ export class RcuDomain {
   registerThread(): void {
     if (this.heap.slot >= 0) return;
     this.heap.reattach();
-    rcuIdleEnter();
+    this.#join();
   }
 
-  /** Leaves the domain; callbacks that this thread has queued run elsewhere. */
+  /** Leaves the domain; callbacks that this thread has queued run elsewhere. A thread that ends leaves by itself. */
   unregisterThread(): void {
     this.quiesce();
     this.heap.detach();
+    leaveTurns(this.heap);
   }
 
-  /** Reaps what the worker held in the domain when it ends, however it ends. */
+  /**
+   * Reaps what the worker held in the domain when it ends, however it ends. Needed only for workers that this thread started before it
+   * joined its first domain, on systems other than Linux: all others are seen to end.
+   */
   watch(worker: Worker): void {
     const id = worker.threadId;
-    worker.once("exit", () => {
-      const outer = currentHeap();
-      this.heap.reapThread(id);
-      if (outer !== null) outer.use();
-    });
+    worker.once("exit", () => inHeap(this.heap, () => this.heap.reapThread(id)));
   }
 }

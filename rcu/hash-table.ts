@@ -13,7 +13,7 @@ import { kfreeArrayRcu } from "./callback.ts";
 import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
 import { CorruptionError, HeapFullError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
-import { lockWord, unlockWord } from "./lock.ts";
+import { lockFree, lockWord, unlockWord } from "./lock.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, listNode, locked, spinlock, struct } from "./struct.ts";
@@ -76,6 +76,7 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
 
   protected acquire(): void {
     this.assertHeap();
+    lockFree();
     lockWord(this.ref + LOCK);
   }
   protected release(): void {

@@ -102,7 +102,7 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
 
   /** Inserts or updates; INSERTED or UPDATED. Throws HeapFullError, WrongTypeError. */
   insert(key: K, value: V): number {
-    return this.inserted(key, this.tryInsert(key, value));
+    return this.inserted(key, this.insertOrWait(key, value));
   }
 
   /** Inserts unless the key is there: INSERTED, UPDATED when it was there (and nothing changed), FULL. */

@@ -11,6 +11,16 @@ import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import * as layout from "./layout.ts";
+import {
+  claimForReaping,
+  claimGoneSlot,
+  claimSlot,
+  dropClaim,
+  keepClaim,
+  noticeGone,
+  signSlot,
+  unsignSlot,
+} from "./liveness.ts";
 import { checkLocks } from "./lock-order.ts";
 import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
@@ -173,25 +183,30 @@ export class Heap implements Views {
   }
 
   #attach(): void {
-    let slot = 0;
-    let base = SLOT.BASE;
-    while (Atomics.compareExchange(this.i32, base + SLOT.STATE, SLOT_FREE, SLOT_ACTIVE) !== SLOT_FREE) {
-      base += SLOT.WORDS;
-      if (++slot === MAX_SLOTS)
-        throw new HeapError(
-          "ERR_RCU_TOO_MANY_THREADS",
-          `heap has ${MAX_SLOTS} threads attached: detach one first`,
-        );
-    }
+    let slot = claimSlot(this.i32);
+    // Without a slot of its own this thread can reap none: it takes one whose owner is gone, with what lies there.
+    const inherited = slot < 0;
+    if (inherited) slot = claimGoneSlot(this.i32);
+    if (slot < 0)
+      throw new HeapError(
+        "ERR_RCU_TOO_MANY_THREADS",
+        `heap has ${MAX_SLOTS} threads attached: detach one first`,
+      );
+    const base = SLOT.BASE + slot * SLOT.WORDS;
     // A new incarnation: locks that the slot's last owner left behind are a dead thread's.
     this.#owner = (((Atomics.add(this.i32, base + SLOT.INCARNATION, 1) + 1) & 0x3fffff) << 8) | (slot + 1);
     this.#slot = slot;
     this.i32[base + SLOT.THREAD] = threadId;
+    Atomics.store(this.i32, base + SLOT.STATE, SLOT_ACTIVE);
     for (;;) {
       const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
       if (high > slot || Atomics.compareExchange(this.i32, RCU.SLOT_HIGH, high, slot + 1) === high) break;
     }
     this.use();
+    if (inherited) {
+      keepClaim(this.i32, slot);
+      reapRcu(slot);
+    }
     joinRcu();
   }
 
@@ -200,8 +215,19 @@ export class Heap implements Views {
     if (this.#slot < 0) return;
     this.use();
     leaveRcu();
-    adoptMagazines(this.#slot);
-    Atomics.store(this.i32, SLOT.BASE + this.#slot * SLOT.WORDS + SLOT.STATE, SLOT_FREE);
+    this.#giveBack(this.#slot);
+    this.#forget();
+  }
+
+  /** The slot is empty of everything but its magazines: may be claimed again. */
+  #giveBack(slot: number): void {
+    adoptMagazines(slot);
+    unsignSlot(this.i32, slot);
+    Atomics.store(this.i32, SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE, SLOT_FREE);
+    dropClaim(this.i32, slot);
+  }
+
+  #forget(): void {
     this.#slot = -1;
     this.#owner = 0;
     bindViews(this, -1, 0);
@@ -212,10 +238,40 @@ export class Heap implements Views {
   /** Reaps the slots of a worker that has ended: with its threadId, as Worker.threadId gave it while it ran. */
   reapThread(id: number): void {
     const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
-    for (let slot = 0; slot < high; slot++) {
-      const base = SLOT.BASE + slot * SLOT.WORDS;
-      if (this.i32[base + SLOT.THREAD] === id && slot !== this.#slot) this.reap(slot);
-    }
+    for (let slot = 0; slot < high; slot++) if (slot !== this.#slot) this.#reap(slot, id);
+  }
+
+  /**
+   * From here on other threads see by themselves when this one ends without detaching, where the system tells (Linux), and reap its slot: when
+   * they look for a free one, or have waited for 100 ms.
+   */
+  sign(): void {
+    signSlot(this.i32, this.#slot);
+  }
+
+  /** Reaps the slots of threads that have ended and were signed. Returns how many. */
+  reapGone(): number {
+    let reaped = 0;
+    const high = Atomics.load(this.i32, RCU.SLOT_HIGH);
+    const outer = current;
+    this.use();
+    for (let slot = 0; slot < high; slot++)
+      if (slot !== this.#slot && noticeGone(slot) && this.#reap(slot)) reaped++;
+    if (outer !== null && outer !== this) outer.use();
+    return reaped;
+  }
+
+  /**
+   * This thread ends now, wherever it is: in a read scope, with a lock, in a callback. What it held is given up as if it had died, and
+   * what it protected may be half-changed. For handlers of process.on("exit").
+   */
+  leave(): void {
+    if (this.#slot < 0) return;
+    this.use();
+    setNesting(0);
+    reapRcu(this.#slot);
+    this.#giveBack(this.#slot);
+    this.#forget();
   }
 
   /** Attaches again after detach(), in whatever slot is free. */
@@ -239,15 +295,16 @@ export class Heap implements Views {
   reap(slot: number): void {
     if (slot === this.#slot)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "reap of one's own slot: use detach()");
-    const state = SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE;
-    if (
-      Atomics.compareExchange(this.i32, state, SLOT_ACTIVE, SLOT_DEAD) !== SLOT_ACTIVE &&
-      Atomics.compareExchange(this.i32, state, SLOT_ABANDONED, SLOT_DEAD) !== SLOT_ABANDONED
-    )
-      return;
+    this.#reap(slot);
+  }
+
+  /** Says whether this call reaped it: one of several threads does. */
+  #reap(slot: number, id?: number): boolean {
     this.use();
+    if (!claimForReaping(slot, id)) return false;
+    Atomics.store(this.i32, SLOT.BASE + slot * SLOT.WORDS + SLOT.STATE, SLOT_DEAD);
     reapRcu(slot);
-    adoptMagazines(slot);
-    Atomics.store(this.i32, state, SLOT_FREE);
+    this.#giveBack(slot);
+    return true;
   }
 }

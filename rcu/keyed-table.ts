@@ -3,11 +3,12 @@
  * RcuCache share. A node keeps its value in one word, which an update exchanges in place: a reader that looks for a key
  * while it is being updated finds the old value or the new one, never none.
  */
-import { kfreeCellRcu } from "./callback.ts";
+import { kfreeCellRcu, makeRoom } from "./callback.ts";
 import type { Handle } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
 import { HashCore, HashTable, NODE_KEY, openHashTable } from "./hash-table.ts";
 import { int, type KeyKind, type Kind, kindOr, show, type Value } from "./kind.ts";
+import { locksHeld } from "./lock.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, listNode, type StructType, struct, words } from "./struct.ts";
@@ -143,6 +144,12 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
       if (done === FULL) this.value.drop(word);
     }
     return done;
+  }
+
+  /** tryInsert, which waits for what is to be freed when the heap is full. */
+  protected insertOrWait(key: K, value: V): number {
+    const done = this.tryInsert(key, value);
+    return done === FULL && locksHeld === 0 && makeRoom() ? this.tryInsert(key, value) : done;
   }
 
   /** For insertions that throw. */

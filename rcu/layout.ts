@@ -32,6 +32,8 @@ export const HEADER = {
   LAYOUT_END: 13,
   /** Most pages that one cache may take; 0: no limit. */
   CACHE_PAGES: 14,
+  /** Non-zero: readers announce themselves (RcuDomain). */
+  ANNOUNCING: 15,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
   WORDS_RESERVED: 192,
@@ -154,8 +156,8 @@ export const CACHE = {
   WORDS: 16,
 } as const;
 
-/** Threads that may be attached at one time. */
-export const MAX_SLOTS = 64;
+/** Threads that may be attached at one time: a lock word names its owner's slot in 8 bits. */
+export const MAX_SLOTS = 250;
 export const SLOT = {
   BASE: CACHE.BASE + MAX_CACHES * CACHE.WORDS,
   STATE: 0,
@@ -164,6 +166,11 @@ export const SLOT = {
   THREAD: 2,
   /** Non-zero: RCU events of the owner go to the trace ring. Others write it, the owner looks now and then. */
   TRACE: 3,
+  /** Who has the slot (liveness.ts). */
+  CLAIM: 4,
+  /** The owner's number in the operating system, 0 if it has none, and when it started. */
+  NATIVE: 5,
+  NATIVE_START: 6,
   /** Words 16 to 47 belong to the RCU core: see SLOT_RCU. */
   RCU: 16,
   /** First word that the embedder may use (a wait word, counters). */

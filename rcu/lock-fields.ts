@@ -1,6 +1,7 @@
 /** Accessors of the locks in a struct: each gives out the proof that the fields behind it ask for. */
 import { Field } from "./fields.ts";
 import {
+  lockFree,
   lockWord,
   readLockWord,
   readUnlockWord,
@@ -16,6 +17,7 @@ import type { Held, Ref } from "./ref.ts";
 export class Spinlock<N extends string, L extends string> extends Field {
   /** Takes the lock, spinning and then sleeping; from a dead owner, too. The result is the proof that locked fields ask for. */
   lock(ref: Ref<N>): Held<L> {
+    lockFree();
     lockWord(ref + this.offset);
     return 1 as Held<L>;
   }

@@ -8,6 +8,7 @@
  */
 import { RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
+import { claimIsDead, noticeGone } from "./liveness.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 
 const { SLOT, SLOT_ACTIVE, SLOT_RCU } = layout;
@@ -86,8 +87,25 @@ export function ownerIsDead(owner: number): boolean {
   const base = SLOT.BASE + ownerSlot(owner) * SLOT.WORDS;
   return (
     Atomics.load(i32, base + SLOT.STATE) !== SLOT_ACTIVE ||
-    (Atomics.load(i32, base + SLOT.INCARNATION) & 0x3fffff) !== owner >>> 8
+    (Atomics.load(i32, base + SLOT.INCARNATION) & 0x3fffff) !== owner >>> 8 ||
+    claimIsDead(ownerSlot(owner))
   );
+}
+
+/** What this thread does before it takes a lock of its user's while it holds none; null: nothing. */
+let errand: (() => void) | null = null;
+/** Has `run` called once, by the next lockFree with no lock held. */
+export function beforeNextLock(run: () => void): void {
+  errand = run;
+}
+/** A moment at which this thread may wait and run callbacks, if it holds no lock: an update by its user begins. */
+export function lockFree(): void {
+  if (errand !== null && locksHeld === 0) runErrand();
+}
+function runErrand(): void {
+  const run = errand!;
+  errand = null;
+  run();
 }
 
 export function lockWord(word: number): void {
@@ -172,7 +190,7 @@ function lockSlow(word: number): void {
     sleepOn(word, seen | WAITERS);
     // Whatever ended the sleep: a look costs far less than that did.
     const owner = seen & OWNER;
-    if (!ownerIsDead(owner)) {
+    if (!ownerIsDead(owner) && !noticeGone(ownerSlot(owner))) {
       checkPatience(word, since);
       continue;
     }

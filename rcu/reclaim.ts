@@ -66,8 +66,16 @@ export function defineReclaimer(
  * Callbacks that only this thread can run: closures, and those whose record could not be allocated, which count as queued
  * on the thread's list. Lost only if the thread dies.
  */
-const closures: { run: () => void; stamp: number; heap: unknown; counted: boolean }[] = [];
-let counted = 0;
+interface Closures {
+  /** In the order of their stamps, which only grow: those before `next` have run. */
+  queue: { readonly run: () => void; readonly stamp: number; readonly counted: boolean }[];
+  next: number;
+  counted: number;
+}
+/** By the words of their heap. */
+const byHeap = new Map<Int32Array, Closures>();
+/** In all heaps. */
+let total = 0;
 
 /** The reclaimer that invoke ran last; null when it freed a cell. */
 let invoked: Reclaimer | null = null;
@@ -118,38 +126,42 @@ export function markDying(ref: number, what = "kfreeRcu"): void {
 
 /** Keeps a closure until grace period `stamp` is over. */
 export function keepClosure(run: () => void, stamp: number, isCounted: boolean): void {
-  closures.push({ run, stamp, heap: i32, counted: isCounted });
-  if (isCounted) counted++;
+  let closures = byHeap.get(i32);
+  if (closures === undefined) {
+    closures = { queue: [], next: 0, counted: 0 };
+    byHeap.set(i32, closures);
+  }
+  closures.queue.push({ run, stamp, counted: isCounted });
+  if (isCounted) closures.counted++;
+  total++;
 }
 
 /** Closures of this thread in the current heap. */
 export function closuresHere(): number {
-  let count = 0;
-  for (const entry of closures) if (entry.heap === i32) count++;
-  return count;
+  if (total === 0) return 0;
+  const closures = byHeap.get(i32);
+  return closures === undefined ? 0 : closures.queue.length - closures.next;
 }
 
 /** Of these, the ones that count as queued on its list. */
 export function countedHere(): number {
-  let count = 0;
-  if (counted > 0) for (const entry of closures) if (entry.heap === i32 && entry.counted) count++;
-  return count;
+  return total === 0 ? 0 : (byHeap.get(i32)?.counted ?? 0);
 }
 
 /** Runs the closures whose grace period is over; `batch` is told what they throw. `ran` is called before each counted one. */
 export function runClosures(batch: Batch, ran: () => void): number {
+  const words = i32;
+  const closures = byHeap.get(words);
+  if (closures === undefined) return 0;
   const seq = gpSeq();
   let done = 0;
-  for (let n = 0; n < closures.length; ) {
-    const entry = closures[n]!;
-    if (entry.heap !== i32 || !seqDone(seq, entry.stamp)) {
-      n++;
-      continue;
-    }
-    closures.splice(n, 1);
+  while (closures.next < closures.queue.length && seqDone(seq, closures.queue[closures.next]!.stamp)) {
+    const entry = closures.queue[closures.next]!;
+    closures.queue[closures.next++] = NONE;
+    total--;
     done++;
     if (entry.counted) {
-      counted--;
+      closures.counted--;
       ran();
     }
     try {
@@ -158,8 +170,23 @@ export function runClosures(batch: Batch, ran: () => void): number {
       batch.failed(error, "closure after a grace period");
     }
   }
+  if (closures.next === closures.queue.length) byHeap.delete(words);
+  else if (closures.next >= 1024 && closures.next * 2 >= closures.queue.length) {
+    closures.queue = closures.queue.slice(closures.next);
+    closures.next = 0;
+  }
   return done;
+}
+/** In place of a closure that has run: what it held can be collected. */
+const NONE = { run: () => {}, stamp: 0, counted: false };
+
+/** Closures of a heap that this thread leaves, which nobody can run any more: forgotten. Returns how many. */
+export function dropClosures(): number {
+  const lost = closuresHere();
+  total -= lost;
+  byHeap.delete(i32);
+  return lost;
 }
 
 /** Whether there are closures, in whatever heap: for fast paths. */
-export const anyClosures = (): boolean => closures.length > 0;
+export const anyClosures = (): boolean => total > 0;

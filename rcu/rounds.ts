@@ -31,9 +31,10 @@ export class Rounds {
     return Math.max(0, this.#next - performance.now());
   }
 
-  /** Atomics.wait until the next round. */
-  sleep(word: number, value: number): void {
-    this.#timedOut = Atomics.wait(i32, word, value, this.left()) === "timed-out";
+  /** Atomics.wait until the next round, or for `most` milliseconds. */
+  sleep(word: number, value: number, most = Number.POSITIVE_INFINITY): void {
+    const left = this.left();
+    this.#timedOut = Atomics.wait(i32, word, value, Math.min(left, most)) === "timed-out" && left <= most;
   }
 
   /** Whether a round is due, after whatever ended the last sleep. Then it counts as made. */

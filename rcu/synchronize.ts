@@ -75,7 +75,7 @@ export function nudge(seq: number): void {
 }
 
 /** Sleeps until gpSeq has reached `stamp`, or, in a barrier, until callbacks have run. The thread is idle. */
-function waitForGp(stamp: number, rounds: Rounds, event?: number): void {
+function waitForGp(stamp: number, rounds: Rounds, event?: number, until = Number.POSITIVE_INFINITY): void {
   for (let spin = 0; spin < SPINS; spin++) if (seqDone(Atomics.load(i32, RCU.GP_SEQ), stamp)) return;
   Atomics.add(i32, RCU.GP_WAITERS, 1);
   try {
@@ -83,7 +83,9 @@ function waitForGp(stamp: number, rounds: Rounds, event?: number): void {
       const seq = Atomics.load(i32, RCU.GP_SEQ);
       if (seqDone(seq, stamp)) return;
       if (event !== undefined && Atomics.load(i32, RCU.BARRIER_EVENT) !== event) return;
-      rounds.sleep(RCU.GP_SEQ, seq);
+      const left = until - performance.now();
+      if (left <= 0) return;
+      rounds.sleep(RCU.GP_SEQ, seq, left);
       if (rounds.due()) nudge(seq);
     }
   } finally {
@@ -113,6 +115,25 @@ function waitIdle(stamp: number, expedited: boolean): void {
 export function synchronizeRcu(): void {
   assertMayWait("synchronizeRcu");
   waitIdle(gpStamp(), Atomics.load(i32, RCU.EXPEDITED) > 0);
+}
+
+/**
+ * Waits for an expedited grace period, but no longer than `ms` milliseconds: whether it was over then. For updaters that are to be held
+ * back, not held up.
+ */
+export function synchronizeRcuAtMost(ms: number): boolean {
+  assertMayWait("synchronizeRcuAtMost");
+  const stamp = gpStamp();
+  const active = rcuNesting() === 0;
+  if (active) goIdle();
+  try {
+    requestGp(stamp);
+    forceQuiescentStates(rcuLaggards());
+    waitForGp(stamp, newRounds(), undefined, performance.now() + ms);
+    return seqDone(gpSeq(), stamp);
+  } finally {
+    if (active) goActive();
+  }
 }
 
 /**
