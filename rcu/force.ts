@@ -15,6 +15,14 @@ let forceNotifier: ForceNotifier | null = null;
 export function setForceNotifier(notify: ForceNotifier | null): void {
   forceNotifier = notify;
 }
+let lookForGone: () => void = () => {};
+/** Sets what a thread that has waited long does about threads that ended without a word: heap.ts. */
+export function setGoneLook(look: () => void): void {
+  lookForGone = look;
+}
+/** Reaps threads that are seen to be gone. */
+export const reapGone = (): void => lookForGone();
+
 /** Calls the force notifier for each lagging slot (rcuLaggards) but one's own. */
 export function forceQuiescentStates(laggards: number[]): void {
   for (const of of laggards) {

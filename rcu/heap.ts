@@ -9,6 +9,7 @@ import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
+import { setGoneLook } from "./force.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import * as layout from "./layout.ts";
 import {
@@ -67,6 +68,9 @@ const MAX_BYTES = 2 * 1024 ** 3;
 
 /** The heap that this thread's accessors work on. */
 let current: Heap | null = null;
+
+// For those who wait: synchronize.ts lies below this module.
+setGoneLook(() => current?.reapGone());
 
 /** The heap that this thread uses now. */
 export function currentHeap(): Heap | null {

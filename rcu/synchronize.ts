@@ -6,7 +6,7 @@
 
 import { inCallback, pendingOwn, runSome } from "./callback.ts";
 import { RcuUsageError } from "./error.ts";
-import { forceQuiescentStates } from "./force.ts";
+import { forceQuiescentStates, reapGone } from "./force.ts";
 import {
   goActive,
   goIdle,
@@ -68,6 +68,7 @@ export const newRounds = (): Rounds => new Rounds(checkMs());
  * the next one may have died; others are asked.
  */
 export function nudge(seq: number): void {
+  reapGone();
   tryEndGp(seq);
   startNeeded();
   forceQuiescentStates(rcuLaggards());

@@ -258,7 +258,7 @@ test.serial("every error is an RcuError with a code", (t) => {
     rcuReadLock();
     t.throws(synchronizeRcu, { instanceOf: RcuUsageError, code: "ERR_RCU_INSIDE_SCOPE" });
     rcuReadUnlock();
-    const others = Array.from({ length: 63 }, () => Heap.attach(heap.handle()));
+    const others = Array.from({ length: 249 }, () => Heap.attach(heap.handle()));
     t.throws(() => Heap.attach(heap.handle()), { instanceOf: HeapError, code: "ERR_RCU_TOO_MANY_THREADS" });
     for (const other of others) other.detach();
     heap.use();

@@ -38,6 +38,14 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "25000 objects wait, 2 floods were noticed",
     "all freed at few safe points: true",
   ],
+  careless: [
+    "reclaimer careless: the callback threw",
+    "ordinary domain: a worker that blocks holds nobody up",
+    "ordinary domain: a worker that hangs holds nobody up",
+    "reclaimer careless: the callback threw",
+    "announcing domain: a worker that blocks holds nobody up",
+    "announcing domain: a worker that hangs holds nobody up",
+  ],
   dereference: [
     "rcu_dereference: 1",
     "rcu_dereference_check, in a scope: 1",
