@@ -443,42 +443,35 @@ export class RcuDomain {
       return needed;
     });
     const rounds = newRounds();
-    while (!seqDone(Atomics.load(words, RCU.GP_SEQ), stamp)) {
-      const slept = await this.#nextGp(stamp, rounds.left(), sleep);
-      // A sleep of the caller's has its own pace.
-      if (!rounds.due() && !slept) continue;
-      inHeap(this.heap, () => {
-        if (!seqDone(gpSeq(), stamp)) nudge(gpSeq());
-      });
+    const over = (): boolean => seqDone(Atomics.load(words, RCU.GP_SEQ), stamp);
+    let asleep: Promise<boolean> | null = null;
+    let moved: Promise<boolean> | null = null;
+    Atomics.add(words, RCU.GP_WAITERS, 1);
+    try {
+      while (!over()) {
+        moved ??= this.#gpMoved(stamp, rounds.left());
+        if (sleep !== null) asleep ??= sleepOf(sleep, rounds.left());
+        const slept = await (asleep === null ? moved : Promise.race([asleep, moved]));
+        if (slept) asleep = null;
+        else moved = null;
+        // A sleep of the caller's has its own pace.
+        if (!rounds.due() && !slept) continue;
+        inHeap(this.heap, () => {
+          if (!over()) nudge(gpSeq());
+        });
+      }
+    } finally {
+      Atomics.sub(words, RCU.GP_WAITERS, 1);
     }
     if (this.heap.slot >= 0) inHeap(this.heap, () => this.#turn());
   }
 
-  /** Until gpSeq moves, or it is time to look for a stall, or the caller's sleep is over: true then. */
-  async #nextGp(
-    stamp: number,
-    ms: number,
-    sleep: ((ms: number) => Promise<unknown>) | null,
-  ): Promise<boolean> {
+  /** Until gpSeq moves, or it is time to look for a stall. */
+  async #gpMoved(stamp: number, ms: number): Promise<boolean> {
     const words = this.heap.i32;
     const seq = Atomics.load(words, RCU.GP_SEQ);
-    if (seqDone(seq, stamp)) return false;
-    Atomics.add(words, RCU.GP_WAITERS, 1);
-    try {
-      if (sleep === null) {
-        await waitAsync(words, RCU.GP_SEQ, seq, ms);
-        return false;
-      }
-      const slept = sleep(ms);
-      if (typeof slept?.then !== "function")
-        throw new RcuDomainError("synchronize({ sleep }): sleep must return a promise");
-      return await Promise.race([
-        slept.then(() => true),
-        waitAsync(words, RCU.GP_SEQ, seq, ms).then(() => false),
-      ]);
-    } finally {
-      Atomics.sub(words, RCU.GP_WAITERS, 1);
-    }
+    if (!seqDone(seq, stamp)) await waitAsync(words, RCU.GP_SEQ, seq, ms);
+    return false;
   }
 
   /** The same, blocking this thread. Throws RcuDomainError inside a read scope. */
@@ -528,4 +521,13 @@ export class RcuDomain {
     const id = worker.threadId;
     worker.once("exit", () => inHeap(this.heap, () => this.heap.reapThread(id)));
   }
+}
+
+/** Settles with true when the caller's sleep is over. */
+async function sleepOf(sleep: (ms: number) => Promise<unknown>, ms: number): Promise<boolean> {
+  const slept = sleep(ms);
+  if (typeof slept?.then !== "function")
+    throw new RcuDomainError("synchronize({ sleep }): sleep must return a promise");
+  await slept;
+  return true;
 }

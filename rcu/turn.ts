@@ -50,7 +50,12 @@ export function reapAtExit(worker: Worker): void {
 
 /** This worker ends: it returned, threw, or called process.exit() somewhere. */
 function leaveAll(): void {
-  for (const heap of heaps) heap.leave();
+  for (const heap of heaps)
+    try {
+      heap.leave();
+    } catch {
+      // It may have ended in the middle of anything. Others reap what is left, as if it had been terminated.
+    }
   heaps.clear();
 }
 

@@ -64,6 +64,8 @@ export function globalsOf(direct: () => boolean, program: () => Program) {
     performance: { now: () => (direct() ? 1 : program().now()) },
     setImmediate: (turn: () => void) => program().later(turn),
     queueMicrotask: (turn: () => void) => program().later(turn),
+    // No run lasts long enough for a timer to matter.
+    setTimeout: () => ({ unref() {} }),
     Atomics: {
       load: (p: Int32Array, at: number) => access(words(p), "atomic load", at),
       store: (p: Int32Array, at: number, value: number) => {

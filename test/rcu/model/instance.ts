@@ -1,7 +1,7 @@
 /**
  * Every CPU of the model has the code of rcu/ for itself: modules keep state per thread (open scopes, locks held, which task
  * runs), so each CPU imports its own copy, told apart by a query in the address. A module hook gives the copies other
- * globals (Atomics, Int32Array, Date, setImmediate, queueMicrotask), notes their variables so that a program can be run again from its
+ * globals (Atomics, Int32Array, Date, setImmediate, queueMicrotask, setTimeout), notes their variables so that a program can be run again from its
  * beginning, and applies a mutant if one is asked for. What runs is otherwise the source as it is; the only constants
  * changed are the two in CONSTANTS.
  */
@@ -20,6 +20,7 @@ export interface Globals {
   readonly performance: { now(): number };
   readonly setImmediate: (turn: () => void) => void;
   readonly queueMicrotask: (turn: () => void) => void;
+  readonly setTimeout: (turn: () => void, ms: number) => { unref(): void };
 }
 
 /** Spinning is a shorter way of waiting: the copies wait at once. */
@@ -110,7 +111,7 @@ function instrument(file: string, source: string, number: number): string {
   }
   const me = `globalThis[Symbol.for("sternix model instances")][${number}]`;
   // On the first line, so that line numbers stay.
-  const globals = `const { Atomics, Int32Array, Uint8Array, Float64Array, Date, performance, setImmediate, queueMicrotask } = ${me}.globals as any;`;
+  const globals = `const { Atomics, Int32Array, Uint8Array, Float64Array, Date, performance, setImmediate, queueMicrotask, setTimeout } = ${me}.globals as any;`;
   return `${globals}${text}\n${keepers(text, me)}`;
 }
 
