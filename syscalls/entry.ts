@@ -10,8 +10,9 @@ import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
 import type { CallHooks } from "../kernel/subsystem/install.ts";
 import { NR_SYSCALLS, SyscallCounts, type SyscallEntry } from "../kernel/syscall-entry.ts";
+import { waitForMemory } from "../kernel/task/shortage.ts";
 import { Task } from "../kernel/task/task.ts";
-import { ENOSYS } from "../kernel/uapi/errno.ts";
+import { ENOMEM, ENOSYS } from "../kernel/uapi/errno.ts";
 import { noteUnknownCall } from "../kernel/unknown-calls.ts";
 import type { Ref } from "../rcu/index.ts";
 import { DECODE, dirfd, path } from "./args.ts";
@@ -134,7 +135,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     const call = table[nr]!;
     const args = decodeArgs(call, regs);
     tracer!.enter(task, call, args);
-    const result = denied < 0 ? denied : (call.handler as unknown as Handler)(task, ...args);
+    const result = denied < 0 ? denied : settle(task, (call.handler as unknown as Handler)(task, ...args));
     tracer!.leave(task, call, args, result);
     return result;
   }
@@ -177,7 +178,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
       const denied = Task.restarting.get(task) === 0 ? hooks.enter(task, hooked[nr]!, args) : 0;
       let result = denied;
       if (tracer !== undefined) result = traced(task, nr, regs, denied);
-      else if (denied === 0) result = invoke(task, nr, handler, regs);
+      else if (denied === 0) result = settle(task, invoke(task, nr, handler, regs));
       if (result > BLOCK || result === NO_RETURN)
         hooks.exit(task, hooked[nr]!, args, result === NO_RETURN ? 0 : result);
       return result;
@@ -191,6 +192,11 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     },
     nameOf: (nr) => table[nr]?.name ?? `call ${nr}`,
   };
+}
+
+/** For those that are told of results: whether this is one, or the call will run again when memory has come back. */
+function settle(task: Ref<"task">, result: number): number {
+  return result === -ENOMEM ? waitForMemory(task) || result : result;
 }
 
 /** Index of the call in a7. Of numbers beyond the table, in all 64 bits, it is that of the last place, which stays empty. */

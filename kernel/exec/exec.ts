@@ -23,6 +23,7 @@ import { commitCred, credOf } from "../task/cred.ts";
 import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
 import { putProgram, setProgram } from "../task/program.ts";
 import { rlimit } from "../task/rlimit.ts";
+import { waitForMemory } from "../task/shortage.ts";
 import { Cred, GROUP_EXEC, Group, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MS_NOSUID } from "../uapi/mount.ts";
@@ -72,6 +73,10 @@ export function execve(
   if (result === BLOCK_KILLABLE) {
     keepForRestart(KEPT_EXEC, file);
     return result;
+  }
+  if (waited && result === -ENOMEM && waitForMemory(task) !== 0) {
+    keepForRestart(KEPT_EXEC, file);
+    return BLOCK_KILLABLE;
   }
   fput(file as Ref<"file">);
   // Without its threads the old program cannot go on.

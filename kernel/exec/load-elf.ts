@@ -48,20 +48,29 @@ const MINSIGSTKSZ = 2048;
 const pageDown = (bytes: number): number => Math.floor(bytes / PAGE_SIZE) * PAGE_SIZE;
 const pageUp = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
 
-/** The headers of an open file, or why it is not a program. */
-function imageOf(file: Ref<"file">): ElfImage | string {
+/** The headers of an open file, why it is not a program, or -errno when it cannot be read. */
+function imageOf(file: Ref<"file">): ElfImage | string | number {
   const size = Inode.size.racy(File.inode.get(file));
+  let error = 0;
   const readAt = (offset: number, length: number): Uint8Array => {
     const bytes = new Uint8Array(length);
-    const got = kernelRead(file, bytes, offset);
-    return bytes.subarray(0, Math.max(0, got));
+    let done = 0;
+    while (done < length) {
+      const got = kernelRead(file, bytes.subarray(done), offset + done);
+      if (got < 0) error = got;
+      if (got <= 0) break;
+      done += got;
+    }
+    return bytes.subarray(0, done);
   };
-  return parseElf(readAt, size, TASK_SIZE);
+  const image = parseElf(readAt, size, TASK_SIZE);
+  return error < 0 ? error : image;
 }
 
 function loadElf(bprm: Bprm): number {
   if (!isElf(bprm.header)) return -ENOEXEC;
   const image = imageOf(bprm.file);
+  if (typeof image === "number") return image;
   if (typeof image === "string") {
     setExecReason(image);
     return -ENOEXEC;
@@ -80,7 +89,8 @@ function loadElf(bprm: Bprm): number {
 /** The path in PT_INTERP, or -errno. */
 function interpreterName(file: Ref<"file">, at: { offset: number; size: number }): Uint8Array | number {
   const name = new Uint8Array(at.size);
-  if (kernelRead(file, name, at.offset) !== at.size) return -EIO;
+  const got = kernelRead(file, name, at.offset);
+  if (got !== at.size) return got === -ENOMEM ? got : -EIO;
   if (name[at.size - 1] !== 0) {
     setExecReason("an interpreter name without an end");
     return -ENOEXEC;
@@ -91,7 +101,7 @@ function interpreterName(file: Ref<"file">, at: { offset: number; size: number }
 /** The dynamic linker that a program asks for; null for what needs none. */
 export function elfInterpreter(file: Ref<"file">): Uint8Array | null {
   const image = imageOf(file);
-  if (typeof image === "string" || image.interp === null) return null;
+  if (typeof image !== "object" || image.interp === null) return null;
   const name = interpreterName(file, image.interp);
   return typeof name === "number" ? null : name;
 }
@@ -115,6 +125,7 @@ function mapProgram(bprm: Bprm, image: ElfImage, interpreter: Ref<"file"> | 0): 
   setRanges(mm, image, bias);
   if (interpreter !== 0) {
     const other = imageOf(interpreter);
+    if (typeof other === "number") return other;
     if (typeof other === "string" || !other.dynamic) {
       setExecReason(`the interpreter is ${typeof other === "string" ? other : "not position independent"}`);
       return -ELIBBAD;

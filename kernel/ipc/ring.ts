@@ -16,9 +16,10 @@ import {
   type Ref,
   struct,
 } from "../../rcu/index.ts";
-import { allocFrame, putFrame } from "../mm/frame.ts";
+import { putFrame } from "../mm/frame.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { ram } from "../mm/ram.ts";
+import { allocKernelPage } from "../mm/reclaim.ts";
 
 const FRAME = 4096;
 /** Below this many bytes a loop beats subarray and set. */
@@ -76,7 +77,7 @@ function span(ring: Ref<"ring">, at: number, limit: number): number {
   const index = at >>> 12;
   let frame = arrayGet(frames, index);
   if (frame === 0) {
-    const address = allocFrame();
+    const address = allocKernelPage();
     if (address === 0) return 0;
     frame = address / FRAME;
     arraySet(frames, index, frame);

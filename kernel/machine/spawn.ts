@@ -30,6 +30,7 @@ import { hooks } from "../subsystem/hooks.ts";
 import { newCred } from "../task/cred.ts";
 import { discardTask, newProcess, publishTask } from "../task/fork.ts";
 import { initGroup } from "../task/pid.ts";
+import { startAgain } from "../task/shortage.ts";
 import { Group, KIND_PROGRAM, KIND_RISCV64, Task, WORK_SPAWN } from "../task/task.ts";
 import { EAGAIN, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { AT_FDCWD } from "../uapi/fcntl.ts";
@@ -144,12 +145,21 @@ const list = (string: Ref<"string">, count: number): string[] =>
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 
-/** CPU side, first run of the task: 0, or negative when it is to exit (Task.exitCode is set). */
+/**
+ * CPU side, first run of the task: 0; SPAWN_AGAIN when memory was short and is to come back; or negative when it is to exit (Task.exitCode
+ * is set).
+ */
 export function startSpawned(task: Ref<"task">): number {
   const spawn = Group.spawn.load(Task.group.get(task)) as Ref<"spawn">;
   setExecReason("");
-  hooks.taskCreate?.(task, 0);
-  const error = load(task, spawn);
+  const first = Task.fs.access(task) === 0;
+  if (first) hooks.taskCreate?.(task, 0);
+  let error = first ? prepare(task, spawn) : 0;
+  if (error === 0) {
+    error = load(task, spawn);
+    if (error === -ENOMEM && startAgain(task)) return SPAWN_AGAIN;
+    Task.shortSince.set(task, 0);
+  }
   Spawn.error.store(spawn, error);
   if (error < 0 && execReason !== "") Spawn.reason.store(spawn, allocString(execReason));
   Spawn.state.store(spawn, SPAWN_RUNNING);
@@ -157,7 +167,11 @@ export function startSpawned(task: Ref<"task">): number {
   return error;
 }
 
-function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
+/** Memory was short: startSpawned is to be called again. */
+export const SPAWN_AGAIN = 1;
+
+/** Its files, terminal and working directory: once. 0 or -errno. */
+function prepare(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const files = filesCreate();
   if (files === 0) return -ENOMEM;
   Task.files.init(task, files);
@@ -170,8 +184,11 @@ function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   if (tty !== 0 && Spawn.tty.get(spawn) !== 0) takeControllingTty(Task.group.get(task), tty);
   error = pathLookup(AT_FDCWD, stringText(Spawn.cwd.get(spawn)), LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   if (error < 0) return error;
-  error = setCwd(fs, nd.mount, nd.dentry);
-  if (error < 0) return error;
+  return setCwd(fs, nd.mount, nd.dentry);
+}
+
+/** Its program: 0 or -errno. */
+function load(task: Ref<"task">, spawn: Ref<"spawn">): number {
   const path = stringText(Spawn.path.get(spawn));
   const argv = list(Spawn.argv.get(spawn), Spawn.argc.get(spawn));
   const env = list(Spawn.env.get(spawn), Spawn.envc.get(spawn));

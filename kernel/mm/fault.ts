@@ -30,7 +30,7 @@ import {
   pteTable,
 } from "./pte.ts";
 import { PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
-import { allocPage, allocZeroedPage, setSparing } from "./reclaim.ts";
+import { allocPage, allocZeroedPage } from "./reclaim.ts";
 import { growStack } from "./stack.ts";
 import { activeMm, mmuNotify } from "./tlb.ts";
 import { findVma, VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE, Vma } from "./vma.ts";
@@ -285,9 +285,7 @@ function nearFrame(mm: Ref<"mm">, page: number): number {
  * point, memory is being reclaimed.
  */
 export function handleFault(mm: Ref<"mm">, va: number, access: number): number {
-  setSparing(true);
   const result = resolvePage(mm, va, access);
-  setSparing(false);
   if (result >= 0) return result;
   switch (result) {
     case FAULT_NOMEM:

@@ -1,5 +1,6 @@
 /** Room in the kernel's heap: making it, and keeping some of it from what belongs to no process. */
 import { heapPages, rcuHurry, shrinkCaches } from "../../rcu/index.ts";
+import { thisCpu } from "../sched/current.ts";
 import { nowNs } from "../time/clock.ts";
 
 /** Between two looks through all free cells. */
@@ -20,6 +21,8 @@ export function makeHeapRoom(): void {
  * made from a quarter on.
  */
 export function heapIsLow(): boolean {
+  // What the host puts there, programs to start among it, is not for programs to prevent.
+  if (thisCpu() < 0) return false;
   const { total, free } = heapPages();
   if (free > total >> 2) return false;
   makeHeapRoom();

@@ -13,7 +13,7 @@ import { chargePage } from "./page-quota.ts";
 import { countDirty, countPages, frameWord, removePages, wordFrame } from "./pages.ts";
 import { PAGE_DIRTY, PageNode, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
 import { BLOCK_FRAMES, PAGE_MASK, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
-import { allocPage, allocZeroedPage } from "./reclaim.ts";
+import { allocPage, allocZeroedPage, onlyReserve } from "./reclaim.ts";
 import { unmapMapping } from "./rmap.ts";
 
 /** Pages read at once when a file is read through readPages. */
@@ -66,7 +66,7 @@ function readAhead(mapping: Ref<"mapping">, index: number): number {
   let count = 1;
   while (count < READ_AHEAD && index + count < end && treeGet(mapping, index + count) === 0) count++;
   if (count === 1 || index >= end) return 0;
-  const frame = allocFrames(count);
+  const frame = onlyReserve() ? 0 : allocFrames(count);
   if (frame === 0) return 0;
   const filled = ops.readPages!(mapping, index, frame, count);
   for (let n = Math.max(0, filled); n < count; n++) putFrame(frame + n * PAGE_SIZE);

@@ -4,10 +4,11 @@
  * low-water mark, and whoever finds nothing at all tries again after its next safe point (fault.ts).
  */
 import { rcuHurry } from "../../rcu/index.ts";
-import { findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
+import { allocFrame, findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
 import { forEachMapping } from "./mapping.ts";
 import { dropCleanPages } from "./pages.ts";
 import { PAGE_SHIFT } from "./ram.ts";
+import { noteRefusal, SHORT_RAM } from "./shortage.ts";
 
 /** Below a 16th of RAM reclaim starts, and tries to get back to an 8th: what is read until a grace period ends fits between. */
 const LOW_SHIFT = 4;
@@ -26,25 +27,37 @@ export function reclaimPages(target: number): number {
   return dropped;
 }
 
-/** Frames that user mode's own faults leave to the kernel, which copies for programs that have to get on: a 128th of RAM. */
+/** Frames that are left to copies between the kernel and programs, which could not be done again: a 128th of RAM. */
 const RESERVE_SHIFT = 7;
-let sparing = false;
+let sparing = true;
 /** Whether allocations of this thread leave the kernel's reserve. */
 export function setSparing(spare: boolean): void {
   sparing = spare;
 }
-const reserved = (): boolean => sparing && freeFrames() < frameTotal() >> RESERVE_SHIFT;
+/** Whether only the reserve is left. */
+export const onlyReserve = (): boolean => freeFrames() < frameTotal() >> RESERVE_SHIFT;
 
 /** A frame for a page, at byte address `near` if that is free; contents undefined. 0: out of memory. */
 export function allocPage(near: number): number {
   if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) makeRoom();
-  const frame = reserved() ? 0 : takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
-  // For whoever tries again.
-  if (frame === 0) {
-    makeRoom();
-    rcuHurry();
-  }
+  const frame = sparing && onlyReserve() ? 0 : takeFrameAt(near) || findFrame(near >>> PAGE_SHIFT);
+  if (frame === 0) refuse();
   return frame;
+}
+
+/** A zeroed frame for the kernel's own use, wherever it is. 0: out of memory. */
+export function allocKernelPage(): number {
+  if (freeFrames() < frameTotal() >> LOW_SHIFT && --pause < 0) makeRoom();
+  const frame = onlyReserve() ? 0 : allocFrame();
+  if (frame === 0) refuse();
+  return frame;
+}
+
+/** Nothing is to be had: for whoever tries again, what can come back hurries. */
+function refuse(): void {
+  makeRoom();
+  rcuHurry();
+  noteRefusal(SHORT_RAM);
 }
 
 /** What else holds memory that nobody needs. Called wherever memory is short, perhaps with locks held: `hook` only takes notice. */

@@ -8,6 +8,8 @@ import { ACCESS } from "../usermode.ts";
 import { FAULT_NOMEM, resolvePage } from "./fault.ts";
 import { PTE_READ, PTE_WRITE, pteFrame, pteGet } from "./pte.ts";
 import { PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
+import { setSparing } from "./reclaim.ts";
+import { mayUseReserve } from "./shortage.ts";
 import { activeMm, activePgd } from "./tlb.ts";
 
 const LIMIT = 2 ** 32;
@@ -31,7 +33,12 @@ export function userWrite(addr: number): number {
 
 function slow(addr: number, access: number): number {
   if (activeMm === 0 || addr < 0) return -1;
-  const result = resolvePage(activeMm, addr, access);
+  let result = resolvePage(activeMm, addr, access);
+  if (result === FAULT_NOMEM && mayUseReserve()) {
+    setSparing(false);
+    result = resolvePage(activeMm, addr, access);
+    setSparing(true);
+  }
   return result < 0 ? result : result - (result & PAGE_MASK) + (addr & PAGE_MASK);
 }
 

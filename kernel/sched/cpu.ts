@@ -22,6 +22,7 @@ import { commText } from "../task/exec.ts";
 import { doExit, shedMemory } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import { seeToHeap } from "../task/memory.ts";
+import { refillReserve, waitForMemory } from "../task/shortage.ts";
 import {
   TASK_EXITING,
   TASK_SLEEPING,
@@ -37,6 +38,7 @@ import {
 import { nowNs } from "../time/clock.ts";
 import { checkCpuTimers } from "../time/itimer.ts";
 import { nextTimer, runTimers } from "../time/timer.ts";
+import { ENOMEM } from "../uapi/errno.ts";
 import { ILL_ILLOPC, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, TRAP_BRKPT } from "../uapi/signal.ts";
 import { EXIT, type UserMode } from "../usermode.ts";
 import { accountStart, accountSwitch } from "./account.ts";
@@ -164,6 +166,7 @@ function preempt(task: Ref<"task">, cpu: Ref<"cpu">): void {
 /** Does what a call's result asks for. GONE when the task blocked, stopped or exited. */
 function finishCall(task: Ref<"task">, regs: number, result: number): boolean {
   if (result > BLOCK) {
+    if (result === -ENOMEM && waitForMemory(task) !== 0) return block(task, BLOCK_KILLABLE);
     if (waitPrepared || Task.restarting.get(task) !== 0) {
       finishWait(task);
       clearRestart(task);
@@ -208,12 +211,19 @@ function doWork(task: Ref<"task">, work: number): boolean {
   if ((work & WORK_EXIT) !== 0) return exitTask(task);
   if ((work & WORK_SPAWN) !== 0) {
     Task.work.and(task, ~WORK_SPAWN);
-    if (startSpawned(task) < 0) return exitTask(task);
+    const error = startSpawned(task);
+    if (error > 0) {
+      // Memory is on its way: again after others have run.
+      Task.work.or(task, WORK_SPAWN);
+      return GO_ON;
+    }
+    if (error < 0) return exitTask(task);
     activateMm(Task.mm.access(task));
   }
   if ((work & WORK_MEMORY) !== 0) {
     Task.work.and(task, ~WORK_MEMORY);
     seeToHeap(task);
+    refillReserve(task);
   }
   if ((work & WORK_CHILD_TID) !== 0) {
     Task.work.and(task, ~WORK_CHILD_TID);

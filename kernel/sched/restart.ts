@@ -93,6 +93,7 @@ export function clearRestart(task: Ref<"task">): void {
   Task.restartDeadline.set(task, 0);
   Task.restartRemaining.set(task, 0);
   Task.partial.set(task, 0);
+  Task.shortSince.set(task, 0);
   const kind = Task.keptKind.get(task);
   if (kind !== 0) givesBack[kind]!(task, takeKept(task));
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;

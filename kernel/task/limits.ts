@@ -11,7 +11,7 @@ export const Limits = struct("limits", {
   threadsMax: atomic(),
   /** Open files of the machine. */
   fileMax: atomic(),
-  /** Mounts of the machine. */
+  /** Mounts of the machine; the host's own may go beyond. */
   mountMax: atomic(),
   // Of a user.
   inotifyInstances: atomic(),

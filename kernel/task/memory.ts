@@ -8,6 +8,7 @@ import { makeHeapRoom } from "../mm/heap.ts";
 import { Mm } from "../mm/mm.ts";
 import { pteTables } from "../mm/pte.ts";
 import { RamState, ramRef } from "../mm/ram.ts";
+import { noteRefusal, SHORT_HEAP } from "../mm/shortage.ts";
 import { vmaCount } from "../mm/vma.ts";
 import { setNeedResched } from "../sched/cpus.ts";
 import { current, thisCpu } from "../sched/current.ts";
@@ -32,7 +33,11 @@ export function watchHeap(): void {
     const task = current();
     if (task === 0) return true;
     Task.work.or(task, WORK_MEMORY);
-    return left > heapPages().total >> RESERVE_SHIFT || !hasMuch(task);
+    if (left > heapPages().total >> RESERVE_SHIFT) return true;
+    if (hasMuch(task)) return false;
+    // Perhaps there are no pages at all: then the call waits for some.
+    noteRefusal(SHORT_HEAP);
+    return true;
   });
 }
 

@@ -18,12 +18,13 @@ import { Mm, mmRss } from "../mm/mm.ts";
 import { pteTables } from "../mm/pte.ts";
 import { PAGE_SIZE, RamState, ramRef } from "../mm/ram.ts";
 import { vmaCount } from "../mm/vma.ts";
+import { fatalPending } from "../sched/yield.ts";
 import { sendGroupSignal } from "../signal/send.ts";
 import { nowNs } from "../time/clock.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 import { commText } from "./exec.ts";
 import { allGroups, findTask, initGroup, lockTaskList, nextPid, unlockTaskList } from "./pid.ts";
-import { GROUP_EXITING, Group, Task } from "./task.ts";
+import { Group, Task } from "./task.ts";
 
 /** Least value of oom_score_adj: never killed. */
 export const OOM_SCORE_ADJ_MIN = -1000;
@@ -125,7 +126,7 @@ function killWorst(points: typeof badness): number {
     if (task === 0) continue;
     const mm = Task.mm.deref(scope, task);
     if (mm === 0) continue;
-    if ((Group.flags.load(Task.group.get(task)) & GROUP_EXITING) !== 0) {
+    if (fatalPending(task)) {
       dying = true;
       continue;
     }

@@ -146,6 +146,8 @@ export const Task = struct("task", {
   partial: owned(),
   /** A second number that goes with `partial` (yieldWhole). */
   partialAlso: owned(),
+  /** Since when memory is refused to it, in monotonic nanoseconds; 0: it is not (task/shortage.ts). */
+  shortSince: wide(),
   /** Timer of blockUntil(): Ref<"timer">, made at first use. */
   sleepTimer: owned(),
   /** Pid of the vfork child that this task waits for; cleared by the child. */

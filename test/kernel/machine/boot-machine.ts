@@ -16,6 +16,8 @@ export interface TestMachine {
   readonly log: string[];
   /** Starts a program given as instructions. */
   start(code: readonly number[]): Process;
+  /** Starts an ELF file with these arguments. */
+  startElf(bytes: Uint8Array, args?: readonly string[]): Process;
 }
 
 export async function bootTestMachine(
@@ -34,22 +36,18 @@ export async function bootTestMachine(
     ...more,
   });
   let programs = 0;
-  return {
-    machine,
-    log,
-    start(code) {
-      const path = `/bin/test-${programs++}`;
-      machine.run(() => {
-        const file = vfsOpen(AT_FDCWD, path, O_CREAT_WRONLY, 0o755);
-        if (file < 0) throw new Error(`open ${path}: ${file}`);
-        const bytes = tinyElf(code);
-        const written = kernelWrite(file as Ref<"file">, bytes, 0);
-        if (written !== bytes.length) throw new Error(`write ${path}: ${written}`);
-        fput(file as Ref<"file">);
-      });
-      return machine.spawn({ path, argv: [path], env: [], tty: false });
-    },
+  const startElf: TestMachine["startElf"] = (bytes, args = []) => {
+    const path = `/bin/test-${programs++}`;
+    machine.run(() => {
+      const file = vfsOpen(AT_FDCWD, path, O_CREAT_WRONLY, 0o755);
+      if (file < 0) throw new Error(`open ${path}: ${file}`);
+      const written = kernelWrite(file as Ref<"file">, bytes, 0);
+      if (written !== bytes.length) throw new Error(`write ${path}: ${written}`);
+      fput(file as Ref<"file">);
+    });
+    return machine.spawn({ path, argv: [path, ...args], env: [], tty: false });
   };
+  return { machine, log, startElf, start: (code) => startElf(tinyElf(code)) };
 }
 
 export const plainWorker = new URL("../../../userland/cpu-worker.ts", import.meta.url);
