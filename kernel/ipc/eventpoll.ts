@@ -94,8 +94,9 @@ export const Epitem = struct("epitem", {
   hashNext: owned<Ref<"epitem"> | 0>(),
   /** In Eventpoll.ready, under lock. */
   readyNode: listNode(),
-  /** Next item that watches the same file, under epmutex. */
+  /** The items that watch the same file, in both directions: under epmutex. */
   fileNext: owned<Ref<"epitem"> | 0>(),
+  filePrev: owned<Ref<"epitem"> | 0>(),
   /** Wake hook entries, 0 for none. */
   hooks: words(MAX_QUEUES),
 });
@@ -287,7 +288,9 @@ export function insertItem(
     return -ENOMEM;
   }
   addToHash(held, ep, item);
-  Epitem.fileNext.set(item, File.epoll.load(file) as Ref<"epitem"> | 0);
+  const first = File.epoll.load(file) as Ref<"epitem"> | 0;
+  Epitem.fileNext.set(item, first);
+  if (first !== 0) Epitem.filePrev.set(first, item);
   File.epoll.store(file, item);
   return item;
 }
@@ -307,12 +310,10 @@ export function removeItem(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"e
   removeFromHash(held, ep, item);
   const file = Epitem.file.get(item);
   const next = Epitem.fileNext.get(item);
-  let at = File.epoll.load(file) as Ref<"epitem">;
-  if (at === item) File.epoll.store(file, next);
-  else {
-    while (Epitem.fileNext.get(at) !== item) at = Epitem.fileNext.get(at) as Ref<"epitem">;
-    Epitem.fileNext.set(at, next);
-  }
+  const before = Epitem.filePrev.get(item);
+  if (before === 0) File.epoll.store(file, next);
+  else Epitem.fileNext.set(before, next);
+  if (next !== 0) Epitem.filePrev.set(next, before);
   userUncharge(Eventpoll.user.get(ep), "epollWatches", 1);
   free(Epitem, item);
 }

@@ -48,7 +48,7 @@ export function sockFile(sock: S, flags: number): Ref<"file"> | number {
   if (inode === 0 || file < 0) {
     if (inode !== 0) iput(inode);
     sockRelease(sock);
-    return -ENOMEM;
+    return file;
   }
   File.priv.init(file as Ref<"file">, sock);
   return file;

@@ -67,6 +67,15 @@ linear("descriptors opened and closed", 200, (count, fail) => {
   if (sys("close_range", 3, 0xffffffff, 0) !== 0) fail("close_range");
 });
 
+linear("epoll items of one file, ended in the order in which they were made", 200, (count, fail) => {
+  const [ep, fd] = [sys("epoll_create1", 0), sys("eventfd2", 0, 0)];
+  putWords(memory, 1, 0, 0, 0);
+  for (let n = 0; n < count; n++)
+    if (sys("epoll_ctl", ep, 1, sys("dup", fd), memory) !== 0) fail("epoll_ctl");
+  for (let n = 0; n < count; n++) if (sys("epoll_ctl", ep, 2, fd + 1 + n, 0) !== 0) fail("EPOLL_CTL_DEL");
+  if (sys("close_range", 3, 0xffffffff, 0) !== 0) fail("close_range");
+});
+
 linear("names in a directory, listed and removed", 200, (count, fail) => {
   mountFs("tmpfs", "wide", "/tmp");
   for (let n = 0; n < count; n++) {
