@@ -23,7 +23,8 @@ import { HELP_EVERY, pendingOwn, rcuRunCallbacks, runSome, setTurnHooks } from "
 import { setErrorHandler } from "./contain.ts";
 import { RcuError } from "./error.ts";
 import {
-  goActive,
+  announceScope,
+  endAnnouncedScope,
   goIdle,
   gpSeq,
   gpStamp,
@@ -223,7 +224,7 @@ export class RcuDomain {
     if (this.announcing || this.#pending > 0) {
       this.#online = false;
       // With a plain scope around it this thread stays active: nobody is told when that closes.
-      if (rcuNesting() === 0) goIdle();
+      if (rcuNesting() === 0) endAnnouncedScope();
       else this.#stayOnline();
       if (pendingOwn() > 0) this.#afterQueueing();
       return;
@@ -258,7 +259,7 @@ export class RcuDomain {
         "a read scope was opened by rcuReadLock() while this thread was idle, which protects nothing: open it with enter() or run()",
       );
     if (this.announcing || this.#pending > 0) {
-      goActive();
+      announceScope();
       this.#online = true;
     } else {
       rcuIdleExit();

@@ -162,6 +162,23 @@ export function goActive(): void {
   report(base, Atomics.load(i32, RCU.GP_SEQ));
 }
 
+/** goActive for a scope that is announced (domain.ts): the thread is idle before it, and idle again after it. */
+export function announceScope(): void {
+  const line = slotBase(slot) + SLOT_RCU.LINE;
+  setNesting(0);
+  Atomics.store(i32, line, LINE_ACTIVE); // [G]
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  if (inProgress(seq)) Atomics.store(i32, line, seq); // The scope begins after that grace period.
+}
+
+/** goIdle at its end. */
+export function endAnnouncedScope(): void {
+  setNesting(IDLE_NESTING);
+  Atomics.store(i32, slotBase(slot) + SLOT_RCU.LINE, LINE_IDLE); // [H]
+  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  if (inProgress(seq)) tryEndGp(seq);
+}
+
 /** Whether a slot other than this thread's is outside of extended quiescent states. */
 export function othersActive(): boolean {
   const high = Atomics.load(i32, RCU.SLOT_HIGH);
