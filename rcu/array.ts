@@ -5,6 +5,7 @@
 
 import { allocPages, freePages } from "./buddy.ts";
 import { CorruptionError } from "./error.ts";
+import { isInjected } from "./inject.ts";
 import * as layout from "./layout.ts";
 import { heapDebug, i32, u8 } from "./memory.ts";
 import { allocOwner } from "./owner.ts";
@@ -36,6 +37,7 @@ function allocWords(words: number): number {
   // A run of pages: the first two words stand where a cell has its header.
   let order = 0;
   while (PAGE_WORDS << order < words + 2) order++;
+  if (heapDebug && isInjected()) return 0;
   const run = allocPages(order);
   if (run === 0) return 0;
   i32.fill(0, run, run + (1 << (order + PAGE_SHIFT)));

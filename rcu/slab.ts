@@ -9,6 +9,7 @@
 
 import { allocPages, claimPages, overShare, pageCache, pageRunStart } from "./buddy.ts";
 import { CorruptionError, DeclarationError } from "./error.ts";
+import { isInjected } from "./inject.ts";
 import * as layout from "./layout.ts";
 import { readLayout, writeLayout } from "./layout-text.ts";
 import { lockWord, unlockWord } from "./lock.ts";
@@ -78,6 +79,8 @@ export function findCache(nameHash: number, name: string, words: number, layout 
 
 /** Takes a cell, all fields zero; 0 when the heap is full. */
 export function allocCell(id: number): number {
+  const debug = i32[HEADER.DEBUG] !== 0;
+  if (debug && isInjected()) return 0;
   const mag = magazine(slot, id);
   let ref = i32[mag + MAGAZINE.HEAD]!;
   if (ref === 0) {
@@ -94,7 +97,7 @@ export function allocCell(id: number): number {
       "ERR_RCU_CORRUPTION",
       `heap corruption: cell ${ref} on a free list is not free`,
     );
-  if (i32[HEADER.DEBUG] !== 0) checkPoison(ref, end);
+  if (debug) checkPoison(ref, end);
   i32[ref + CELL_STATE] = (state & ~0xff) | CELL_LIVE;
   i32[ref + CELL_LINK] = allocOwner;
   if (end - ref > 32) i32.fill(0, ref, end);

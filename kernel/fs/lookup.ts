@@ -3,7 +3,7 @@ import type { Held, Ptr, Ref } from "../../rcu/index.ts";
 import { nowNs } from "../time/clock.ts";
 import { ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { Dentry, dAdd, dgetLive, dLookup, dput } from "./dcache.ts";
-import { I_DEAD, Inode, inodeLock, inodeUnlock } from "./inode.ts";
+import { I_DEAD, Inode, inodeLock, inodeUnlock, iput } from "./inode.ts";
 import { inodeOpsOf } from "./ops.ts";
 import { type Qstr, qstrBytes } from "./qstr.ts";
 import { SB_NEGATIVE, Superblock } from "./super.ts";
@@ -34,7 +34,10 @@ export function lookupLocked(held: Held, parent: D, dir: I, text: Qstr): Ptr<"de
   if (inode < 0) return inode;
   if (inode === 0 && (Superblock.flags.get(Inode.sb.get(dir)) & SB_NEGATIVE) === 0) return 0;
   const dentry = dAdd(held, parent, inode as Ptr<"inode">, text);
-  if (dentry === 0) return -ENOMEM;
+  if (dentry === 0) {
+    if (inode !== 0) iput(inode as I);
+    return -ENOMEM;
+  }
   if (Superblock.validity.get(Inode.sb.get(dir)) !== 0) Dentry.stamp.set(dentry, nowNs());
   return dentry;
 }

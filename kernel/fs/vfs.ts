@@ -1,7 +1,7 @@
 /** Setting the file system up: tables at boot, the root, mounts by path, the files that a bare root needs. */
 import type { Ref } from "../../rcu/index.ts";
 import { hooks } from "../subsystem/hooks.ts";
-import { EBUSY, EEXIST, EINVAL, ENOENT, EPERM } from "../uapi/errno.ts";
+import { EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_TRUNC, O_WRONLY } from "../uapi/fcntl.ts";
 import { MNT_FLAGS, MS_BIND, MS_MOVE, MS_RDONLY, MS_REMOUNT, UMOUNT_NOFOLLOW } from "../uapi/mount.ts";
 import { makedev, S_IFCHR, S_IFDIR } from "../uapi/stat.ts";
@@ -13,7 +13,7 @@ import { dcacheInit } from "./dname.ts";
 import { fileInit, fput } from "./file.ts";
 import { fsCreate } from "./fsinfo.ts";
 import { hostfsInit } from "./hostfs/opener.ts";
-import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock } from "./inode.ts";
+import { Inode, inodeInit, inodeLock, inodeType, inodeUnlock, iput } from "./inode.ts";
 import { memfdInit } from "./memfd.ts";
 import { cloneMount, kernMount, Mount, mntPut } from "./mount.ts";
 import { attachMount, detachMount, mountInit, setRootMount } from "./mount-tree.ts";
@@ -148,8 +148,12 @@ export function ensureMountpoint(path: string, directory = true): number {
   // On the directory's list, so that it is seen there; tmpfs keeps that list itself.
   if (dentry !== 0 && Inode.iops.get(nd.inode) !== IOPS.TMPFS) linkChild(held, nd.dentry, dentry);
   inodeUnlock(nd.inode);
+  if (dentry === 0) {
+    iput(inode as Ref<"inode">);
+    return -ENOMEM;
+  }
   // Its count is never dropped: the place stays for as long as the machine runs.
-  return dentry === 0 ? -EPERM : 0;
+  return 0;
 }
 
 /** Mounts a host folder, or a single host file, at a guest path that is made if need be. 0 or -errno. */

@@ -5,6 +5,7 @@ import {
   arrayCopy,
   arrayGet,
   arrayLength,
+  freeArray,
   type Held,
   kfreeArrayRcu,
   kfreeRcu,
@@ -106,7 +107,10 @@ export type CapWords = readonly [low: number, high: number];
 export function commitCred(task: Ref<"task">, change: CredChange): number {
   const old = credOf(task);
   const cred = alloc(Cred);
-  if (cred === 0) return -ENOMEM;
+  if (cred === 0) {
+    if (change.groups !== undefined && change.groups !== 0) freeArray(change.groups);
+    return -ENOMEM;
+  }
   Cred.refcount.init(cred, 1);
   Cred.uid.init(cred, change.uid ?? Cred.uid.get(old));
   Cred.euid.init(cred, change.euid ?? Cred.euid.get(old));
