@@ -6,7 +6,7 @@
  * look at it without a count.
  */
 
-import { callRcu, kfreeCellRcu, kfreeRcu } from "./callback.ts";
+import { callRcu, kfreeCellRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
 import { derefWord } from "./memory.ts";
@@ -87,13 +87,13 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
   }
   /** The object, good in the scope; 0 when empty. */
   get(_scope: RcuScope): Ref<N> | 0 {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     const arc = deref(this.ref) as Arc<N> | 0;
     return arc === 0 ? 0 : arcGet(arc);
   }
   /** A count that outlives the scope; 0 when empty. */
   clone(_scope: RcuScope): Arc<N> | 0 {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     for (;;) {
       const arc = Slot.arc.load(this.ref) as Arc<N> | 0;
       if (arc === 0 || Counts.strong.incNotZero(arc)) return arc;
@@ -111,12 +111,13 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
   destroy(): void {
     this.update(0);
     kfreeRcu(Slot, this.ref);
+    this.destroyed();
   }
 }
 
 function makeSlot<N extends string>(init: Arc<N> | 0): Ref<"rcu_arc_slot"> {
   if (init !== 0) checkObject(Counts, init, "RcuArc");
-  const ref = alloc(Slot);
+  const ref = withRoom(() => alloc(Slot));
   if (ref === 0) throw new HeapFullError("new RcuArc");
   Slot.arc.init(ref, init);
   return ref;

@@ -140,9 +140,11 @@ const LENGTH = 0;
 const HASH = 1;
 const TEXT = 2;
 
-/** Hash of bytes as strings in the heap keep it. */
-export function hashBytes(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
+/** What FNV-1a begins with. */
+export const FNV_BASIS = 0x811c9dc5;
+/** Hash of bytes (FNV-1a): as strings in the heap keep it, or another one for each seed. */
+export function hashBytes(bytes: Uint8Array, seed = 0): number {
+  let hash = FNV_BASIS ^ seed;
   for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
   return hash | 0;
 }

@@ -107,6 +107,17 @@ export function unclaimPages(ref: number): void {
   i32[PAGE_MAP + page] = -(order + 1);
 }
 
+/** Whether the reference names a page that nobody has taken. A racy look, which goes through the sizes of runs: for checks. */
+export function pageIsFree(ref: number): boolean {
+  const page = pageOf(ref);
+  for (let order = 0; order <= MAX_ORDER; order++) {
+    const head = page & -(1 << order);
+    const word = i32[PAGE_MAP + head]!;
+    if (word !== 0) return word > order;
+  }
+  return false;
+}
+
 /** The cache whose cell this reference names, -1 when it names a run of pages. */
 export function pageCache(ref: number): number {
   return (-i32[PAGE_MAP + pageOf(ref)]! >> 8) - 1;

@@ -9,7 +9,8 @@ import { WrongTypeError } from "./error.ts";
 import { HashTable } from "./hash-table.ts";
 import { CacheNode, EVICTED, INSERTED, KeyedTable, type TableOptions } from "./keyed-table.ts";
 import type { NeedsKey, NeedsValue, Value } from "./kind.ts";
-import { listAddTail, listDelRcu, listFirst } from "./list-node.ts";
+import { listAddTail, listDelRcu, listFirst, listNext } from "./list-node.ts";
+import { i32 } from "./memory.ts";
 import type { Held, Ref } from "./ref.ts";
 
 type NodeRef = Ref<"rcu_cache_node">;
@@ -52,6 +53,7 @@ export class RcuCache<K extends Value = number, V extends Value = number> extend
 
   /** Entries at most. */
   get capacity(): number {
+    this.assertHeap();
     return HashTable.capacity.get(this.ref);
   }
 
@@ -66,6 +68,36 @@ export class RcuCache<K extends Value = number, V extends Value = number> extend
     if (this.size <= this.capacity) return INSERTED;
     this.takeNode(CacheNode.order.owner(listFirst(order)));
     return EVICTED;
+  }
+
+  /** While the table is copied: nodes, and the copies that take their places in the order. */
+  readonly #copies = new Map<number, number>();
+
+  protected override nodeCopied(node: number, copy: number): void {
+    this.#copies.set(node, copy);
+  }
+  protected override copiesDropped(): void {
+    this.#copies.clear();
+  }
+  protected override copiesPublished(): void {
+    const order = HashTable.order.at(this.ref);
+    const copies: number[] = [];
+    for (let at = listFirst(order); at !== 0; at = listNext(order, at)) {
+      const node = CacheNode.order.owner(at);
+      const copy = this.#copies.get(node);
+      if (copy === undefined) continue;
+      this.#copies.delete(node);
+      copies.push(CacheNode.order.at(copy as NodeRef));
+    }
+    // What a thread linked that died before it came to the order is the oldest.
+    const lost = [...this.#copies.values()].map((copy) => CacheNode.order.at(copy as NodeRef));
+    this.#copies.clear();
+    const ring = [order, ...lost, ...copies];
+    // The head comes last: the ring is whole before and after.
+    for (let n = ring.length - 1; n >= 0; n--) {
+      i32[ring[n]!] = ring[(n + 1) % ring.length]!;
+      i32[ring[n]! + 1] = ring.at(n - 1)!;
+    }
   }
 
   protected override takeNode(node: number): void {

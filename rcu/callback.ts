@@ -15,7 +15,7 @@ import { forceQuiescentStates } from "./force.ts";
 import { gathered, gathering } from "./gather.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
-import { beforeNextLock, lockFree } from "./lock.ts";
+import { beforeNextLock, lockFree, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphanSlot, runOrphans } from "./orphan.ts";
 import {
@@ -86,7 +86,12 @@ function wakeForCallback(): boolean {
  * freed. False in threads that pass safe points of their own (the kernel's), and inside a read scope.
  */
 export function makeRoom(): boolean {
-  return anyTurns && !running && (turns.get(i32)?.makeRoom() ?? false);
+  return anyTurns && !running && locksHeld === 0 && (turns.get(i32)?.makeRoom() ?? false);
+}
+/** What `attempt` returns; 0 means that the heap is full: then it is tried once more if that helps. */
+export function withRoom<T extends number>(attempt: () => T): T {
+  const got = attempt();
+  return got === 0 && makeRoom() ? attempt() : got;
 }
 
 function askForHelp(): void {

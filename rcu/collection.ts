@@ -74,44 +74,62 @@ export function checkKind(found: number, signature: string, ref: number): void {
   );
 }
 
+/** What `heapId` is once a collection was destroyed by its own object: no heap's identity. */
+const DESTROYED = 0;
+
 export abstract class Collection<N extends string> {
   /** The collection's address: another thread opens the same one with it. */
   readonly ref: Ref<N>;
-  /** Reads look for an open scope (PROVE_RCU), and for the right heap and a living collection (debug heap). */
+  /** Reads look for an open scope (PROVE_RCU), and for a living collection (debug heap). */
   protected readonly checked: boolean;
+  /** Identity of its heap: every call compares it with that of the heap that the thread uses now. */
+  protected heapId: number;
   readonly #type: StructType<N>;
-  readonly #heap: number;
 
   constructor(type: StructType<N>, ref: Ref<N>) {
     this.ref = ref;
     this.#type = type;
-    this.#heap = heapIdentity;
+    this.heapId = heapIdentity;
     this.checked = PROVE || heapDebug;
   }
 
   /** What another thread opens this collection with: `new Same({ ..., at: handle })`. */
   handle(): Handle {
-    return { ref: this.ref, heap: this.#heap };
+    if (this.heapId === DESTROYED) this.#wrongHeap();
+    return { ref: this.ref, heap: this.heapId };
   }
 
-  /** Before an update: this thread must work on the collection's own heap. */
+  /** Before an update: this thread must work on the collection's own heap, and the collection must live. */
   protected assertHeap(): void {
-    if (this.#heap !== heapIdentity) throw new WrongHeapError(this.constructor.name);
-    if (this.checked) this.#assertAlive();
+    if (this.heapId !== heapIdentity) this.#wrongHeap();
+    if (!cellIsAlive(this.ref)) this.#freed();
   }
 
-  /** Before a read, where `checked`. */
+  /** Before a read. */
+  protected beforeRead(): void {
+    if (this.checked || this.heapId !== heapIdentity) this.assertReadable();
+  }
+
+  /** beforeRead, where something was found. */
   protected assertReadable(): void {
     if (PROVE) assertScope();
-    if (this.#heap !== heapIdentity) throw new WrongHeapError(this.constructor.name);
-    this.#assertAlive();
+    this.assertHeap();
   }
 
-  #assertAlive(): void {
-    if (!cellIsAlive(this.ref))
-      throw new StaleReferenceError(
-        `${this.constructor.name}: its struct ${this.#type[TYPE].name} at ${this.ref} was freed`,
-        "ERR_RCU_USE_AFTER_FREE",
-      );
+  /** At the end of destroy(): this object is of no use any more. */
+  protected destroyed(): void {
+    this.heapId = DESTROYED;
+  }
+
+  #wrongHeap(): never {
+    if (this.heapId === DESTROYED) this.#freed();
+    throw new WrongHeapError(this.constructor.name);
+  }
+
+  #freed(): never {
+    throw new StaleReferenceError(
+      `${this.constructor.name}: its struct ${this.#type[TYPE].name} at ${this.ref} was freed`,
+      "ERR_RCU_USE_AFTER_FREE",
+    );
   }
 }

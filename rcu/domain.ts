@@ -41,6 +41,7 @@ import { mutexesHeld } from "./mutex.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
+import { shrinkCaches } from "./shrink.ts";
 import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
 import { inHeap, joinTurns, leaveTurns, throwOutOfBand } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
@@ -103,6 +104,8 @@ export class RcuDomain {
   readonly announcing: boolean;
   readonly #onError: (error: unknown, where: string) => void;
   #scopes = 0;
+  /** Heaps that this thread used when it opened scopes here, and how many were open before. */
+  readonly #outers: { scopes: number; heap: Heap | null }[] = [];
   #online = false;
   /** Promises that quiesceOnPending waits for: the thread is active only inside its scopes meanwhile. */
   #pending = 0;
@@ -179,7 +182,7 @@ export class RcuDomain {
    * when this thread is not registered.
    */
   enter(): RcuScope {
-    if (currentHeap() !== this.heap) this.heap.use();
+    if (currentHeap() !== this.heap) this.#switchIn();
     if (!this.#online) this.#goOnline();
     this.#scopes++;
     return rcuReadLock();
@@ -191,6 +194,19 @@ export class RcuDomain {
     if (currentHeap() !== this.heap) this.heap.use();
     rcuReadUnlock();
     if (--this.#scopes === 0) this.#outermost();
+    if (this.#outers.length !== 0) this.#switchBack();
+  }
+
+  #switchIn(): void {
+    this.#outers.push({ scopes: this.#scopes, heap: currentHeap() });
+    this.heap.use();
+  }
+  /** The scope that was opened while this thread used another heap is closed: it uses that one again. */
+  #switchBack(): void {
+    const { scopes, heap } = this.#outers.at(-1)!;
+    if (scopes !== this.#scopes) return;
+    this.#outers.pop();
+    if (heap !== null && heap.slot >= 0) heap.use();
   }
 
   /**
@@ -198,14 +214,12 @@ export class RcuDomain {
    * Throws RcuDomainError when `fn` returns a promise, or this thread is not registered.
    */
   run<T, A = undefined>(fn: (scope: RcuScope, arg: A) => T, arg?: A): T {
-    const outer = currentHeap();
     const scope = this.enter();
     let result: T;
     try {
       result = fn(scope, arg as A);
     } finally {
       this.exit();
-      if (outer !== null && outer !== this.heap) outer.use();
     }
     if (
       typeof result === "object" &&
@@ -253,9 +267,9 @@ export class RcuDomain {
   }
 
   #goOnline(): void {
-    if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
+    if (this.heap.slot < 0) this.#refuse("this thread is not registered: call registerThread()");
     if (rcuNesting() !== IDLE_NESTING)
-      throw new RcuDomainError(
+      this.#refuse(
         "a read scope was opened by rcuReadLock() while this thread was idle, which protects nothing: open it with enter() or run()",
       );
     if (this.announcing || this.#pending > 0) {
@@ -265,6 +279,12 @@ export class RcuDomain {
       rcuIdleExit();
       this.#stayOnline();
     }
+  }
+
+  /** enter() changes nothing then. */
+  #refuse(why: string): never {
+    if (this.#outers.length !== 0) this.#switchBack();
+    throw new RcuDomainError(why);
   }
 
   /** A callback is queued outside of any turn's scopes: this thread keeps it, and looks after it when the turn is over. */
@@ -299,12 +319,26 @@ export class RcuDomain {
     if (this.#scopes > 0 || rcuNesting() > 0 || locksHeld > 0 || mutexesHeld() > 0) return false;
     this.#wake();
     const before = pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS);
+    let pages = 0;
     for (let rounds = 0; rounds < 2; rounds++) {
       rcuRunCallbacks(); // Stamps what is not stamped.
       if (!synchronizeRcuAtMost(MAKE_ROOM_MS)) break;
       runSome(Number.POSITIVE_INFINITY);
+      // What was freed now may be whole slabs, whose pages come back in the second round.
+      if (rounds === 0) pages = this.#shrink();
+      else if (pages > 0) return true;
     }
     return pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS) < before;
+  }
+
+  #pressureSeen = 0;
+  /**
+   * The heap is full, or was: this thread gives back its free cells, and slabs in which nothing lives give their pages back after a grace
+   * period. Returns how many pages.
+   */
+  #shrink(): number {
+    this.#pressureSeen = this.heap.i32[HEADER.PRESSURE]!;
+    return shrinkCaches();
   }
 
   /** The turn is over, whatever it left behind. */
@@ -313,12 +347,14 @@ export class RcuDomain {
     this.#online = false;
     if (this.#scopes > 0 || rcuNesting() > 0) {
       this.#scopes = 0;
+      this.#outers.length = 0;
       setNesting(0);
       const error = new RcuDomainError(
         "a read scope is still open at the end of the turn: enter() needs its exit()",
       );
       this.#onError(error, "the end of a turn");
     }
+    if (this.heap.i32[HEADER.PRESSURE] !== this.#pressureSeen && locksHeld === 0) this.#shrink();
     // A mutex may be kept across turns; a lock that is kept forbids nothing but running callbacks.
     if (locksHeld === 0) rcuIdleEnter();
     else {

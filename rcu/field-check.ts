@@ -2,6 +2,8 @@
  * Use after free, found at the access: in a debug heap every accessor of a struct field looks at the state word of the
  * object first, and at whether what it stores has 32 bits. A thread replaces the accessors' methods when it first uses a debug heap; threads that never do pay nothing.
  */
+
+import { pageIsFree } from "./buddy.ts";
 import { CorruptionError, StaleReferenceError } from "./error.ts";
 import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import * as layout from "./layout.ts";
@@ -87,7 +89,7 @@ function assertLive(ref: number, struct: string): void {
     throw new StaleReferenceError(`struct ${struct}: ${ref === 0 ? "NULL" : ref} was followed`);
   }
   const cell = cellAround(ref);
-  if (cell === 0 || cellIsAlive(cell)) return;
+  if (cell === 0 ? !pageIsFree(ref) : cellIsAlive(cell)) return;
   throw new StaleReferenceError(
     `struct ${struct}: the object at ${ref} was freed before it was looked at: ` +
       "hold a read scope or a count while a reference is used",

@@ -179,6 +179,15 @@ export function endAnnouncedScope(): void {
   if (inProgress(seq)) tryEndGp(seq);
 }
 
+/** Returns read(arg), for which this thread is active even if it is idle: no grace period ends between what `read` looks at. */
+export function whileActive(read: (arg: number) => number, arg: number): number {
+  if (rcuNesting() >= 0) return read(arg);
+  announceScope();
+  const value = read(arg);
+  endAnnouncedScope();
+  return value;
+}
+
 /** Whether a slot other than this thread's is outside of extended quiescent states. */
 export function othersActive(): boolean {
   const high = Atomics.load(i32, RCU.SLOT_HIGH);

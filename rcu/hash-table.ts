@@ -1,22 +1,39 @@
 /**
  * The chained hash table under RcuHashMap and RcuCache: buckets, growth, and the updater's side.
  *
- * Readers take no lock: they load the table pointer once, then follow one chain with plain loads. Every node has two
- * link words. A table uses one of them (the low bit of the pointer says which); a resize threads all nodes through
- * the other one into new buckets and publishes the new table by one store, so that no node moves, nothing is copied,
- * and readers of the old table find every node on the old chains. The links of the old table may be reused after a
- * grace period: until then the next resize is put off, which costs longer chains and nothing else.
+ * Readers take no lock: they load the table pointer once, then follow one chain with plain loads. A resize leaves all
+ * that they may stand on as it is, and publishes the new table by one store. Every node has two link words, and a table
+ * uses one of them: the low bit of its pointer says which. There are two ways to resize.
+ *
+ * - _Relinking_ threads all nodes through their other link word into new buckets. No node moves. The other words must be
+ *   free: readers of the table before the last one may follow them until a grace period is over.
+ * - _Copying_ makes new nodes with the same words, and frees the old ones after a grace period. It needs no grace period
+ *   before it, so a table grows within one turn too. The other words of the new nodes are free at once.
  */
 
 import { allocArray, arrayLength, freeArray } from "./array.ts";
-import { kfreeArrayRcu } from "./callback.ts";
+import { kfreeArrayRcu, kfreeCellRcu, withRoom } from "./callback.ts";
 import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
-import { CorruptionError, HeapFullError } from "./error.ts";
+import { CorruptionError, HeapFullError, RcuUsageError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
-import { lockFree, lockWord, unlockWord } from "./lock.ts";
+import * as layout from "./layout.ts";
+import { holdsWord, lockFree, lockWord, unlockWord } from "./lock.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
-import { alloc, atomic, fixed, free, listNode, locked, spinlock, struct } from "./struct.ts";
+import {
+  alloc,
+  atomic,
+  fixed,
+  free,
+  listNode,
+  locked,
+  type StructType,
+  spinlock,
+  struct,
+  TYPE,
+} from "./struct.ts";
+
+const { CELL_HEADER, HEADER, PAGE_SHIFT } = layout;
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -32,6 +49,8 @@ export const HashTable = struct("rcu_hash_table", {
   floor: locked("lock"),
   /** Grace period after which the unused link words may be rewritten; -1 means at once. */
   relinkAfter: locked("lock"),
+  /** Entries when a resize found no memory: it is not tried again before their number has changed by an eighth. -1: none failed. */
+  failedAt: locked("lock"),
   /** RcuCache: entries that it keeps, and their order, oldest first (under the lock). 0 in a map. */
   capacity: fixed(),
   order: listNode(),
@@ -46,32 +65,41 @@ const LOCK = HashTable.lock.offset;
 const COUNT = HashTable.count.offset;
 const FLOOR = HashTable.floor.offset;
 const RELINK = HashTable.relinkAfter.offset;
+const FAILED = HashTable.failedAt.offset;
 
 const MIN_BUCKETS = 4;
 const MAX_BUCKETS = 1 << 23;
 
 export abstract class HashCore extends Collection<"rcu_hash_table"> {
   readonly #hasher: ((key: number) => number) | null;
+  /** Struct type of the nodes. */
+  protected readonly node: StructType;
+  /** Hashes are multiplied by it: the heap's (hash-seed.ts). */
+  protected readonly seed: number;
 
   /** `hasher` spreads the key words of nodes; null where they are hashes or spread well enough. */
-  constructor(ref: HashTableRef, hasher: ((key: number) => number) | null) {
+  constructor(ref: HashTableRef, node: StructType, hasher: ((key: number) => number) | null) {
     super(HashTable, ref);
+    this.node = node;
     this.#hasher = hasher;
+    this.seed = i32[HEADER.HASH_SEED]!;
   }
 
   /** Number of entries; a racy look unless the lock is held. */
   get size(): number {
+    this.assertHeap();
     return i32[this.ref + COUNT]!;
   }
   /** Number of buckets now. */
   get buckets(): number {
+    this.assertHeap();
     return arrayLength((i32[this.ref + TABLE]! & ~1) as Ref<"array">);
   }
 
   /** Word of the bucket of a key in a table with `length` buckets, relative to the table. */
   protected bucketOf(key: number, length: number): number {
     const hash = this.#hasher === null ? key : this.#hasher(key);
-    return (Math.imul(hash, GOLDEN) >>> (Math.clz32(length) + 1)) + 1;
+    return (Math.imul(hash, this.seed) >>> (Math.clz32(length) + 1)) + 1;
   }
 
   protected acquire(): void {
@@ -82,17 +110,24 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
   protected release(): void {
     unlockWord(this.ref + LOCK);
   }
+  /** For guards: this thread has the lock of the table, in the heap that it uses now. */
+  protected assertHeld(): void {
+    this.assertHeap();
+    if (!holdsWord(this.ref + LOCK))
+      throw new RcuUsageError(
+        "ERR_RCU_LOCK_PAIRING",
+        `${this.constructor.name}: its guard is used after unlock(), or on another thread: call lock() again`,
+      );
+  }
 
-  /** Publishes a node at the head of its chain. The lock is held. */
+  /** Publishes a node at the head of its chain. The lock is held; `fit` comes when nobody has the node's address any more. */
   protected linkNode(node: number): void {
     const tagged = i32[this.ref + TABLE]!;
     const table = tagged & ~1;
     const bucket = table + this.bucketOf(i32[node + NODE_KEY]!, i32[table]!);
     i32[node + (tagged & 1)] = i32[bucket]!;
     Atomics.store(i32, bucket, node); // [A]
-    const count = i32[this.ref + COUNT]! + 1;
-    i32[this.ref + COUNT] = count;
-    if (count > i32[table]!) this.#resize(i32[table]! * 2);
+    i32[this.ref + COUNT] = i32[this.ref + COUNT]! + 1;
   }
 
   /** The word that points to the node: a bucket or the link of the node before it. The lock is held. */
@@ -116,10 +151,7 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
   protected unlinkNode(node: number): void {
     const tagged = i32[this.ref + TABLE]!;
     Atomics.store(i32, this.pointerTo(node), i32[node + (tagged & 1)]!); // [A]
-    const count = i32[this.ref + COUNT]! - 1;
-    i32[this.ref + COUNT] = count;
-    const buckets = i32[tagged & ~1]!;
-    if (count < buckets >> 3 && buckets > i32[this.ref + FLOOR]!) this.#resize(buckets >> 1);
+    i32[this.ref + COUNT] = i32[this.ref + COUNT]! - 1;
   }
 
   /** Puts `fresh` in the place of `old` by one store: a reader finds one of them, never neither. The lock is held. */
@@ -129,13 +161,33 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
     Atomics.store(i32, this.pointerTo(old), fresh); // [A]
   }
 
-  /** Threads all nodes into new buckets. Without memory, or too soon after the last time, the table stays. */
-  #resize(buckets: number): void {
-    if (buckets > MAX_BUCKETS) return;
+  /** After entries came or went: the table grows or shrinks to what fits. The lock is held, and nodes may move. */
+  protected fit(): void {
+    const count = i32[this.ref + COUNT]!;
+    const buckets = i32[i32[this.ref + TABLE]! & ~1]!;
+    if (count > buckets || (count < buckets >> 3 && buckets > i32[this.ref + FLOOR]!))
+      this.#resize(count, buckets);
+  }
+
+  /** Without memory the table stays as it is: chains are longer, and nothing else. */
+  #resize(count: number, buckets: number): void {
+    const failedAt = i32[this.ref + FAILED]!;
+    if (failedAt !== -1 && Math.abs(count - failedAt) <= failedAt >> 3) return;
     const relinkAfter = i32[this.ref + RELINK]!;
-    if (relinkAfter !== -1 && !seqDone(gpSeq(), relinkAfter)) return;
+    const relinks = relinkAfter === -1 || seqDone(gpSeq(), relinkAfter);
+    let size = i32[this.ref + FLOOR]!;
+    // With room for as many again, so that the next one is far off; copying costs more, so it goes twice as far.
+    const room = count > buckets ? (relinks ? count : 2 * count) : 2 * count;
+    while (size < room && size < MAX_BUCKETS) size *= 2;
+    if (size === buckets) return;
+    const done = relinks ? this.#relink(size) : this.#copy(size, count);
+    i32[this.ref + FAILED] = done ? -1 : count;
+  }
+
+  /** Threads all nodes into new buckets through the links that nobody follows. */
+  #relink(buckets: number): boolean {
     const fresh = allocArray(buckets);
-    if (fresh === 0) return;
+    if (fresh === 0) return false;
     const tagged = i32[this.ref + TABLE]!;
     const from = tagged & ~1;
     const oldLink = tagged & 1;
@@ -152,7 +204,64 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
     i32[this.ref + RELINK] = stamp;
     requestGp(stamp);
     kfreeArrayRcu(from as Ref<"array">);
+    return true;
   }
+
+  /** Puts copies of all nodes into new buckets. What the nodes own goes with the copies; the old nodes are freed later. */
+  #copy(buckets: number, count: number): boolean {
+    const words = this.node[TYPE].words;
+    const left = (i32[HEADER.PAGES]! - i32[HEADER.PAGES_USED]!) << PAGE_SHIFT;
+    // Slabs that it took and gave back would be its type's for a while: not from the last memory that others may need.
+    if (count * (words + CELL_HEADER + 1) + buckets > left >> 1) return false;
+    const fresh = allocArray(buckets);
+    if (fresh === 0) return false;
+    const tagged = i32[this.ref + TABLE]!;
+    const from = tagged & ~1;
+    const link = tagged & 1;
+    for (let n = 1; n <= i32[from]!; n++)
+      for (let node = i32[from + n]!; node !== 0; node = i32[node + link]!) {
+        const copy = alloc(this.node);
+        if (copy === 0) {
+          this.#dropCopies(fresh);
+          return false;
+        }
+        for (let word = NODE_KEY; word < words; word++) i32[copy + word] = i32[node + word]!;
+        const bucket = fresh + this.bucketOf(i32[node + NODE_KEY]!, buckets);
+        i32[copy] = i32[bucket]!;
+        i32[bucket] = copy;
+        this.nodeCopied(node, copy);
+      }
+    Atomics.store(i32, this.ref + TABLE, fresh); // [A]
+    i32[this.ref + RELINK] = -1; // Nobody has ever followed the other link of a copy.
+    this.copiesPublished();
+    for (let n = 1; n <= i32[from]!; n++)
+      for (let node = i32[from + n]!; node !== 0; ) {
+        const next = i32[node + link]!; // Read first: others may free the node, if this thread is idle.
+        kfreeCellRcu(node); // [B]
+        node = next;
+      }
+    kfreeArrayRcu(from as Ref<"array">);
+    return true;
+  }
+
+  /** There was no room for all of them. */
+  #dropCopies(fresh: Ref<"array">): void {
+    for (let n = 1; n <= i32[fresh]!; n++)
+      for (let node = i32[fresh + n]!; node !== 0; ) {
+        const next = i32[node]!;
+        free(this.node, node as Ref<string>);
+        node = next;
+      }
+    freeArray(fresh);
+    this.copiesDropped();
+  }
+
+  /** A node has a copy, which nobody can reach yet. */
+  protected nodeCopied(_node: number, _copy: number): void {}
+  /** The copies stand for the nodes from now on: for tables whose nodes are on other lists too. The lock is held. */
+  protected copiesPublished(): void {}
+  /** The copies are gone; the nodes stay. */
+  protected copiesDropped(): void {}
 
   /** Calls `visit` for the nodes of the table as it is now. In a read scope, or with the lock held. */
   protected eachNode(visit: (node: number) => void): void {
@@ -194,9 +303,6 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
   }
 }
 
-/** 2^32 over the golden ratio: neighbouring keys land far apart, and the high bits depend on all bits of the key. */
-export const GOLDEN = 0x9e3779b1 | 0;
-
 /** Allocates an empty table; 0 when the heap is full. */
 export function createHashTable(signature: string, buckets: number): HashTableRef | 0 {
   let size = MIN_BUCKETS;
@@ -212,6 +318,7 @@ export function createHashTable(signature: string, buckets: number): HashTableRe
   HashTable.kind.init(ref, kindWord(signature));
   HashTable.floor.init(ref, size);
   HashTable.relinkAfter.init(ref, -1);
+  HashTable.failedAt.init(ref, -1);
   HashTable.order.init(ref);
   return ref;
 }
@@ -223,7 +330,7 @@ export function openHashTable(
   buckets: number,
 ): HashTableRef {
   if (at === undefined) {
-    const ref = createHashTable(signature, buckets);
+    const ref = withRoom(() => createHashTable(signature, buckets));
     if (ref === 0) throw new HeapFullError(`new ${signature}`);
     return ref;
   }

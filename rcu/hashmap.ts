@@ -10,10 +10,10 @@
  *
  * Without kinds it maps integers to integers (or to references that nobody checks), which is also the fastest.
  */
-import { createHashTable, GOLDEN, HashTable, NODE_KEY } from "./hash-table.ts";
+import { createHashTable, HashTable, NODE_KEY } from "./hash-table.ts";
 import { FULL, KeyedTable, NODE_VALUE, signatureOf, type TableOptions, UPDATED } from "./keyed-table.ts";
 import type { NeedsKey, NeedsValue, NoOptions, Value } from "./kind.ts";
-import { i32 } from "./memory.ts";
+import { heapIdentity, i32 } from "./memory.ts";
 import { STRICT_RCU } from "./prove.ts";
 import type { RcuScope } from "./ref.ts";
 
@@ -58,7 +58,7 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     const tagged = i32[this.ref + TABLE]!;
     const table = tagged & ~1;
     const link = tagged & 1;
-    let node = i32[table + (Math.imul(key, GOLDEN) >>> (Math.clz32(i32[table]!) + 1)) + 1]!;
+    let node = i32[table + (Math.imul(key, this.seed) >>> (Math.clz32(i32[table]!) + 1)) + 1]!;
     while (node !== 0 && i32[node + NODE_KEY] !== key) node = i32[node + link]!;
     return node;
   }
@@ -69,14 +69,14 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
 
   /** The value of a key, or undefined. Lock-free. */
   override get(scope: RcuScope, key: K): V | undefined {
-    if (!this.#short) return super.get(scope, key);
+    if (!this.#short || this.heapId !== heapIdentity) return super.get(scope, key);
     const node = this.#find(key as number);
     return node === 0 ? undefined : (i32[node + NODE_VALUE] as V);
   }
 
   /** The value of a key, 0 when there is none: for maps of references. Lock-free. */
   lookup(scope: RcuScope, key: K): V | 0 {
-    if (!this.#short) return this.#lookupLong(scope, key);
+    if (!this.#short || this.heapId !== heapIdentity) return this.#lookupLong(scope, key);
     const node = this.#find(key as number);
     return node === 0 ? 0 : (i32[node + NODE_VALUE] as V);
   }
@@ -127,11 +127,13 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
 
   /** The lock is held (RcuHashMapGuard). */
   getLocked(key: K): V | undefined {
+    this.assertHeld();
     const node = this.findNode(key);
     return node === 0 ? undefined : this.readValue(node);
   }
   /** For RcuHashMapGuard: the lock is held. */
   insertLocked(key: K, value: V): number {
+    this.assertHeld();
     const hash = this.key.owns ? this.hashOf(key) : this.key.encode(key);
     const word = this.encodeValue(value);
     if (word === undefined) return FULL;
@@ -140,10 +142,12 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     return done;
   }
   override removeLocked(key: K): V | undefined {
+    this.assertHeld();
     return super.removeLocked(key);
   }
   /** For RcuHashMapGuard: the lock is held. */
   drainLocked(visit?: (key: K, value: V) => void): void {
+    this.assertHeld();
     this.drainNodes((node) => {
       visit?.(this.readKey(node), this.readValue(node));
       this.retireNode(node);
@@ -151,6 +155,7 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
   }
   /** For RcuHashMapGuard: gives the lock back. */
   unlockMap(): void {
+    this.assertHeld();
     this.release();
   }
 }

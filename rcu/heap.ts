@@ -10,6 +10,7 @@ import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
 import { setGoneLook } from "./force.ts";
+import { hashSeed } from "./hash-seed.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
 import * as layout from "./layout.ts";
 import {
@@ -23,7 +24,7 @@ import {
   unsignSlot,
 } from "./liveness.ts";
 import { checkLocks } from "./lock-order.ts";
-import { bindHeap, bindViews, heapDebug, i32, slot, type Views } from "./memory.ts";
+import { bindHeap, bindViews, heapDebug, i32, leaveHome, slot, type Views } from "./memory.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
@@ -57,6 +58,8 @@ export interface HeapOptions {
    * field or a collection checks that its object lives. Default: whether the environment variable STERNIX_DEBUG_HEAP is "1".
    */
   debug?: boolean;
+  /** What the hashes of its maps depend on, an odd 32-bit integer. Default: a random one. For runs that must repeat. */
+  hashSeed?: number;
 }
 
 const MIN_BYTES = 4 << 20;
@@ -133,6 +136,7 @@ export class Heap implements Views {
     const first = (PAGE_MAP + (words >> PAGE_SHIFT) + (1 << PAGE_SHIFT)) & -(1 << PAGE_SHIFT);
     heap.i32[HEADER.VERSION] = VERSION;
     heap.i32[HEADER.IDENTITY] = (Math.random() * 0x7fffffff) | 1;
+    heap.i32[HEADER.HASH_SEED] = hashSeed(options.hashSeed);
     heap.i32[HEADER.WORDS] = words;
     heap.i32[HEADER.FIRST_PAGE] = first;
     heap.i32[HEADER.DEBUG] = (options.debug ?? process.env.STERNIX_DEBUG_HEAP === "1") ? 1 : 0;
@@ -177,7 +181,7 @@ export class Heap implements Views {
     if (current !== null) current.#nesting = rcuNesting();
     current = this;
     bindViews(this, this.#slot, this.#owner);
-    bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0);
+    bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0, this);
     setNesting(this.#nesting);
     if (heapDebug) {
       checkFields();
@@ -237,6 +241,7 @@ export class Heap implements Views {
     bindViews(this, -1, 0);
     this.#nesting = 0;
     current = null;
+    leaveHome();
   }
 
   /** Reaps the slots of a worker that has ended: with its threadId, as Worker.threadId gave it while it ran. */

@@ -5,7 +5,7 @@
  *   const pids = new Idr<Ref<"task">>({ value: ref(Task) });
  *   const pid = pids.allocCyclic(task, 1, 32768);
  */
-import { kfreeRcu } from "./callback.ts";
+import { kfreeRcu, makeRoom, withRoom } from "./callback.ts";
 import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
@@ -74,6 +74,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
 
   /** Number of ids in use; a racy look. */
   get size(): number {
+    this.assertHeap();
     return Tree.count.racy(this.ref);
   }
 
@@ -90,7 +91,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
   }
 
   #find(_scope: RcuScope, id: number): number {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     let node = deref(this.ref);
     let shift = i32[node + SHIFT]!;
     if (id >>> 0 !== id || id >>> shift >= FANOUT) return 0;
@@ -106,7 +107,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
    * Throws HeapFullError, WrongTypeError.
    */
   alloc(value: V, start = 0, end = 1 << 30): number {
-    return this.#thrown(this.#allocate(value, start, end, false));
+    return this.#allocateOrWait(value, start, end, false);
   }
   /** The same; a full heap is NO_ID too. */
   tryAlloc(value: V, start = 0, end = 1 << 30): number {
@@ -115,7 +116,13 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
 
   /** Allocates the next free id after the last one given out this way, starting over at `start`. */
   allocCyclic(value: V, start = 0, end = 1 << 30): number {
-    return this.#thrown(this.#allocate(value, start, end, true));
+    return this.#allocateOrWait(value, start, end, true);
+  }
+
+  #allocateOrWait(value: V, start: number, end: number, cyclic: boolean): number {
+    let id = this.#allocate(value, start, end, cyclic);
+    if (id === NO_ROOM && makeRoom()) id = this.#allocate(value, start, end, cyclic);
+    return this.#thrown(id);
   }
 
   #thrown(id: number): number {
@@ -222,7 +229,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
   /** Replaces the value of an allocated id; false when it is not allocated. Throws HeapFullError, WrongTypeError. */
   replace(id: number, value: V): boolean {
     this.assertHeap();
-    const word = this.#encode(value);
+    const word = withRoom(() => this.#encode(value));
     this.#thrown(word === 0 ? NO_ROOM : 0);
     let old = 0;
     const done = this.#withLeaf(id, (leaf, slot) => {
@@ -284,7 +291,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
 
   /** Visits ids in ascending order. */
   forEach(_scope: RcuScope, visit: (id: number, value: V) => void): void {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     this.#walk(deref(this.ref) as NodeRef, 0, visit);
   }
   #walk(node: NodeRef, base: number, visit: (id: number, value: V) => void): void {
@@ -315,6 +322,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
       free(Node, node);
     }
     free(Tree, this.ref);
+    this.destroyed();
   }
 }
 
@@ -343,8 +351,8 @@ function openTree(at: number | Handle | undefined, signature: string): Ref<"idr"
     checkKind(Tree.kind.get(tree), signature, tree);
     return tree;
   }
-  const root = alloc(Node);
-  const tree = root === 0 ? 0 : alloc(Tree);
+  const root = withRoom(() => alloc(Node));
+  const tree = root === 0 ? 0 : withRoom(() => alloc(Tree));
   if (root === 0 || tree === 0) {
     if (root !== 0) free(Node, root);
     throw new HeapFullError(`new ${signature}`);

@@ -7,6 +7,7 @@
  *   const jobs = new RcuIntrusiveList(Job, Job.link);
  *   jobs.push(job);
  */
+import { withRoom } from "./callback.ts";
 import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
 import {
@@ -39,18 +40,27 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
 
   /** Whether nothing is on it; a racy look. */
   isEmpty(): boolean {
+    this.assertHeap();
     return listIsEmpty(this.#head);
   }
 
   /** The first object, 0 when there is none. */
   first(_scope: RcuScope): Ref<N> | 0 {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return this.#owner(listFirst(this.#head));
   }
   /** The object after this one, 0 at the end. Works on an object that was removed meanwhile. */
   next(_scope: RcuScope, at: Ref<N>): Ref<N> | 0 {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return this.#owner(listNext(this.#head, this.#node.at(at)));
+  }
+  /** For RcuList: before what it reads of an entry. */
+  checkRead(): void {
+    this.beforeRead();
+  }
+  /** For RcuList: before it makes an entry. */
+  checkUpdate(): void {
+    this.assertHeap();
   }
   #owner(address: number): Ref<N> | 0 {
     return address === 0 ? 0 : this.#node.owner(address);
@@ -68,6 +78,7 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
   }
   /** Gives back what lock() took. */
   unlock(): void {
+    this.assertHeap();
     Head.lock.unlock(this.ref);
   }
 
@@ -127,6 +138,7 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
       visit?.(object);
     }
     free(Head, this.ref);
+    this.destroyed();
   }
 }
 
@@ -136,7 +148,7 @@ function openHead(signature: string, options: At | undefined): Ref<"rcu_list"> {
     checkKind(Head.kind.get(ref), signature, ref);
     return ref;
   }
-  const ref = alloc(Head);
+  const ref = withRoom(() => alloc(Head));
   if (ref === 0) throw new HeapFullError(`new ${signature}`);
   Head.entries.init(ref);
   Head.kind.init(ref, kindWord(signature));

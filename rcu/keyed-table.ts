@@ -8,7 +8,6 @@ import type { Handle } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
 import { HashCore, HashTable, NODE_KEY, openHashTable } from "./hash-table.ts";
 import { int, type KeyKind, type Kind, kindOr, show, type Value } from "./kind.ts";
-import { locksHeld } from "./lock.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { alloc, atomic, fixed, free, listNode, type StructType, struct, words } from "./struct.ts";
@@ -53,8 +52,8 @@ export interface TableOptions<K, V> {
   /** Buckets to begin with, and to keep when the table shrinks. Default 16. */
   readonly buckets?: number;
   /**
-   * Spreads keys over 32 bits; the same function in every thread. Default: multiplication by the golden ratio for integers,
-   * FNV-1a for strings and bytes.
+   * Spreads keys over 32 bits; the same function in every thread. Default: the integers themselves, FNV-1a for strings and bytes.
+   * Both are seeded by the heap, so that nobody who chooses keys can choose their buckets.
    */
   readonly hasher?: (key: K) => number;
 }
@@ -69,24 +68,26 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   /** "RcuHashMap<text, int>", for messages. */
   readonly signature: string;
   readonly #hasher: ((key: K) => number) | null;
-  readonly #node: StructType;
 
   constructor(what: string, options: TableOptions<K, V>, node?: StructType) {
     const key = options.key ?? (int() as unknown as KeyKind<K>);
     const signature = signatureOf(what, options);
     const ref = openHashTable(options.at, signature, options.buckets ?? 16);
     const hasher = options.hasher ?? null;
-    super(ref, key.owns ? null : (hasher as ((key: number) => number) | null));
+    super(
+      ref,
+      node ?? (key.owns ? LongNode : Node),
+      key.owns ? null : (hasher as ((key: number) => number) | null),
+    );
     this.key = key;
     this.value = kindOr(options.value);
     this.signature = signature;
     this.#hasher = key.owns ? hasher : null;
-    this.#node = node ?? (key.owns ? LongNode : Node);
   }
 
   /** What a node keeps in its key word. */
   protected hashOf(key: K): number {
-    return this.#hasher === null ? this.key.hash(key) : this.#hasher(key) | 0;
+    return this.#hasher === null ? this.key.hash(key, this.seed) : this.#hasher(key) | 0;
   }
 
   /** The node of a key, 0 when there is none. In a read scope, or with the lock held. */
@@ -112,20 +113,20 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
 
   /** The value of a key, or undefined. Lock-free. */
   get(_scope: RcuScope, key: K): V | undefined {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     const node = this.findNode(key);
     return node === 0 ? undefined : this.readValue(node);
   }
 
   /** Whether the key is there. Lock-free. */
   has(_scope: RcuScope, key: K): boolean {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return this.findNode(key) !== 0;
   }
 
   /** Visits the entries. Those present throughout are visited once; concurrent changes may or may not be seen. */
   forEach(_scope: RcuScope, visit: (key: K, value: V) => void): void {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     this.eachNode((node) => visit(this.readKey(node), this.readValue(node)));
   }
 
@@ -149,7 +150,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   /** tryInsert, which waits for what is to be freed when the heap is full. */
   protected insertOrWait(key: K, value: V): number {
     const done = this.tryInsert(key, value);
-    return done === FULL && locksHeld === 0 && makeRoom() ? this.tryInsert(key, value) : done;
+    return done === FULL && makeRoom() ? this.tryInsert(key, value) : done;
   }
 
   /** For insertions that throw. */
@@ -175,7 +176,9 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     const node = this.makeNode(key, hash, word);
     if (node === 0) return FULL;
     this.linkNode(node);
-    return this.added(node);
+    const done = this.added(node);
+    this.fit();
+    return done;
   }
 
   /** A node was linked, with the lock held: says what the insertion did. */
@@ -185,12 +188,12 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
 
   /** A node that nobody can reach yet; 0 when the heap is full. */
   protected makeNode(key: K, hash: number, word: number): number {
-    const node = alloc(this.#node);
+    const node = alloc(this.node);
     if (node === 0) return 0;
     if (this.key.owns) {
       const bytes = this.key.encode(key);
       if (bytes === 0) {
-        free(this.#node, node);
+        free(this.node, node);
         return 0;
       }
       i32[node + BYTES] = bytes;
@@ -227,8 +230,10 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     this.acquire();
     try {
       const node = this.findNode(key);
-      if (node !== 0) this.takeNode(node);
-      return node !== 0;
+      if (node === 0) return false;
+      this.takeNode(node);
+      this.fit();
+      return true;
     } finally {
       this.release();
     }
@@ -239,6 +244,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     if (node === 0) return undefined;
     const value = this.readValue(node);
     this.takeNode(node);
+    this.fit();
     return value;
   }
 
@@ -254,9 +260,10 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     this.eachNode((node) => {
       this.valueLeft(i32[node + NODE_VALUE]!);
       if (this.key.owns) this.key.drop(i32[node + BYTES]!);
-      free(this.#node, node as Ref<string>);
+      free(this.node, node as Ref<string>);
     });
     this.release();
     this.freeTable();
+    this.destroyed();
   }
 }

@@ -5,7 +5,15 @@
  *   new RcuHashMap<string, Ref<"dentry">>({ key: text(), value: ref(Dentry) });
  *   new RcuList({ value: double() });
  */
-import { allocString, freeString, hashBytes, stringBytes, stringEquals, stringText } from "./array.ts";
+import {
+  allocString,
+  FNV_BASIS,
+  freeString,
+  hashBytes,
+  stringBytes,
+  stringEquals,
+  stringText,
+} from "./array.ts";
 import { kfreeRcu, kfreeStringRcu } from "./callback.ts";
 import { checkObject } from "./collection.ts";
 import { WrongTypeError } from "./error.ts";
@@ -34,7 +42,8 @@ export interface Kind<V> {
 
 /** A kind whose values can be keys. */
 export interface KeyKind<K> extends Kind<K> {
-  readonly hash: (key: K) => number;
+  /** Depends on the seed where keys are longer than a word; other hashes are multiplied by it (hash-table.ts). */
+  readonly hash: (key: K, seed: number) => number;
   /** Whether the memory that `word` names holds this key; not asked of a kind that owns nothing. */
   readonly equals: (word: number, key: K) => boolean;
 }
@@ -94,12 +103,12 @@ function checkText(value: string): string {
 }
 
 /** FNV-1a over the UTF-8 bytes, without encoding what is ASCII. */
-function hashText(text: string): number {
+function hashText(text: string, seed: number): number {
   if (typeof text !== "string") wrong(text, "a string");
-  let hash = 0x811c9dc5;
+  let hash = FNV_BASIS ^ seed;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
-    if (unit >= 0x80) return hashBytes(encoder.encode(checkText(text)));
+    if (unit >= 0x80) return hashBytes(encoder.encode(checkText(text)), seed);
     hash = Math.imul(hash ^ unit, 0x01000193);
   }
   return hash | 0;
@@ -147,7 +156,7 @@ const BLOB: KeyKind<Uint8Array> = {
   name: "blob",
   encode: (value) => allocString(checkBytes(value)),
   decode: (word) => stringBytes(word as Ref<"string">),
-  hash: (key) => hashBytes(checkBytes(key)),
+  hash: (key, seed) => hashBytes(checkBytes(key), seed),
   equals: (word, key) => stringEquals(word as Ref<"string">, key, i32[word + 1]!),
 };
 /** Byte arrays. What is read is a copy. */

@@ -36,6 +36,8 @@ export const HEADER = {
   ANNOUNCING: 15,
   /** Buddy free list heads, one word per order. */
   FREE_AREA: 16,
+  /** What hashes are multiplied by (hash-seed.ts). */
+  HASH_SEED: 29,
   WORDS_RESERVED: 192,
 } as const;
 
@@ -153,6 +155,10 @@ export const CACHE = {
   /** Hash and text (layout-text.ts) of the layout; 0 for arrays. */
   LAYOUT_HASH: 6,
   LAYOUT_TEXT: 7,
+  /** What the cells of a new slab begin with: as often as any cell was freed in a slab that gave its pages back. */
+  GENERATION: 8,
+  /** Free cells that were left in the depot when somebody looked for slabs in which nothing lives. */
+  LOOKED_AT: 9,
   WORDS: 16,
 } as const;
 

@@ -1,4 +1,5 @@
 /** Doubly linked lists through structs: the node field, and what is done with nodes (Linux: list_head, rculist.h). */
+import { CorruptionError } from "./error.ts";
 import { Field } from "./fields.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { Held, Ref } from "./ref.ts";
@@ -30,7 +31,8 @@ export class ListNode<N extends string> extends Field {
 
 /** Whether the list with this head (ListNode.at) has no node. */
 export function listIsEmpty(head: number): boolean {
-  return i32[head] === head;
+  const next = i32[head]!;
+  return next === head || next === 0;
 }
 /** First node, or 0. */
 export function listFirst(head: number): number {
@@ -42,7 +44,15 @@ export function listNext(head: number, node: number): number {
   const next = deref(node);
   return next === head ? 0 : next;
 }
+/** A head that was never initialised, or a node that is on no list: its links lead to the first words of the heap. */
+function unlinked(node: number): never {
+  throw new CorruptionError(
+    "ERR_RCU_CORRUPTION",
+    `list node ${node} leads to 0: a head is initialised (ListNode.init) before it is used, and a node is taken off once`,
+  );
+}
 function insertBetween(node: number, prev: number, next: number): void {
+  if (prev === 0 || next === 0 || node === 0) unlinked(node === 0 ? 0 : prev === 0 ? next : prev);
   i32[node] = next;
   i32[node + 1] = prev;
   i32[next + 1] = node;
@@ -60,6 +70,7 @@ export function listAddHead(_held: Held, head: number, node: number): void {
 export function listDelRcu(_held: Held, node: number): void {
   const next = i32[node]!;
   const prev = i32[node + 1]!;
+  if (prev === 0 || next === 0) unlinked(node);
   i32[next + 1] = prev;
   Atomics.store(i32, prev, next);
   i32[node + 1] = 0;
@@ -68,6 +79,7 @@ export function listDelRcu(_held: Held, node: number): void {
 export function listDelInit(_held: Held, node: number): void {
   const next = i32[node]!;
   const prev = i32[node + 1]!;
+  if (prev === 0 || next === 0) unlinked(node);
   i32[next + 1] = prev;
   i32[prev] = next;
   i32[node] = node;
@@ -80,6 +92,7 @@ export function listDelInit(_held: Held, node: number): void {
 export function listReplaceRcu(_held: Held, old: number, fresh: number): void {
   const next = i32[old]!;
   const prev = i32[old + 1]!;
+  if (prev === 0 || next === 0) unlinked(old);
   i32[fresh] = next;
   i32[fresh + 1] = prev;
   Atomics.store(i32, prev, fresh); // [A]
@@ -96,6 +109,8 @@ export function listSpliceInitRcu(_held: Held, from: number, place: number, wait
   const first = i32[from]!;
   const last = i32[from + 1]!;
   if (first === from) return;
+  if (first === 0) unlinked(from);
+  if (i32[place] === 0) unlinked(place);
   i32[from + 1] = from;
   Atomics.store(i32, from, from);
   wait();

@@ -5,7 +5,7 @@
  *   const log = new RcuList<string>({ value: text() });
  *   log.push("first");
  */
-import { kfreeRcu } from "./callback.ts";
+import { kfreeRcu, withRoom } from "./callback.ts";
 import type { Handle } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
 import { RcuIntrusiveList } from "./intrusive-list.ts";
@@ -58,13 +58,16 @@ export class RcuList<V extends Value = number> {
   }
 
   #make(value: V): EntryRef {
-    const word = this.#value.encode(value);
-    const entry = word === 0 && this.#value.owns ? 0 : alloc(Entry);
-    if (entry === 0) {
-      if (word !== 0) this.#value.drop(word);
-      throw new HeapFullError(this.#signature);
-    }
-    Entry.value.init(entry, word);
+    this.#list.checkUpdate();
+    const entry = withRoom(() => {
+      const word = this.#value.encode(value);
+      if (word === 0 && this.#value.owns) return 0;
+      const made = alloc(Entry);
+      if (made === 0) this.#value.drop(word);
+      else Entry.value.init(made, word);
+      return made;
+    });
+    if (entry === 0) throw new HeapFullError(this.#signature);
     return entry;
   }
 
@@ -92,6 +95,7 @@ export class RcuList<V extends Value = number> {
   }
   /** The value at a cursor. */
   value(_scope: RcuScope, cursor: Cursor): V {
+    this.#list.checkRead();
     const word = Entry.value.get(entryOf(cursor));
     return this.#direct ? (word as V) : this.#value.decode(word);
   }

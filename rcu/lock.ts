@@ -113,6 +113,9 @@ export function lockWord(word: number): void {
   heldWords[locksHeld++] = word;
 }
 
+/** Whether this thread holds the lock. */
+export const holdsWord = (word: number): boolean => (i32[word]! & OWNER) === ownerId;
+
 /** For mutexes, which do not count in locksHeld. Sleeps if it must. */
 export function takeWord(word: number): void {
   if (Atomics.compareExchange(i32, word, 0, ownerId) !== 0) lockSlow(word);

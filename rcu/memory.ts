@@ -40,9 +40,21 @@ export function bindViews(views: Views, threadSlot: number, owner: number): void
   ownerId = owner;
 }
 
-export function bindHeap(identity: number, debug: boolean): void {
+/** A heap, as what can be made the current one again. */
+export interface Home {
+  readonly slot: number;
+  use(): unknown;
+}
+/** The heap that this thread uses now; null before the first one, and after it left one. */
+export let home: Home | null = null;
+
+export function bindHeap(identity: number, debug: boolean, heap: Home): void {
   heapIdentity = identity;
   heapDebug = debug;
+  home = heap;
+}
+export function leaveHome(): void {
+  home = null;
 }
 
 /** rcu_dereference of a word: a plain load, an Atomics.load under STERNIX_RCU_STRICT=1 (rcu/design.md). */

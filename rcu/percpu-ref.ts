@@ -7,11 +7,11 @@
  * in them is seen here. Until then the atomic count holds BIAS, so that it cannot reach zero before the words are added to it.
  */
 import { allocArray, freeArray } from "./array.ts";
-import { callRcu, enqueueHead, kfreeArrayRcu, kfreeRcu, makeHead } from "./callback.ts";
+import { callRcu, enqueueHead, kfreeArrayRcu, kfreeRcu, makeHead, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
-import { i32, slot } from "./memory.ts";
+import { heapIdentity, i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
@@ -61,7 +61,7 @@ export class PercpuRef extends Collection<"percpu_ref"> {
 
   /** Takes a count: by who holds one, or knows that it was not killed. (percpu_ref_get.) */
   get(): void {
-    if (this.checked) this.assertHeap();
+    if (this.checked || this.heapId !== heapIdentity) this.assertHeap();
     // No grace period ends between the look and the count; an idle thread, for which none waits, counts atomically.
     if (i32[this.ref + MODE] === PERCPU && rcuNesting() >= 0) i32[this.#counts + slot * STRIDE]!++;
     else Counts.count.add(this.ref, 1);
@@ -69,7 +69,7 @@ export class PercpuRef extends Collection<"percpu_ref"> {
 
   /** Takes a count unless the last one was dropped; in a read scope, or with what else keeps it allocated. (percpu_ref_tryget.) */
   tryGet(): boolean {
-    if (this.checked) this.assertHeap();
+    if (this.checked || this.heapId !== heapIdentity) this.assertHeap();
     if (i32[this.ref + MODE] !== PERCPU || rcuNesting() < 0) return Counts.count.incNotZero(this.ref);
     i32[this.#counts + slot * STRIDE]!++;
     return true;
@@ -77,12 +77,13 @@ export class PercpuRef extends Collection<"percpu_ref"> {
 
   /** The same, unless it was killed: for what shall not begin any more. (percpu_ref_tryget_live.) */
   tryGetLive(): boolean {
+    this.assertHeap();
     return Counts.mode.load(this.ref) === PERCPU && this.tryGet();
   }
 
   /** Drops a count, on whatever thread. (percpu_ref_put.) */
   put(): void {
-    if (this.checked) this.assertHeap();
+    if (this.checked || this.heapId !== heapIdentity) this.assertHeap();
     if (i32[this.ref + MODE] === PERCPU && rcuNesting() >= 0) i32[this.#counts + slot * STRIDE]!--;
     else if (Counts.count.decAndTest(this.ref)) released(this.ref);
   }
@@ -102,11 +103,13 @@ export class PercpuRef extends Collection<"percpu_ref"> {
 
   /** Whether kill() was called. (percpu_ref_is_dying.) */
   get dying(): boolean {
+    this.assertHeap();
     return Counts.mode.load(this.ref) !== PERCPU;
   }
 
   /** Whether the last count was dropped: known only once it was killed. (percpu_ref_is_zero.) */
   get isZero(): boolean {
+    this.assertHeap();
     return Counts.mode.load(this.ref) === DEAD && Counts.count.load(this.ref) === 0;
   }
 
@@ -129,6 +132,7 @@ export class PercpuRef extends Collection<"percpu_ref"> {
     this.#assertZero("destroy");
     kfreeArrayRcu(Counts.counts.get(this.ref));
     kfreeRcu(Counts, this.ref);
+    this.destroyed();
   }
 
   #assertZero(what: string): void {
@@ -156,7 +160,7 @@ function released(ref: CountsRef): void {
 }
 
 function create(reclaimer: Reclaimer, arg: number): CountsRef {
-  const counts = allocArray(MAX_SLOTS * STRIDE);
+  const counts = withRoom(() => allocArray(MAX_SLOTS * STRIDE));
   const head = counts === 0 ? 0 : makeHead(reclaimer, arg);
   const ref = head === 0 ? 0 : alloc(Counts);
   if (counts === 0 || head === 0 || ref === 0) {

@@ -4,9 +4,10 @@
  * scope and no lock; replacing is one atomic exchange, and what was replaced is freed after a grace period.
  */
 import { stringBytes, stringText } from "./array.ts";
-import { kfreeRcu, kfreeStringRcu } from "./callback.ts";
+import { kfreeRcu, kfreeStringRcu, makeRoom, withRoom } from "./callback.ts";
 import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./collection.ts";
 import { HeapFullError, StaleReferenceError } from "./error.ts";
+import { whileActive } from "./grace-period.ts";
 import { blob, double, type Kind, own, text } from "./kind.ts";
 import { derefWord } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
@@ -29,7 +30,7 @@ export function openCell(init: unknown, signature: string): CellRef | null {
 }
 /** A new cell that holds the word. Throws HeapFullError. */
 export function makeCell(word: number, signature: string): CellRef {
-  const cell = alloc(Cell);
+  const cell = withRoom(() => alloc(Cell));
   if (cell === 0) throw new HeapFullError(`new ${signature}`);
   Cell.value.init(cell, word);
   Cell.kind.init(cell, kindWord(signature));
@@ -47,7 +48,8 @@ function makeCellOf<V>(kind: Kind<V>, value: V, signature: string): CellRef {
 }
 /** The word for a value. Throws HeapFullError, WrongTypeError. */
 export function encode<V>(kind: Kind<V>, value: V, what: string): number {
-  const word = kind.encode(value);
+  let word = kind.encode(value);
+  if (word === 0 && kind.owns && makeRoom()) word = kind.encode(value);
   if (word === 0 && kind.owns) throw new HeapFullError(what);
   return word;
 }
@@ -59,7 +61,7 @@ export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
   }
   /** rcu_dereference. Throws StaleReferenceError after poison(). */
   get(_scope: RcuScope): Ptr<N> {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     const value = deref(this.ref);
     if (value === POISONED)
       throw new StaleReferenceError(
@@ -102,6 +104,7 @@ export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
   destroy(): void {
     this.assertHeap();
     free(Cell, this.ref);
+    this.destroyed();
   }
 }
 const unpoisoned = <N extends string>(value: number): Ptr<N> => (value === POISONED ? 0 : value) as Ptr<N>;
@@ -120,7 +123,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
   }
   /** The object, good in the scope. */
   get(_scope: RcuScope): Ref<N> {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return deref(this.ref) as Ref<N>;
   }
   /** Throws WrongTypeError or StaleReferenceError when `fresh` is no live object of the type. */
@@ -133,6 +136,7 @@ export class RcuBox<N extends string> extends Collection<"rcu_cell"> {
     this.assertHeap();
     kfreeRcu(this.type, Cell.value.load(this.ref) as Ref<N>);
     kfreeRcu(Cell, this.ref);
+    this.destroyed();
   }
 }
 
@@ -153,7 +157,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
   }
   /** The object, good in the scope; 0 when it is empty. */
   get(_scope: RcuScope): Ptr<N> {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return deref(this.ref) as Ptr<N>;
   }
   /** Puts an object in, or nothing; says whether there was one before. Throws like RcuBox.update. */
@@ -168,6 +172,7 @@ export class RcuOptionBox<N extends string> extends Collection<"rcu_cell"> {
   destroy(): void {
     this.update(0);
     kfreeRcu(Cell, this.ref);
+    this.destroyed();
   }
 }
 
@@ -178,7 +183,7 @@ export class RcuString extends Collection<"rcu_cell"> {
   }
   /** The string's reference: good in the scope, for comparing without decoding. */
   peek(_scope: RcuScope): Ref<"string"> {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return deref(this.ref) as Ref<"string">;
   }
   /** The text, decoded. */
@@ -199,12 +204,15 @@ export class RcuString extends Collection<"rcu_cell"> {
     this.assertHeap();
     kfreeStringRcu(Cell.value.load(this.ref) as Ref<"string">);
     kfreeRcu(Cell, this.ref);
+    this.destroyed();
   }
 }
 const STRING: Kind<string | Uint8Array> = {
   ...(text() as unknown as Kind<string | Uint8Array>),
   encode: (value) => (typeof value === "string" ? text().encode(value) : blob().encode(value)),
 };
+
+const readDouble = (cell: number): number => double().decode(deref(cell));
 
 /** A double (or any number) that readers see whole: two words are never from different updates. */
 export class RcuAtomic extends Collection<"rcu_cell"> {
@@ -213,7 +221,7 @@ export class RcuAtomic extends Collection<"rcu_cell"> {
   }
   /** The number. */
   get(_scope: RcuScope): number {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return double().decode(deref(this.ref));
   }
   /** Throws HeapFullError, and changes nothing then. */
@@ -226,17 +234,25 @@ export class RcuAtomic extends Collection<"rcu_cell"> {
     this.assertHeap();
     Cell.lock.lock(this.ref);
     try {
-      const value = fn(double().decode(Cell.value.load(this.ref)));
+      const value = fn(this.#now());
       this.set(value);
       return value;
     } finally {
       Cell.lock.unlock(this.ref);
     }
   }
+  /**
+   * The lock keeps out other calls of update, not set(): what that replaces is freed after a grace period, and only a thread that is
+   * active holds one up.
+   */
+  #now(): number {
+    return whileActive(readDouble, this.ref);
+  }
   /** Frees the number and the cell, after a grace period. */
   destroy(): void {
     this.assertHeap();
     double().retire(Cell.value.load(this.ref));
     kfreeRcu(Cell, this.ref);
+    this.destroyed();
   }
 }

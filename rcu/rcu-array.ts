@@ -6,7 +6,7 @@
  *   names.set(0, "zero");
  */
 import { allocArray, arrayCopy, arrayLength, freeArray } from "./array.ts";
-import { kfreeArrayRcu, kfreeRcu } from "./callback.ts";
+import { kfreeArrayRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { Collection, type Handle } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type Value } from "./kind.ts";
@@ -48,7 +48,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
 
   /** The array as it is now, for arrayGet and arrayLength: good in the scope. Elements are words (kind.ts). */
   view(_scope: RcuScope): Ref<"array"> {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return deref(this.ref) as Ref<"array">;
   }
   /** Number of elements now. */
@@ -57,7 +57,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
   }
   /** An element; undefined beyond the end, or where an element that is no integer was never set. */
   get(_scope: RcuScope, index: number): V | undefined {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     const array = deref(this.ref);
     if (!(index >= 0 && index < i32[array]!)) return undefined;
     const word = deref(array + 1 + index);
@@ -130,13 +130,14 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
     for (let n = 0; n < arrayLength(array); n++) this.#retire(i32[array + 1 + n]!);
     kfreeArrayRcu(array);
     kfreeRcu(Cell, this.ref);
+    this.destroyed();
   }
 }
 
 function makeArray(length: number, what: string): Ref<"array"> {
   if (!(Number.isInteger(length) && length >= 0))
     throw new WrongTypeError(`${what}: ${length} is no length of an array`, "ERR_RCU_BAD_ARGUMENT");
-  const array = allocArray(length);
+  const array = withRoom(() => allocArray(length));
   if (array === 0) throw new HeapFullError(what);
   return array;
 }

@@ -174,10 +174,11 @@ function grow(base: number, id: number): boolean {
   if (run === 0) return false;
   claimPages(run, order, id);
   const debug = i32[HEADER.DEBUG] !== 0;
+  const born = (i32[base + CACHE.GENERATION]! << 8) | CELL_FREE;
   const cells = Math.floor((PAGE_WORDS << order) / cell);
   for (let n = cells - 1; n >= 0; n--) {
     const ref = run + n * cell + CELL_HEADER;
-    i32[ref + CELL_STATE] = CELL_FREE;
+    i32[ref + CELL_STATE] = born;
     i32[ref + CELL_LINK] = i32[base + CACHE.FREE]!;
     if (debug) i32.fill(POISON, ref, ref + cell - CELL_HEADER);
     i32[base + CACHE.FREE] = ref;
@@ -192,7 +193,8 @@ export function takeEmptySlabs(id: number, visit: (run: number) => void): number
   const base = cacheBase(id);
   const order = slabOrder(base);
   const cells = Math.floor((PAGE_WORDS << order) / i32[base + CACHE.CELL_WORDS]!);
-  if (i32[base + CACHE.FREE_COUNT]! < cells) return 0;
+  const before = i32[base + CACHE.FREE_COUNT]!;
+  if (before < cells || before === i32[base + CACHE.LOOKED_AT]) return 0;
   const free = new Map<number, number>();
   lockWord(base + CACHE.LOCK);
   for (let ref = i32[base + CACHE.FREE]!; ref !== 0; ref = i32[ref + CELL_LINK]!) {
@@ -203,16 +205,23 @@ export function takeEmptySlabs(id: number, visit: (run: number) => void): number
   if (empty.length !== 0) {
     let head = 0;
     let next = 0;
+    let generation = i32[base + CACHE.GENERATION]!;
     for (let ref = i32[base + CACHE.FREE]!; ref !== 0; ref = next) {
       next = i32[ref + CELL_LINK]!;
-      if (free.get(pageRunStart(ref)) === cells) continue;
+      if (free.get(pageRunStart(ref)) === cells) {
+        generation = Math.max(generation, cellGeneration(ref));
+        continue;
+      }
       i32[ref + CELL_LINK] = head;
       head = ref;
     }
+    i32[base + CACHE.GENERATION] = generation;
     i32[base + CACHE.FREE] = head;
     i32[base + CACHE.FREE_COUNT] = i32[base + CACHE.FREE_COUNT]! - empty.length * cells;
     i32[base + CACHE.SLABS] = i32[base + CACHE.SLABS]! - empty.length;
   }
+  // As many free cells as are left now are looked at in vain, most likely.
+  i32[base + CACHE.LOOKED_AT] = i32[base + CACHE.FREE_COUNT]!;
   unlockWord(base + CACHE.LOCK);
   for (const run of empty) visit(run);
   return empty.length << order;

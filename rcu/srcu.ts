@@ -9,17 +9,18 @@
  * Nobody waits in the middle of it: the state (`seq`: count << 2 | step, like gpSeq) is moved on by whoever finds that it
  * can be, under `gate`: who asks for a grace period, and every reader that leaves while one is wanted.
  */
-import { RcuUsageError, StaleReferenceError } from "./error.ts";
+import { withRoom } from "./callback.ts";
+import { Collection, checkObject, type Handle, isAt } from "./collection.ts";
+import { RcuUsageError } from "./error.ts";
 import { seqDone, seqSnap } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
 import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
-import { i32, ownerId, slot } from "./memory.ts";
+import { heapIdentity, home, i32, ownerId, slot } from "./memory.ts";
 import type { Reclaimer } from "./reclaim.ts";
 import type { Brand } from "./ref.ts";
 import { stallClock } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
-import { cellIsAlive } from "./slab.ts";
 import {
   checkSrcu,
   countsOf,
@@ -57,33 +58,52 @@ export type SrcuScope = Brand<"srcu scope">;
 export type SrcuCookie = Brand<"srcu cookie">;
 
 /** A domain of sleepable read scopes. Another thread opens the same one with `new Srcu({ at: srcu.ref })`. */
-export class Srcu {
-  /** Its address in the heap. */
-  readonly ref: SrcuRef;
+export class Srcu extends Collection<"srcu"> {
   readonly #counts: number;
+  /** Its heap, for what goes on after an await. */
+  readonly #home = home;
 
-  /** `name` is for reports: whose scopes are open. Throws HeapFullError; StaleReferenceError when `at` names nothing. */
-  constructor(options: { at?: number; name?: string } = {}) {
-    if (options.at !== undefined) {
-      this.ref = options.at as SrcuRef;
-      if (!cellIsAlive(this.ref))
-        throw new StaleReferenceError(`Srcu: ${options.at} names no Srcu of this heap`);
-    } else this.ref = createSrcu(options.name ?? "");
+  /**
+   * `name` is for reports: whose scopes are open. Throws HeapFullError; StaleReferenceError, WrongTypeError or WrongHeapError when
+   * `at`, a reference or a handle, names no Srcu of this heap.
+   */
+  constructor(options: { at?: number | Handle; name?: string } = {}) {
+    super(
+      Domain,
+      isAt(options)
+        ? checkObject(Domain, options.at, "Srcu")
+        : withRoom(() => createSrcu(options.name ?? "")),
+    );
     this.#counts = countsOf(this.ref);
+  }
+
+  /** Goes on after an await, when this thread may use another heap. */
+  #atHome<T>(what: () => T): T {
+    if (this.heapId === heapIdentity || this.#home === null) return what();
+    const outer = home;
+    this.#home.use();
+    try {
+      return what();
+    } finally {
+      if (outer !== null && outer.slot >= 0) outer.use();
+    }
   }
 
   /** What reports call it: the name that its maker gave it, else "Srcu" and its address. */
   get name(): string {
+    this.assertHeap();
     return srcuName(this.ref);
   }
 
   /** Whether this thread has entered a scope that is still open. (Linux: srcu_read_lock_held.) */
   readLockHeld(): boolean {
+    this.assertHeap();
     return slot >= 0 && openOf(this.ref, slot) > 0;
   }
 
   /** Enters a scope. It ends with its thread: when the worker that entered it dies, nobody waits for it any longer. */
   readLock(): SrcuScope {
+    this.assertHeap();
     if (slot < 0)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "Srcu.readLock: this thread is not attached");
     const bank = Domain.index.peek(this.ref) & 1; // However old: every grace period waits for both banks.
@@ -93,13 +113,25 @@ export class Srcu {
 
   /** Leaves it: on any thread of the heap. */
   readUnlock(scope: SrcuScope): void {
+    this.assertHeap();
     const owner = scope >>> 1;
     const word = this.#counts + ((owner & 0xff) - 1) * STRIDE + LEFT + (scope & 1);
     countLeaving(this.#counts, 1);
-    if (owner === ownerId) Atomics.add(i32, word, 1);
-    else leaveForeign(owner, word);
+    if (owner === ownerId) {
+      // Its own count of scopes that it entered: no other thread changes that.
+      if (((i32[word - LEFT]! - Atomics.add(i32, word, 1)) | 0) <= 0) this.#leftTwice(word);
+    } else leaveForeign(owner, word);
     if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
     countLeaving(this.#counts, -1);
+  }
+
+  #leftTwice(word: number): never {
+    Atomics.sub(i32, word, 1);
+    countLeaving(this.#counts, -1);
+    throw new RcuUsageError(
+      "ERR_RCU_LOCK_PAIRING",
+      `Srcu.readUnlock of ${this.name}: this thread has no such scope open: each readLock has one readUnlock`,
+    );
   }
 
   /** Runs `fn` in a scope, until its promise settles if it is async. */
@@ -108,12 +140,13 @@ export class Srcu {
     try {
       return await fn(scope);
     } finally {
-      this.readUnlock(scope);
+      this.#atHome(() => this.readUnlock(scope));
     }
   }
 
   /** Remembers now; done when a full grace period has followed (get_state_synchronize_srcu). */
   getState(): SrcuCookie {
+    this.assertHeap();
     return seqSnap(Domain.seq.load(this.ref)) as SrcuCookie;
   }
   /** Remembers now and begins a grace period, which pollState moves on (start_poll_synchronize_srcu). */
@@ -124,6 +157,7 @@ export class Srcu {
   }
   /** Whether a full grace period has followed the cookie (poll_state_synchronize_srcu). Moves things on if it can. */
   pollState(cookie: SrcuCookie): boolean {
+    this.assertHeap();
     if (seqDone(Domain.seq.load(this.ref), cookie)) return true;
     advance(this.ref);
     return seqDone(Domain.seq.load(this.ref), cookie);
@@ -131,6 +165,7 @@ export class Srcu {
 
   /** A cookie whose grace period is over already (get_completed_synchronize_srcu). */
   getCompleted(): SrcuCookie {
+    this.assertHeap();
     return (Domain.seq.load(this.ref) & ~3) as SrcuCookie;
   }
   /** Whether two cookies stand for the same grace period, so that one will do (same_state_synchronize_srcu). */
@@ -144,12 +179,15 @@ export class Srcu {
     const rounds = newRounds();
     Domain.waiting.add(this.ref, 1);
     try {
-      for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref)) {
-        await waitAsync(i32, this.ref + Domain.event.offset, event, rounds.left());
-        if (rounds.due()) checkSrcu(this.ref);
+      const words = i32;
+      let event = this.#begin(cookie);
+      while (!this.#atHome(() => this.pollState(cookie))) {
+        await waitAsync(words, this.ref + Domain.event.offset, event, rounds.left());
+        event = Atomics.load(words, this.ref + Domain.event.offset);
+        if (rounds.due()) this.#atHome(() => checkSrcu(this.ref));
       }
     } finally {
-      Domain.waiting.add(this.ref, -1);
+      this.#atHome(() => Domain.waiting.add(this.ref, -1));
     }
   }
 
@@ -181,6 +219,7 @@ export class Srcu {
    * HeapFullError, and has done nothing then. (Linux: call_srcu.)
    */
   call<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
+    this.assertHeap();
     const head = makeCall(reclaimer, arg, "Srcu.call");
     Domain.waiting.add(this.ref, 1);
     Domain.lock.lock(this.ref);
@@ -192,13 +231,15 @@ export class Srcu {
 
   /** Waits until all callbacks that were queued by call() before have run (srcu_barrier). Blocks this thread in the end. */
   async barrier(): Promise<void> {
+    this.assertHeap();
     const list = Domain.list.at(this.ref);
     const goal = queuedBehind(list);
-    while (!handedOver(list, goal)) await this.synchronize();
-    rcuBarrier();
+    while (!this.#atHome(() => handedOver(list, goal))) await this.#atHome(() => this.synchronize());
+    this.#atHome(rcuBarrier);
   }
   /** The same, blocking all the while: readers must not depend on this thread's event loop. */
   barrierBlocking(): void {
+    this.assertHeap();
     const list = Domain.list.at(this.ref);
     const goal = queuedBehind(list);
     while (!handedOver(list, goal)) this.synchronizeBlocking();
@@ -210,6 +251,7 @@ export class Srcu {
    * barrier() come first.
    */
   destroy(): void {
+    this.assertHeap();
     if (!empty(this.ref, 0) || !empty(this.ref, 1))
       throw new RcuUsageError(
         "ERR_RCU_IN_USE",
@@ -224,6 +266,7 @@ export class Srcu {
     unlistSrcu(this.ref);
     while (leaving(this.ref)) Domain.event.wait(this.ref, Domain.event.load(this.ref), 1);
     freeSrcu(this.ref);
+    this.destroyed();
   }
 }
 

@@ -7,7 +7,7 @@
  *   if (sync.isIdle(scope)) readWithoutLock(); else readWithLock();
  *   rcuReadUnlock();
  */
-import { callRcu, kfreeRcu } from "./callback.ts";
+import { callRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import { derefWord } from "./memory.ts";
@@ -47,7 +47,7 @@ export class RcuSync extends Collection<"rcu_sync"> {
    * long way, which must exclude writers by itself. (rcu_sync_is_idle.)
    */
   isIdle(_scope: RcuScope): boolean {
-    if (this.checked) this.assertReadable();
+    this.beforeRead();
     return deref(this.ref + STATE) === IDLE;
   }
 
@@ -97,6 +97,7 @@ export class RcuSync extends Collection<"rcu_sync"> {
         "RcuSync.destroy: exit() by all writers, then rcuBarrier(), come first",
       );
     kfreeRcu(Sync, this.ref);
+    this.destroyed();
   }
 }
 
@@ -111,7 +112,7 @@ const becomeIdle = defineReclaimer("rcu: sync", (arg) => {
 });
 
 function create(): Ref<"rcu_sync"> {
-  const ref = alloc(Sync);
+  const ref = withRoom(() => alloc(Sync));
   if (ref === 0) throw new HeapFullError("new RcuSync");
   return ref;
 }

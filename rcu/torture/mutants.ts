@@ -282,6 +282,22 @@ export const MUTANTS: readonly Mutant[] = [
     find: "const newLink = oldLink ^ 1;",
     replace: "const newLink = oldLink;",
   },
+  {
+    name: "relink-too-soon",
+    why: "a growing table rewrites links that readers of the table before the last one may follow",
+    file: "hash-table.ts",
+    find: "const relinks = relinkAfter === -1 || seqDone(gpSeq(), relinkAfter);",
+    replace: "const relinks = relinkAfter === -1 || seqDone(gpSeq(), gpSeq());",
+    modelOnly: "torture's map grows once in a while only",
+  },
+  {
+    name: "copied-nodes-freed",
+    why: "the nodes that a growing table has copied are freed at once, under its readers",
+    file: "hash-table.ts",
+    find: "kfreeCellRcu(node); // [B]",
+    replace: "free(this.node, node as Ref<string>);",
+    modelOnly: "torture's map grows once in a while only",
+  },
 ];
 
 /** Code that a replacement needs and the original file does not import. */

@@ -17,6 +17,7 @@ import {
   RcuAtomic,
   RcuBox,
   RcuCache,
+  RcuDomain,
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
@@ -253,4 +254,32 @@ test.serial("cells of a full heap keep their value, and take another when there 
   t.deepEqual([string.get(again), number.get(again), array.length(again)], ["after", 2.5, 20]);
   rcuReadUnlock();
   heap.detach();
+});
+
+/** Puts texts in until the heap is full. */
+function fillWith(map: RcuHashMap<number, string>, text: string): number {
+  for (let key = 0; ; key++)
+    try {
+      map.insert(key, text);
+    } catch (error) {
+      if (error instanceof HeapFullError) return key;
+      throw error;
+    }
+}
+
+test.serial("the memory of what a domain has freed serves objects of another size", (t) => {
+  const domain = RcuDomain.create({ bytes: 7 << 20 });
+  const small = "x".repeat(40);
+  const large = "x".repeat(3000);
+  const map = new RcuHashMap<number, string>({ value: text() });
+  const fresh = fillWith(map, large);
+  map.clear();
+  t.true(fillWith(map, small) > 10 * fresh);
+  map.clear();
+  domain.barrier();
+  const again = fillWith(map, large);
+  t.true(again > 0.9 * fresh, `${again} of ${fresh} entries found room`);
+  map.clear();
+  t.notThrows(() => new RcuArray(100_000), "a large run of pages, too");
+  domain.unregisterThread();
 });

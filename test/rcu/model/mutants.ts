@@ -37,4 +37,6 @@ export const FOUND_BY: Readonly<
   "sync-enter-at-once": { scenario: "RcuSync" },
   "sync-idle-at-once": { scenario: "RcuSync", memory: "weak" },
   "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
+  "relink-too-soon": { scenario: "RcuHashMap, the table grows twice" },
+  "copied-nodes-freed": { scenario: "RcuHashMap, the table grows by copying its nodes" },
 };

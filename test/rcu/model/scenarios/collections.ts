@@ -1,4 +1,6 @@
 /** Readers of collections while they change. */
+
+import type { HashTable } from "../../../../rcu/hash-table.ts";
 import type { Idr, RcuCache, RcuHashMap, RcuList, RcuOptionArc } from "../../../../rcu/index.ts";
 import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
 import type { Library } from "../instance.ts";
@@ -7,14 +9,18 @@ import type { Scenario } from "../scenario.ts";
 
 const BOTH = ["tso", "weak"] as const;
 
+const relinkAfter = (lib: Library) =>
+  (lib.declaredStructs.get("rcu_hash_table") as unknown as typeof HashTable).relinkAfter;
+
 /** Key 1 is in the map all the time, whatever `update` does; key 6 comes before it on a chain of four buckets. */
 function map(
   name: string,
   about: string,
   update: (lib: Library, map: RcuHashMap, cpu: Cpu) => void,
   more: Partial<Scenario> = {},
-  reads = 1,
+  linksInUse = false,
 ): Scenario {
+  const keys = linksInUse ? [1, 6, 3, 4, 5, 7, 8, 9] : [1, 6, 3, 4];
   return {
     name: `RcuHashMap, ${name}`,
     about,
@@ -22,7 +28,9 @@ function map(
     ...more,
     build(lib) {
       const shared = new lib.RcuHashMap({ buckets: 4 });
-      for (const key of [1, 6, 3, 4]) shared.insert(key, key + 10);
+      for (const key of keys) shared.insert(key, key + 10);
+      // As after a growth whose grace period will not be over.
+      if (linksInUse) relinkAfter(lib).init(shared.ref, lib.getStateSynchronizeRcu() + 400);
       const open = (lib: Library): RcuHashMap => new lib.RcuHashMap({ at: shared.ref });
       return {
         stock: ["rcu_hash_node", "rcu_head"],
@@ -30,13 +38,11 @@ function map(
           {
             boot: open,
             run(lib, cpu, map: RcuHashMap) {
-              for (let n = 0; n < reads; n++) {
-                const scope = lib.rcuReadLock();
-                cpu.note(`value ${n}`, map.get(scope, 1) ?? -1);
-                cpu.note(`other ${n}`, map.get(scope, 6) ?? -1);
-                lib.rcuReadUnlock();
-                lib.rcuQuiescent();
-              }
+              const scope = lib.rcuReadLock();
+              cpu.note("value 0", map.get(scope, 1) ?? -1);
+              cpu.note("other 0", map.get(scope, 6) ?? -1);
+              lib.rcuReadUnlock();
+              lib.rcuQuiescent();
               lib.goIdle();
             },
           },
@@ -294,14 +300,36 @@ export const COLLECTIONS: readonly Scenario[] = [
   }),
   map(
     "the table grows twice",
-    "links are rewritten only when their readers are gone: else the second growth is put off",
+    "links are rewritten only when their readers are gone: else the nodes are copied",
     (lib, map, cpu) => {
       map.insert(5, 15);
       lib.rcuQuiescent();
       for (const key of [7, 8, 9, 10]) map.insert(key, key + 10);
       cpu.note("buckets", map.buckets);
     },
-    { models: ["tso"], full: true },
+    { models: ["tso"] },
+  ),
+  map(
+    "the table grows by copying its nodes",
+    "a reader of the old table finds every key in it, and nodes that stay as they were until it has left",
+    (lib, map, cpu) => {
+      map.insert(10, 20); // The links are in use since the last growth.
+      cpu.note("buckets", map.buckets);
+      lib.rcuRunCallbacks();
+      for (let key = 22; key < 30; key++) map.insert(key, 0); // In the memory of the old nodes, once that is free.
+    },
+    {},
+    true,
+  ),
+  map(
+    "a key is updated in a table that was just copied",
+    "a reader finds the old value or the new one, in whichever table",
+    (_lib, map) => {
+      map.insert(10, 20);
+      map.insert(1, 12);
+    },
+    {},
+    true,
   ),
   map(
     "a freed node comes back as another key",
