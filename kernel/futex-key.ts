@@ -15,6 +15,7 @@ import {
   wide,
 } from "../rcu/index.ts";
 import { kernelGlobal } from "./global.ts";
+import { hashNumber } from "./hash-keys.ts";
 import { translateUser } from "./mm/fault.ts";
 import { Mm } from "./mm/mm.ts";
 import { pteFrame, pteGet, pteNeeds } from "./mm/pte.ts";
@@ -23,7 +24,8 @@ import { findVma, VM_SHARED, Vma } from "./mm/vma.ts";
 import { EFAULT, EINVAL } from "./uapi/errno.ts";
 import { ACCESS } from "./usermode.ts";
 
-const BUCKETS = 256;
+const BUCKETS = 1024;
+const BUCKET_SHIFT = 22;
 
 export const FutexBucket = struct("futex_bucket", { lock: spinlock(60), waiters: listNode() });
 
@@ -64,8 +66,7 @@ export const keyA: Key = { space: 0, address: 0 };
 export const keyB: Key = { space: 0, address: 0 };
 
 export function bucketOf(key: Key): Ref<"futex_bucket"> {
-  const hash = Math.imul((key.address >>> 2) ^ Math.imul(key.space, 0x9e3779b1), 0x85ebca6b);
-  return arrayGet(table.get(), (hash >>> 24) & (BUCKETS - 1)) as Ref<"futex_bucket">;
+  return arrayGet(table.get(), hashNumber(key.address, key.space) >>> BUCKET_SHIFT) as Ref<"futex_bucket">;
 }
 
 /** Fills `key` for a user address; -EINVAL when misaligned, -EFAULT when it cannot be accessed so. */

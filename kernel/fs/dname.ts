@@ -27,6 +27,7 @@ import {
   words,
 } from "../../rcu/index.ts";
 import { kernelGlobal, onGlobalsBound } from "../global.ts";
+import { frameTotal } from "../mm/frame.ts";
 import { nameWords, type Qstr } from "./qstr.ts";
 
 type D = Ref<"dentry">;
@@ -59,7 +60,7 @@ export const DName = struct("dname", {
 export const NAME_RECORD_WORDS = DName.use.offset + 1;
 // V8 folds constants of this module that are not exported: for lookups.
 const { key: KEY, next: NEXT } = DName;
-const { imul } = Math;
+const { clz32, imul } = Math;
 
 /** The record inside a dentry's cell. */
 export const firstName = (dentry: D): Ref<"dname"> => dentry as number as Ref<"dname">;
@@ -90,8 +91,12 @@ export const Dcache = struct("dcache", {
 export const dcache = kernelGlobal<Ref<"dcache">>("dentry cache");
 const STRIPES = 64;
 
+/** Chains, as a power of two: there is one for two page frames, so that names that fill a machine's memory have chains of a few. */
+export const dcacheBits = (frames: number): number =>
+  Math.min(19, Math.max(15, 32 - clz32((frames - 1) >>> 1)));
+
 /** Once per machine, at boot: 2^bits chains, at most `limit` cached dentries beyond those in use. */
-export function dcacheInit(bits = 15, limit = 32768): boolean {
+export function dcacheInit(bits = dcacheBits(frameTotal()), limit = 32768): boolean {
   const cache = alloc(Dcache);
   const table = allocArray(1 << bits);
   const stripes = allocArray(STRIPES);

@@ -7,6 +7,7 @@ import {
   alloc,
   allocArray,
   arrayGet,
+  arrayLength,
   arraySet,
   arrayStore,
   atomic,
@@ -26,9 +27,12 @@ import {
   words,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { hashNumber } from "../hash-keys.ts";
+import { frameTotal } from "../mm/frame.ts";
 import { mappingPut } from "../mm/mapping.ts";
 import { realtime, realtimeNanoseconds, realtimeSeconds } from "../time/clock.ts";
 import { S_IFMT } from "../uapi/stat.ts";
+import { dcacheBits } from "./dname.ts";
 import { superOpsOf } from "./ops.ts";
 import { Superblock, sbGet, sbPut } from "./super.ts";
 
@@ -190,7 +194,8 @@ export function setLockContextFree(fn: (flctx: Ref<"flctx">) => void): void {
 
 // The inode hash: chains walked under RCU, changed under one of a few stripe locks.
 
-const BUCKETS = 8192;
+/** A quarter of the dentry cache's chains, as a power of two: only some file systems find inodes by number. */
+const inodeBits = (): number => dcacheBits(frameTotal()) - 2;
 const STRIPES = 32;
 const IcacheStripe = struct("icache_stripe", { lock: spinlock(88) });
 const buckets = kernelGlobal<Ref<"array">>("inode hash");
@@ -198,7 +203,7 @@ const stripes = kernelGlobal<Ref<"array">>("inode hash locks");
 
 /** Once per machine, at boot. False when the heap is full. */
 export function inodeInit(): boolean {
-  const table = allocArray(BUCKETS);
+  const table = allocArray(2 ** inodeBits());
   const locks = allocArray(STRIPES);
   if (table === 0 || locks === 0) return false;
   for (let n = 0; n < STRIPES; n++) {
@@ -211,11 +216,9 @@ export function inodeInit(): boolean {
   return true;
 }
 
+/** The high bits of a sum of products are the good ones. */
 const bucketOf = (sb: number, ino: number): number =>
-  (Math.imul(ino | 0, 0x9e3779b1) ^
-    Math.imul((ino / 4294967296) | 0, 0x85ebca6b) ^
-    Math.imul(sb, 0xc2b2ae35)) >>>
-  (32 - 13);
+  hashNumber(ino, sb) >>> (Math.clz32(arrayLength(buckets.get())) + 1);
 const stripeOf = (bucket: number): Ref<"icache_stripe"> =>
   arrayGet(stripes.get(), bucket & (STRIPES - 1)) as Ref<"icache_stripe">;
 

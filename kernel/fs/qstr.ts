@@ -5,6 +5,7 @@
  * Most names are shorter than 8 bytes, and where a name ends is what a branch predictor cannot learn: for
  * those there is no branch on the length here, nor in the comparison (dname.ts).
  */
+import { hashKeys } from "../hash-keys.ts";
 import { NAME_MAX } from "../uapi/fcntl.ts";
 
 /** Words of the longest name. */
@@ -30,14 +31,21 @@ export class Qstr {
 /** Words of a name of so many bytes, at least two: behind the text there is a zero byte. */
 export const nameWords = (length: number): number => (length < 4 ? 2 : (length >> 2) + 1);
 
-/** Multiplying carries to the left only, so the high bits are folded back. */
+/**
+ * Products with the machine's secret numbers (hash-keys.ts). Multiplying carries to the left only: the high bits are folded back, and each word
+ * counts with its halves exchanged too, or names could be chosen that differ in high bits only and collide whatever the numbers are.
+ */
+const KEYS = hashKeys;
 const mix = (hash: number, word: number): number => {
-  const product = imul(hash ^ word, 0x9e3779b1);
-  return product ^ (product >>> 15);
+  const both = hash ^ word;
+  const sum = (imul(both, KEYS[4]!) + imul((both << 16) | (both >>> 16), KEYS[5]!)) | 0;
+  return sum ^ (sum >>> 15);
 };
-/** Both products at once: a chain of two would be what a short lookup waits for. */
+/** All products at once: a chain of them would be what a short lookup waits for. */
 const mixTwo = (word0: number, word1: number): number => {
-  const sum = (imul(word0, 0x9e3779b1) + imul(word1, 0x85ebca6b)) | 0;
+  const both = word0 ^ word1;
+  const sum =
+    (imul(word0, KEYS[0]!) + imul(word1, KEYS[1]!) + imul((both << 16) | (both >>> 16), KEYS[2]!)) | 0;
   return sum ^ (sum >>> 15);
 };
 

@@ -22,6 +22,7 @@ import {
 } from "../fs/vfs.ts";
 import { futexInit } from "../futex.ts";
 import { bindGlobals, createGlobals } from "../global.ts";
+import { hashKeysInit } from "../hash-keys.ts";
 import { ipcInit } from "../ipc/index.ts";
 import { klogInit } from "../klog.ts";
 import { createRam, RamError, ram } from "../mm/ram.ts";
@@ -120,6 +121,7 @@ function makeKernel(options: KernelOptions): Kernel {
   setThisCpu(-1);
   setCurrent(0);
   const memory = createRam(options.memory - share, cpus, options.memory); // page frames, register files
+  hashKeysInit(); // secret numbers of hashes
   limitsInit(); // what there may be of each kind
   limitCaches(heapPages().total >> CACHE_SHIFT);
   usersInit(); // what each user has
