@@ -10,12 +10,15 @@ import { parseBenchOptions } from "../../userland/bench/options.ts";
 import { plot } from "../../userland/bench/plot.ts";
 import { benchRcu } from "../../userland/bench/rcu.ts";
 import { type Results, SCHEMA } from "../../userland/bench/results.ts";
+import { machineContenders } from "../../userland/bench/syscall-contenders.ts";
 import { benchSyscalls } from "../../userland/bench/syscalls.ts";
 import { TABLES } from "../../userland/bench/tables/index.ts";
 import { benchTables } from "../../userland/bench/tables.ts";
 import { wasiOperations } from "../../userland/bench/wasi.ts";
 import { benchWorkloads } from "../../userland/bench/workloads.ts";
 import { Failure } from "../../userland/cli/failure.ts";
+import { Machine } from "../../userland/index.ts";
+import { fixture } from "../guest/cases.ts";
 import { runLocks } from "./locks.ts";
 
 const silent = { at: () => {}, beat: () => {}, explain: () => {}, clear: () => {} };
@@ -152,6 +155,25 @@ test.serial(
   },
 );
 const SCALED = ["null calls a second", "1-byte pipe round trips a second", "opens and closes a second"];
+
+// The sources and the built package have it under different names.
+test.serial("a program executes the guest of bench syscalls whatever its file is called", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sternix-bench-test-"));
+  const guest = join(folder, "another-name");
+  fs.copyFileSync(fixture("syscalls"), guest);
+  const machine = await Machine.boot({ cpus: 1 });
+  try {
+    const contenders = await machineContenders(machine, () => true, t.fail, guest);
+    t.deepEqual(
+      contenders.map(({ name }) => name),
+      ["sternix guest", "sternix program"],
+    );
+    for (const contender of contenders) t.true((await contender.run("exec", 2, 1)).ns > 0);
+  } finally {
+    await machine.shutdown();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
 
 test.serial("names that a benchmark does not know are refused before anything is measured", async (t) => {
   for (const [words, message] of [

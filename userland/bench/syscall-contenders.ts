@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import * as nodeFs from "node:fs";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { kernelOf, Machine } from "../machine/machine.ts";
 import { type Central, startCentral } from "./central.ts";
@@ -182,20 +182,23 @@ export async function startField(
   };
 }
 
-async function machineContenders(
+/** `guest`: the guest's program on this host. The sources and the built package have it under different names. */
+export async function machineContenders(
   machine: Machine,
   wanted: (name: ContenderName) => boolean,
   skip: (line: string) => void,
+  guest = guestProgram,
 ): Promise<Contender[]> {
   const found: Contender[] = [];
-  const here = existsSync(guestProgram);
+  const here = existsSync(guest);
   const inGuest = async (args: readonly string[], processes: number): Promise<Timed> => {
     return watched(processes, async () => {
-      const run = await machine.spawn(pathToFileURL(guestProgram), { args }).output();
+      const run = await machine.spawn(pathToFileURL(guest), { args }).output();
       return timed(`guest ${args.join(" ")}`, run.stdout, run.code, run.stderr, 1).ns;
     });
   };
-  // From now on the guest has it in /usr/bin: TypeScript programs exec it there.
+  // From now on the guest has it in /usr/bin, under the name that it has here: TypeScript programs exec it there.
+  const inside = `/usr/bin/${basename(guest)}`;
   if (here) await inGuest(words("null", 1, 0, "/tmp"), 1);
   else skip("riscv64 guests: the benchmark's guest program is not here");
   if (here && wanted("sternix guest"))
@@ -211,10 +214,9 @@ async function machineContenders(
       name: "sternix program",
       knows: (operation) => PROGRAM_OPERATIONS.includes(operation) && (operation !== "exec" || here),
       scales: true,
-      run: (operation, n, warmup, children) => {
-        const args = [operation, String(n), String(warmup)];
-        if (children !== undefined) args.push(String(children));
-        return watched(children ?? 1, async () => {
+      run: (operation, n, warmup, children = 0) => {
+        const args = [operation, n, warmup, children, inside].map(String);
+        return watched(Math.max(children, 1), async () => {
           const run = await machine.spawn(pathToFileURL(typeScriptProgram), { args }).output();
           return timed(`program ${args.join(" ")}`, run.stdout, run.code, run.stderr, 1).ns;
         });

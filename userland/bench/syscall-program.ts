@@ -1,6 +1,7 @@
 /**
- * The TypeScript program of `bench syscalls`: test/guest/src/syscalls.c again, as a generator. NAME N WARMUP [CHILDREN]: it prints
- * the nanoseconds that N rounds took after WARMUP ones, in each of CHILDREN processes at once, which the CPUs get in turns.
+ * The TypeScript program of `bench syscalls`: test/guest/src/syscalls.c again, as a generator. NAME N WARMUP CHILDREN GUEST: it prints
+ * the nanoseconds that N rounds took after WARMUP ones, in each of CHILDREN processes at once, which the CPUs get in turns. With 0
+ * children it makes the rounds itself. GUEST is the path of syscalls.c's program in the guest: what exec runs.
  */
 import { Crew, Worker } from "../programs/crew.ts";
 import { program, type Steps } from "../programs/program.ts";
@@ -15,12 +16,12 @@ const PRIVATE_ANONYMOUS = 0x22;
 const SIGUSR1 = 10;
 const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 1;
-/** Where `bench syscalls` shows its guest program: a TypeScript module is no file of the guest, so this is what exec runs. */
-const EXECUTABLE = "/usr/bin/syscalls";
-
 type Round = (sys: Sys) => Steps<number>;
-/** Prepares, and returns what one round is. `index`: which of the processes this is, for files of its own. */
-type Setup = (sys: Sys, index: number) => Steps<Round>;
+/**
+ * Prepares, and returns what one round is. `index`: which of the processes this is, for files of its own. `guest`: the path of a guest
+ * program for exec, since a TypeScript module is no file of the guest.
+ */
+type Setup = (sys: Sys, index: number, guest: string) => Steps<Round>;
 
 /** Nothing to prepare. */
 const plain = (round: Round): Setup =>
@@ -97,12 +98,15 @@ const OPERATIONS: Readonly<Record<string, Setup>> = {
     });
     return typeof (yield* sys.waitpid(-1)) === "number" ? -1 : 0;
   }),
-  exec: plain(function* (sys) {
-    yield* sys.ok(sys.spawn(EXECUTABLE, [EXECUTABLE, "exit"], []));
-    const waited = yield* sys.ok(sys.waitpid(-1));
-    if (waited.status !== 0) throw new Error(`${EXECUTABLE} ended with status ${waited.status}`);
-    return 0;
-  }),
+  // biome-ignore lint/correctness/useYield: there is nothing to prepare.
+  *exec(_sys, _index, guest) {
+    return function* (sys) {
+      yield* sys.ok(sys.spawn(guest, [guest, "exit"], []));
+      const waited = yield* sys.ok(sys.waitpid(-1));
+      if (waited.status !== 0) throw new Error(`${guest} ended with status ${waited.status}`);
+      return 0;
+    };
+  },
   *switch(sys) {
     const [to, from] = [yield* sys.pipe(), yield* sys.pipe()];
     const byte = new Uint8Array(1);
@@ -146,22 +150,23 @@ export const PROGRAM_OPERATIONS: readonly string[] = Object.keys(OPERATIONS);
 
 export default program(
   function* (sys, argv) {
-    const [, name = "", rounds, warmup, children] = argv;
+    const [, name = "", rounds, warmup, children, guest] = argv;
     const setup = OPERATIONS[name];
-    if (setup === undefined) {
-      yield* sys.print("usage: syscall-program NAME N WARMUP [CHILDREN]\n");
+    if (setup === undefined || guest === undefined) {
+      yield* sys.print("usage: syscall-program NAME N WARMUP CHILDREN GUEST\n");
       return 2;
     }
-    if (children !== undefined) {
-      const workers = Number(children);
+    const workers = Number(children);
+    if (workers > 0) {
       const crew = yield* Crew.create(sys, { workers, iterations: 0 });
-      for (let n = 0; n < workers; n++) yield* crew.add("worker", [name, Number(rounds), Number(warmup)]);
+      for (let n = 0; n < workers; n++)
+        yield* crew.add("worker", [name, Number(rounds), Number(warmup), guest]);
       const result = yield* crew.run(0);
       if (result === null) return 1;
       yield* sys.print(`${Math.round(result.seconds * 1e9)}\n`);
       return 0;
     }
-    const round = yield* setup(sys, 0);
+    const round = yield* setup(sys, 0, guest);
     for (let n = Number(warmup); n > 0; n--) yield* round(sys);
     const start = process.hrtime.bigint();
     for (let n = Number(rounds); n > 0; n--) yield* round(sys);
@@ -171,8 +176,8 @@ export default program(
   {
     *worker(sys, argv) {
       const worker = new Worker(sys, argv);
-      const [name, rounds, warmup] = worker.args as [string, string, string];
-      const round = yield* OPERATIONS[name]!(sys, worker.index);
+      const [name, rounds, warmup, guest] = worker.args as [string, string, string, string];
+      const round = yield* OPERATIONS[name]!(sys, worker.index, guest);
       for (let n = Number(warmup); n > 0; n--) yield* round(sys);
       yield* worker.begin();
       for (let n = Number(rounds); n > 0; n--) yield* round(sys);
