@@ -1,8 +1,8 @@
 /**
  * From `ecall` to handler: the one door into the kernel.
  *
- * The table is an array indexed by number; the decoding of all six registers of a call sits in one flat byte
- * array, so that a call costs an indexed load, a switch per argument and one call of fixed arity.
+ * The table is an array indexed by number. It holds functions that decode the registers of their call, so that a call costs an
+ * indexed load, a switch per argument and two calls of fixed arity, or one when it has no arguments.
  */
 import { ram } from "../kernel/mm/ram.ts";
 import { BLOCK, NO_RETURN } from "../kernel/sched/block.ts";
@@ -59,71 +59,61 @@ type Handler = (
   f?: number,
 ) => number;
 
+/** Reads the arguments from the register file, where a0 is at `word`, and calls the handler. */
+type Runner = (task: Ref<"task">, word: number) => number;
+
+/** One function per number of arguments, which knows how each is decoded. A handler without arguments is called as it is. */
+function runner(call: Syscall): Runner {
+  const handler = call.handler as unknown as Handler;
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = call.args.map((arg) => arg.decode);
+  switch (call.args.length) {
+    case 0:
+      return handler;
+    case 1:
+      return (task, word) => handler(task, readArg(a, word));
+    case 2:
+      return (task, word) => handler(task, readArg(a, word), readArg(b, word + 2));
+    case 3:
+      return (task, word) => handler(task, readArg(a, word), readArg(b, word + 2), readArg(c, word + 4));
+    case 4:
+      return (task, word) =>
+        handler(task, readArg(a, word), readArg(b, word + 2), readArg(c, word + 4), readArg(d, word + 6));
+    case 5:
+      return (task, word) =>
+        handler(
+          task,
+          readArg(a, word),
+          readArg(b, word + 2),
+          readArg(c, word + 4),
+          readArg(d, word + 6),
+          readArg(e, word + 8),
+        );
+    default:
+      return (task, word) =>
+        handler(
+          task,
+          readArg(a, word),
+          readArg(b, word + 2),
+          readArg(c, word + 4),
+          readArg(d, word + 6),
+          readArg(e, word + 8),
+          readArg(f, word + 10),
+        );
+  }
+}
+
 export function createSyscallEntry(options: EntryOptions): SyscallEntry {
-  const handlers = new Array<Handler | null>(NR_SYSCALLS).fill(null);
+  const runners = new Array<Runner | null>(NR_SYSCALLS).fill(null);
   const table = new Array<Syscall | null>(NR_SYSCALLS).fill(null);
-  const arity = new Uint8Array(NR_SYSCALLS);
-  const decoding = new Uint8Array(NR_SYSCALLS * 6);
   for (const call of options.calls) {
     if (!Number.isInteger(call.nr) || call.nr < 0 || call.nr >= NR_SYSCALLS - 1)
       throw new Error(`${call.name}: number ${call.nr} is not between 0 and ${NR_SYSCALLS - 2}`);
     if (table[call.nr] !== null)
       throw new Error(`system call ${call.nr} is ${table[call.nr]!.name} and ${call.name}`);
     table[call.nr] = call;
-    handlers[call.nr] = call.handler as unknown as Handler;
-    arity[call.nr] = call.args.length;
-    call.args.forEach((arg, index) => {
-      decoding[call.nr * 6 + index] = arg.decode;
-    });
+    runners[call.nr] = runner(call);
   }
   const { counts, tracer } = options;
-
-  function invoke(task: Ref<"task">, nr: number, handler: Handler, regs: number): number {
-    const word = regs / 4 + A0;
-    const kind = nr * 6;
-    switch (arity[nr]) {
-      case 0:
-        return handler(task);
-      case 1:
-        return handler(task, readArg(decoding[kind]!, word));
-      case 2:
-        return handler(task, readArg(decoding[kind]!, word), readArg(decoding[kind + 1]!, word + 2));
-      case 3:
-        return handler(
-          task,
-          readArg(decoding[kind]!, word),
-          readArg(decoding[kind + 1]!, word + 2),
-          readArg(decoding[kind + 2]!, word + 4),
-        );
-      case 4:
-        return handler(
-          task,
-          readArg(decoding[kind]!, word),
-          readArg(decoding[kind + 1]!, word + 2),
-          readArg(decoding[kind + 2]!, word + 4),
-          readArg(decoding[kind + 3]!, word + 6),
-        );
-      case 5:
-        return handler(
-          task,
-          readArg(decoding[kind]!, word),
-          readArg(decoding[kind + 1]!, word + 2),
-          readArg(decoding[kind + 2]!, word + 4),
-          readArg(decoding[kind + 3]!, word + 6),
-          readArg(decoding[kind + 4]!, word + 8),
-        );
-      default:
-        return handler(
-          task,
-          readArg(decoding[kind]!, word),
-          readArg(decoding[kind + 1]!, word + 2),
-          readArg(decoding[kind + 2]!, word + 4),
-          readArg(decoding[kind + 3]!, word + 6),
-          readArg(decoding[kind + 4]!, word + 8),
-          readArg(decoding[kind + 5]!, word + 10),
-        );
-    }
-  }
 
   function decodeArgs(call: Syscall, regs: number): number[] {
     const word = regs / 4 + A0;
@@ -152,10 +142,10 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   function call(task: Ref<"task">, regs: number): number {
     const nr = callNumber(regs);
     SyscallCounts.count.increment(counts, nr);
-    const handler = handlers[nr]!;
-    if (handler === null) return unknown(task, regs);
+    const run = runners[nr]!;
+    if (run === null) return unknown(task, regs);
     if (tracer !== undefined) return traced(task, nr, regs);
-    return invoke(task, nr, handler, regs);
+    return run(task, regs / 4 + A0);
   }
 
   /** In place of `call` on machines whose subsystems listen: they are asked once per call, however often it blocks. */
@@ -170,15 +160,15 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     };
     return (task, regs) => {
       const nr = callNumber(regs);
-      const handler = handlers[nr]!;
-      if (handler === null) return call(task, regs);
+      const run = runners[nr]!;
+      if (run === null) return call(task, regs);
       SyscallCounts.count.increment(counts, nr);
       // The call may overwrite its own registers (execve), so they are read first.
       const args = decodeArgs(table[nr]!, regs);
       const denied = Task.restarting.get(task) === 0 ? hooks.enter(task, hooked[nr]!, args) : 0;
       let result = denied;
       if (tracer !== undefined) result = traced(task, nr, regs, denied);
-      else if (denied === 0) result = settle(task, invoke(task, nr, handler, regs));
+      else if (denied === 0) result = settle(task, run(task, regs / 4 + A0));
       if (result > BLOCK || result === NO_RETURN)
         hooks.exit(task, hooked[nr]!, args, result === NO_RETURN ? 0 : result);
       return result;

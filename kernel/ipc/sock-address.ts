@@ -24,9 +24,12 @@ import { unixBind, unixConnect, unixDisconnect, unixName } from "./unix-name.ts"
  */
 export const address = { family: 0, path: new Uint8Array(0), host: 0, port: 0, bytes: new Uint8Array(0) };
 
+/** Bytes of the longest address (struct sockaddr_storage). */
+export const ADDRESS_BYTES_MAX = 128;
+
 /** Reads a struct sockaddr for a socket: 0, -EFAULT, -EINVAL, -EAFNOSUPPORT. AF_UNSPEC is left to the caller. */
 export function readAddress(sock: S, at: number, length: number): number {
-  if (length < 2 || length > 128) return -EINVAL;
+  if (length < 2 || length > ADDRESS_BYTES_MAX) return -EINVAL;
   const bytes = copyFromUser(at, length);
   if (bytes === null) return -EFAULT;
   address.family = bytes[0]! | (bytes[1]! << 8);

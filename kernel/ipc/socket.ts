@@ -26,6 +26,7 @@ import {
   AF_INET6,
   AF_NETLINK,
   AF_UNIX,
+  IPPROTO_MPTCP,
   IPPROTO_TCP,
   IPPROTO_UDP,
   MSG_DONTWAIT,
@@ -44,7 +45,7 @@ import { isUdp, udpSend } from "./inet.ts";
 import { dropFiles } from "./inflight.ts";
 import { isNetlink, netlinkSend } from "./netlink.ts";
 import { isInet, isTcp, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
-import { address, readAddress, sockConnect } from "./sock-address.ts";
+import { ADDRESS_BYTES_MAX, address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
 import { received, sockReceive, sockSend } from "./sock-io.ts";
 import { defaultTarget } from "./socket-file.ts";
@@ -73,6 +74,7 @@ function unixType(kind: number, protocol: number): number {
 
 /** TCP and UDP are all there is: no raw sockets. */
 function inetType(kind: number, protocol: number): number {
+  if (protocol < 0 || protocol > IPPROTO_MPTCP) return -EINVAL;
   if (kind !== SOCK_STREAM && kind !== SOCK_DGRAM)
     return kind === SOCK_RAW ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
   return protocol === 0 || protocol === (kind === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)
@@ -146,14 +148,18 @@ export function send(
     return found;
   }
   const result = sendTo(task, file, sock, found as S, io, flags, files);
-  if (to !== 0 && !isInet(sock)) sockPut(found as S);
+  if (isNamed(sock, to, toLength)) sockPut(found as S);
   return result;
 }
 
+/** Whether a message to this address looks for its socket. A connected TCP socket does not look at the address; no bytes are none. */
+const isNamed = (sock: S, to: number, toLength: number): boolean =>
+  to !== 0 && toLength !== 0 && !isInet(sock);
+
 /** Where it goes: the peer, or the named socket with a count. */
 function destination(sock: S, to: number, toLength: number): S | number {
-  // A connected TCP socket does not look at the address.
-  if (to === 0 || isInet(sock)) return defaultTarget(sock);
+  if (!isNamed(sock, to, toLength)) return defaultTarget(sock);
+  if (toLength > ADDRESS_BYTES_MAX) return -EINVAL;
   if (Sock.type.get(sock) !== SOCK_DGRAM) return Sock.peer.load(sock) === 0 ? -EOPNOTSUPP : -EISCONN;
   const error = readAddress(sock, to, toLength);
   if (error < 0) return error;

@@ -127,13 +127,13 @@ export function teePipe(
   flags: number,
 ): number {
   if ((flags & ~FLAGS) !== 0) return -EINVAL;
+  if (length === 0) return 0;
   const from = fget(filesOf(task), fdIn);
   const to = fget(filesOf(task), fdOut);
   if (from < 0 || to < 0) return -EBADF;
   const [source, target] = [from as Ref<"file">, to as Ref<"file">];
   if (!isOpenFor(source, FMODE_READ) || !isOpenFor(target, FMODE_WRITE)) return -EBADF;
   if (!isPipe(source) || !isPipe(target) || pipeOf(source) === pipeOf(target)) return -EINVAL;
-  if (length === 0) return 0;
   const input = pipeOf(source);
   const output = pipeOf(target);
   if (pipeIsWaiting(source)) return blocked(source, Pipe.readWait, flags, () => !pipeIsWaiting(source));

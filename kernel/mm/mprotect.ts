@@ -1,7 +1,7 @@
 /** mprotect(2): new permissions for a range; areas split and merge. */
 import type { Ref } from "../../rcu/index.ts";
 import { EACCES, EINVAL, ENOMEM } from "../uapi/errno.ts";
-import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE } from "../uapi/mman.ts";
+import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE } from "../uapi/mman.ts";
 import { CODE_PROTECT } from "./codespace.ts";
 import { Mm } from "./mm.ts";
 import { END_PAGE, pagesOf, settle } from "./mmap.ts";
@@ -30,7 +30,7 @@ import { type Zapped, zapBegin, zapNote } from "./zap.ts";
 /** Changes the permissions of [addr, addr + length): 0 or -errno. mprotect(2). */
 export function mprotect(mm: Ref<"mm">, addr: number, length: number, prot: number): number {
   const grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
-  const wanted = prot & ~(PROT_GROWSDOWN | PROT_GROWSUP);
+  const wanted = prot & ~(PROT_GROWSDOWN | PROT_GROWSUP | PROT_SEM);
   if (addr % PAGE_SIZE !== 0 || grows === (PROT_GROWSDOWN | PROT_GROWSUP) || (wanted & ~VM_PROT) !== 0)
     return -EINVAL;
   if (length === 0) return 0;

@@ -7,7 +7,7 @@ import { forEachThread } from "../signal/send.ts";
 import { CAP_SYS_RESOURCE, capable } from "../task/cred.ts";
 import { OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, oomScore } from "../task/oom.ts";
 import { findTask, nextPid } from "../task/pid.ts";
-import { hardLimit, softLimit } from "../task/rlimit.ts";
+import { exactLimits } from "../task/rlimit.ts";
 import { Group, Task } from "../task/task.ts";
 import { EACCES, EINVAL, ENOENT } from "../uapi/errno.ts";
 import {
@@ -141,10 +141,10 @@ procFile("PID/limits", ({ task }) => {
   const column = (text: string | number, width: number): string => String(text).padEnd(width);
   let text = `${column("Limit", 25)} ${column("Soft Limit", 20)} ${column("Hard Limit", 20)} ${column("Units", 10)}\n`;
   LIMITS.forEach(([name, unit], resource) => {
-    const show = (value: number): string => (Number.isFinite(value) ? String(value) : "unlimited");
-    const soft = softLimit(group, resource);
-    const hard = hardLimit(group, resource);
-    text += `${column(name, 25)} ${column(show(soft), 20)} ${column(show(hard), 20)} ${column(unit, 10)}\n`;
+    const [soft, hard] = [...exactLimits(group, resource)].map((value) =>
+      value === 2n ** 64n - 1n ? "unlimited" : String(value),
+    );
+    text += `${column(name, 25)} ${column(soft!, 20)} ${column(hard!, 20)} ${column(unit, 10)}\n`;
   });
   return text;
 });

@@ -1,4 +1,7 @@
-/** Resource limits of a process (getrlimit(2)): soft and hard, Infinity for RLIM_INFINITY. */
+/**
+ * Resource limits of a process (getrlimit(2)). They are kept in all their 64 bits. Who compares with one gets a number, Infinity for
+ * RLIM_INFINITY, rounded from 2^53 on.
+ */
 import type { Ref } from "../../rcu/index.ts";
 import {
   RLIM_INFINITY,
@@ -23,10 +26,23 @@ function get(group: Ref<"group">, at: number): number {
   return low === -1 && high === -1 ? RLIM_INFINITY : (low >>> 0) + (high >>> 0) * 4294967296;
 }
 
+/** `value`: exact, so below 2^53, or Infinity. */
 function set(group: Ref<"group">, at: number, value: number): void {
   const infinite = value === RLIM_INFINITY;
   Group.rlimits.set(group, at, infinite ? -1 : value | 0);
   Group.rlimits.set(group, at + 1, infinite ? -1 : Math.floor(value / 4294967296) | 0);
+}
+
+/** Both limits as struct rlimit64 has them: soft, hard. */
+export function exactLimits(group: Ref<"group">, resource: number): BigUint64Array<ArrayBuffer> {
+  const words = new Int32Array(WORDS);
+  for (let n = 0; n < WORDS; n++) words[n] = Group.rlimits.get(group, resource * WORDS + n);
+  return new BigUint64Array(words.buffer);
+}
+
+export function setExactLimits(group: Ref<"group">, resource: number, limits: BigUint64Array): void {
+  const words = new Int32Array(limits.buffer, limits.byteOffset, WORDS);
+  for (let n = 0; n < WORDS; n++) Group.rlimits.set(group, resource * WORDS + n, words[n]!);
 }
 
 export const softLimit = (group: Ref<"group">, resource: number): number => get(group, resource * WORDS);
@@ -36,6 +52,9 @@ export const hardLimit = (group: Ref<"group">, resource: number): number => get(
 export const rlimit = (task: Ref<"task">, resource: number): number =>
   softLimit(Task.group.get(task), resource);
 
+export function setSoftLimit(group: Ref<"group">, resource: number, value: number): void {
+  set(group, resource * WORDS, value);
+}
 export function setLimit(group: Ref<"group">, resource: number, soft: number, hard: number): void {
   set(group, resource * WORDS, soft);
   set(group, resource * WORDS + 2, hard);

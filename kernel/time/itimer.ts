@@ -7,7 +7,7 @@ import { infoKernel, onAlarm } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
 import { sendGroupSignal } from "../signal/send.ts";
 import { sigBit } from "../signal/sigset.ts";
-import { hardLimit, setLimit, softLimit } from "../task/rlimit.ts";
+import { hardLimit, setSoftLimit, softLimit } from "../task/rlimit.ts";
 import { GROUP_ZOMBIE, Group } from "../task/task.ts";
 import { groupUsage } from "../task/usage.ts";
 import { ENOMEM } from "../uapi/errno.ts";
@@ -147,7 +147,7 @@ function checkCpuLimit(group: Ref<"group">): void {
   const used = clockOf(group, ITIMER_PROF) / NSEC_PER_SEC;
   if (used >= hard) sendGroupSignal(group, SIGKILL);
   else if (used >= soft) {
-    setLimit(group, RLIMIT_CPU, Math.floor(used) + 1, hard);
+    setSoftLimit(group, RLIMIT_CPU, Math.floor(used) + 1);
     sendGroupSignal(group, SIGXCPU);
   }
 }

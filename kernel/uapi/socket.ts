@@ -44,6 +44,8 @@ export const IPPROTO_IP = 0;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
 export const IPPROTO_IPV6 = 41;
+/** The highest of all. */
+export const IPPROTO_MPTCP = 262;
 
 /** netinet/tcp.h. */
 export const TCP_NODELAY = 1;

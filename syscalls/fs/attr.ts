@@ -1,4 +1,4 @@
-/** Attributes: fchmodat, fchownat, utimensat, truncate, fallocate; fsync and its kin; extended attributes. */
+/** Attributes: fchmodat, fchownat, utimensat, truncate, fallocate; fsync and its kin. */
 import { changeMode, changeOwner, changeTimes, truncateInode, truncatePath } from "../../kernel/fs/attr.ts";
 import { fallocateFile } from "../../kernel/fs/fallocate.ts";
 import { File, FMODE_WRITE } from "../../kernel/fs/file.ts";
@@ -11,7 +11,7 @@ import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../../kernel/uapi/
 import { IN_ATTRIB, IN_MODIFY } from "../../kernel/uapi/inotify.ts";
 import { S_IFIFO, S_IFLNK, S_IFREG, UTIME_OMIT } from "../../kernel/uapi/stat.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { dirfd, fd, hexArg, int, mode, off, path, ptr, size, str, uid, uint, within } from "../args.ts";
+import { dirfd, fd, hexArg, mode, off, path, ptr, size, uid, uint, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { advice, atFlags, fallocFlags } from "./flags.ts";
 import { checkFlags, getTimes, userPathAt, withFile } from "./user.ts";
@@ -196,86 +196,4 @@ export const readahead = syscall({
     withFile(task, descriptor, (file) =>
       inodeType(File.inode.get(file)) === S_IFREG && count < 2 ** 63 ? 0 : -EINVAL,
     ),
-});
-
-// Extended attributes: no file system here has any. Lists are empty, the rest is EOPNOTSUPP, as on such a file system.
-
-const onPath = (name: number, flags: number, result: number): number => {
-  const error = userPathAt(AT_FDCWD, name, flags);
-  return error < 0 ? error : result;
-};
-const onFd = (task: Ref<"task">, descriptor: number, result: number): number =>
-  withFile(task, descriptor, () => result);
-
-export const setxattr = syscall({
-  nr: 5,
-  name: "setxattr",
-  args: [path, str, ptr, size, int],
-  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
-});
-export const lsetxattr = syscall({
-  nr: 6,
-  name: "lsetxattr",
-  args: [path, str, ptr, size, int],
-  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
-});
-export const fsetxattr = syscall({
-  nr: 7,
-  name: "fsetxattr",
-  args: [fd, str, ptr, size, int],
-  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
-});
-export const getxattr = syscall({
-  nr: 8,
-  name: "getxattr",
-  args: [path, str, ptr, size],
-  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
-});
-export const lgetxattr = syscall({
-  nr: 9,
-  name: "lgetxattr",
-  args: [path, str, ptr, size],
-  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
-});
-export const fgetxattr = syscall({
-  nr: 10,
-  name: "fgetxattr",
-  args: [fd, str, ptr, size],
-  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
-});
-export const listxattr = syscall({
-  nr: 11,
-  name: "listxattr",
-  args: [path, ptr, size],
-  handler: (_task, name) => onPath(name, 0, 0),
-});
-export const llistxattr = syscall({
-  nr: 12,
-  name: "llistxattr",
-  args: [path, ptr, size],
-  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, 0),
-});
-export const flistxattr = syscall({
-  nr: 13,
-  name: "flistxattr",
-  args: [fd, ptr, size],
-  handler: (task, descriptor) => onFd(task, descriptor, 0),
-});
-export const removexattr = syscall({
-  nr: 14,
-  name: "removexattr",
-  args: [path, str],
-  handler: (_task, name) => onPath(name, 0, -EOPNOTSUPP),
-});
-export const lremovexattr = syscall({
-  nr: 15,
-  name: "lremovexattr",
-  args: [path, str],
-  handler: (_task, name) => onPath(name, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP),
-});
-export const fremovexattr = syscall({
-  nr: 16,
-  name: "fremovexattr",
-  args: [fd, str],
-  handler: (task, descriptor) => onFd(task, descriptor, -EOPNOTSUPP),
 });

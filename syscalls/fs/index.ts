@@ -7,6 +7,7 @@ import * as names from "./names.ts";
 import { close, closeRange, dup, dup3, memfdCreate, openat, openat2 } from "./open.ts";
 import * as readWrite from "./read-write.ts";
 import * as stat from "./stat.ts";
+import * as xattr from "./xattr.ts";
 
 export const calls: readonly Syscall[] = [
   openat,
@@ -24,4 +25,5 @@ export const calls: readonly Syscall[] = [
   ...Object.values(names),
   ...Object.values(inotify),
   ...Object.values(attr),
+  ...Object.values(xattr),
 ];

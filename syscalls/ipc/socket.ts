@@ -65,6 +65,7 @@ import {
   messageOut,
   messagesOut,
   oneOf,
+  only,
   outBuffer,
   outFdPair,
   ptr,
@@ -90,6 +91,8 @@ const socketTypeArg: Arg = {
   },
 };
 const msgFlags = flagSet({ MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL, MSG_WAITFORONE });
+/** Of calls with struct msghdr: MSG_CMSG_COMPAT, the top bit, is the kernel's own. */
+const messageFlags = only(msgFlags, 0x7fffffff);
 const level = oneOf({ SOL_SOCKET, SOL_IP: IPPROTO_IP, SOL_TCP: IPPROTO_TCP, SOL_IPV6: IPPROTO_IPV6 });
 
 const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as Ref<"files">;
@@ -206,7 +209,9 @@ export const getsockname = syscall({
   name: "getsockname",
   args: [fd, ptr, ptr],
   handler: (task, descriptor, at, lengthAt) =>
-    withSocket(task, descriptor, (file) => writeName(ownName(sockOf(file)), at, lengthAt)),
+    withSocket(task, descriptor, (file) =>
+      lengthAt === 0 ? -EFAULT : writeName(ownName(sockOf(file)), at, lengthAt),
+    ),
 });
 
 export const getpeername = syscall({
@@ -216,7 +221,8 @@ export const getpeername = syscall({
   handler: (task, descriptor, at, lengthAt) =>
     withSocket(task, descriptor, (file) => {
       const peer = peerName(sockOf(file));
-      return peer === null ? -ENOTCONN : writeName(peer, at, lengthAt);
+      if (peer === null) return -ENOTCONN;
+      return lengthAt === 0 ? -EFAULT : writeName(peer, at, lengthAt);
     }),
 });
 
@@ -292,7 +298,7 @@ function receiveOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: num
 export const sendmsg = syscall({
   nr: 211,
   name: "sendmsg",
-  args: [fd, messageOut, msgFlags],
+  args: [fd, messageOut, messageFlags],
   handler: (task, descriptor, message, flags) =>
     withSocket(task, descriptor, (file) => sendOne(task, file, message, flags)),
 });
@@ -300,7 +306,7 @@ export const sendmsg = syscall({
 export const recvmsg = syscall({
   nr: 212,
   name: "recvmsg",
-  args: [fd, ptr, msgFlags],
+  args: [fd, ptr, messageFlags],
   handler: (task, descriptor, message, flags) =>
     withSocket(task, descriptor, (file) => receiveOne(task, file, message, flags)),
 });
@@ -335,7 +341,7 @@ function many(
 export const sendmmsg = syscall({
   nr: 269,
   name: "sendmmsg",
-  args: [fd, messagesOut(2), uint, msgFlags],
+  args: [fd, messagesOut(2), uint, messageFlags],
   partial: "waits for the first message only",
   handler: (task, descriptor, vector, count, flags) =>
     withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, sendOne, false)),
@@ -344,7 +350,7 @@ export const sendmmsg = syscall({
 export const recvmmsg = syscall({
   nr: 243,
   name: "recvmmsg",
-  args: [fd, ptr, uint, msgFlags, timespec],
+  args: [fd, ptr, uint, messageFlags, timespec],
   partial: "waits for the first message only; the time-out is not looked at",
   handler: (task, descriptor, vector, count, flags) =>
     withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, receiveOne, true)),

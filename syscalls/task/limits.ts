@@ -2,7 +2,7 @@
 import { Mm } from "../../kernel/mm/mm.ts";
 import { copyFromUser, copyToUser } from "../../kernel/mm/uaccess.ts";
 import { CAP_SYS_RESOURCE, capable } from "../../kernel/task/cred.ts";
-import { hardLimit, setLimit, softLimit } from "../../kernel/task/rlimit.ts";
+import { exactLimits, setExactLimits, softLimit } from "../../kernel/task/rlimit.ts";
 import { Group, RLIM_NLIMITS, Task } from "../../kernel/task/task.ts";
 import { childrenUsage, encodeUsage, groupUsage, taskUsage } from "../../kernel/task/usage.ts";
 import { EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
@@ -18,50 +18,34 @@ const resources = oneOf(
     number
   >,
 );
-const INFINITY = 0xffff_ffff_ffff_ffffn;
 
-function readLimit(address: number): [number, number] | null {
-  const raw = copyFromUser(address, 16);
-  if (raw === null) return null;
-  const view = new DataView(raw.buffer, raw.byteOffset, 16);
-  const field = (offset: number): number => {
-    const value = view.getBigUint64(offset, true);
-    return value === INFINITY ? resource.RLIM_INFINITY : Number(value);
-  };
-  return [field(0), field(8)];
-}
-
-function writeLimit(address: number, group: Ref<"group">, which: number): number {
-  const out = new BigUint64Array(
-    [softLimit(group, which), hardLimit(group, which)].map((value) =>
-      value === resource.RLIM_INFINITY ? INFINITY : BigInt(value),
-    ),
-  );
-  return copyToUser(address, new Uint8Array(out.buffer)) < 0 ? -EFAULT : 0;
-}
-
-const NR_OPEN = 1048576;
+const NR_OPEN = 1048576n;
 
 function change(task: Ref<"task">, group: Ref<"group">, which: number, address: number): number {
-  const next = readLimit(address);
-  if (next === null) return -EFAULT;
-  const [soft, hard] = next;
+  const raw = copyFromUser(address, 16);
+  if (raw === null) return -EFAULT;
+  const next = new BigUint64Array(raw.buffer);
+  const [soft, hard] = next as unknown as [bigint, bigint];
   if (soft > hard) return -EINVAL;
   if (which === resource.RLIMIT_NOFILE && hard > NR_OPEN) return -EPERM;
-  if (hard > hardLimit(group, which) && !capable(task, CAP_SYS_RESOURCE)) return -EPERM;
-  setLimit(group, which, soft, hard);
+  if (hard > exactLimits(group, which)[1]! && !capable(task, CAP_SYS_RESOURCE)) return -EPERM;
+  setExactLimits(group, which, next);
   const mm = Task.mm.access(Group.leader.load(group));
-  if (mm !== 0 && which === resource.RLIMIT_AS) Mm.asLimit.set(mm, Math.floor(soft / 4096));
-  if (mm !== 0 && which === resource.RLIMIT_STACK) Mm.stackLimit.set(mm, soft);
+  const limit = softLimit(group, which);
+  if (mm !== 0 && which === resource.RLIMIT_AS) Mm.asLimit.set(mm, Math.floor(limit / 4096));
+  if (mm !== 0 && which === resource.RLIMIT_STACK) Mm.stackLimit.set(mm, limit);
   return 0;
 }
+
+const store = (address: number, limits: BigUint64Array<ArrayBuffer>): number =>
+  copyToUser(address, new Uint8Array(limits.buffer)) < 0 ? -EFAULT : 0;
 
 export const getrlimit = syscall({
   nr: 163,
   name: "getrlimit",
   args: [resources, ptr],
   handler: (task, which, address) =>
-    which < 0 || which >= RLIM_NLIMITS ? -EINVAL : writeLimit(address, Task.group.get(task), which),
+    which < 0 || which >= RLIM_NLIMITS ? -EINVAL : store(address, exactLimits(Task.group.get(task), which)),
 });
 
 export const setrlimit = syscall({
@@ -82,16 +66,12 @@ export const prlimit64 = syscall({
     if (of === 0) return -ESRCH;
     const group = Task.group.get(of);
     if (group !== Task.group.get(task) && !capable(task, CAP_SYS_RESOURCE)) return -EPERM;
-    const before = [softLimit(group, which), hardLimit(group, which)] as const;
+    const before = exactLimits(group, which);
     if (next !== 0) {
       const failed = change(task, group, which, next);
       if (failed < 0) return failed;
     }
-    if (old === 0) return 0;
-    const out = new BigUint64Array(
-      before.map((value) => (value === resource.RLIM_INFINITY ? INFINITY : BigInt(value))),
-    );
-    return copyToUser(old, new Uint8Array(out.buffer)) < 0 ? -EFAULT : 0;
+    return old === 0 ? 0 : store(old, before);
   },
 });
 

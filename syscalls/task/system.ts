@@ -131,6 +131,8 @@ function setTaskName(task: Ref<"task">, address: number): number {
   return 0;
 }
 
+const PR_SET_VMA_ANON_NAME = 0;
+
 export const prctl = syscall({
   nr: 167,
   name: "prctl",
@@ -195,8 +197,10 @@ export const prctl = syscall({
       case PR.PR_GET_SECCOMP:
       case PR.PR_GET_SECUREBITS:
       case PR.PR_GET_TIMING:
-      case PR.PR_SET_VMA:
         return 0;
+      // Names of anonymous mappings: accepted, and shown nowhere.
+      case PR.PR_SET_VMA:
+        return arg !== PR_SET_VMA_ANON_NAME || third % PAGE_SIZE !== 0 ? -EINVAL : 0;
       default:
         return -EINVAL;
     }

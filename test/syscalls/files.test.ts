@@ -4,17 +4,21 @@ import { File } from "../../kernel/fs/file.ts";
 import { newCred } from "../../kernel/task/cred.ts";
 import { Task } from "../../kernel/task/task.ts";
 import {
+  E2BIG,
   EACCES,
   EAGAIN,
   EBADF,
   EEXIST,
   EFAULT,
   EINVAL,
+  ENODATA,
   ENOENT,
   ENOTDIR,
+  EOPNOTSUPP,
   EOVERFLOW,
   EPERM,
   EPIPE,
+  ERANGE,
   EROFS,
   ESPIPE,
   ESRCH,
@@ -226,4 +230,50 @@ test.serial("F_SETOWN_EX refuses owners of no kind", (t) => {
     t.is(sys("fcntl", fd, F_SETOWN_EX, DATA), result);
     t.is(sys("fcntl", fd, F_GETOWN, 0), owner);
   }
+});
+
+test.serial("xattr calls look at flags, name, size and value, then at the file, then at who may", (t) => {
+  put("/plain");
+  sys("mknodat", AT_FDCWD, at(A, "/fifo"), 0o10666, 0);
+  const name = (text: string): number => at(DATA, text);
+  const set = (path: string, attribute: string | number, value = B, size = 1, flags = 0): number =>
+    sys(
+      "setxattr",
+      at(A, path),
+      typeof attribute === "number" ? attribute : name(attribute),
+      value,
+      size,
+      flags,
+    );
+  const get = (path: string, attribute: string, size = 1): number =>
+    sys("getxattr", at(A, path), name(attribute), BAD, size);
+  t.is(set("/none", BAD, BAD, 65537, 4), -EINVAL);
+  t.is(set("/none", BAD, BAD, 65537, 3), -EFAULT);
+  for (const wrong of ["", "user.".padEnd(256, "a")]) {
+    t.is(set("/none", wrong, BAD, 65537), -ERANGE);
+    t.is(get("/none", wrong), -ERANGE);
+    t.is(sys("removexattr", at(A, "/none"), name(wrong)), -ERANGE);
+    t.is(sys("fgetxattr", 99, name(wrong), BAD, 1), -ERANGE);
+  }
+  for (const size of [65537, 2 ** 32, 2 ** 53, 2 ** 64]) t.is(set("/none", "user.a", BAD, size), -E2BIG);
+  t.is(set("/none", "user.a", BAD), -EFAULT);
+  t.is(set("/none", "user.a", BAD, 0), -ENOENT);
+  t.is(set("/plain", "user.".padEnd(255, "a")), -EOPNOTSUPP);
+  t.is(sys("fsetxattr", 99, name("user.a"), BAD, 1, 0), -EFAULT);
+  t.is(sys("fsetxattr", 99, name("user.a"), B, 1, 0), -EBADF);
+  t.is(set("/fifo", "user.a"), -EPERM);
+  t.is(get("/fifo", "user.a"), -ENODATA);
+  t.is(set("/fifo", "other.a"), -EOPNOTSUPP);
+  for (const size of [0, 1, 2 ** 64]) t.is(get("/plain", "user.a", size), -EOPNOTSUPP);
+  t.is(sys("listxattr", at(A, "/plain"), BAD, 2 ** 64), 0);
+  t.is(get("/plain", "trusted.a"), -EOPNOTSUPP);
+  as(1000, () => {
+    t.is(set("/plain", "user.a"), -EACCES);
+    t.is(set("/plain", "other.a"), -EACCES);
+    t.is(get("/plain", "user.a"), -EOPNOTSUPP);
+    t.is(set("/plain", "trusted.a"), -EPERM);
+    t.is(get("/plain", "trusted.a"), -ENODATA);
+    t.is(set("/plain", "security.a"), -EPERM);
+    t.is(set("/plain", "system.a"), -EOPNOTSUPP);
+  });
 });

@@ -15,7 +15,7 @@ import { hexArg, int, NO_SIGNAL, only, orElse, signal, within } from "../../sysc
 import { createSyscallEntry } from "../../syscalls/entry.ts";
 import { syscall } from "../../syscalls/syscall.ts";
 import { syscalls } from "../../syscalls/table.ts";
-import { around, boot, call, getWords, putWords } from "../kernel/ipc/machine.ts";
+import { around, boot, call, getBytes, getWords, putWords } from "../kernel/ipc/machine.ts";
 
 const { task, memory } = boot();
 const counts = newSyscallCounts() as Ref<"syscall_counts">;
@@ -114,4 +114,32 @@ test.serial("a timer of 1 ns that began 4 s ago: its overruns end at the largest
   t.is(call(task, "rt_sigtimedwait", memory, memory + 128, memory + 16, 8), 40);
   t.is(call(task, "timer_getoverrun", id), 0x7fffffff);
   call(task, "timer_delete", id);
+});
+
+test.serial("resource limits keep all of their 64 bits", (t) => {
+  const RLIMIT_FSIZE = 1;
+  const none = 2n ** 64n - 1n;
+  const old = memory + 64;
+  const numbers = (address: number): bigint[] => [
+    ...new BigUint64Array(Uint8Array.from(getBytes(address, 16)).buffer),
+  ];
+  const limit = (soft: bigint, hard: bigint): number => {
+    putWords(
+      memory,
+      ...[soft, hard].flatMap((value) =>
+        [value, value >> 32n].map((word) => Number(BigInt.asIntN(32, word))),
+      ),
+    );
+    return call(task, "prlimit64", 0, RLIMIT_FSIZE, memory, 0);
+  };
+  for (const hard of [none, none - 1n, 2n ** 63n + 1n, 2n ** 63n, 2n ** 53n + 1n, 2n ** 32n, 0n])
+    for (const soft of [hard, hard - 1n, 0n]) {
+      if (soft < 0n) continue;
+      t.is(limit(soft, hard), 0);
+      t.is(call(task, "prlimit64", 0, RLIMIT_FSIZE, 0, old), 0);
+      t.deepEqual(numbers(old), [soft, hard]);
+      t.is(limit(hard, soft), hard === soft ? 0 : -EINVAL, "a soft limit above the hard one, by 1");
+      t.is(limit(soft, hard), 0);
+    }
+  t.is(limit(none, none), 0);
 });
