@@ -130,7 +130,15 @@ export function commitCred(task: Ref<"task">, change: CredChange): number {
   }
   Cred.groups.init(cred, groups);
   const sameUser = Cred.uid.get(cred) === Cred.uid.get(old);
-  Cred.user.init(cred, sameUser ? userGet(Cred.user.get(old)) : userOf(Cred.uid.get(cred)));
+  const user = sameUser ? userGet(Cred.user.get(old)) : userOf(Cred.uid.get(cred));
+  if (user === 0 && Cred.user.get(old) !== 0) {
+    // Whoever has no record is not counted, and would have no limits.
+    if (groups !== 0) freeArray(groups);
+    Cred.groups.init(cred, 0);
+    kfreeRcu(Cred, cred);
+    return -ENOMEM;
+  }
+  Cred.user.init(cred, user);
   for (const set of CAP_SETS) Cred[set].copy(old, cred);
   dropCapabilities(old, cred, (Task.flags.get(task) & TASK_KEEP_CAPS) !== 0);
   for (const set of CAP_SETS)

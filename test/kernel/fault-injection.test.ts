@@ -6,6 +6,7 @@ import test from "ava";
 import { isBlock } from "../../kernel/sched/block.ts";
 import { clearRestart } from "../../kernel/sched/restart.ts";
 import { finishWait } from "../../kernel/sched/waitqueue.ts";
+import { userOfTask } from "../../kernel/task/cred.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM, ENOSPC } from "../../kernel/uapi/errno.ts";
 import { assertNoLocksHeld, ownedCells, setAllocOwner } from "../../rcu/index.ts";
@@ -191,7 +192,14 @@ const CASES: Readonly<Record<string, Case>> = {
     run: () => sys("mount", path("none"), path("/mnt", memory + 4096), path("tmpfs", memory + 8192), 0, 0),
     undo: () => void good(sys("umount2", path("/mnt"), 0)),
   },
-  setuid: { run: () => sys("setresuid", -1, 0, 0) },
+  setresuid: {
+    run: () => {
+      const result = sys("setresuid", 4242, 0, 0);
+      if (result === 0 && userOfTask(task) === 0) throw new Error("a task for which no user's limits count");
+      return result;
+    },
+    undo: () => void good(sys("setresuid", 0, 0, 0)),
+  },
   setgroups: {
     run: () => {
       putWords(memory, 1, 2, 3);
