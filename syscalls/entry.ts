@@ -5,7 +5,8 @@
  * indexed load, a switch per argument and two calls of fixed arity, or one when it has no arguments.
  */
 import { ram } from "../kernel/mm/ram.ts";
-import { BLOCK, NO_RETURN } from "../kernel/sched/block.ts";
+import { beginSeen, endSeen, forgetSeen, keepSeen, recallSeen } from "../kernel/mm/seen.ts";
+import { BLOCK, isBlock, NO_RETURN } from "../kernel/sched/block.ts";
 import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
 import type { CallHooks } from "../kernel/subsystem/install.ts";
@@ -165,10 +166,20 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
       SyscallCounts.count.increment(counts, nr);
       // The call may overwrite its own registers (execve), so they are read first.
       const args = decodeArgs(table[nr]!, regs);
-      const denied = Task.restarting.get(task) === 0 ? hooks.enter(task, hooked[nr]!, args) : 0;
-      let result = denied;
-      if (tracer !== undefined) result = traced(task, nr, regs, denied);
-      else if (denied === 0) result = settle(task, run(task, regs / 4 + A0));
+      let result = 0;
+      try {
+        if (Task.restarting.get(task) === 0 || !recallSeen(task)) {
+          beginSeen();
+          result = hooks.enter(task, hooked[nr]!, args);
+          endSeen();
+        }
+        // The call reads what they saw, though another thread may have changed it since.
+        if (tracer !== undefined) result = traced(task, nr, regs, result);
+        else if (result === 0) result = settle(task, run(task, regs / 4 + A0));
+        if (isBlock(result)) keepSeen(task);
+      } finally {
+        forgetSeen();
+      }
       if (result > BLOCK || result === NO_RETURN)
         hooks.exit(task, hooked[nr]!, args, result === NO_RETURN ? 0 : result);
       return result;

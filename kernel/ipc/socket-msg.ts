@@ -3,6 +3,7 @@ import { freeArray, type Ref } from "../../rcu/index.ts";
 import { allocFd, fgetRef } from "../fs/fdtable.ts";
 import { fput } from "../fs/file.ts";
 import { UserIo } from "../mm/iov.ts";
+import { seenMode } from "../mm/seen.ts";
 import {
   copyFromUser,
   copyToUser,
@@ -48,12 +49,24 @@ export function readHeader(at: number): number {
   if (faultIn(at, MSGHDR.BYTES, ACCESS.WRITE) < 0) return -EFAULT;
   header.at = at;
   header.name = getUserU64(at + MSGHDR.NAME);
-  header.nameLength = header.name === 0 ? 0 : getUserU32(at + MSGHDR.NAMELEN);
+  header.nameLength = getUserU32(at + MSGHDR.NAMELEN);
+  if (seenMode !== 0 && !nameAsSeen(at)) return -EFAULT;
+  if (header.name === 0) header.nameLength = 0;
   header.control = getUserU64(at + MSGHDR.CONTROL);
   header.controlLength = header.control === 0 ? 0 : getUserU64(at + MSGHDR.CONTROLLEN);
   const count = getUserU64(at + MSGHDR.IOVLEN);
   if (count > 1024) return -EMSGSIZE;
   return messageIo.setIovec(getUserU64(at + MSGHDR.IOV), count);
+}
+
+/** The address that a subsystem judged, if one did. False when it could not read the header. */
+function nameAsSeen(at: number): boolean {
+  const bytes = copyFromUser(at, MSGHDR.NAMELEN + 4);
+  if (bytes === null) return false;
+  const view = new DataView(bytes.buffer);
+  header.name = Number(view.getBigUint64(MSGHDR.NAME, true));
+  header.nameLength = view.getUint32(MSGHDR.NAMELEN, true);
+  return true;
 }
 
 /** Result of readControl: counted files to send, or 0. */

@@ -10,6 +10,7 @@ import { PTE_READ, PTE_WRITE, pteFrame, pteGet } from "./pte.ts";
 import { PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
 import { setSparing } from "./reclaim.ts";
 import { mayUseReserve } from "./shortage.ts";
+import { isLooking, noteSeen, patchSeen, seenError, seenMode, seenText } from "./seen.ts";
 import { activeMm, activePgd } from "./tlb.ts";
 
 const LIMIT = 2 ** 32;
@@ -108,9 +109,21 @@ const SMALL = 32;
 /** A private copy of user memory, or null when some of it cannot be read. */
 export function copyFromUser(addr: number, len: number): Uint8Array<ArrayBuffer> | null {
   if (len !== 0 && !(addr >= 0 && addr + len <= LIMIT)) return null;
+  if (seenMode !== 0) return copySeen(addr, len);
   const bytes = new Uint8Array(len);
   return copyIn(addr, bytes, 0, len) === len ? bytes : null;
 }
+
+/** copyFromUser in a call that a subsystem looks at, or has looked at. */
+function copySeen(addr: number, len: number): Uint8Array<ArrayBuffer> | null {
+  if (seenError(addr) !== 0) return null;
+  const bytes = new Uint8Array(len);
+  const whole = copyIn(addr, bytes, 0, len) === len;
+  if (isLooking()) noteSeen(addr, whole ? bytes : NO_BYTES, whole ? 0 : -EFAULT);
+  return whole ? bytes : null;
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Writes bytes to user memory: 0 or -EFAULT (then some may have been written). */
 export function copyToUser(addr: number, bytes: Uint8Array): number {
@@ -128,6 +141,7 @@ export function copyIn(addr: number, dst: Uint8Array, off: number, len: number):
     move(ram.u8, from, dst, off + done, n);
     done += n;
   }
+  if (seenMode !== 0) patchSeen(addr, dst, off, done);
   return done;
 }
 
@@ -169,6 +183,7 @@ export function move(src: Uint8Array, from: number, dst: Uint8Array, to: number,
  * NUL comes within `max` bytes.
  */
 export function copyStringIn(addr: number, dst: Uint8Array, off: number, max: number): number {
+  if (seenMode !== 0) return copyStringSeen(addr, dst, off, max);
   for (let done = 0; done < max; ) {
     const from = userRead(addr + done);
     if (from < 0) return -EFAULT;
@@ -185,6 +200,42 @@ export function copyStringIn(addr: number, dst: Uint8Array, off: number, max: nu
   return -ENAMETOOLONG;
 }
 
+/** copyStringIn in a call that a subsystem has looked at. */
+function copyStringSeen(addr: number, dst: Uint8Array, off: number, max: number): number {
+  const text = stringSeen(addr, max);
+  if (typeof text === "number") return text;
+  dst.set(text, off);
+  return text.length;
+}
+
+/** strncpyFromUser in a call that a subsystem looks at, or has looked at. */
+function stringSeen(addr: number, max: number): Uint8Array<ArrayBuffer> | number {
+  const error = seenError(addr);
+  if (error !== 0) return error;
+  const seen = seenText(addr);
+  if (seen !== null) return seen.length > max ? -ENAMETOOLONG : new Uint8Array(seen.subarray(0, -1));
+  let text = new Uint8Array(Math.min(max, PAGE_SIZE));
+  for (let done = 0; ; text = grow(text, max)) {
+    const got = copyIn(addr + done, text, done, text.length - done);
+    const end = text.subarray(0, done + got).indexOf(0, done);
+    done += got;
+    if (end >= 0) {
+      if (isLooking()) noteSeen(addr, text.subarray(0, end + 1), 0);
+      return text.slice(0, end);
+    }
+    if (done === text.length && done < max) continue;
+    const failed = done < text.length ? -EFAULT : -ENAMETOOLONG;
+    if (isLooking()) noteSeen(addr, NO_BYTES, failed);
+    return failed;
+  }
+}
+
+function grow(text: Uint8Array<ArrayBuffer>, max: number): Uint8Array<ArrayBuffer> {
+  const grown = new Uint8Array(Math.min(max, text.length * 2));
+  grown.set(text);
+  return grown;
+}
+
 const scratch = new Uint8Array(PAGE_SIZE);
 
 /**
@@ -192,6 +243,7 @@ const scratch = new Uint8Array(PAGE_SIZE);
  * comes within `max` bytes.
  */
 export function strncpyFromUser(addr: number, max: number): Uint8Array<ArrayBuffer> | number {
+  if (seenMode !== 0) return stringSeen(addr, max);
   let result: Uint8Array<ArrayBuffer> | null = null;
   let done = 0;
   while (done < max) {

@@ -7,6 +7,7 @@
  * looks up no path or descriptor for it again: both may name something else by then.
  */
 import type { Ref } from "../../rcu/index.ts";
+import { dropSeen } from "../mm/seen.ts";
 import { Task } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { defineTimer, newTimer, TIMER_WAKE_TASK, timerArm, timerCancel } from "../time/timer.ts";
@@ -95,6 +96,7 @@ export function clearRestart(task: Ref<"task">): void {
   Task.partial.set(task, 0);
   Task.shortSince.set(task, 0);
   const kind = Task.keptKind.get(task);
+  if (Task.seen.get(task) !== 0) dropSeen(task);
   if (kind !== 0) givesBack[kind]!(task, takeKept(task));
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   if (timer !== 0) timerCancel(timer);

@@ -68,7 +68,8 @@ export class CallView {
    * program (scripts, dynamic linking); of socket calls, the name of a unix socket. Paths that lead nowhere are left out: the
    * call fails by itself. What is named by a descriptor alone is not among them.
    *
-   * Another thread can change the text between this look and the call's, as with every filter in front of system calls.
+   * The call reads the same text, and addresses of sockets, when it runs: what another thread writes there meanwhile comes too
+   * late (mm/seen.ts). Where a path leads can change in between, by renaming for example.
    */
   paths(): string[] {
     return asKernel(() => resolvePaths(this.name, this.args, this.pathArguments));

@@ -142,6 +142,8 @@ export const Task = struct("task", {
   /** What the call keeps for its next run, and what kind of thing that is (sched/restart.ts); 0 at its first run. */
   kept: owned(),
   keptKind: owned(),
+  /** What subsystems saw of the call's memory (mm/seen.ts): Ref<"array">, 0 for nothing, -1 when there was no room to keep it. */
+  seen: owned(),
   /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */
   partial: owned(),
   /** A second number that goes with `partial` (yieldWhole). */
