@@ -5,6 +5,7 @@
 import type { Held, Ref } from "../../rcu/index.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { mappingDirty, mappingFind, mappingPage } from "../mm/pagecache.ts";
+import { treeWalk } from "../mm/pagetree.ts";
 import { PAGE_SIZE, ram } from "../mm/ram.ts";
 import { realtime, realtimeSeconds } from "../time/clock.ts";
 import { EINVAL, ENOMEM, ENOSPC, ENXIO, EPERM } from "../uapi/errno.ts";
@@ -165,11 +166,20 @@ function regularSeek(file: F, offset: number, whence: number): number {
   if (offset < 0 || offset >= size) return -ENXIO;
   // Pages that were never written are the holes.
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
-  const wantData = whence === SEEK_DATA;
+  const first = Math.floor(offset / PAGE_SIZE);
   const end = Math.ceil(size / PAGE_SIZE);
-  for (let index = Math.floor(offset / PAGE_SIZE); index < end; index++)
-    if ((mappingFind(mapping, index) !== 0) === wantData) return Math.max(offset, index * PAGE_SIZE);
-  return wantData ? -ENXIO : size;
+  if (whence === SEEK_DATA) {
+    // From page to page: the hole between them may be terabytes long.
+    let data = end;
+    treeWalk(mapping, first, (index) => {
+      data = index;
+      return false;
+    });
+    return data < end ? Math.max(offset, data * PAGE_SIZE) : -ENXIO;
+  }
+  for (let index = first; index < end; index++)
+    if (mappingFind(mapping, index) === 0) return Math.max(offset, index * PAGE_SIZE);
+  return size;
 }
 
 /** A write this long is in one piece for everybody else, as appends to a log are meant to be. */
