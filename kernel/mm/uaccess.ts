@@ -9,8 +9,8 @@ import { FAULT_NOMEM, resolvePage } from "./fault.ts";
 import { PTE_READ, PTE_WRITE, pteFrame, pteGet } from "./pte.ts";
 import { PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, ram } from "./ram.ts";
 import { setSparing } from "./reclaim.ts";
-import { mayUseReserve } from "./shortage.ts";
 import { isLooking, noteSeen, patchSeen, seenError, seenMode, seenText } from "./seen.ts";
+import { mayUseReserve } from "./shortage.ts";
 import { activeMm, activePgd } from "./tlb.ts";
 
 const LIMIT = 2 ** 32;
