@@ -65,10 +65,8 @@ export class RcuDomainError extends RcuError {
   constructor(message: string) {
     super("ERR_RCU_DOMAIN", message);
   }
-  static {
-    RcuDomainError.prototype.name = "RcuDomainError";
-  }
 }
+RcuDomainError.prototype.name = "RcuDomainError";
 
 /** How a thread takes part in a domain. */
 export interface DomainThreadOptions {

@@ -48,17 +48,10 @@ export class RcuError extends Error {
     super(message);
     this.code = code;
   }
-  static {
-    RcuError.prototype.name = "RcuError";
-  }
 }
 
 /** The heap itself: a bad size, a handle that names none, no room for another thread. */
-export class HeapError extends RcuError {
-  static {
-    HeapError.prototype.name = "HeapError";
-  }
-}
+export class HeapError extends RcuError {}
 
 /** The heap has no room for what a collection was asked to hold. Nothing was changed. */
 export class HeapFullError extends RcuError {
@@ -68,18 +61,12 @@ export class HeapFullError extends RcuError {
       `${what}: the shared heap is full; create it with more bytes, or remove something`,
     );
   }
-  static {
-    HeapFullError.prototype.name = "HeapFullError";
-  }
 }
 
 /** A reference that names nothing: what was there has been freed, or it never was a reference. */
 export class StaleReferenceError extends RcuError {
   constructor(message: string, code: RcuErrorCode = "ERR_RCU_STALE_REFERENCE") {
     super(code, message);
-  }
-  static {
-    StaleReferenceError.prototype.name = "StaleReferenceError";
   }
 }
 
@@ -91,9 +78,6 @@ export class WrongHeapError extends RcuError {
       `${what} belongs to another heap than the one this thread uses now: call heap.use() of its own heap first`,
     );
   }
-  static {
-    WrongHeapError.prototype.name = "WrongHeapError";
-  }
 }
 
 /** A value of the wrong kind: another struct's reference, a string where integers are kept, an argument out of range. */
@@ -101,28 +85,27 @@ export class WrongTypeError extends RcuError {
   constructor(message: string, code: RcuErrorCode = "ERR_RCU_WRONG_KIND") {
     super(code, message);
   }
-  static {
-    WrongTypeError.prototype.name = "WrongTypeError";
-  }
 }
 
 /** Two threads declare one struct (or reclaimer) differently, or one declares it twice. */
-export class DeclarationError extends RcuError {
-  static {
-    DeclarationError.prototype.name = "DeclarationError";
-  }
-}
+export class DeclarationError extends RcuError {}
 
 /** A call that the rules of RCU forbid where it was made. */
-export class RcuUsageError extends RcuError {
-  static {
-    RcuUsageError.prototype.name = "RcuUsageError";
-  }
-}
+export class RcuUsageError extends RcuError {}
 
 /** Shared memory does not hold what it must: an object freed twice, or written after it was freed. */
-export class CorruptionError extends RcuError {
-  static {
-    CorruptionError.prototype.name = "CorruptionError";
-  }
-}
+export class CorruptionError extends RcuError {}
+
+// Not in a static block of each: a class that names itself is renamed when it is bundled, and stack traces show that name.
+for (const type of [
+  RcuError,
+  HeapError,
+  HeapFullError,
+  StaleReferenceError,
+  WrongHeapError,
+  WrongTypeError,
+  DeclarationError,
+  RcuUsageError,
+  CorruptionError,
+])
+  type.prototype.name = type.name;
