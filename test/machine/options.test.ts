@@ -206,3 +206,23 @@ test("a process's time counts while it runs, for those who look from another CPU
   t.true(spinning.kill("SIGKILL"));
   await two.shutdown();
 });
+
+test.serial(
+  "signal 0 asks whether the process is there; input that is neither text nor bytes is refused",
+  async (t) => {
+    await using machine = await Machine.boot({ cpus: 1, memory: 64 << 20 });
+    const junk = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue({ length: undefined } as unknown as Uint8Array),
+    });
+    const echo = machine.spawn(new URL("../guest/bin/echo", import.meta.url), { stdin: junk });
+    await echo.exited;
+    const waiting = machine.spawn(new URL("../guest/bin/echo", import.meta.url));
+    t.true(waiting.kill(0));
+    t.true(waiting.kill("SIGKILL"));
+    t.is((await waiting.exited).signal, "SIGKILL");
+    await t.throwsAsync(Machine.boot({ mounts: [{ host: ".", guest: "/a\0b" }] }), {
+      code: "ERR_MACHINE_OPTION",
+      message: /holds no NUL/,
+    });
+  },
+);

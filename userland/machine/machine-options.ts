@@ -100,6 +100,7 @@ export function kernelOptions(options: MachineOptions) {
     mounts: (options.mounts ?? []).map(({ host, guest, ...mount }) => {
       if (!guest.startsWith("/"))
         throw optionError(`mount ${host} on ${guest}: give an absolute path inside the guest`);
+      if (guest.includes("\0")) throw optionError(`mount ${host} on ${guest}: a path holds no NUL`);
       return { ...mount, guest, host: resolve(host) };
     }),
     ...pick(options, "heap", "rootWritable", "debug", "subsystemTimeout", "strace"),

@@ -109,6 +109,10 @@ export class InputPipe {
     this.#pipe = pipe;
     this.stream = new WritableStream<Uint8Array | string>({
       write: (chunk) => {
+        if (typeof chunk !== "string" && !((chunk as unknown) instanceof Uint8Array)) {
+          this.close();
+          throw new TypeError("a program's input is strings and Uint8Arrays");
+        }
         this.#rest = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
         return new Promise<void>((resolve, reject) => {
           this.#done = { resolve, reject };
