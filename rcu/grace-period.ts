@@ -173,8 +173,10 @@ export function announceScope(): void {
 
 /** goIdle at its end. */
 export function endAnnouncedScope(): void {
+  const base = slotBase(slot);
+  i32[base + SLOT_RCU.IDLE_DEPTH] = 1; // The thread may have been active before the scope.
   setNesting(IDLE_NESTING);
-  Atomics.store(i32, slotBase(slot) + SLOT_RCU.LINE, LINE_IDLE); // [H]
+  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]
   const seq = Atomics.load(i32, RCU.GP_SEQ);
   if (inProgress(seq)) tryEndGp(seq);
 }
