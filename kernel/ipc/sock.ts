@@ -115,9 +115,22 @@ export type S = Ref<"sock">;
 
 /** Messages that one socket keeps: a record takes memory, however short the message is (net.unix.max_dgram_qlen). */
 export const MAX_MESSAGES = 512;
-/** Pages that its bytes and messages take, about. Racy. */
-export const sockPages = (sock: S): number =>
-  ringPages(Sock.ring.get(sock)) + (Sock.messages.racy(sock) * 80) / 4096;
+/** Pages that its bytes and messages take, about, and those of connections that wait to be accepted. Racy. */
+export function sockPages(sock: S): number {
+  let pages = ownPages(sock);
+  // Who has the lock may wait for memory, so it is only tried: the next look will count them.
+  const held = Sock.pending.racy(sock) === 0 ? 0 : Sock.lock.tryLock(sock);
+  if (held === 0) return pages;
+  for (
+    let waiting = Sock.firstPending.get(held, sock);
+    waiting !== 0;
+    waiting = Sock.nextPending.get(waiting)
+  )
+    pages += ownPages(waiting);
+  Sock.lock.unlock(sock);
+  return pages;
+}
+const ownPages = (sock: S): number => ringPages(Sock.ring.get(sock)) + (Sock.messages.racy(sock) * 80) / 4096;
 
 export const Message = struct("sock_message", {
   /** Bytes: of the datagram, or of the piece of the stream that it came with. */
