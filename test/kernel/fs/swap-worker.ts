@@ -38,14 +38,20 @@ const makers = [
 ];
 
 while (atomicLoad(stopped, 0) === 0) {
-  const name = path.join(host, "abcd"[random(4)]!, ["", "d", "secret"][random(3)]!);
+  const top = path.join(host, "abcd"[random(4)]!);
+  const below = ["", "d", "secret"][random(3)]!;
+  let folder = -1;
   try {
     const made = fresh();
     makers[random(makers.length)]!(made);
+    // A name in a folder is changed in that very folder: by its path this thread would follow a link, and change what is outside.
+    if (below !== "") folder = fs.openSync(top, fs.constants.O_DIRECTORY | fs.constants.O_NOFOLLOW);
+    const name = folder < 0 ? top : `/proc/self/fd/${folder}/${below}`;
     // What stood there goes aside; its own folder may be exchanged meanwhile, as every name here.
-    if (fs.existsSync(name)) fs.renameSync(name, fresh());
+    if (fs.lstatSync(name, { throwIfNoEntry: false }) !== undefined) fs.renameSync(name, fresh());
     fs.renameSync(made, name);
   } catch {
-    // The guest was faster.
+    // The guest was faster, or this is a system without /proc, where only the upper names change.
   }
+  if (folder >= 0) fs.closeSync(folder);
 }
