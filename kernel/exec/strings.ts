@@ -75,36 +75,38 @@ export function userArgs(
   stackLimit: number,
 ): { argv: ArgStrings; envp: ArgStrings } | number {
   const limit = argLimit(stackLimit);
-  const args = countPointers(argv, limit / POINTER);
-  if (args < 0) return args;
-  const variables = countPointers(envp, limit / POINTER);
-  if (variables < 0) return variables;
-  const room = limit - (args + variables) * POINTER;
+  const args = readPointers(argv, limit / POINTER);
+  if (typeof args === "number") return args;
+  const variables = readPointers(envp, limit / POINTER);
+  if (typeof variables === "number") return variables;
+  const room = limit - (args.length + variables.length) * POINTER;
   if (room <= 0) return -E2BIG;
-  const first = copyStrings(argv, args, room);
+  const first = copyStrings(args, room);
   if (typeof first === "number") return first;
-  const second = copyStrings(envp, variables, room - first.bytes.length);
+  const second = copyStrings(variables, room - first.bytes.length);
   return typeof second === "number" ? second : { argv: first, envp: second };
 }
 
-function countPointers(array: number, most: number): number {
-  if (array === 0) return 0;
-  for (let count = 0; ; count++) {
-    const at = array + count * POINTER;
+/** The pointers before the NULL, at most `most`. Each is read once: another thread may change the array meanwhile. */
+function readPointers(array: number, most: number): number[] | number {
+  const pointers: number[] = [];
+  if (array === 0) return pointers;
+  for (;;) {
+    const at = array + pointers.length * POINTER;
     if (userRead(at) < 0 || userRead(at + POINTER - 1) < 0) return -EFAULT;
-    if (getUserU64(at) === 0) return count;
-    if (count >= most) return -E2BIG;
+    const pointer = getUserU64(at);
+    if (pointer === 0) return pointers;
+    if (pointers.length >= most) return -E2BIG;
+    pointers.push(pointer);
   }
 }
 
-/** Another thread may change the array meanwhile: what it names then is copied, within the same bounds. */
-function copyStrings(array: number, count: number, room: number): ArgStrings | number {
+function copyStrings(pointers: readonly number[], room: number): ArgStrings | number {
+  const count = pointers.length;
   let bytes = new Uint8Array(count === 0 ? 0 : Math.min(room, FIRST_BYTES));
   let used = 0;
   for (let n = 0; n < count; ) {
-    const at = array + n * POINTER;
-    if (userRead(at) < 0) return -EFAULT;
-    const length = copyStringIn(getUserU64(at), bytes, used, Math.min(bytes.length - used, MAX_ARG_STRLEN));
+    const length = copyStringIn(pointers[n]!, bytes, used, Math.min(bytes.length - used, MAX_ARG_STRLEN));
     if (length >= 0) {
       used += length;
       bytes[used++] = 0;

@@ -42,6 +42,19 @@ export function idle(cpu: Ref<"cpu">, number: number): void {
   needTick();
 }
 
+/** This CPU has said that it is idle, and does not sleep yet: RCU may run callbacks there. */
+export let fallingAsleep = false;
+
+/**
+ * Somebody else's code is about to run on a CPU that has said that it is idle: it is busy after all, and does not sleep this time. Else the
+ * host, which sees all CPUs idle, would stop the tick that finds code which does not return.
+ */
+export function stayAwake(cpu: Ref<"cpu">): void {
+  fallingAsleep = false;
+  Cpu.idle.store(cpu, CPU_BUSY);
+  needTick();
+}
+
 function sleep(cpu: Ref<"cpu">): void {
   for (let spin = 0; spin < SPINS; spin++) if (Cpu.idle.load(cpu) !== CPU_IDLE) return;
   const start = nowNs();
@@ -50,7 +63,9 @@ function sleep(cpu: Ref<"cpu">): void {
     due === Number.POSITIVE_INFINITY ? undefined : Math.min(LONGEST_MS, (due - start) / NSEC_PER_MSEC);
   if (ms !== undefined && ms <= 0) return;
   tlbLazyEnter();
+  fallingAsleep = true;
   rcuIdleEnter();
+  fallingAsleep = false;
   Cpu.idle.wait(cpu, CPU_IDLE, ms);
   rcuIdleExit();
   tlbLazyExit();

@@ -5,6 +5,7 @@
  */
 import { type Ref, setAllocOwner } from "../../rcu/index.ts";
 import { Cpu } from "../sched/cpus.ts";
+import { fallingAsleep, stayAwake } from "../sched/idle.ts";
 import type { SubsystemContext } from "./context.ts";
 import type { Subsystem } from "./define.ts";
 import { callLimited } from "./limit.ts";
@@ -97,6 +98,7 @@ export function watchPlaces(cpu: Ref<"cpu">): void {
 export function enterPlace(code: number): number {
   const outer = setAllocOwner(code);
   if (self === 0) return outer;
+  if (fallingAsleep) stayAwake(self);
   // A plain counter and a plain word: the host only wants to see that they stand still.
   if (outer === 0) Cpu.entries.set(self, (Cpu.entries.get(self) + 1) | 0);
   Cpu.inside.set(self, code);

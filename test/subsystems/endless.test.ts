@@ -56,7 +56,7 @@ for (const [cpus, names] of [1, 2].map((n) => [n, BY_CPUS[n]!] as const)) {
         for (const until = performance.now() + 30_000; performance.now() < until; )
           if (said(LOOPS[name]!) && said(/^switched off at once/)) break;
           else await new Promise((resolve) => setTimeout(resolve, 10));
-        t.true(said(LOOPS[name]!), log.join("\n"));
+        t.true(said(LOOPS[name]!), `${failed}\n${log.join("\n")}\n${machine.showState()}`);
         t.true(said(/^switched off at once/));
       }
       t.is(machine.stats().crashes, names.length);
