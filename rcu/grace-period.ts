@@ -166,7 +166,7 @@ export function goActive(): void {
 export function announceScope(): void {
   const line = slotBase(slot) + SLOT_RCU.LINE;
   setNesting(0);
-  Atomics.store(i32, line, LINE_ACTIVE); // [G]
+  Atomics.store(i32, line, LINE_ACTIVE); // As [G].
   const seq = Atomics.load(i32, RCU.GP_SEQ);
   if (inProgress(seq)) Atomics.store(i32, line, seq); // The scope begins after that grace period.
 }
@@ -176,7 +176,7 @@ export function endAnnouncedScope(): void {
   const base = slotBase(slot);
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1; // The thread may have been active before the scope.
   setNesting(IDLE_NESTING);
-  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]
+  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // As [H].
   const seq = Atomics.load(i32, RCU.GP_SEQ);
   if (inProgress(seq)) tryEndGp(seq);
 }

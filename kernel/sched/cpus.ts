@@ -23,7 +23,7 @@ import { kernelGlobal } from "../global.ts";
 import { cpuArea, ram } from "../mm/ram.ts";
 import { CPU_NEED_RESCHED } from "../usermode.ts";
 
-/** CPUs that a machine may have: the heap serves 64 threads, and the host needs some. */
+/** CPUs that a machine may have at most. */
 export const MAX_CPUS = 48;
 
 export const CPU_OFFLINE = 0;
