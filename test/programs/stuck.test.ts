@@ -69,8 +69,7 @@ test.serial("a loop ends by the signal option of spawn, which `exited` rejects w
   t.is(machine.stats().crashes, 1);
 });
 
-// Hangs since 2026-12-01, found at the very end of a session: a CPU spins while the group is killed. It must run again.
-test.serial.skip(
+test.serial(
   "workers on all CPUs end with their group; programs that lived there die, and say of what",
   async (t) => {
     const log: string[] = [];

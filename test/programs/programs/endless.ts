@@ -18,7 +18,10 @@ export default program(
     }
     if (how === "workers") {
       const cpus = yield* sys.cpus();
-      for (const cpu of cpus) yield* sys.ok(sys.forkOn(cpu, "loop", [marker]));
+      // None begins before all are there: a worker on this CPU would not let this task fork the next one.
+      const [from, to] = yield* sys.pipe();
+      for (const cpu of cpus) yield* sys.ok(sys.forkOn(cpu, "loop", [marker, from]));
+      yield* sys.write(to, "x".repeat(cpus.length));
       for (const _ of cpus) yield* sys.waitpid();
       return 3;
     }
@@ -32,8 +35,8 @@ export default program(
     for (;;);
   },
   {
-    // biome-ignore lint/correctness/useYield: that it makes no call is the point
-    *loop(_sys, argv) {
+    *loop(sys, argv) {
+      yield* sys.read(Number(argv[2]), new Uint8Array(1));
       appendFileSync(argv[1]!, "x");
       for (;;);
     },
