@@ -43,7 +43,7 @@ import type { RcuScope } from "./ref.ts";
 import { IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
 import { shrinkCaches } from "./shrink.ts";
 import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
-import { inHeap, joinTurns, leaveTurns, throwOutOfBand } from "./turn.ts";
+import { inHeap, joinTurns, leaveTurns, reapAtExit, throwOutOfBand } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
 
 const { HEADER, RCU } = layout;
@@ -553,8 +553,7 @@ export class RcuDomain {
    * joined its first domain, on systems other than Linux: all others are seen to end.
    */
   watch(worker: Worker): void {
-    const id = worker.threadId;
-    worker.once("exit", () => inHeap(this.heap, () => this.heap.reapThread(id)));
+    reapAtExit(worker, [this.heap]);
   }
 }
 

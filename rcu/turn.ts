@@ -27,7 +27,7 @@ export function inHeap<T>(heap: Heap, what: () => T): T {
 export function joinTurns(heap: Heap): void {
   heap.sign();
   if (heaps.size === 0) {
-    process.on("worker", reapAtExit);
+    process.on("worker", onWorker);
     if (!isMainThread) process.on("exit", leaveAll);
   }
   heaps.add(heap);
@@ -36,17 +36,18 @@ export function joinTurns(heap: Heap): void {
 export function leaveTurns(heap: Heap): void {
   heaps.delete(heap);
   if (heaps.size > 0) return;
-  process.off("worker", reapAtExit);
+  process.off("worker", onWorker);
   process.off("exit", leaveAll);
 }
 
-/** The worker's slots are given up when it ends, however it ends. */
-export function reapAtExit(worker: Worker): void {
+/** The worker's slots in these heaps are given up when it ends, however it ends. */
+export function reapAtExit(worker: Worker, of: Iterable<Heap>): void {
   const id = worker.threadId;
   worker.once("exit", () => {
-    for (const heap of heaps) inHeap(heap, () => heap.reapThread(id));
+    for (const heap of of) inHeap(heap, () => heap.reapThread(id));
   });
 }
+const onWorker = (worker: Worker): void => reapAtExit(worker, heaps);
 
 /** This worker ends: it returned, threw, or called process.exit() somewhere. */
 function leaveAll(): void {

@@ -46,7 +46,7 @@ function show(value: unknown): string {
 }
 
 /** The name that was probably meant: at most two letters away, or null. */
-export function nearest(name: string, names: readonly string[]): string | null {
+function nearest(name: string, names: readonly string[]): string | null {
   const [best] = names
     .map((other) => ({ other, far: distance(name.toLowerCase(), other.toLowerCase()) }))
     .filter(({ far }) => far <= Math.min(2, name.length - 1))
