@@ -65,7 +65,8 @@ export const Inflight = struct("inflight", {
   /** Monotonic time of the last collection. */
   last: wide(),
 });
-const InflightUser = struct("inflight_user", {
+/** Who has descriptors in flight. */
+export const InflightUser = struct("inflight_user", {
   uid: fixed(),
   count: locked("lock"),
   next: owned<Ptr<"inflight_user">>(),

@@ -71,7 +71,11 @@ export function sockSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"
   const wanted = io.remaining;
   if ((Sock.shutdown.load(from) & SEND_SHUTDOWN) !== 0) return brokenSocket(flags);
   if (!stream && wanted > SOCK_BYTES) return -EMSGSIZE;
-  if (stream && wanted === 0) return 0;
+  if (stream && wanted === 0) {
+    // No byte carries them.
+    if (files !== 0) dropFiles(files);
+    return 0;
+  }
   if (io.prefault(Math.min(wanted, SOCK_BYTES), ACCESS.READ) < 0) return -EFAULT;
   const held = Sock.lock.lock(to);
   const result = sendLocked(held, from, to, io, wanted, stream, files);

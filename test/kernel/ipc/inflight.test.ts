@@ -3,7 +3,14 @@ import test from "ava";
 import fc from "fast-check";
 import { fget } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
-import { GC_DECIDED, GC_IDLE, GC_RUNNING, Inflight, inflight } from "../../../kernel/ipc/inflight.ts";
+import {
+  GC_DECIDED,
+  GC_IDLE,
+  GC_RUNNING,
+  Inflight,
+  InflightUser,
+  inflight,
+} from "../../../kernel/ipc/inflight.ts";
 import { Sock } from "../../../kernel/ipc/sock.ts";
 import { sockOf } from "../../../kernel/ipc/sock-connect.ts";
 import { unixGc } from "../../../kernel/ipc/unix-gc.ts";
@@ -13,12 +20,17 @@ import { Task } from "../../../kernel/task/task.ts";
 import { EAGAIN, EPIPE, ETOOMANYREFS } from "../../../kernel/uapi/errno.ts";
 import { RLIMIT_NOFILE } from "../../../kernel/uapi/resource.ts";
 import {
+  AF_INET,
+  AF_NETLINK,
   AF_UNIX,
   MSG_CTRUNC,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  MSG_OOB,
+  MSG_PEEK,
   MSGHDR,
   SCM_RIGHTS,
+  SHUT_WR,
   SOCK_DGRAM,
   SOCK_SEQPACKET,
   SOCK_STREAM,
@@ -31,6 +43,8 @@ const { task, memory } = boot();
 const CONTROL = memory + 600;
 const DATA = memory + 4096;
 const NAME = memory + 8192;
+/** No memory is mapped there. */
+const BAD = 8;
 const FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 function socketpair(type: number, who = task): [number, number] {
@@ -38,10 +52,24 @@ function socketpair(type: number, who = task): [number, number] {
   return getWords(memory, 2) as [number, number];
 }
 
-/** Fills the struct msghdr at `memory`: one byte of data, and the control buffer. */
-function message(length: number): void {
-  putBytes(memory + 512, new Uint8Array(new BigUint64Array([BigInt(DATA), 1n]).buffer));
-  const words = [0, 0, memory + 512, 1, CONTROL, length, 0].map(BigInt);
+/** Two ends of a TCP connection. */
+function tcpPair(): [number, number] {
+  const listening = call(task, "socket", AF_INET, SOCK_STREAM, 0);
+  const connecting = call(task, "socket", AF_INET, SOCK_STREAM, 0);
+  putBytes(NAME, new Uint8Array([AF_INET, 0, 0x30, 0x39, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]));
+  const done = [
+    call(task, "bind", listening, NAME, 16),
+    call(task, "listen", listening, 1),
+    call(task, "connect", connecting, NAME, 16),
+  ];
+  if (done.some((result) => result !== 0)) throw new Error(`TCP: ${done}`);
+  return [connecting, call(task, "accept", listening, 0, 0)];
+}
+
+/** Fills the struct msghdr at `memory`: bytes of data, and the control buffer. */
+function message(length: number, control = CONTROL, data = DATA, bytes = 1): void {
+  putBytes(memory + 512, new Uint8Array(new BigUint64Array([BigInt(data), BigInt(bytes)]).buffer));
+  const words = [0, 0, memory + 512, 1, control, length, 0].map(BigInt);
   putBytes(memory, new Uint8Array(new BigUint64Array(words).buffer));
 }
 
@@ -49,6 +77,22 @@ function sendFds(by: number, fds: readonly number[], who = task): number {
   putWords(CONTROL, 16 + 4 * fds.length, 0, SOL_SOCKET, SCM_RIGHTS, ...fds);
   message(16 + 4 * fds.length);
   return call(who, "sendmsg", by, memory, FLAGS);
+}
+
+function recvmsg(by: number, flags: number, ...parts: Parameters<typeof message>): number {
+  message(...parts);
+  return call(task, "recvmsg", by, memory, flags);
+}
+
+/** Sends descriptor 0 of a pipe with so many bytes; it must not go. */
+function sendNothing(by: number, bytes: number, data = DATA, flags = 0): void {
+  if (by < 0) throw new Error(`no socket: ${by}`);
+  call(task, "pipe2", memory, 0);
+  const [r] = getWords(memory, 2) as [number, number];
+  putWords(CONTROL, 20, 0, SOL_SOCKET, SCM_RIGHTS, r);
+  message(20, CONTROL, data, bytes);
+  const sent = call(task, "sendmsg", by, memory, FLAGS | flags);
+  if (sent > 0) throw new Error(`${sent} bytes were sent`);
 }
 
 /** The descriptors that the next message brings, or -errno. */
@@ -147,6 +191,78 @@ test.serial("a listener in flight to its own connection that nobody accepted", (
   collect();
   t.is(files(), before);
 });
+
+/** Each makes a send of a descriptor that no message takes along; the arguments are descriptors to send by. */
+const LOST: readonly (readonly [string, () => void])[] = [
+  ["a stream, no bytes", () => sendNothing(socketpair(SOCK_STREAM)[0], 0)],
+  ["an internet stream, no bytes", () => sendNothing(tcpPair()[0], 0)],
+  ["a stream, a bad buffer", () => sendNothing(socketpair(SOCK_STREAM)[0], 1, BAD)],
+  ["a datagram, a bad buffer", () => sendNothing(socketpair(SOCK_DGRAM)[0], 1, BAD)],
+  ["a datagram that is too long", () => sendNothing(socketpair(SOCK_DGRAM)[0], 1 << 19)],
+  ["out of band", () => sendNothing(socketpair(SOCK_STREAM)[0], 1, DATA, MSG_OOB)],
+  ["nobody to send to", () => sendNothing(call(task, "socket", AF_UNIX, SOCK_DGRAM, 0), 1)],
+  ["not connected", () => sendNothing(call(task, "socket", AF_UNIX, SOCK_STREAM, 0), 1)],
+  ["an internet datagram", () => sendNothing(call(task, "socket", AF_INET, SOCK_DGRAM, 0), 1)],
+  ["netlink", () => sendNothing(call(task, "socket", AF_NETLINK, SOCK_DGRAM, 0), 1)],
+  [
+    "after shutdown",
+    () => {
+      const [a] = socketpair(SOCK_STREAM);
+      call(task, "shutdown", a, SHUT_WR);
+      sendNothing(a, 1);
+    },
+  ],
+  [
+    "a reader that is gone",
+    () => {
+      const [a, b] = socketpair(SOCK_SEQPACKET);
+      close(b);
+      sendNothing(a, 1);
+    },
+  ],
+  [
+    "a full queue",
+    () => {
+      const [a] = socketpair(SOCK_DGRAM);
+      while (call(task, "sendto", a, DATA, 4096, FLAGS, 0, 0) > 0);
+      sendNothing(a, 4096);
+    },
+  ],
+];
+
+for (const [how, lose] of LOST)
+  test.serial(`a descriptor that no message takes along is closed: ${how}`, (t) => {
+    const before = files();
+    const users = liveObjects(InflightUser);
+    lose();
+    closeAll();
+    collect();
+    t.is(files(), before);
+    t.is(liveObjects(InflightUser), users);
+  });
+
+for (const [how, receive] of [
+  ["read", (by: number) => call(task, "read", by, DATA, 1)],
+  ["readv", (by: number) => call(task, "readv", by, memory + 512, 1)],
+  ["recvfrom", (by: number) => call(task, "recvfrom", by, DATA, 1, 0, 0, 0)],
+  ["recvfrom, a bad name", (by: number) => call(task, "recvfrom", by, DATA, 1, 0, BAD, BAD)],
+  ["recvmsg, no room for it", (by: number) => recvmsg(by, 0, 0)],
+  ["recvmsg, a bad control buffer", (by: number) => recvmsg(by, 0, 64, BAD)],
+  ["recvmsg, a bad buffer", (by: number) => recvmsg(by, 0, 64, CONTROL, BAD)],
+  ["recvmsg, MSG_PEEK", (by: number) => recvmsg(by, MSG_PEEK, 64)],
+] as const)
+  for (const type of [SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET])
+    test.serial(`a descriptor that came and is not taken is closed: ${how}, type ${type}`, (t) => {
+      const before = files();
+      const users = liveObjects(InflightUser);
+      const [a, b] = socketpair(type);
+      t.is(sendFds(a, [b]), 1);
+      receive(b);
+      closeAll();
+      collect();
+      t.is(files(), before);
+      t.is(liveObjects(InflightUser), users);
+    });
 
 test.serial("epoll, eventfd and pipes hold nothing", (t) => {
   const before = files();
