@@ -1,11 +1,9 @@
 /** The model checker itself: the memories that it models, and that its reduction loses nothing. */
 import test from "ava";
 import { Random } from "../../rcu/torture/random.ts";
+import type { MemoryModel } from "../../userland/check/model/machine.ts";
 import { check } from "./model/checker.ts";
-import type { Library } from "./model/instance.ts";
-import type { MemoryModel } from "./model/machine.ts";
-import type { Cpu } from "./model/program.ts";
-import { type RootRef, type Scenario, world } from "./model/scenario.ts";
+import { type Cpu, type Library, type RootRef, type Scenario, world } from "./model/scenario.ts";
 import { SCENARIOS } from "./model/scenarios/index.ts";
 
 type Word = "x" | "y" | "z";

@@ -9,8 +9,8 @@
  */
 import { parseArgs } from "node:util";
 import { findMutant, MUTANTS } from "../../../rcu/torture/mutants.ts";
+import type { MemoryModel } from "../../../userland/check/model/machine.ts";
 import { check, type Verdict } from "./checker.ts";
-import type { MemoryModel } from "./machine.ts";
 import { FOUND_BY } from "./mutants.ts";
 import type { Scenario } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";

@@ -1,5 +1,5 @@
 /** Which scenario finds which mutant of rcu/torture/mutants.ts; the same scenario holds without it. */
-import type { MemoryModel } from "./machine.ts";
+import type { MemoryModel } from "../../../userland/check/model/machine.ts";
 
 export const FOUND_BY: Readonly<
   Record<string, { readonly scenario: string; readonly memory?: MemoryModel }>

@@ -1,38 +1,33 @@
 /** What a scenario is, and the world that most of them begin in. */
 import type { Held, Ref } from "../../../rcu/index.ts";
-import type { Library } from "./instance.ts";
-import type { MemoryModel } from "./machine.ts";
-import type { Body, Cpu } from "./program.ts";
+import type { MemoryModel } from "../../../userland/check/model/machine.ts";
+import type { Cpu, Body as EngineBody } from "../../../userland/check/model/program.ts";
+import type {
+  Cast as EngineCast,
+  Scenario as EngineScenario,
+} from "../../../userland/check/model/scenario.ts";
 import { POISON } from "./structs.ts";
 
-export interface Scenario {
-  readonly name: string;
+export type Library = typeof import("./library.ts");
+
+export interface Body extends EngineBody {
+  boot?(lib: Library, cpu: Cpu): unknown;
+  run(lib: Library, cpu: Cpu, booted: never): void;
+  died?(lib: Library, cpu: Cpu): void;
+}
+export interface Cast extends EngineCast {
+  readonly cpus: readonly Body[];
+}
+export interface Scenario extends EngineScenario {
   /** One line: what is at stake. */
   readonly about: string;
-  /** Memories to explore it on. Default: tso. */
-  readonly models?: readonly MemoryModel[];
   /** Others, which take longer: explored by `cli.ts --full`. */
   readonly fullModels?: readonly MemoryModel[];
   /** Too large for the tests: explored by `cli.ts --full`. */
   readonly full?: true;
   /** The rule is one that may be broken, and the exploration must find how. */
   readonly allowed?: true;
-  /** Sleepers may go on by time-out, so often. Default 0: whoever sleeps is woken. */
-  readonly timeouts?: number;
-  /** Words, by name, whose plain stores may race: the scenario says why. */
-  readonly mayRace?: readonly string[];
-  readonly limit?: number;
-  /** So many scenarios in one: `build` is called with each number below. */
-  readonly variants?: number;
-  /** Makes the structs and collections; the heap is new and attached to. Returns the programs, which find them by reference. */
-  readonly build: (lib: Library, variant: number) => Cast;
-}
-export interface Cast {
-  readonly cpus: readonly Body[];
-  /** Struct types, by name, of which every CPU has some cells in its magazines. Default: rcu_head. */
-  readonly stock?: readonly string[];
-  /** Says what rule the run that has ended breaks, if any. `word` reads the heap as it is then. */
-  readonly judge: (notes: ReadonlyMap<string, number>, word: (at: number) => number) => string | null;
+  build(lib: Library, variant: number): Cast;
 }
 
 export type RootRef = Ref<"model_root">;
@@ -41,7 +36,7 @@ export type ThingRef = Ref<"model_thing">;
 /** A lock is held, for functions that want proof: the scenario has one updater. */
 export const HELD = 1 as Held;
 
-export { POISON };
+export { type Cpu, POISON };
 
 export interface World {
   readonly root: RootRef;

@@ -3,9 +3,7 @@
 import type { HashTable } from "../../../../rcu/hash-table.ts";
 import type { Idr, RcuCache, RcuHashMap, RcuList, RcuOptionArc } from "../../../../rcu/index.ts";
 import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
-import type { Library } from "../instance.ts";
-import type { Cpu } from "../program.ts";
-import type { Scenario } from "../scenario.ts";
+import type { Cpu, Library, Scenario } from "../scenario.ts";
 
 const BOTH = ["tso", "weak"] as const;
 

@@ -1,9 +1,9 @@
 /** CPUs that die, anywhere: who reaps them, and what becomes of what they had in their hands. */
 import type { Heap, Srcu } from "../../../../rcu/index.ts";
-import type { Library } from "../instance.ts";
 import {
   counts,
   HELD,
+  type Library,
   look,
   noPoison,
   POISON,

@@ -1,8 +1,15 @@
 /** SRCU, Tasks RCU, domains. */
 import type { RcuDomain, Srcu, TasksMember } from "../../../../rcu/index.ts";
-import type { Library } from "../instance.ts";
-import type { Cpu } from "../program.ts";
-import { HELD, noPoison, POISON, type Scenario, type ThingRef, world } from "../scenario.ts";
+import {
+  type Cpu,
+  HELD,
+  type Library,
+  noPoison,
+  POISON,
+  type Scenario,
+  type ThingRef,
+  world,
+} from "../scenario.ts";
 
 const srcu = (updaters: number): Scenario => ({
   name: updaters > 1 ? "SRCU, two updaters" : "SRCU",

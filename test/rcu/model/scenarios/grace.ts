@@ -1,6 +1,6 @@
 /** Grace periods: several updaters and readers, nested scopes, cookies, idle CPUs. */
-import type { Body } from "../program.ts";
 import {
+  type Body,
   HELD,
   look,
   noPoison,

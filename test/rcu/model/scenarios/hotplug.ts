@@ -1,9 +1,9 @@
 /** CPUs that come, go and sleep, and what becomes of their callbacks. */
 import type { Heap } from "../../../../rcu/index.ts";
-import type { Library } from "../instance.ts";
 import {
   counts,
   HELD,
+  type Library,
   look,
   noPoison,
   POISON,

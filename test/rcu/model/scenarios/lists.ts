@@ -1,9 +1,7 @@
 /** Lists through structs, walked while nodes are replaced and lists are joined. */
 import type { Ref } from "../../../../rcu/index.ts";
 import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
-import type { Library } from "../instance.ts";
-import type { Cpu } from "../program.ts";
-import { HELD, type Scenario } from "../scenario.ts";
+import { type Cpu, HELD, type Library, type Scenario } from "../scenario.ts";
 
 type EntryRef = Ref<"model_entry">;
 

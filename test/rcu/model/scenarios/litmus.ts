@@ -1,7 +1,15 @@
 /** RCU litmus tests. Their verdicts are known: Linux's tools/memory-model documents them. */
-import type { Library } from "../instance.ts";
-import type { Cpu } from "../program.ts";
-import { HELD, look, noPoison, POISON, type RootRef, type Scenario, world } from "../scenario.ts";
+import {
+  type Cpu,
+  HELD,
+  type Library,
+  look,
+  noPoison,
+  POISON,
+  type RootRef,
+  type Scenario,
+  world,
+} from "../scenario.ts";
 
 const ALL = ["tso", "weak", "sc"] as const;
 

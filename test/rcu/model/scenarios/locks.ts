@@ -1,7 +1,15 @@
 /** Contended locks. Who waits is asleep, as in Atomics.wait, until it is woken: a lost wake-up is a run that never ends. */
-import type { Library } from "../instance.ts";
-import type { Body } from "../program.ts";
-import { look, noPoison, POISON, type RootRef, type Scenario, type ThingRef, world } from "../scenario.ts";
+import {
+  type Body,
+  type Library,
+  look,
+  noPoison,
+  POISON,
+  type RootRef,
+  type Scenario,
+  type ThingRef,
+  world,
+} from "../scenario.ts";
 
 type Section = (lib: Library, root: RootRef, inside: () => void) => void;
 

@@ -1,8 +1,16 @@
 /** Tasks that are switched out inside a read scope. */
 import type { Ref } from "../../../../rcu/index.ts";
-import type { Library } from "../instance.ts";
-import type { Cpu } from "../program.ts";
-import { HELD, noPoison, POISON, type RootRef, type Scenario, type ThingRef, world } from "../scenario.ts";
+import {
+  type Cpu,
+  HELD,
+  type Library,
+  noPoison,
+  POISON,
+  type RootRef,
+  type Scenario,
+  type ThingRef,
+  world,
+} from "../scenario.ts";
 
 type TaskRef = Ref<"model_task">;
 

@@ -1,9 +1,7 @@
 /** Stall warnings: a grace period that lasts too long is reported, with who holds it up. */
 import type { Ref } from "../../../../rcu/index.ts";
 import { SLOT } from "../../../../rcu/layout.ts";
-import type { Library } from "../instance.ts";
-import type { Body, Cpu } from "../program.ts";
-import { type RootRef, type Scenario, world } from "../scenario.ts";
+import { type Body, type Cpu, type Library, type RootRef, type Scenario, world } from "../scenario.ts";
 
 /** A thread number that is nobody's. */
 const THREAD = 77;

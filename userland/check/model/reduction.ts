@@ -2,7 +2,7 @@
  * Reduction: in a state where some CPUs' next accesses can be in conflict with nothing that the other CPUs may still do (as far
  * as their trees are known), only those CPUs are moved: persistent sets. The trees grow while this goes on; when one grows by
  * an access that was relied not to be there (`relied`), exploration is repeated, until a pass has relied on nothing that was wrong. Why
- * this loses no outcome: test/rcu/model/README.md.
+ * this loses no outcome: userland/check/model/README.md.
  */
 import { effect, type Op, WRITES } from "./access.ts";
 import { buffered, type MemoryModel } from "./machine.ts";

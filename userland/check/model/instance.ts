@@ -2,13 +2,21 @@
  * Every CPU of the model has the code of rcu/ for itself: modules keep state per thread (open scopes, locks held, which task
  * runs), so each CPU imports its own copy, told apart by a query in the address. A module hook gives the copies other
  * globals (Atomics, Int32Array, Date, setImmediate, queueMicrotask, setTimeout), notes their variables so that a program can be run again from its
- * beginning, and applies a mutant if one is asked for. What runs is otherwise the source as it is; the only constants
- * changed are the two in CONSTANTS.
+ * beginning, and makes the edits that were asked for (mutants). What runs is otherwise the source as it is; the only
+ * constants changed are the two in CONSTANTS.
  */
 import { registerHooks } from "node:module";
-import { type Mutant, mutate } from "../../../rcu/torture/mutants.ts";
 
 export type Library = typeof import("./library.ts");
+
+/** A change in the text of a source file, for mutants. */
+export interface Edit {
+  readonly name: string;
+  /** Path from the root of the project. */
+  readonly file: string;
+  /** The text with the change. Throws when what it looks for is not there. */
+  apply(text: string): string;
+}
 
 /** The globals that a copy sees. */
 export interface Globals {
@@ -39,12 +47,12 @@ interface Kept {
 export class Instance {
   library!: Library;
   readonly globals: Globals;
-  readonly mutants: readonly Mutant[];
+  readonly edits: readonly Edit[];
   readonly #kept: Kept[] = [];
 
-  constructor(globals: Globals, mutants: readonly Mutant[]) {
+  constructor(globals: Globals, edits: readonly Edit[]) {
     this.globals = globals;
-    this.mutants = mutants;
+    this.edits = edits;
   }
 
   keep(save: () => unknown[], restore: (values: unknown[]) => void): void {
@@ -68,13 +76,13 @@ const root = new URL("../../../", import.meta.url).href;
 const QUERY = /\?model=(\d+)$/;
 let hooked = false;
 
-/** Imports a copy of the code. */
-export async function instantiate(globals: Globals, mutants: readonly Mutant[]): Promise<Instance> {
+/** Imports a copy of the code: of the module `library` and of what it imports. */
+export async function instantiate(library: URL, globals: Globals, edits: readonly Edit[]): Promise<Instance> {
   if (!hooked) hook();
   hooked = true;
-  const instance = new Instance(globals, mutants);
+  const instance = new Instance(globals, edits);
   const number = instances.push(instance) - 1;
-  instance.library = (await import(new URL(`./library.ts?model=${number}`, import.meta.url).href)) as Library;
+  instance.library = (await import(`${library.href}?model=${number}`)) as Library;
   return instance;
 }
 
@@ -97,13 +105,9 @@ function hook(): void {
   });
 }
 
-/** Mutants of torture's own updater apply to the model's, which has the same lines. */
-const mutated = (mutant: Mutant): string =>
-  mutant.file === "torture/updater.ts" ? "test/rcu/model/updater.ts" : `rcu/${mutant.file}`;
-
 function instrument(file: string, source: string, number: number): string {
   let text = source;
-  for (const mutant of instances[number]!.mutants) if (mutated(mutant) === file) text = mutate(mutant, text);
+  for (const edit of instances[number]!.edits) if (edit.file === file) text = edit.apply(text);
   const constant = CONSTANTS[file];
   if (constant !== undefined) {
     if (text.split(constant[0]).length !== 2) throw new Error(`${file} has no "${constant[0]}" to replace`);

@@ -105,15 +105,15 @@ export interface Cpu {
 }
 export interface Body {
   /** Runs once the CPU is attached, before the scenario begins. What it returns is given to `run`. */
-  readonly boot?: (lib: Library, cpu: Cpu) => unknown;
+  boot?(lib: Library, cpu: Cpu): unknown;
   /** Objects made by `boot` change: make them anew for every run. */
   readonly reboot?: true;
   /** The CPU is not attached when the scenario begins: `run` does that, or does not need it. */
   readonly absent?: true;
-  readonly run: (lib: Library, cpu: Cpu, booted: never) => void;
+  run(lib: Library, cpu: Cpu, booted: never): void;
   /** The thread is terminated when it has made so many accesses, private ones too; then `died` happens, as somebody else would see it. */
   readonly diesAfter?: number;
-  readonly died?: (lib: Library, cpu: Cpu) => void;
+  died?(lib: Library, cpu: Cpu): void;
 }
 
 export class Program implements Cpu {

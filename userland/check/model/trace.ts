@@ -126,12 +126,7 @@ function place(stack: string): { call: string; line: string } {
     const match = /at (?:(.*?) \()?(file:\/\/[^?)]*?)(?:\?model=\d+)?:(\d+):\d+\)?$/.exec(text.trim());
     if (match === null) continue;
     const file = relative(root, fileURLToPath(match[2]!));
-    if (
-      !file.startsWith("rcu/") &&
-      !file.startsWith("test/rcu/model/scenarios") &&
-      !file.endsWith("updater.ts")
-    )
-      continue;
+    if (file.startsWith("userland/check/") || file.startsWith("test/rcu/model-")) continue;
     frames.push({ name: (match[1] ?? "").replace(/^.*\./, ""), file, line: match[3]! });
   }
   const top = frames[0];

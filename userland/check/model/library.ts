@@ -1,0 +1,2 @@
+/** What the engine itself calls in each copy of the code (instance.ts). A library of scenarios may have more. */
+export * from "../../../rcu/index.ts";
