@@ -1,6 +1,6 @@
 /**
  * SRCU: read scopes that may await, block, and be left on another thread than they were entered on. Costs two atomic
- * additions and an atomic load a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
+ * additions and two atomic loads a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
  *
  * Readers count themselves in one of two banks, per slot: how many entered, how many left. A grace period waits until
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
@@ -107,7 +107,9 @@ export class Srcu extends Collection<"srcu"> {
     if (slot < 0)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "Srcu.readLock: this thread is not attached");
     const bank = Domain.index.peek(this.ref) & 1; // However old: every grace period waits for both banks.
-    Atomics.add(i32, this.#counts + slot * STRIDE + bank, 1);
+    const word = this.#counts + slot * STRIDE + bank;
+    Atomics.add(i32, word, 1);
+    Atomics.load(i32, word); // [S] Plain loads may pass the addition's store, but not this load (rcu/design.md).
     return ((ownerId << 1) | bank) as SrcuScope;
   }
 

@@ -228,6 +228,15 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "a thread must be terminated within a few instructions",
   },
   {
+    name: "srcu-count-passed",
+    why: "a reader of an Srcu reads by plain loads that may pass the store of the addition by which it counted itself",
+    file: "srcu.ts",
+    find: "    Atomics.load(i32, word); // [S]",
+    replace: "    //",
+    flavour: "srcu",
+    modelOnly: "it shows on arm64 without LSE",
+  },
+  {
     name: "replace-by-removal",
     why: "a node is taken off its list before the one that replaces it is put there: a walk misses both",
     file: "list-node.ts",

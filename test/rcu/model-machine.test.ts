@@ -14,6 +14,8 @@ interface Access {
 }
 const Wx = (value = 1): Access => ({ how: "store", word: "x", value });
 const Wy = (value = 1): Access => ({ how: "store", word: "y", value });
+const Ax: Access = { how: "add", word: "x", value: 1 };
+const Ay: Access = { how: "add", word: "y", value: 1 };
 const Rx: Access = { how: "load", word: "x", value: 0 };
 const Ry: Access = { how: "load", word: "y", value: 0 };
 const atomic = ({ how, ...rest }: Access): Access => ({
@@ -102,6 +104,42 @@ const TEXTBOOK: readonly (readonly [
       [atomic(Wy()), atomic(Rx)],
     ],
     "0b=0 1b=0",
+    [],
+  ],
+  [
+    "SB, additions, then plain loads",
+    [
+      [Ax, Ry],
+      [Ay, Rx],
+    ],
+    "0a=0 0b=0 1a=0 1b=0",
+    ["weak"],
+  ],
+  [
+    "SB, additions, then an atomic load of the same word, then plain loads",
+    [
+      [Ax, atomic(Rx), Ry],
+      [Ay, atomic(Ry), Rx],
+    ],
+    "0a=0 0b=1 0c=0 1a=0 1b=1 1c=0",
+    [],
+  ],
+  [
+    "SB, additions, then atomic loads",
+    [
+      [Ax, atomic(Ry)],
+      [Ay, atomic(Rx)],
+    ],
+    "0a=0 0b=0 1a=0 1b=0",
+    [],
+  ],
+  [
+    "MP, the flag is added to on both sides",
+    [
+      [Wx(), Ay],
+      [Ay, Rx],
+    ],
+    "0b=0 1a=1 1b=0",
     [],
   ],
   [

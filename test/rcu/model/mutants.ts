@@ -30,6 +30,7 @@ export const FOUND_BY: Readonly<
   "stall-srcu-unseen": { scenario: "a stall, by a reader of an Srcu" },
   "stall-tasks-unnamed": { scenario: "a stall, by a task that does not switch" },
   "srcu-hands-lost": { scenario: "a CPU dies among the callbacks of an Srcu" },
+  "srcu-count-passed": { scenario: "SRCU, a delayed reader", memory: "weak" },
   "replace-by-removal": { scenario: "a list, a node is replaced" },
   "splice-at-once": { scenario: "lists, one is joined to another" },
   "llist-add-plain": { scenario: "llist" },

@@ -9,7 +9,9 @@
  * weak (what arm64 and ECMAScript allow of it): every word keeps the stores that were made to it, every CPU a view: for
  * each word the oldest store that it may still read. A plain load may read any store from its view on, so loads and stores
  * to different words appear in any order. An atomic store or read-modify-write leaves its CPU's view behind, in one
- * common view; an atomic load (or read-modify-write) takes that over. Address dependencies: who loads a reference by a plain
+ * common view; an atomic load (or a comparison that fails) takes that over. A read-modify-write that stores takes over only what the
+ * store that it read had seen: where it is a load-exclusive and a store-exclusive (arm64 without LSE), later plain loads may
+ * pass its store, and then read what was there when it loaded. Address dependencies: who loads a reference by a plain
  * load has, for the words of the cell that it names, the view of the store that it read; and so on along a chain.
  * Not modelled: a plain load that takes its value only after a later store of its CPU (load buffering), or after a later atomic
  * load; two loads of one word that go backwards; plain stores to one word that race (reported instead).
@@ -245,24 +247,25 @@ export class WeakMemory {
 
   /** Loads atomically, and stores if the operation does. */
   #atomic(memory: Histories, cpu: number, word: number, op: Op, running: number): Outcome<Histories>[] {
-    const view = later(memory.views[cpu]!, memory.common);
+    const mine = memory.views[cpu]!;
+    const view = later(mine, memory.common);
     const list = memory.stores[word]!;
-    const acquired = {
-      ...memory,
-      views: memory.views.with(cpu, view),
-      depends: memory.depends.with(cpu, NONE),
-    };
     const outcomes: Outcome<Histories>[] = [];
     for (let n = view[word]! - memory.base[word]!; n < list.length; n++) {
-      const { value } = list[n]!;
+      const { value, view: left } = list[n]!;
       const at = memory.base[word]! + n;
-      const read = { ...acquired, views: acquired.views.with(cpu, view.with(word, at)) };
       const fresh = applied(op, value);
-      if (fresh === undefined) outcomes.push({ value, memory: this.#intern(read, running) });
-      else if (n < list.length - 1)
+      if (fresh === undefined) {
+        const views = memory.views.with(cpu, view.with(word, at));
+        const read = { ...memory, views, depends: memory.depends.with(cpu, NONE) };
+        outcomes.push({ value, memory: this.#intern(read, running) });
+      } else if (n < list.length - 1)
         continue; // It takes the last store: an unseen plain one races with it.
       else {
         const race = at > view[word]!;
+        // Later plain loads may pass its store: all that is sure to be in their past is what the store that it read had seen.
+        const acquired = left === null ? mine : later(mine, left);
+        const read = { ...memory, views: memory.views.with(cpu, acquired.with(word, at)) };
         const stored = this.#store(read, cpu, word, fresh, true, running);
         outcomes.push({ value, memory: stored.memory, race: race || stored.race === true });
       }
