@@ -153,13 +153,7 @@ export class WeakMemory {
       return text;
     };
     const key = [
-      stores
-        .map((list) =>
-          list
-            .map((store) => `${store.value}:${list.length > 1 ? relative(store.view) : store.view !== null}`)
-            .join(";"),
-        )
-        .join("/"),
+      stores.map((list) => list.map((store) => `${store.value}:${relative(store.view)}`).join(";")).join("/"),
       draft.views.map((view, cpu) => ((running & (1 << cpu)) !== 0 ? relative(view) : "-")).join("/"),
       relative(draft.common),
       draft.depends
