@@ -139,7 +139,8 @@ test.serial(
 test.serial("when every reader is quiesced, synchronize wakes nobody", async (t) => {
   const domain = RcuDomain.create(small);
   const workers = await Promise.all([1, 2].map(() => start("asleep", { domain: domain.handle() })));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  while (rcuStats().slots.filter((slot) => slot.idle).length < 3)
+    await new Promise((resolve) => setTimeout(resolve, 5));
   const { wakeups } = rcuStats();
   domain.synchronizeBlocking();
   await Promise.all([domain.synchronize(), domain.synchronize()]);

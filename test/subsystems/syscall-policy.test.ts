@@ -110,6 +110,20 @@ for (const cpus of [1, 2]) {
     const running = [1, 2, 3].map(() =>
       machine.spawn(fixture("policy-program.ts"), { argv: ["program", "/etc/passwd"], uid: 1000 }),
     );
+    const said = running.map((one) => one.stdout.pipeThrough(new TextDecoderStream()).getReader());
+    /** The output of each, until it ends so. */
+    const until = (end: string): Promise<string[]> =>
+      Promise.all(
+        said.map(async (reader) => {
+          let text = "";
+          while (!text.endsWith(end)) {
+            const { done, value } = await reader.read();
+            if (done) break;
+            text += value;
+          }
+          return text;
+        }),
+      );
     t.is(await write("deny:EPERM 1000 /etc\n"), 0);
     t.is(await write("this is no rule"), 22, "a wrong rule changes nothing");
     const text = await machine.spawn(fixture("cat.ts"), { argv: ["cat", "/proc/syscall-policy"] }).output();
@@ -119,12 +133,9 @@ for (const cpus of [1, 2]) {
       uid: 1000,
     });
     t.is((await other.output()).code, 13, "only root writes rules");
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const text of await until("refused -1\n")) t.is(text, "ready\nrefused -1\n");
     t.is(await write("allow * /\n"), 0);
-    for (const one of running) {
-      const { stdout } = await one.output();
-      t.is(stdout, "ready\nrefused -1\nallowed 0\n");
-    }
+    for (const text of await until("allowed 0\n")) t.is(text, "allowed 0\n");
     await machine.shutdown();
     t.deepEqual(log, [
       "syscall-policy: rules refused, the old ones stay: line 1: give allow|deny[:ERRNO] UID|* /PATH [CALL,CALL...]",
