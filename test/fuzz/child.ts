@@ -5,10 +5,12 @@ import { chownSync, copyFileSync, mkdirSync, readdirSync, readlinkSync } from "n
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { dcacheShrink } from "../../kernel/fs/dcache.ts";
+import { allMounts, detachMount } from "../../kernel/fs/mount-tree.ts";
 import { killEverybody } from "../../kernel/machine/host-signal.ts";
 import { freeFrames } from "../../kernel/mm/frame.ts";
 import { reclaimPages } from "../../kernel/mm/reclaim.ts";
 import { nrTasks } from "../../kernel/task/pid.ts";
+import { MNT_DETACH } from "../../kernel/uapi/mount.ts";
 import { Machine } from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
 import { fillHostFolder, swapHostFiles } from "./host-files.ts";
@@ -60,6 +62,8 @@ class Bench {
   readonly #folder: string;
   #baseline: Record<string, number> = {};
   #open = new Set<string>();
+  /** The mounts of boot. */
+  #mounts: ReadonlySet<number> = new Set();
 
   constructor(machine: Machine, log: string[], folder: string) {
     this.machine = machine;
@@ -83,7 +87,9 @@ class Bench {
       ...(strace === undefined ? {} : { strace }),
     });
     renounce(folder);
-    return new Bench(machine, log, folder);
+    const bench = new Bench(machine, log, folder);
+    bench.#mounts = new Set(kernelOf(machine).run(allMounts));
+    return bench;
   }
 
   /** Runs a script; what is wrong afterwards, in lines. The first one of a machine only says what is normal. */
@@ -109,6 +115,7 @@ class Bench {
         return [`hang: processes that were killed live on\n${kernel.showState()}`, ...this.log];
       await sleep(2);
     }
+    kernel.run(() => this.#unmountAll());
     const problems: string[] = [];
     const { stdout } = await within(PATIENCE_MS, "the end of the script's output", output);
     // It got no farther than to its own preparations.
@@ -118,6 +125,11 @@ class Bench {
     if (this.machine.stats().crashes > 0) problems.push("a CPU died");
     if (problems.length === 0) problems.push(...(await this.#leaks()));
     return problems;
+  }
+
+  /** A script that is root can leave its root (chroot and "..") and mount what it likes elsewhere. */
+  #unmountAll(): void {
+    for (const mount of allMounts().reverse()) if (!this.#mounts.has(mount)) detachMount(mount, MNT_DETACH);
   }
 
   async #freshProgram(): Promise<string[]> {
