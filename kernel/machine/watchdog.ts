@@ -17,7 +17,7 @@ import type { SubsystemModule } from "./cpu-main.ts";
 import { bootStage, notifyHost } from "./state.ts";
 
 /** A module is read and compiled, which on a busy machine takes its time: it has this long at least. */
-const MIN_LOAD_MS = 3000;
+const MIN_LOAD_MS = 8000;
 
 interface Seen {
   entries: number;

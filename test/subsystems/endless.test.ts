@@ -107,7 +107,7 @@ test.serial(
       const { href } = fixture(`faults/${name}.ts`);
       const refused = await t.throwsAsync(
         Machine.boot({
-          cpus: 2,
+          cpus: 1,
           memory: 64 << 20,
           subsystemTimeout: LIMIT,
           subsystems: ["kvcache", href],
