@@ -1,5 +1,5 @@
 /**
- * Builds dist/: the library (index.js), sternix/rcu (rcu.js), the worker entry (cpu-worker.js), the command line
+ * Builds dist/: the library (index.js), sternix/rcu (rcu.js, rcu-kernel.js), the worker entry (cpu-worker.js), the command line
  * (sternix.js) and type declarations. Third-party packages stay outside: piscina must load its own worker file.
  *
  * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
@@ -20,6 +20,7 @@ const { outputFiles } = await build({
   entryPoints: {
     index: "userland/index.ts",
     rcu: "rcu/index.ts",
+    "rcu-kernel": "rcu/kernel.ts",
     "cpu-worker": "userland/cpu-worker.ts",
     sternix: "userland/cli/sternix.ts",
     kvcache: "userland/subsystems/kvcache/index.ts",
@@ -63,7 +64,7 @@ const declarations = {
     rootDir: "..",
     outDir: "types",
   },
-  include: ["../rcu/index.ts", "../userland/index.ts", "../kernel/webassembly.d.ts"],
+  include: ["../rcu/index.ts", "../rcu/kernel.ts", "../userland/index.ts", "../kernel/webassembly.d.ts"],
 };
 writeFileSync("dist/tsconfig.json", JSON.stringify(declarations));
 const types = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "--project", "dist"], {

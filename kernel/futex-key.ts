@@ -1,7 +1,5 @@
 /** Which futex an address means, and the buckets that hold the waiters. */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arraySet,
   atomic,
@@ -12,6 +10,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
 } from "../rcu/index.ts";
 import { kernelGlobal } from "./global.ts";
@@ -46,10 +46,10 @@ export const FutexWaiter = struct("futex_waiter", {
 const table = kernelGlobal<Ref<"array">>("futex buckets");
 
 export function futexInit(): void {
-  const array = allocArray(BUCKETS);
+  const array = tryAllocArray(BUCKETS);
   if (array === 0) throw new Error("no memory for the futex table");
   for (let n = 0; n < BUCKETS; n++) {
-    const bucket = alloc(FutexBucket);
+    const bucket = tryAlloc(FutexBucket);
     if (bucket === 0) throw new Error("no memory for the futex table");
     FutexBucket.waiters.init(bucket);
     arraySet(array, n, bucket);

@@ -9,7 +9,6 @@
  * task, whose call then runs again and sees the mark. Two buckets are locked in the order of their addresses.
  */
 import {
-  alloc,
   atomicCas,
   atomicLoad,
   free,
@@ -19,6 +18,7 @@ import {
   listFirst,
   listNext,
   type Ref,
+  tryAlloc,
 } from "../rcu/index.ts";
 import {
   bucketOf,
@@ -69,7 +69,7 @@ export function futexWait(
   if (waiting !== 0) return continueWait(task, waiting, deadline, block);
   const failed = getKey(keyA, address, isPrivate, ACCESS.READ);
   if (failed < 0) return failed;
-  const waiter = alloc(FutexWaiter);
+  const waiter = tryAlloc(FutexWaiter);
   if (waiter === 0) return -ENOMEM;
   const bucket = bucketOf(keyA);
   for (;;) {

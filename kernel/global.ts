@@ -4,7 +4,8 @@
  * any CPU. The words live in one heap array that the boot message names; numbers follow from the name, so
  * threads may load modules in any order.
  */
-import { allocArray, arrayCas, arrayGet, arrayLoad, arrayStore, hashName, type Ref } from "../rcu/index.ts";
+import { arrayCas, arrayGet, arrayLoad, arrayStore, type Ref, tryAllocArray } from "../rcu/index.ts";
+import { hashName } from "../rcu/kernel.ts";
 
 /** Names that one machine can have. */
 const CAPACITY = 256;
@@ -17,7 +18,7 @@ const forget: (() => void)[] = [];
 
 /** Makes the table: once per machine, by the booting thread. 0 when the heap is full. */
 export function createGlobals(): Ref<"array"> | 0 {
-  return allocArray(CAPACITY * PAIR);
+  return tryAllocArray(CAPACITY * PAIR);
 }
 
 /** Makes this the table that globals of this thread refer to. */

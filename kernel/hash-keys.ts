@@ -5,7 +5,7 @@
  * Each thread has a copy, in a buffer which does not move: V8 has its address in the code of look-ups.
  */
 import { randomFillSync } from "node:crypto";
-import { allocArray, arrayGet, arraySet, type Ref } from "../rcu/index.ts";
+import { arrayGet, arraySet, type Ref, tryAllocArray } from "../rcu/index.ts";
 import { kernelGlobal, onGlobalsBound } from "./global.ts";
 
 /**
@@ -26,7 +26,7 @@ const drawn = kernelGlobal<Ref<"array">>("hash keys");
 
 /** Draws the machine's numbers: once, at boot, before anything is hashed. */
 export function hashKeysInit(): void {
-  const array = allocArray(DEFAULTS.length);
+  const array = tryAllocArray(DEFAULTS.length);
   if (array === 0) throw new Error("no memory for the hash keys");
   const random = randomFillSync(new Int32Array(DEFAULTS.length));
   for (let n = 0; n < random.length; n++) arraySet(array, n, multiplier(n, random[n]!));

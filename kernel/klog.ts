@@ -3,8 +3,6 @@
  * in the heap; when too many wait, the newest are counted instead of kept.
  */
 import {
-  alloc,
-  allocString,
   fixed,
   free,
   freeString,
@@ -17,6 +15,8 @@ import {
   spinlock,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocString,
   wide,
 } from "../rcu/index.ts";
 import { kernelGlobal } from "./global.ts";
@@ -35,7 +35,7 @@ const KlogLine = struct("klog_line", { node: listNode(), text: fixed<Ref<"string
 const theLog = kernelGlobal<Ref<"klog">>("klog");
 
 export function klogInit(): void {
-  const log = alloc(Klog);
+  const log = tryAlloc(Klog);
   if (log === 0) throw new Error("no memory for the kernel log");
   Klog.lines.init(log);
   theLog.init(log);
@@ -45,8 +45,8 @@ export function klogInit(): void {
 export function klog(text: string): void {
   const log = theLog.get();
   if (log === 0) return void process.emitWarning(text, "KernelLog");
-  const line = Klog.count.racy(log) < MAX_LINES ? alloc(KlogLine) : 0;
-  const string = line === 0 ? 0 : allocString(text);
+  const line = Klog.count.racy(log) < MAX_LINES ? tryAlloc(KlogLine) : 0;
+  const string = line === 0 ? 0 : tryAllocString(text);
   if (line !== 0 && string === 0) free(KlogLine, line);
   const held = Klog.lock.lock(log);
   if (line !== 0 && string !== 0) {

@@ -3,7 +3,7 @@
  *
  * The table itself is in syscalls/, which imports the kernel; the worker entry hands it in as a `SyscallEntry`.
  */
-import { alloc, type Ref, struct, words } from "../rcu/index.ts";
+import { type Ref, struct, tryAlloc, words } from "../rcu/index.ts";
 
 export interface SyscallEntry {
   /**
@@ -24,7 +24,7 @@ export const NR_SYSCALLS = 512;
 export const SyscallCounts = struct("syscall_counts", { count: words(NR_SYSCALLS) });
 
 export function newSyscallCounts(): Ref<"syscall_counts"> | 0 {
-  return alloc(SyscallCounts);
+  return tryAlloc(SyscallCounts);
 }
 
 /** Adds up the counters of several CPUs: element n is the number of calls of system call n. */

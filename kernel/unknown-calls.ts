@@ -2,7 +2,7 @@
  * System-call numbers that programs tried and Sternix does not have: the arguments of the first try of each, for
  * `--stats`.
  */
-import { alloc, locked, type Ref, spinlock, struct, words } from "../rcu/index.ts";
+import { locked, type Ref, spinlock, struct, tryAlloc, words } from "../rcu/index.ts";
 import { kernelGlobal } from "./global.ts";
 
 /** Numbers whose arguments are kept; what comes after is only counted. */
@@ -33,7 +33,7 @@ export interface UnknownCall {
 
 /** Once per machine, at boot. False when the heap is full. */
 export function unknownCallsInit(): boolean {
-  const calls = alloc(UnknownCalls);
+  const calls = tryAlloc(UnknownCalls);
   if (calls !== 0) unknownCalls.init(calls);
   return calls !== 0;
 }

@@ -47,6 +47,15 @@ function docOf(node, source) {
     .trim();
 }
 
+/** The docstring at the top of a module, in lines as they are. */
+const docAtTop = (module) =>
+  readFileSync(`${root}/rcu/${module}.ts`, "utf8")
+    .match(/^\/\*\*([\s\S]*?)\*\//)[1]
+    .split("\n")
+    .map((line) => line.replace(/^\s*\* ?/, "").trimEnd())
+    .join("\n")
+    .trim();
+
 /** Declaration without body, comments and line breaks. */
 function signature(node, source, end) {
   return source
@@ -144,37 +153,52 @@ function describe(name, symbol) {
   return { path: relative(root, file.fileName), text: lines.join("\n") };
 }
 
-const module = checker.getSymbolAtLocation(program.getSourceFile(`${root}/rcu/index.ts`));
-const exports = checker.getExportsOfModule(module);
-const exported = new Set(exports.map(({ name }) => name));
-const files = new Map();
-for (const symbol of exports) {
-  const target = symbol.flags & SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
-  const { path, text } = describe(symbol.name, target);
-  files.set(path, [...(files.get(path) ?? []), { name: symbol.name, text }]);
+const exportsOf = (face) =>
+  checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(`${root}/rcu/${face}.ts`)));
+const exported = new Set(["index", "kernel"].flatMap((face) => exportsOf(face).map(({ name }) => name)));
+
+/** What a face exports, by the module that declares it. */
+function filesOf(face) {
+  const files = new Map();
+  for (const symbol of exportsOf(face)) {
+    const target = symbol.flags & SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+    const { path, text } = describe(symbol.name, target);
+    files.set(path, [...(files.get(path) ?? []), { name: symbol.name, text }]);
+  }
+  return [...files].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1));
 }
-api.close();
 
 const rank = (path) => {
   const at = ORDER.indexOf(path.replace(/^rcu\/|\.ts$/g, ""));
   return at < 0 ? ORDER.length : at;
 };
-const sorted = [...files].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1));
+const link = (path) => `[${path.replace("rcu/", "")}](${path.replace("rcu/", "")})`;
+const index = (files) =>
+  files.map(([path, entries]) => `- ${link(path)}: ${entries.map(({ name }) => `\`${name}\``).join(", ")}`);
+const sections = (files) =>
+  files.flatMap(([path, entries]) => [`## ${link(path)}`, "", ...entries.map(({ text }) => text)]);
+const open = filesOf("index");
+const kernel = filesOf("kernel");
+api.close();
 const out = [
   "# sternix/rcu: every export",
   "",
   "Written by `npm run api` from the docstrings: change those. Errors are classes of [error.ts](error.ts), each with a `code`.",
   "Programs that use each of these: [README.md](README.md), The surface.",
   "",
-  ...sorted.flatMap(([path, entries]) => [
-    `- [${path.replace("rcu/", "")}](${path.replace("rcu/", "")}): ${entries.map(({ name }) => `\`${name}\``).join(", ")}`,
-  ]),
+  ...index(open),
   "",
+  "For kernels only, from `sternix/rcu/kernel`: [at the end](#sternixrcukernel).",
+  "",
+  ...index(kernel),
+  "",
+  ...sections(open),
+  "# sternix/rcu/kernel",
+  "",
+  docAtTop("kernel"),
+  "",
+  ...sections(kernel),
 ];
-for (const [path, entries] of sorted) {
-  out.push(`## [${path.replace("rcu/", "")}](${path.replace("rcu/", "")})`, "");
-  out.push(...entries.map(({ text }) => text));
-}
 const wanted = `${out.join("\n").trimEnd()}\n`;
 
 for (const name of missing) console.error(`${name} has no docstring`);

@@ -12,7 +12,7 @@ import { HeapFullError } from "./error.ts";
 import { derefWord } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
-import { alloc, atomic, fixed, type StructType, struct } from "./struct.ts";
+import { atomic, fixed, type StructType, struct, tryAlloc } from "./struct.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -31,7 +31,7 @@ export type Weak<N extends string> = number & { readonly weak?: N };
 
 /** Takes over an object; the result is its first count. 0 when the heap is full: the object is still the caller's. */
 export function arcNew<N extends string>(_type: StructType<N>, value: Ref<NoInfer<N>>): Arc<N> | 0 {
-  const arc = alloc(Counts);
+  const arc = tryAlloc(Counts);
   if (arc === 0) return 0;
   Counts.value.init(arc, value);
   Counts.strong.init(arc, 1);
@@ -117,7 +117,7 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
 
 function makeSlot<N extends string>(init: Arc<N> | 0): Ref<"rcu_arc_slot"> {
   if (init !== 0) checkObject(Counts, init, "RcuArc");
-  const ref = withRoom(() => alloc(Slot));
+  const ref = withRoom(() => tryAlloc(Slot));
   if (ref === 0) throw new HeapFullError("new RcuArc");
   Slot.arc.init(ref, init);
   return ref;

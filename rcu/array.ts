@@ -59,8 +59,8 @@ function freeWords(words: number, ref: number): void {
   freePages(ref - 2);
 }
 
-/** Array of `length` words, all zero; 0 when the heap is full. */
-export function allocArray(length: number): Ref<"array"> | 0 {
+/** Array of `length` words, all zero; 0 when the heap is full. Waits for nothing. */
+export function tryAllocArray(length: number): Ref<"array"> | 0 {
   const ref = allocWords(ARRAY_ELEMENTS + length);
   if (ref !== 0) i32[ref] = length;
   return ref as Ref<"array"> | 0;
@@ -149,8 +149,8 @@ export function hashBytes(bytes: Uint8Array, seed = 0): number {
   return hash | 0;
 }
 
-/** Immutable string (or bytes); 0 when the heap is full. */
-export function allocString(text: string | Uint8Array): Ref<"string"> | 0 {
+/** Immutable string (or bytes); 0 when the heap is full. Waits for nothing. */
+export function tryAllocString(text: string | Uint8Array): Ref<"string"> | 0 {
   const bytes = typeof text === "string" ? encoder.encode(text) : text;
   const ref = allocWords(TEXT + ((bytes.length + 3) >> 2));
   if (ref === 0) return 0;

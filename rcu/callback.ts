@@ -31,7 +31,7 @@ import {
 } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
-import { alloc, cacheOf, type StructType, TYPE } from "./struct.ts";
+import { cacheOf, type StructType, TYPE, tryAlloc } from "./struct.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
 const { CBLIST, CELL_LINK, HEADER, RCU, SLOT_RCU } = layout;
@@ -208,7 +208,7 @@ export function claimArgument<T extends number>(reclaimer: Reclaimer<T>, arg: T,
 
 /** A record that names a reclaimer and its argument; 0 when the heap is full. */
 export function makeHead(reclaimer: { readonly hash: number }, arg: number): Ref<"rcu_head"> | 0 {
-  const head = alloc(RcuHead);
+  const head = tryAlloc(RcuHead);
   if (head === 0) return 0;
   RcuHead.reclaimer.init(head, reclaimer.hash);
   RcuHead.arg.init(head, arg);

@@ -11,7 +11,7 @@
  *   before it, so a table grows within one turn too. The other words of the new nodes are free at once.
  */
 
-import { allocArray, arrayLength, freeArray } from "./array.ts";
+import { arrayLength, freeArray, tryAllocArray } from "./array.ts";
 import { kfreeArrayRcu, kfreeCellRcu, withRoom } from "./callback.ts";
 import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
 import { CorruptionError, HeapFullError, RcuUsageError } from "./error.ts";
@@ -21,7 +21,6 @@ import { holdsWord, lockFree, lockWord, unlockWord } from "./lock.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import {
-  alloc,
   atomic,
   fixed,
   free,
@@ -31,6 +30,7 @@ import {
   spinlock,
   struct,
   TYPE,
+  tryAlloc,
 } from "./struct.ts";
 
 const { CELL_HEADER, HEADER, PAGE_SHIFT } = layout;
@@ -186,7 +186,7 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
 
   /** Threads all nodes into new buckets through the links that nobody follows. */
   #relink(buckets: number): boolean {
-    const fresh = allocArray(buckets);
+    const fresh = tryAllocArray(buckets);
     if (fresh === 0) return false;
     const tagged = i32[this.ref + TABLE]!;
     const from = tagged & ~1;
@@ -213,14 +213,14 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
     const left = (i32[HEADER.PAGES]! - i32[HEADER.PAGES_USED]!) << PAGE_SHIFT;
     // Slabs that it took and gave back would be its type's for a while: not from the last memory that others may need.
     if (count * (words + CELL_HEADER + 1) + buckets > left >> 1) return false;
-    const fresh = allocArray(buckets);
+    const fresh = tryAllocArray(buckets);
     if (fresh === 0) return false;
     const tagged = i32[this.ref + TABLE]!;
     const from = tagged & ~1;
     const link = tagged & 1;
     for (let n = 1; n <= i32[from]!; n++)
       for (let node = i32[from + n]!; node !== 0; node = i32[node + link]!) {
-        const copy = alloc(this.node);
+        const copy = tryAlloc(this.node);
         if (copy === 0) {
           this.#dropCopies(fresh);
           return false;
@@ -280,7 +280,7 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
   /** Takes all nodes out at once. The lock is held. */
   protected drainNodes(visit: (node: number) => void): void {
     const tagged = i32[this.ref + TABLE]!;
-    const fresh = allocArray(i32[this.ref + FLOOR]!);
+    const fresh = tryAllocArray(i32[this.ref + FLOOR]!);
     if (fresh === 0) {
       this.eachNode((node) => {
         this.unlinkNode(node);
@@ -307,9 +307,9 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
 export function createHashTable(signature: string, buckets: number): HashTableRef | 0 {
   let size = MIN_BUCKETS;
   while (size < buckets && size < MAX_BUCKETS) size *= 2;
-  const table = allocArray(size);
+  const table = tryAllocArray(size);
   if (table === 0) return 0;
-  const ref = alloc(HashTable);
+  const ref = tryAlloc(HashTable);
   if (ref === 0) {
     freeArray(table);
     return 0;

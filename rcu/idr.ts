@@ -11,7 +11,7 @@ import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
-import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
+import { atomic, fixed, free, locked, spinlock, struct, tryAlloc, words } from "./struct.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -216,7 +216,7 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
 
   #grow(root: NodeRef): boolean {
     const shift = Node.shift.get(root) + BITS;
-    const top = alloc(Node);
+    const top = tryAlloc(Node);
     if (top === 0) return false;
     Node.shift.init(top, shift);
     Node.slots.set(top, 0, root);
@@ -335,7 +335,7 @@ function makeSpare(root: NodeRef, id: number): NodeRef[] | null {
   for (let shift = Node.shift.get(root); shift > 0; shift -= BITS) {
     if (node !== 0) node = Node.slots.get(node as NodeRef, (id >>> shift) & (FANOUT - 1));
     if (node !== 0) continue;
-    const made = alloc(Node);
+    const made = tryAlloc(Node);
     if (made === 0) {
       for (const each of spare) free(Node, each);
       return null;
@@ -351,8 +351,8 @@ function openTree(at: number | Handle | undefined, signature: string): Ref<"idr"
     checkKind(Tree.kind.get(tree), signature, tree);
     return tree;
   }
-  const root = withRoom(() => alloc(Node));
-  const tree = root === 0 ? 0 : withRoom(() => alloc(Tree));
+  const root = withRoom(() => tryAlloc(Node));
+  const tree = root === 0 ? 0 : withRoom(() => tryAlloc(Tree));
   if (root === 0 || tree === 0) {
     if (root !== 0) free(Node, root);
     throw new HeapFullError(`new ${signature}`);

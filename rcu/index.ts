@@ -1,27 +1,44 @@
-/** The public face of the RCU subsystem: `sternix/rcu`. */
+/** The public face of the RCU subsystem: `sternix/rcu`. What only a kernel needs is in kernel.ts. */
+export { alloc, allocArray, allocString } from "./alloc.ts";
 export * from "./arc.ts";
-export * from "./array.ts";
+export {
+  arrayAdd,
+  arrayCas,
+  arrayCopy,
+  arrayGet,
+  arrayLength,
+  arrayLoad,
+  arrayMove,
+  arraySet,
+  arrayStore,
+  freeArray,
+  freeString,
+  stringBytes,
+  stringEquals,
+  stringHash,
+  stringLength,
+  stringText,
+  tryAllocArray,
+  tryAllocString,
+} from "./array.ts";
 export * from "./atomic.ts";
 export { RcuCache, type RcuCacheOptions } from "./cache.ts";
 export {
   callRcu,
   callRcuHere,
   kfreeArrayRcu,
-  kfreeCellRcu,
   kfreeRcu,
   kfreeStringRcu,
-  pendingOwn,
   rcuDrop,
   rcuRunCallbacks,
 } from "./callback.ts";
-export { rcuCatchUp, rcuPending } from "./catch-up.ts";
+export { rcuPending } from "./catch-up.ts";
 export type { At, Handle } from "./collection.ts";
-export { balanced, contain, type ErrorHandler, setErrorHandler, type Unwound, unwind } from "./contain.ts";
+export { type ErrorHandler, setErrorHandler } from "./contain.ts";
 export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
 export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
-export { rcuHurry, setGathering } from "./gather.ts";
 export { rcuLaggards, rcuQuiescent } from "./grace-period.ts";
 export { RcuReadGuard, RcuReadScope, type RcuScopeOwner, rcuRead } from "./guard.ts";
 export { RcuHashMap, RcuHashMapGuard, type RcuHashMapOptions } from "./hashmap.ts";
@@ -34,26 +51,15 @@ export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value 
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
 export * from "./llist.ts";
-export {
-  brokenLocks,
-  locksHeld,
-  ownerIsDead,
-  releaseLocks,
-  setLockPatience,
-  setLockSleepHooks,
-} from "./lock.ts";
+export { brokenLocks } from "./lock.ts";
 export * from "./lock-fields.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
-export { mutexesHeld, releaseMutexes } from "./mutex.ts";
-export { allocOwner, setAllocOwner } from "./owner.ts";
-export { type OwnedCells, ownedCells } from "./owner-scan.ts";
 export { PercpuRef } from "./percpu-ref.ts";
-export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";
-export * from "./ref.ts";
+export type { Brand, Held, Ptr, RcuScope, Ref } from "./ref.ts";
 export {
   defineReleaser,
   drainReleases,
@@ -67,10 +73,10 @@ export {
   setReleaseBackend,
 } from "./release.ts";
 export { ObjectReleaser } from "./releaser.ts";
-export { rcuIsWatching, rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
-export { heapPages, limitCaches, setHeapWatch, shrinkCaches } from "./shrink.ts";
+export { rcuIsWatching, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
+export { heapPages } from "./shrink.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
-export { abandonSrcuScopes, callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
+export { callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";
 export { type OpenSrcuScopes, openSrcuScopes } from "./srcu-domain.ts";
 export {
   checkStall,
@@ -82,8 +88,28 @@ export {
   setRcuTaskNamer,
 } from "./stall.ts";
 export { type RcuStats, rcuStats } from "./stats.ts";
-export * from "./struct.ts";
-export { rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./switch.ts";
+export {
+  atomic,
+  bytes,
+  fixed,
+  free,
+  listNode,
+  liveObjects,
+  locked,
+  lockedWide,
+  mutex,
+  owned,
+  rcu,
+  rwlock,
+  type Spec,
+  type Struct,
+  type StructType,
+  spinlock,
+  struct,
+  tryAlloc,
+  wide,
+  words,
+} from "./struct.ts";
 export { RcuSync } from "./sync.ts";
 export {
   condSynchronizeRcu,

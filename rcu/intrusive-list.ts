@@ -22,7 +22,7 @@ import {
 } from "./list-node.ts";
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
-import { alloc, fixed, free, listNode, type StructType, spinlock, struct, TYPE } from "./struct.ts";
+import { fixed, free, listNode, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
 
 const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(), kind: fixed() });
 
@@ -148,7 +148,7 @@ function openHead(signature: string, options: At | undefined): Ref<"rcu_list"> {
     checkKind(Head.kind.get(ref), signature, ref);
     return ref;
   }
-  const ref = withRoom(() => alloc(Head));
+  const ref = withRoom(() => tryAlloc(Head));
   if (ref === 0) throw new HeapFullError(`new ${signature}`);
   Head.entries.init(ref);
   Head.kind.init(ref, kindWord(signature));

@@ -10,7 +10,7 @@ import { HashCore, HashTable, NODE_KEY, openHashTable } from "./hash-table.ts";
 import { int, type KeyKind, type Kind, kindOr, show, type Value } from "./kind.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
-import { alloc, atomic, fixed, free, listNode, type StructType, struct, words } from "./struct.ts";
+import { atomic, fixed, free, listNode, type StructType, struct, tryAlloc, words } from "./struct.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -188,7 +188,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
 
   /** A node that nobody can reach yet; 0 when the heap is full. */
   protected makeNode(key: K, hash: number, word: number): number {
-    const node = alloc(this.node);
+    const node = tryAlloc(this.node);
     if (node === 0) return 0;
     if (this.key.owns) {
       const bytes = this.key.encode(key);

@@ -6,20 +6,20 @@
  *   new RcuList({ value: double() });
  */
 import {
-  allocString,
   FNV_BASIS,
   freeString,
   hashBytes,
   stringBytes,
   stringEquals,
   stringText,
+  tryAllocString,
 } from "./array.ts";
 import { kfreeRcu, kfreeStringRcu } from "./callback.ts";
 import { checkObject } from "./collection.ts";
 import { WrongTypeError } from "./error.ts";
 import { f64, i32, u8 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
-import { alloc, free, type StructType, struct, TYPE, wide } from "./struct.ts";
+import { free, type StructType, struct, TYPE, tryAlloc, wide } from "./struct.ts";
 
 /** What a collection may hold. References are numbers. */
 export type Value = number | string | Uint8Array;
@@ -83,7 +83,7 @@ const DOUBLE: Kind<number> = {
   direct: false,
   encode(value) {
     if (typeof value !== "number") wrong(value, "a number");
-    const box = alloc(BoxedDouble);
+    const box = tryAlloc(BoxedDouble);
     if (box !== 0) BoxedDouble.value.set(box, value);
     return box;
   },
@@ -140,7 +140,7 @@ const string = {
 const TEXT: KeyKind<string> = {
   ...string,
   name: "text",
-  encode: (value) => allocString(checkText(value)),
+  encode: (value) => tryAllocString(checkText(value)),
   decode: (word) => stringText(word as Ref<"string">),
   hash: hashText,
   equals: textEquals,
@@ -154,7 +154,7 @@ const checkBytes = (value: Uint8Array): Uint8Array =>
 const BLOB: KeyKind<Uint8Array> = {
   ...string,
   name: "blob",
-  encode: (value) => allocString(checkBytes(value)),
+  encode: (value) => tryAllocString(checkBytes(value)),
   decode: (word) => stringBytes(word as Ref<"string">),
   hash: (key, seed) => hashBytes(checkBytes(key), seed),
   equals: (word, key) => stringEquals(word as Ref<"string">, key, i32[word + 1]!),

@@ -11,7 +11,7 @@ import { HeapFullError } from "./error.ts";
 import { RcuIntrusiveList } from "./intrusive-list.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
 import type { Brand, RcuScope, Ref } from "./ref.ts";
-import { alloc, fixed, free, listNode, struct } from "./struct.ts";
+import { fixed, free, listNode, struct, tryAlloc } from "./struct.ts";
 
 const Entry = struct("rcu_list_entry", { node: listNode(), value: fixed() });
 type EntryRef = Ref<"rcu_list_entry">;
@@ -62,7 +62,7 @@ export class RcuList<V extends Value = number> {
     const entry = withRoom(() => {
       const word = this.#value.encode(value);
       if (word === 0 && this.#value.owns) return 0;
-      const made = alloc(Entry);
+      const made = tryAlloc(Entry);
       if (made === 0) this.#value.drop(word);
       else Entry.value.init(made, word);
       return made;

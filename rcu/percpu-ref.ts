@@ -6,7 +6,7 @@
  * The switch takes a grace period: when that is over every thread has seen that the words are not used any more, and all that was counted
  * in them is seen here. Until then the atomic count holds BIAS, so that it cannot reach zero before the words are added to it.
  */
-import { allocArray, freeArray } from "./array.ts";
+import { freeArray, tryAllocArray } from "./array.ts";
 import { callRcu, enqueueHead, kfreeArrayRcu, kfreeRcu, makeHead, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
@@ -15,7 +15,7 @@ import { heapIdentity, i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
-import { alloc, atomic, fixed, free, spinlock, struct } from "./struct.ts";
+import { atomic, fixed, free, spinlock, struct, tryAlloc } from "./struct.ts";
 
 const { ARRAY_ELEMENTS, MAX_SLOTS, RCU } = layout;
 
@@ -160,9 +160,9 @@ function released(ref: CountsRef): void {
 }
 
 function create(reclaimer: Reclaimer, arg: number): CountsRef {
-  const counts = withRoom(() => allocArray(MAX_SLOTS * STRIDE));
+  const counts = withRoom(() => tryAllocArray(MAX_SLOTS * STRIDE));
   const head = counts === 0 ? 0 : makeHead(reclaimer, arg);
-  const ref = head === 0 ? 0 : alloc(Counts);
+  const ref = head === 0 ? 0 : tryAlloc(Counts);
   if (counts === 0 || head === 0 || ref === 0) {
     if (counts !== 0) freeArray(counts);
     if (head !== 0) free(RcuHead, head);

@@ -11,7 +11,7 @@ import { whileActive } from "./grace-period.ts";
 import { blob, double, type Kind, own, text } from "./kind.ts";
 import { derefWord } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
-import { alloc, atomic, fixed, free, type StructType, spinlock, struct, TYPE } from "./struct.ts";
+import { atomic, fixed, free, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -30,7 +30,7 @@ export function openCell(init: unknown, signature: string): CellRef | null {
 }
 /** A new cell that holds the word. Throws HeapFullError. */
 export function makeCell(word: number, signature: string): CellRef {
-  const cell = withRoom(() => alloc(Cell));
+  const cell = withRoom(() => tryAlloc(Cell));
   if (cell === 0) throw new HeapFullError(`new ${signature}`);
   Cell.value.init(cell, word);
   Cell.kind.init(cell, kindWord(signature));

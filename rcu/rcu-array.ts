@@ -5,7 +5,7 @@
  *   const names = new RcuArray<string>({ length: 4, value: text() }); // four empty elements
  *   names.set(0, "zero");
  */
-import { allocArray, arrayCopy, arrayLength, freeArray } from "./array.ts";
+import { arrayCopy, arrayLength, freeArray, tryAllocArray } from "./array.ts";
 import { kfreeArrayRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { Collection, type Handle } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
@@ -137,7 +137,7 @@ export class RcuArray<V extends Value = number> extends Collection<"rcu_cell"> {
 function makeArray(length: number, what: string): Ref<"array"> {
   if (!(Number.isInteger(length) && length >= 0))
     throw new WrongTypeError(`${what}: ${length} is no length of an array`, "ERR_RCU_BAD_ARGUMENT");
-  const array = withRoom(() => allocArray(length));
+  const array = withRoom(() => tryAllocArray(length));
   if (array === 0) throw new HeapFullError(what);
   return array;
 }

@@ -14,7 +14,7 @@ import { i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead } from "./reclaim.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
-import { alloc, free } from "./struct.ts";
+import { free, tryAlloc } from "./struct.ts";
 import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 
 const { CELL_LINK, RCU, SLOT_RCU } = layout;
@@ -74,7 +74,7 @@ const afterGp = defineReclaimer("rcu: delayed release", (head) => append(head as
 
 /** Queues a release for a safe point of this thread; of another one, if this thread ends before. Never fails. */
 export function queueRelease<C = number>(releaser: Releaser<C>, arg: number): void {
-  const head = alloc(RcuHead);
+  const head = tryAlloc(RcuHead);
   if (head === 0) {
     queueObject({ release: (context: C) => releaser.release(arg, context) });
     return;

@@ -20,7 +20,7 @@ export const heapPages = (): { readonly total: number; readonly bytes: number; r
   free: i32[HEADER.PAGES]! - i32[HEADER.PAGES_USED]!,
 });
 
-/** The most pages that the objects of one struct type may take, all threads together; 0: no limit. alloc() is 0 beyond it. */
+/** The most pages that the objects of one struct type may take, all threads together; 0: no limit. Allocations fail beyond it. */
 export function limitCaches(pages: number): void {
   i32[HEADER.CACHE_PAGES] = pages;
 }

@@ -1,12 +1,12 @@
 /** What an Srcu is in the heap, and who reads in it: its counts, its name, the list of them all, reports of stalls. srcu.ts moves it on. */
-import { allocArray, allocString, freeArray, freeString, stringText } from "./array.ts";
+import { freeArray, freeString, stringText, tryAllocArray, tryAllocString } from "./array.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } from "./stall.ts";
-import { alloc, atomic, fixed, free, locked, spinlock, struct, words } from "./struct.ts";
+import { atomic, fixed, free, locked, spinlock, struct, tryAlloc, words } from "./struct.ts";
 import { gpNumber } from "./trace.ts";
 
 const { ARRAY_ELEMENTS, CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } = layout;
@@ -50,9 +50,9 @@ export const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + ARRAY
 export const wordOf = (ref: SrcuRef, of: number): number => countsOf(ref) + of * STRIDE;
 
 export function createSrcu(name: string): SrcuRef {
-  const counts = allocArray(MAX_SLOTS * STRIDE);
-  const text = name === "" ? 0 : allocString(name);
-  const ref = counts === 0 || (text === 0 && name !== "") ? 0 : alloc(Domain);
+  const counts = tryAllocArray(MAX_SLOTS * STRIDE);
+  const text = name === "" ? 0 : tryAllocString(name);
+  const ref = counts === 0 || (text === 0 && name !== "") ? 0 : tryAlloc(Domain);
   if (counts === 0 || ref === 0) {
     if (counts !== 0) freeArray(counts);
     if (text !== 0) freeString(text);

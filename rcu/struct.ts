@@ -219,8 +219,8 @@ export function cacheOf(type: StructType): number {
   return meta.cache;
 }
 
-/** Allocates an object, all fields zero; 0 when the heap is full (the caller answers ENOMEM). */
-export function alloc<N extends string>(type: StructType<N>): Ref<N> | 0 {
+/** Allocates an object, all fields zero; 0 when the heap is full: for callers that have an answer of their own. Waits for nothing. */
+export function tryAlloc<N extends string>(type: StructType<N>): Ref<N> | 0 {
   return allocCell(cacheOf(type)) as Ref<N> | 0;
 }
 

@@ -13,7 +13,7 @@ import { HeapFullError, RcuUsageError } from "./error.ts";
 import { derefWord } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
-import { alloc, atomic, locked, spinlock, struct } from "./struct.ts";
+import { atomic, locked, spinlock, struct, tryAlloc } from "./struct.ts";
 import { assertMayWait, condSynchronizeRcu, type GpCookie, startPollSynchronizeRcu } from "./synchronize.ts";
 
 const Sync = struct("rcu_sync", {
@@ -112,7 +112,7 @@ const becomeIdle = defineReclaimer("rcu: sync", (arg) => {
 });
 
 function create(): Ref<"rcu_sync"> {
-  const ref = withRoom(() => alloc(Sync));
+  const ref = withRoom(() => tryAlloc(Sync));
   if (ref === 0) throw new HeapFullError("new RcuSync");
   return ref;
 }

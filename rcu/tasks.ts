@@ -14,7 +14,7 @@ import type { Ref } from "./ref.ts";
 import { stallClock } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
 import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } from "./stall.ts";
-import { alloc, atomic, free, locked, struct } from "./struct.ts";
+import { atomic, free, locked, struct, tryAlloc } from "./struct.ts";
 import { newRounds, rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import {
   handedOver,
@@ -49,7 +49,7 @@ const LIST = RCU.TASKS_LIST;
 
 /** A task begins; it is waited for from here on. Throws HeapFullError. */
 export function rcuTasksRegister(): TasksMember {
-  const member = alloc(Member);
+  const member = tryAlloc(Member);
   if (member === 0) throw new HeapFullError("rcuTasksRegister");
   lockWord(RCU.TASKS_LOCK);
   const head = i32[RCU.TASKS_HEAD]! as TasksMember | 0;

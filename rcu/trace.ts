@@ -6,7 +6,7 @@
  * The ring is made when tracing is first switched on and lives as long as the heap, since a thread that is idle, which
  * no grace period waits for, may still be writing to it.
  */
-import { allocArray } from "./array.ts";
+import { tryAllocArray } from "./array.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { f64, i32, slot } from "./memory.ts";
@@ -104,7 +104,7 @@ export function startRcuTrace(options: { entries?: number } = {}): void {
   const entries = 2 ** Math.ceil(Math.log2(wanted));
   let ring = Atomics.load(i32, RCU.TRACE_RING);
   if (ring === 0) {
-    const fresh = allocArray(1 + entries * ENTRY);
+    const fresh = tryAllocArray(1 + entries * ENTRY);
     if (fresh === 0) throw new HeapFullError("startRcuTrace");
     ring = Atomics.compareExchange(i32, RCU.TRACE_RING, 0, fresh) || fresh;
     // Of two that start at once one wins; the other's ring stays unused, which nobody has seen.

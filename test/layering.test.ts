@@ -21,7 +21,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 };
 /** Programs as users write them: they import the package by its name. */
 const EXAMPLES = join("rcu", "example");
-const EXAMPLE_PACKAGES = ["sternix/rcu", "piscina"];
+const EXAMPLE_PACKAGES = ["sternix/rcu", "sternix/rcu/kernel", "piscina"];
 
 interface Import {
   /** Path relative to the root, or the bare specifier. */
@@ -95,13 +95,13 @@ test("a layer imports only the layers below it", (t) => {
   t.deepEqual(wrong, []);
 });
 
-/** The library, and the torture test as a command. */
-const RCU_DOORS = [join("rcu", "index.ts"), join("rcu", "torture", "cli.ts")];
+/** The library, what of it only kernels need, and the torture test as a command. */
+const RCU_DOORS = ["index.ts", "kernel.ts", join("torture", "cli.ts")].map((file) => join("rcu", file));
 /** The model checker names the words of the heap. */
 const CHECK_DOORS = [...RCU_DOORS, join("rcu", "layout.ts")];
 const CHECK = join("userland", "check") + sep;
 
-test("other layers enter rcu through its index, the command line its torture test, and the model checker its layout", (t) => {
+test("other layers enter rcu through its two faces, the command line its torture test, and the model checker its layout", (t) => {
   const wrong = all
     .filter((source) => source.layer !== "rcu")
     .flatMap((source) =>
@@ -111,6 +111,33 @@ test("other layers enter rcu through its index, the command line its torture tes
         .map(({ target }) => `${source.file} imports ${target}`),
     );
   t.deepEqual(wrong, []);
+});
+
+/** Exports of an index: the names that it lists. */
+const listed = (file: string): string[] =>
+  [...readFileSync(join(root, file), "utf8").matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap((match) =>
+    match[1]!.split(",").map((name) => name.trim().replace(/^type /, "")),
+  );
+
+test("no name is exported by both faces of rcu", (t) => {
+  const faces = [listed(join("rcu", "index.ts")), listed(join("rcu", "kernel.ts"))] as const;
+  t.true(faces[1].length > 20);
+  t.deepEqual(
+    faces[1].filter((name) => name !== "" && faces[0].includes(name)),
+    [],
+  );
+});
+
+test("the kernel allocates by what answers 0, never by what throws", (t) => {
+  const throwing =
+    /import (?:type )?\{[^}]*(?<![\w])(?:alloc|allocArray|allocString)\b[^}]*\} from "[./]+\/rcu\/index\.ts"/;
+  const wrong = all.filter(
+    ({ layer, code }) => (layer === "kernel" || layer === "syscalls") && throwing.test(code),
+  );
+  t.deepEqual(
+    wrong.map(({ file }) => file),
+    [],
+  );
 });
 
 test("a layer uses only the npm packages it was given", (t) => {

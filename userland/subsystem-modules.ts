@@ -34,8 +34,8 @@ const bundledUrl = (name: string): string =>
 /** This Sternix's own files for the names that it is published under. */
 const SELF: Readonly<Record<string, string>> =
   EXTENSION === "ts"
-    ? { sternix: "./index.ts", "sternix/rcu": "../rcu/index.ts" }
-    : { sternix: "./index.js", "sternix/rcu": "./rcu.js" };
+    ? { sternix: "./index.ts", "sternix/rcu": "../rcu/index.ts", "sternix/rcu/kernel": "../rcu/kernel.ts" }
+    : { sternix: "./index.js", "sternix/rcu": "./rcu.js", "sternix/rcu/kernel": "./rcu-kernel.js" };
 
 let registered = false;
 

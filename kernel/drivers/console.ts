@@ -8,7 +8,7 @@
  * Host side: consoleCreate at boot, then consoleInput, consoleEof, consoleResize from any thread that is attached to the
  * heap and to RAM.
  */
-import { alloc, fixed, locked, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { fixed, locked, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts";
 import { keepOpen } from "../fs/hostfs/opener.ts";
 import { kernelGlobal } from "../global.ts";
 import { Ring, ringConsume, ringCreate, ringPeek, ringRoom, ringWrite } from "../ipc/ring.ts";
@@ -64,7 +64,7 @@ export interface ConsoleOptions {
 /** Once per machine, at boot; throws when memory is short. */
 export function consoleCreate(options: ConsoleOptions): C {
   const { stdin, stdout, stderr } = options;
-  const ref = alloc(Console);
+  const ref = tryAlloc(Console);
   const ring = ringCreate(RING_BYTES);
   const onTty = [stdin, stdout, stderr].indexOf(STREAM_TTY);
   const tty = onTty >= 0 ? ttyCreate(TTY_CONSOLE, 0, 0) : 0;

@@ -5,8 +5,6 @@
  * the slave's input, whose echo goes into the same ring. The pair lives until the master and all slaves are closed.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -18,6 +16,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { allocFd } from "../fs/fdtable.ts";
 import { File, fput } from "../fs/file.ts";
@@ -74,8 +74,8 @@ const ptys = kernelGlobal<Ref<"ptys">>("ptys");
 
 /** Once per machine, at boot. */
 export function ptyInit(): void {
-  const ref = alloc(Ptys);
-  const [table, slaves] = [allocArray(MAX_PTYS), allocArray(MAX_PTYS)];
+  const ref = tryAlloc(Ptys);
+  const [table, slaves] = [tryAllocArray(MAX_PTYS), tryAllocArray(MAX_PTYS)];
   if (ref === 0 || table === 0 || slaves === 0) throw new Error("no memory for the pseudo-terminals");
   Ptys.table.init(ref, table);
   Ptys.slaves.init(ref, slaves);
@@ -97,7 +97,7 @@ function openMaster(_inode: Ref<"inode">, file: Ref<"file">): number {
   const all = ptys.get();
   const table = Ptys.table.get(all);
   const output = ringCreate(OUTPUT_BYTES);
-  const pty = output === 0 ? 0 : alloc(Pty);
+  const pty = output === 0 ? 0 : tryAlloc(Pty);
   if (output === 0 || pty === 0) {
     if (output !== 0) ringFree(output);
     return -ENOMEM;

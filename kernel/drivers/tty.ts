@@ -6,7 +6,6 @@
  * mark bit each: a mark ends a line; a marked NUL is an end of file (^D) and is not itself read.
  */
 import {
-  alloc,
   atomic,
   bytes,
   fixed,
@@ -16,6 +15,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
   words,
 } from "../../rcu/index.ts";
 import { destroyWaitQueue, waitqueue, wakeUp } from "../sched/waitqueue.ts";
@@ -73,7 +73,7 @@ export const Tty = struct("tty", {
 
 /** A terminal with Linux's standard settings; 0 when the heap is full. */
 export function ttyCreate(driver: number, index: number, link: number): Ref<"tty"> | 0 {
-  const tty = alloc(Tty);
+  const tty = tryAlloc(Tty);
   if (tty === 0) return 0;
   Tty.driver.init(tty, driver);
   Tty.index.init(tty, index);

@@ -10,7 +10,6 @@
  * dgetLive and looks it up again when that fails. A name record counts its parent.
  */
 import {
-  alloc,
   arrayGet,
   arrayLength,
   atomic,
@@ -32,6 +31,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
   wide,
   words,
 } from "../../rcu/index.ts";
@@ -197,7 +197,7 @@ export function dAllocRoot(sb: Ref<"superblock">, inode: Ref<"inode">): Ptr<"den
 
 /** A dentry that is in no directory and in no hash (roots, memfd, O_TMPFILE), one count. Takes over the inode's count. */
 export function dAllocDetached(sb: Ref<"superblock">, inode: Ref<"inode">, text: Uint8Array): Ptr<"dentry"> {
-  const dentry = alloc(Dentry);
+  const dentry = tryAlloc(Dentry);
   if (dentry === 0) return 0;
   if (!setName(firstName(dentry), dentry, dentry, qstrOf(text), USE_PINNED)) {
     free(Dentry, dentry);
@@ -226,7 +226,7 @@ function dInit(dentry: D, sb: Ref<"superblock">, inode: Ptr<"inode">): void {
  */
 export function dAdd(held: Held, parent: D, inode: Ptr<"inode">, text: Qstr): Ptr<"dentry"> {
   if (!dgetLive(parent)) return 0;
-  const dentry = alloc(Dentry);
+  const dentry = tryAlloc(Dentry);
   const sb = Dentry.sb.get(parent);
   const pinned = (Superblock.flags.get(sb) & SB_DCACHE) !== 0;
   if (dentry === 0 || !setName(firstName(dentry), parent, dentry, text, pinned ? USE_PINNED : USE_RECENT)) {

@@ -6,8 +6,6 @@
  * name of a dentry is the beginning of the dentry's own cell; names that rename gives are cells of their own.
  */
 import {
-  alloc,
-  allocArray,
   arrayCas,
   arrayGet,
   arrayLoad,
@@ -24,6 +22,8 @@ import {
   rcu,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   words,
 } from "../../rcu/index.ts";
 import { kernelGlobal, onGlobalsBound } from "../global.ts";
@@ -97,12 +97,12 @@ export const dcacheBits = (frames: number): number =>
 
 /** Once per machine, at boot: 2^bits chains, at most `limit` cached dentries beyond those in use. */
 export function dcacheInit(bits = dcacheBits(frameTotal()), limit = 32768): boolean {
-  const cache = alloc(Dcache);
-  const table = allocArray(1 << bits);
-  const stripes = allocArray(STRIPES);
+  const cache = tryAlloc(Dcache);
+  const table = tryAllocArray(1 << bits);
+  const stripes = tryAllocArray(STRIPES);
   if (cache === 0 || table === 0 || stripes === 0) return false;
   for (let n = 0; n < STRIPES; n++) {
-    const stripe = alloc(DcacheStripe);
+    const stripe = tryAlloc(DcacheStripe);
     if (stripe === 0) return false;
     arraySet(stripes, n, stripe);
   }
@@ -202,7 +202,7 @@ export function nameQstr(name: Ref<"dname">, to: Qstr): Qstr {
 
 /** A record of its own that is in no chain yet; 0 when memory is short. `use`: USE_RECENT or USE_PINNED. */
 export function newName(parent: D, dentry: D, text: Qstr, use: number): Ptr<"dname"> {
-  const name = alloc(DName);
+  const name = tryAlloc(DName);
   if (name === 0 || setName(name, parent, dentry, text, use)) return name;
   free(DName, name);
   return 0;
@@ -223,7 +223,7 @@ export function setName(name: Ref<"dname">, parent: D, dentry: D, text: Qstr, us
     for (let n = 2; n < count; n++) KEY.set(name, TEXT + n, words[n]!);
     return true;
   }
-  const long = allocArray(count);
+  const long = tryAllocArray(count);
   if (long === 0) return false;
   arraySet(long, 0, word0);
   arraySet(long, 1, word1);

@@ -6,8 +6,6 @@
  * A taken slot without a file is reserved: open() has the number and will install the file.
  */
 import {
-  alloc,
-  allocArray,
   arrayCopy,
   arrayGet,
   arraySet,
@@ -25,6 +23,8 @@ import {
   rcuReadUnlock,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { current } from "../sched/current.ts";
 import { Group, Task } from "../task/task.ts";
@@ -56,14 +56,14 @@ const takenAt = (fdt: Table): number => 1 + maxOf(fdt) + (maxOf(fdt) >>> 5);
 onTableSize((files) => maxOf(Files.fdt.access(files) as Table));
 
 function newTable(max: number): Table | 0 {
-  const fdt = allocArray(1 + max + (max >>> 4));
+  const fdt = tryAllocArray(1 + max + (max >>> 4));
   if (fdt !== 0) arraySet(fdt, 0, max);
   return fdt;
 }
 
 /** An empty table with one user; 0 when memory is short. */
 export function filesCreate(): Fs | 0 {
-  const files = alloc(Files);
+  const files = tryAlloc(Files);
   if (files === 0) return 0;
   const fdt = newTable(FIRST_MAX);
   if (fdt === 0) {
@@ -332,7 +332,7 @@ export function forEachFd(files: Fs, visit: (fd: number, file: F) => void): void
 
 /** fork(2): a copy with one user, each file counted once more. 0 when memory is short. */
 export function filesFork(from: Fs): Fs | 0 {
-  const files = alloc(Files);
+  const files = tryAlloc(Files);
   if (files === 0) return 0;
   const held = Files.lock.lock(from);
   const old = Files.fdt.peek(held, from) as Table;

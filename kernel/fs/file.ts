@@ -6,8 +6,6 @@
  * inode and the memory go only after a grace period.
  */
 import {
-  alloc,
-  allocString,
   atomic,
   callRcu,
   defineReclaimer,
@@ -24,6 +22,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
@@ -137,7 +137,7 @@ export function newFile(
   flags: number,
 ): F | number {
   if (((++opened & LOOK_MASK) === 0 || full) && tooManyFiles()) return -ENFILE;
-  const file = alloc(File);
+  const file = tryAlloc(File);
   if (file === 0) return -ENOMEM;
   File.fops.set(file, fops);
   File.mode.set(file, mode);
@@ -174,7 +174,7 @@ export function allocFile(inode: Ptr<"inode">, fops: number, mode: number, flags
 
 /** eventfd, epoll, timerfd...: `priv` becomes File.priv, `name` as in "[eventfd]" is shown by /proc/PID/fd. */
 export function anonInodeFile(fops: number, priv: number, flags: number, name: string): F | number {
-  const label = allocString(`anon_inode:${name}`);
+  const label = tryAllocString(`anon_inode:${name}`);
   if (label === 0) return -ENOMEM;
   const file = allocFile(0, fops, flagsToMode(flags), flags);
   if (file < 0) {

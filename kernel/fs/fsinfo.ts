@@ -1,6 +1,5 @@
 /** What chdir, chroot and umask change: shared by threads (CLONE_FS), copied by fork. */
 import {
-  alloc,
   atomic,
   callRcu,
   defineReclaimer,
@@ -12,6 +11,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { dgetLive, dput } from "./dcache.ts";
@@ -38,7 +38,7 @@ function newPath(mount: Ref<"mount">, dentry: Ref<"dentry">): Ref<"path"> | 0 {
     dput(dentry);
     return 0;
   }
-  const path = alloc(Path);
+  const path = tryAlloc(Path);
   if (path === 0) {
     dput(dentry);
     mntPut(mount);
@@ -64,7 +64,7 @@ function dropPath(path: Ref<"path"> | 0): void {
 
 /** One with one user that takes over both paths; 0 when memory is, or was, short. */
 function fsWith(root: Ref<"path"> | 0, cwd: Ref<"path"> | 0, umask: number): Fs | 0 {
-  const fs = alloc(FsInfo);
+  const fs = tryAlloc(FsInfo);
   if (fs === 0 || root === 0 || cwd === 0) {
     dropPath(root);
     dropPath(cwd);

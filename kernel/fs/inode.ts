@@ -4,8 +4,6 @@
  * File systems whose inodes have an identity outside (hostfs) find them again through the inode hash.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -23,6 +21,8 @@ import {
   rcuReadUnlock,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
   words,
 } from "../../rcu/index.ts";
@@ -138,7 +138,7 @@ export function newInode(
   iops: number,
   fops: number,
 ): I | 0 {
-  const inode = alloc(Inode);
+  const inode = tryAlloc(Inode);
   if (inode === 0) return 0;
   sbGet(sb);
   Superblock.inodes.add(sb, 1);
@@ -203,11 +203,11 @@ const stripes = kernelGlobal<Ref<"array">>("inode hash locks");
 
 /** Once per machine, at boot. False when the heap is full. */
 export function inodeInit(): boolean {
-  const table = allocArray(2 ** inodeBits());
-  const locks = allocArray(STRIPES);
+  const table = tryAllocArray(2 ** inodeBits());
+  const locks = tryAllocArray(STRIPES);
   if (table === 0 || locks === 0) return false;
   for (let n = 0; n < STRIPES; n++) {
-    const stripe = alloc(IcacheStripe);
+    const stripe = tryAlloc(IcacheStripe);
     if (stripe === 0) return false;
     arraySet(locks, n, stripe);
   }

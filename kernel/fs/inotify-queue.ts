@@ -5,8 +5,6 @@
  * it. While nobody watches anything an event costs a load and a branch.
  */
 import {
-  alloc,
-  allocString,
   atomic,
   fixed,
   free,
@@ -16,6 +14,8 @@ import {
   spinlock,
   stringBytes,
   struct,
+  tryAlloc,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { waitqueue, wakeUp } from "../sched/waitqueue.ts";
@@ -64,7 +64,7 @@ export const InotifyEvent = struct("inotify_event", {
 
 /** Once per machine, at boot. False when the heap is full. */
 export function notifyInit(): boolean {
-  const state = alloc(Watching);
+  const state = tryAlloc(Watching);
   if (state !== 0) watching.init(state);
   return state !== 0;
 }
@@ -87,7 +87,7 @@ export function locked<T>(work: (wake: N[], drop: I[]) => T): T {
 
 /** An instance with an empty queue; 0 when memory is short. */
 export function newInotify(): N | 0 {
-  const instance = alloc(Inotify);
+  const instance = tryAlloc(Inotify);
   const overflow = instance === 0 ? 0 : newEvent(-1, IN_Q_OVERFLOW, 0, null);
   if (instance === 0 || overflow === 0) {
     if (instance !== 0) free(Inotify, instance);
@@ -98,9 +98,9 @@ export function newInotify(): N | 0 {
 }
 
 function newEvent(wd: number, mask: number, cookie: number, name: Uint8Array | null): E | 0 {
-  const text = name === null ? 0 : allocString(name);
+  const text = name === null ? 0 : tryAllocString(name);
   if (name !== null && text === 0) return 0;
-  const event = alloc(InotifyEvent);
+  const event = tryAlloc(InotifyEvent);
   if (event === 0) {
     if (text !== 0) freeString(text);
     return 0;

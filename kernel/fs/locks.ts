@@ -3,7 +3,6 @@
  * All tasks share them; they hang on the inode. A task that must wait queues on the inode's lock context and tries again.
  */
 import {
-  alloc,
   fixed,
   free,
   type Held,
@@ -18,6 +17,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
   wide,
 } from "../../rcu/index.ts";
 import { BLOCK } from "../sched/block.ts";
@@ -61,7 +61,7 @@ function contextOf(file: F): Ctx | 0 {
   const inode = File.inode.get(file);
   const known = Inode.flctx.access(inode);
   if (known !== 0) return known;
-  const ctx = alloc(LockContext);
+  const ctx = tryAlloc(LockContext);
   if (ctx === 0) return 0;
   LockContext.locks.init(ctx);
   if (Inode.flctx.cas(inode, 0, ctx)) return ctx;
@@ -100,7 +100,7 @@ function conflict(ctx: Ctx, want: Request): Lock | 0 {
 }
 
 function add(held: Held, ctx: Ctx, want: Request, type: number, start: number, end: number): boolean {
-  const lock = alloc(FileLock);
+  const lock = tryAlloc(FileLock);
   if (lock === 0) return false;
   FileLock.kind.init(lock, want.kind);
   FileLock.owner.init(lock, want.owner);

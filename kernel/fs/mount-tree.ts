@@ -8,7 +8,6 @@
  */
 
 import {
-  alloc,
   type Held,
   listAddTail,
   listDelRcu,
@@ -20,6 +19,7 @@ import {
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { kernelGlobal, onGlobalsBound } from "../global.ts";
 import { heapIsLow } from "../mm/heap.ts";
@@ -70,7 +70,7 @@ function bind(): void {
 
 /** Once per machine, at boot. False when the heap is full. */
 export function mountInit(): boolean {
-  const table = alloc(MountTable);
+  const table = tryAlloc(MountTable);
   const byPlace = RcuHashMap.tryCreate({ buckets: BUCKETS });
   const byDentry = RcuHashMap.tryCreate();
   if (table === 0 || byPlace === null || byDentry === null) return false;

@@ -2,9 +2,6 @@
  * A mount: what it shows, who uses it, when it dies. Where mounts are attached: mount-tree.ts.
  */
 import {
-  alloc,
-  allocArray,
-  allocString,
   arrayAdd,
   arrayLoad,
   arraySet,
@@ -22,6 +19,9 @@ import {
   spinlock,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocArray,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { thisCpu } from "../sched/current.ts";
@@ -134,10 +134,10 @@ export const mountReadOnly = (mount: Ptr<"mount">): boolean =>
 
 /** A mount of `root`, not attached, one count; takes over the caller's counts of sb and root. 0 when memory is short. */
 function mntAlloc(sb: Ref<"superblock">, root: D, source: string, flags: number): Ptr<"mount"> {
-  const name = allocString(source);
+  const name = tryAllocString(source);
   if (name === 0) return 0;
-  const mount = alloc(Mount);
-  const counts = mount === 0 ? 0 : allocArray(COUNTERS * LINE);
+  const mount = tryAlloc(Mount);
+  const counts = mount === 0 ? 0 : tryAllocArray(COUNTERS * LINE);
   if (mount === 0 || counts === 0) {
     if (mount !== 0) free(Mount, mount);
     freeString(name);

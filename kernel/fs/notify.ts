@@ -3,7 +3,7 @@
  * in that of its instance, whose queue (inotify-queue.ts) gets the events.
  */
 
-import { alloc, fixed, free, kfreeRcu, owned, type Ref, struct } from "../../rcu/index.ts";
+import { fixed, free, kfreeRcu, owned, type Ref, struct, tryAlloc } from "../../rcu/index.ts";
 import { destroyWaitQueue } from "../sched/waitqueue.ts";
 import { limit } from "../task/limits.ts";
 import { userCharge, userUncharge } from "../task/user.ts";
@@ -111,7 +111,7 @@ export function addWatch(instance: N, inode: I, mask: number): number {
     }
     const user = Inotify.user.get(instance);
     const full = !userCharge(user, "inotifyWatches", 1, limit("inotifyWatches"));
-    const made = full ? 0 : alloc(Mark);
+    const made = full ? 0 : tryAlloc(Mark);
     if (made === 0) {
       if (!full) userUncharge(user, "inotifyWatches", 1);
       drop.push(inode);

@@ -2,7 +2,7 @@
  * renameat2(2). Both directories are locked, ancestors first (README.md); readers see the old name or the new one, and a
  * name that is replaced is never missing.
  */
-import { alloc, type Held, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { type Held, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import {
   EBUSY,
@@ -52,7 +52,7 @@ const renameLock = kernelGlobal<Ref<"rename_lock">>("rename lock");
 
 /** Once per machine, at boot. False when the heap is full. */
 export function renameInit(): boolean {
-  const lock = alloc(RenameLock);
+  const lock = tryAlloc(RenameLock);
   if (lock !== 0) renameLock.init(lock);
   return lock !== 0;
 }

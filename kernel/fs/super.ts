@@ -1,7 +1,5 @@
 /** Superblocks: one per mounted file system, alive as long as a mount or an inode uses it. */
 import {
-  alloc,
-  allocString,
   atomic,
   callRcu,
   defineReclaimer,
@@ -12,6 +10,8 @@ import {
   type Ptr,
   type Ref,
   struct,
+  tryAlloc,
+  tryAllocString,
   words,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
@@ -55,7 +55,7 @@ const DevCounter = struct("dev_counter", { next: atomic() });
 
 /** Once per machine, at boot. False when the heap is full. */
 export function superInit(): boolean {
-  const counter = alloc(DevCounter);
+  const counter = tryAlloc(DevCounter);
   if (counter === 0) return false;
   DevCounter.next.init(counter, 1);
   nextDev.init(counter);
@@ -64,9 +64,9 @@ export function superInit(): boolean {
 
 /** A superblock with one count for the caller; 0 when memory is short. */
 export function sbAlloc(sops: number, flags: number, magic: number, source: string): Ref<"superblock"> | 0 {
-  const name = allocString(source);
+  const name = tryAllocString(source);
   if (name === 0) return 0;
-  const sb = alloc(Superblock);
+  const sb = tryAlloc(Superblock);
   if (sb === 0) {
     freeString(name);
     return 0;

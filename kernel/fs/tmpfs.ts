@@ -4,7 +4,7 @@
  * together leave an eighth of RAM to programs (mm/pagecache.ts): ENOSPC when there is nothing left.
  */
 
-import { allocString, freeString, kfreeStringRcu, type Ref, stringBytes } from "../../rcu/index.ts";
+import { freeString, kfreeStringRcu, type Ref, stringBytes, tryAllocString } from "../../rcu/index.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";
 import { heapIsLow } from "../mm/heap.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
@@ -123,7 +123,7 @@ const tmpfsInodeOps: InodeOps = {
   mkdir: make,
   mknod: make,
   symlink(dir, _name, target) {
-    const text = allocString(target);
+    const text = tryAllocString(target);
     if (text === 0) return -ENOSPC;
     const inode = tmpfsInode(Inode.sb.get(dir), dir, S_IFLNK | 0o777);
     if (inode < 0) {

@@ -1,5 +1,5 @@
 /** eventfd(2): a 64-bit counter that can be waited for. */
-import { alloc, fixed, kfreeRcu, locked, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { fixed, kfreeRcu, locked, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
@@ -27,7 +27,7 @@ const eventfdOf = (file: Ref<"file">): Ref<"eventfd"> => File.priv.peek(file) as
 /** The file, or -errno. */
 export function eventfdFile(count: number, flags: number): Ref<"file"> | number {
   if ((flags & ~(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK)) !== 0) return -EINVAL;
-  const event = alloc(Eventfd);
+  const event = tryAlloc(Eventfd);
   if (event === 0) return -ENOMEM;
   Eventfd.flags.init(event, flags & EFD_SEMAPHORE);
   Eventfd.low.init(event, count | 0);

@@ -10,8 +10,6 @@
  */
 
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -31,6 +29,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   words,
 } from "../../rcu/index.ts";
 import { File } from "../fs/file.ts";
@@ -106,7 +106,7 @@ const state = kernelGlobal<Ref<"epoll_state">>("epoll state");
 
 /** Makes the global lock: once per machine, at boot. */
 export function epollInit(): void {
-  const ref = alloc(EpollState);
+  const ref = tryAlloc(EpollState);
   if (ref === 0) throw new Error("no memory for epoll");
   state.init(ref);
 }
@@ -114,9 +114,9 @@ export const lockEpmutex = (): void => void EpollState.epmutex.lock(state.get())
 export const unlockEpmutex = (): void => EpollState.epmutex.unlock(state.get());
 
 export function eventpollCreate(): Ref<"eventpoll"> | 0 {
-  const buckets = allocArray(FIRST_BUCKETS);
+  const buckets = tryAllocArray(FIRST_BUCKETS);
   if (buckets === 0) return 0;
-  const ep = alloc(Eventpoll);
+  const ep = tryAlloc(Eventpoll);
   if (ep === 0) {
     freeArray(buckets);
     return 0;
@@ -149,7 +149,7 @@ function addToHash(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"epitem">)
   let buckets = Eventpoll.buckets.get(held, ep);
   Eventpoll.items.set(held, ep, count);
   // A failed growth only makes the chains longer.
-  const grown = count > arrayLength(buckets) ? allocArray(arrayLength(buckets) * 2) : 0;
+  const grown = count > arrayLength(buckets) ? tryAllocArray(arrayLength(buckets) * 2) : 0;
   if (grown !== 0) {
     forEachItem(held, ep, (old) => chain(grown, old));
     Eventpoll.buckets.set(held, ep, grown);
@@ -260,7 +260,7 @@ export function insertItem(
 ): Ref<"epitem"> | number {
   const user = Eventpoll.user.get(ep);
   if (!userCharge(user, "epollWatches", 1, limit("epollWatches"))) return -ENOSPC;
-  const item = alloc(Epitem);
+  const item = tryAlloc(Epitem);
   if (item === 0) {
     userUncharge(user, "epollWatches", 1);
     return -ENOMEM;

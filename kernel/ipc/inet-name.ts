@@ -4,7 +4,16 @@
  * A host is one integer. IPv4 addresses are themselves, as are IPv4-mapped IPv6 ones; the two other addresses of
  * IPv6 take values that no local IPv4 address has. All of 127/8 is local.
  */
-import { alloc, allocArray, arrayGet, arraySet, fixed, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import {
+  arrayGet,
+  arraySet,
+  fixed,
+  type Ref,
+  spinlock,
+  struct,
+  tryAlloc,
+  tryAllocArray,
+} from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
 import { credOf } from "../task/cred.ts";
@@ -54,8 +63,8 @@ const ports = kernelGlobal<Ref<"inet_ports">>("inet ports");
 
 /** Once per machine, at boot. */
 export function inetInit(): void {
-  const ref = alloc(Ports);
-  const buckets = allocArray(BUCKETS);
+  const ref = tryAlloc(Ports);
+  const buckets = tryAllocArray(BUCKETS);
   if (ref === 0 || buckets === 0) throw new Error("no memory for the table of ports");
   Ports.buckets.init(ref, buckets);
   ports.init(ref);

@@ -6,8 +6,6 @@
  * cycles (unix-gc.ts). Lock order: Inflight.lock -> Sock.lock; whoever holds a Sock.lock may not take this one.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -25,6 +23,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
 } from "../../rcu/index.ts";
 import { File, fput, onCountDropped } from "../fs/file.ts";
@@ -80,8 +80,8 @@ export const inflight = (): Ref<"inflight"> => state.get();
 
 /** Once per machine, at boot. */
 export function inflightInit(): void {
-  const ref = alloc(Inflight);
-  const users = allocArray(BUCKETS);
+  const ref = tryAlloc(Inflight);
+  const users = tryAllocArray(BUCKETS);
   if (ref === 0 || users === 0) throw new Error("no memory for descriptors in flight");
   Inflight.sockets.init(ref);
   Inflight.users.init(ref, users);
@@ -89,7 +89,7 @@ export function inflightInit(): void {
 }
 
 /** An array for so many files, none in flight; 0 when memory is short. */
-export const newFlight = (count: number): Files | 0 => allocArray(HEAD + count);
+export const newFlight = (count: number): Files | 0 => tryAllocArray(HEAD + count);
 export const flightLength = (files: Files): number => arrayLength(files) - HEAD;
 export const flightFile = (files: Files, n: number): F | 0 => arrayGet(files, HEAD + n) as F | 0;
 export const setFlightFile = (files: Files, n: number, file: F): void => arraySet(files, HEAD + n, file);
@@ -162,7 +162,7 @@ function userOf(held: Held<"lock">, ref: Ref<"inflight">, uid: number): Ptr<"inf
   const first = arrayGet(buckets, bucket) as Ptr<"inflight_user">;
   for (let user = first; user !== 0; user = InflightUser.next.get(user))
     if (InflightUser.uid.get(user) === uid) return user;
-  const user = alloc(InflightUser);
+  const user = tryAlloc(InflightUser);
   if (user === 0) return 0;
   InflightUser.uid.init(user, uid);
   InflightUser.count.set(held, user, 0);

@@ -3,7 +3,7 @@
  * protocol is NETLINK_ROUTE (rtnetlink.ts); its multicast groups may be joined, and nothing is ever said in them,
  * since the one interface does not change. A socket's port id is Sock.port.
  */
-import { alloc, locked, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { locked, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
@@ -33,7 +33,7 @@ const portIds = kernelGlobal<Ref<"netlink_port_ids">>("netlink port ids");
 
 /** Once per machine, at boot. */
 export function netlinkInit(): void {
-  const ref = alloc(PortIds);
+  const ref = tryAlloc(PortIds);
   if (ref === 0) throw new Error("no memory for netlink's port ids");
   portIds.init(ref);
 }

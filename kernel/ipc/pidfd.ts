@@ -1,12 +1,12 @@
 /** pidfd_open(2): a descriptor that names a process, and becomes readable when it ends. */
 import {
-  alloc,
   fixed,
   kfreeRcu,
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
   wide,
 } from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
@@ -29,7 +29,7 @@ export const isPidfd = (file: Ref<"file">): boolean => File.fops.get(file) === F
 
 /** A file that names the task's process; -errno. */
 export function pidfdFile(task: Ref<"task">, flags: number): Ref<"file"> | number {
-  const ref = alloc(Pidfd);
+  const ref = tryAlloc(Pidfd);
   if (ref === 0) return -ENOMEM;
   Pidfd.pid.init(ref, Task.pid.get(task));
   Pidfd.startTime.set(ref, Task.startTime.get(task));

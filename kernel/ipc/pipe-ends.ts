@@ -2,7 +2,6 @@
  * A pipe as an object: its two counts of open ends and its wait queues. What flows through it is pipe.ts; how a FIFO is opened is fifo.ts.
  */
 import {
-  alloc,
   fixed,
   free,
   type Held,
@@ -11,6 +10,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { FMODE_READ, FMODE_WRITE } from "../fs/file.ts";
 import { current } from "../sched/current.ts";
@@ -73,7 +73,7 @@ export function chargePipe(held: Held<"lock">, pipe: Ref<"pipe">, bytes: number)
 
 /** A pipe without open ends; 0 when memory is short. */
 export function pipeCreate(): Ref<"pipe"> | 0 {
-  const pipe = alloc(Pipe);
+  const pipe = tryAlloc(Pipe);
   if (pipe === 0) return 0;
   const task = current();
   if (task !== 0) Pipe.user.init(pipe, userOfTask(task));

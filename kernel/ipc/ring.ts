@@ -6,8 +6,6 @@
  * frame, so a pipe that carries small messages lives in one.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arraySet,
   free,
@@ -15,6 +13,8 @@ import {
   owned,
   type Ref,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { putFrame } from "../mm/frame.ts";
 import type { UserIo } from "../mm/iov.ts";
@@ -37,9 +37,9 @@ export const Ring = struct("ring", {
 
 /** A ring of `bytes` (a multiple of 4096); 0 when the heap is full. */
 export function ringCreate(bytes: number): Ref<"ring"> | 0 {
-  const ring = alloc(Ring);
+  const ring = tryAlloc(Ring);
   if (ring === 0) return 0;
-  const frames = allocArray(bytes / FRAME);
+  const frames = tryAllocArray(bytes / FRAME);
   if (frames === 0) {
     free(Ring, ring);
     return 0;

@@ -1,5 +1,5 @@
 /** signalfd(2): signals of the reading process, taken with read(2). */
-import { alloc, atomic, kfreeRcu, type Ref, struct } from "../../rcu/index.ts";
+import { atomic, kfreeRcu, type Ref, struct, tryAlloc } from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import type { UserIo } from "../mm/iov.ts";
@@ -27,7 +27,7 @@ export const isSignalfd = (file: Ref<"file">): boolean => File.fops.get(file) ==
 /** The file, or -errno. */
 export function signalfdFile(low: number, high: number, flags: number): Ref<"file"> | number {
   if ((flags & ~(O_CLOEXEC | O_NONBLOCK)) !== 0) return -EINVAL;
-  const ref = alloc(Signalfd);
+  const ref = tryAlloc(Signalfd);
   if (ref === 0) return -ENOMEM;
   setSignals(ref, low, high);
   const file = anonInodeFile(FOPS.SIGNALFD, ref, O_RDWR | (flags & O_NONBLOCK), "[signalfd]");

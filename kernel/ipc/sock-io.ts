@@ -2,7 +2,7 @@
  * Sending and receiving on sockets. Bytes move between user memory and the receiver's ring with the receiver's lock
  * held, as in pipes (pipe.ts says why that is safe).
  */
-import { alloc, type Held, type Ref } from "../../rcu/index.ts";
+import { type Held, type Ref, tryAlloc } from "../../rcu/index.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
 import { wakeUp } from "../sched/waitqueue.ts";
@@ -43,7 +43,7 @@ function addMessage(
   length: number,
   files: Ref<"array"> | 0,
 ): Ref<"sock_message"> | 0 {
-  const message = alloc(Message);
+  const message = tryAlloc(Message);
   if (message === 0) return 0;
   const task = current();
   Message.length.init(message, length);

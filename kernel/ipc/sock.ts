@@ -6,7 +6,6 @@
  * closed stays until its peer drops it, marked DEAD. Lock order: a family's table of names -> Sock.lock -> wait queue.
  */
 import {
-  alloc,
   atomic,
   fixed,
   free,
@@ -19,6 +18,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { iput } from "../fs/inode.ts";
 import { current } from "../sched/current.ts";
@@ -151,7 +151,7 @@ export const Message = struct("sock_message", {
 export function sockCreate(family: number, type: number): S | 0 {
   const ring = ringCreate(SOCK_BYTES);
   if (ring === 0) return 0;
-  const sock = alloc(Sock);
+  const sock = tryAlloc(Sock);
   if (sock === 0) {
     ringFree(ring);
     return 0;

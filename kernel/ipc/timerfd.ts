@@ -1,6 +1,5 @@
 /** timerfd_create(2): timers that are read. */
 import {
-  alloc,
   fixed,
   type Held,
   kfreeRcu,
@@ -9,6 +8,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
@@ -56,7 +56,7 @@ const CLOCKS = [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_
 /** The file, or -errno. */
 export function timerfdFile(clock: number, flags: number): Ref<"file"> | number {
   if ((flags & ~(O_CLOEXEC | O_NONBLOCK)) !== 0 || !CLOCKS.includes(clock)) return -EINVAL;
-  const ref = alloc(Timerfd);
+  const ref = tryAlloc(Timerfd);
   if (ref === 0) return -ENOMEM;
   const timer = newTimer(TIMER_TIMERFD, ref);
   if (timer === 0) {

@@ -1,15 +1,11 @@
 /** Names of unix sockets, unix(7): inodes in the file system, and abstract ones; connecting to them. */
 import {
-  alloc,
-  allocArray,
-  allocString,
   arrayGet,
   arrayLength,
   arraySet,
   freeArray,
   freeString,
   type Held,
-  hashBytes,
   locked,
   type Ref,
   spinlock,
@@ -17,7 +13,11 @@ import {
   stringEquals,
   stringHash,
   struct,
+  tryAlloc,
+  tryAllocArray,
+  tryAllocString,
 } from "../../rcu/index.ts";
+import { hashBytes } from "../../rcu/kernel.ts";
 import { makeNode } from "../fs/dir.ts";
 import { igrab, inodeType } from "../fs/inode.ts";
 import { LOOKUP_FOLLOW, nd, pathLookup } from "../fs/namei.ts";
@@ -41,8 +41,8 @@ const FIRST_BUCKETS = 64;
 
 /** Once per machine, at boot. */
 export function unixInit(): void {
-  const ref = alloc(Names);
-  const buckets = allocArray(FIRST_BUCKETS);
+  const ref = tryAlloc(Names);
+  const buckets = tryAllocArray(FIRST_BUCKETS);
   if (ref === 0 || buckets === 0) throw new Error("no memory for the table of unix sockets");
   Names.buckets.init(ref, buckets);
   names.init(ref);
@@ -72,7 +72,7 @@ function link(buckets: Ref<"array">, sock: S): void {
 /** Twice as many chains; when memory is short the old ones grow longer. */
 function grow(held: Held<"lock">, table: Ref<"unix_names">): void {
   const old = Names.buckets.get(held, table);
-  const larger = allocArray(2 * arrayLength(old));
+  const larger = tryAllocArray(2 * arrayLength(old));
   if (larger === 0) return;
   for (let index = 0; index < arrayLength(old); index++)
     for (let sock = arrayGet(old, index) as S | 0; sock !== 0; ) {
@@ -131,7 +131,7 @@ onSockRelease(AF_UNIX, leaveName);
 export function unixBind(sock: S, name: Uint8Array): number {
   if (Sock.address.load(sock) !== 0) return -EINVAL;
   if (name.length === 0) return autobind(sock);
-  const address = allocString(name);
+  const address = tryAllocString(name);
   if (address === 0) return -ENOMEM;
   let inode: Ref<"inode"> | 0 = 0;
   if (name[0] !== 0) {

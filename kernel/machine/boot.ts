@@ -1,13 +1,7 @@
 /** Bringing a machine up: every part of the kernel in order, one line each. Runs on the host thread, before any CPU. */
 
-import {
-  Heap,
-  HeapError,
-  type HeapHandle,
-  heapPages,
-  limitCaches,
-  type SharedWords,
-} from "../../rcu/index.ts";
+import { Heap, HeapError, type HeapHandle, heapPages, type SharedWords } from "../../rcu/index.ts";
+import { limitCaches } from "../../rcu/kernel.ts";
 import { type ConsoleOptions, consoleCreate } from "../drivers/console.ts";
 import { ptyInit } from "../drivers/pty.ts";
 import { bindDescriptors, closeDescriptors } from "../fs/hostfs/opener.ts";

@@ -1,15 +1,14 @@
 /** The life of a CPU: what a piscina worker runs from its boot message to shutdown. */
 
 import {
-  abandonSrcuScopes,
   assertNoLocksHeld,
   drainSomeReleases,
   Heap,
   type HeapHandle,
   type Ref,
   setForceNotifier,
-  setGathering,
 } from "../../rcu/index.ts";
+import { abandonSrcuScopes, setGathering } from "../../rcu/kernel.ts";
 import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
 import { bindRam, cpuArea, ram } from "../mm/ram.ts";

@@ -1,13 +1,6 @@
 /** A CPU died (its worker ended, or threw): what it held is given back, its task is killed, others go on. */
-import {
-  contain,
-  type Heap,
-  listDelInit,
-  listFirst,
-  type Ref,
-  rcuReadLock,
-  rcuReadUnlock,
-} from "../../rcu/index.ts";
+import { type Heap, listDelInit, listFirst, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { contain } from "../../rcu/kernel.ts";
 import { buryDescriptors } from "../fs/hostfs/opener.ts";
 import { klog } from "../klog.ts";
 import { tlbCpuOffline } from "../mm/tlb.ts";

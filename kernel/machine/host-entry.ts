@@ -7,19 +7,14 @@
  * then the machine cannot go on. Nor can one whose host thread fails all the time.
  */
 import {
-  balanced,
   drainSomeReleases,
-  locksHeld,
-  mutexesHeld,
   RcuError,
   rcuIdleEnter,
   rcuIdleExit,
-  rcuNesting,
   rcuQuiescent,
   releasesPending,
-  setLockPatience,
-  unwind,
 } from "../../rcu/index.ts";
+import { balanced, locksHeld, mutexesHeld, rcuNesting, setLockPatience, unwind } from "../../rcu/kernel.ts";
 import { reportOops } from "../oops.ts";
 import { CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { MachineError, OopsError, type PanicError } from "./error.ts";

@@ -4,7 +4,6 @@
  */
 import {
   atomicLoad,
-  declaredStructs,
   drainReleases,
   drainSomeReleases,
   type Heap,
@@ -17,6 +16,7 @@ import {
   releasesPending,
   setErrorHandler,
 } from "../../rcu/index.ts";
+import { declaredStructs } from "../../rcu/kernel.ts";
 import { bindDescriptors, closeDescriptors, closeGivenBack } from "../fs/hostfs/opener.ts";
 import { bindGlobals } from "../global.ts";
 import { drainKlog } from "../klog.ts";

@@ -1,5 +1,6 @@
 /** The processes that the host started: it is told how each of them ended. */
-import { contain, type Ref, stringText } from "../../rcu/index.ts";
+import { type Ref, stringText } from "../../rcu/index.ts";
+import { contain } from "../../rcu/kernel.ts";
 import { errnoText } from "../uapi/errno.ts";
 import { SIGKILL } from "../uapi/signal.ts";
 import { MachineError } from "./error.ts";

@@ -3,8 +3,6 @@
  * files, working directory, loading the program) happens on its first run, on a CPU, as in Linux's kernel_init.
  */
 import {
-  alloc,
-  allocString,
   atomic,
   fixed,
   free,
@@ -13,6 +11,8 @@ import {
   type Ref,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocString,
   words,
 } from "../../rcu/index.ts";
 import { consoleTty } from "../drivers/console.ts";
@@ -103,10 +103,10 @@ export function startProcess(request: SpawnRequest): { pid: number; spawn: Ref<"
 }
 
 function newRequest(request: SpawnRequest): Ref<"spawn"> | 0 {
-  const spawn = alloc(Spawn);
+  const spawn = tryAlloc(Spawn);
   if (spawn === 0) return 0;
   const strings = [request.path, request.argv.join("\0"), request.env.join("\0"), request.cwd ?? "/"];
-  const refs = strings.map((text) => allocString(text));
+  const refs = strings.map((text) => tryAllocString(text));
   for (const [n, field] of [Spawn.path, Spawn.argv, Spawn.env, Spawn.cwd].entries())
     field.init(spawn, refs[n] as Ref<"string">);
   Spawn.argc.init(spawn, request.argv.length);
@@ -161,7 +161,7 @@ export function startSpawned(task: Ref<"task">): number {
     Task.shortSince.set(task, 0);
   }
   Spawn.error.store(spawn, error);
-  if (error < 0 && execReason !== "") Spawn.reason.store(spawn, allocString(execReason));
+  if (error < 0 && execReason !== "") Spawn.reason.store(spawn, tryAllocString(execReason));
   Spawn.state.store(spawn, SPAWN_RUNNING);
   if (error < 0) Task.exitCode.set(task, (error === -ENOENT ? NOT_FOUND : NOT_EXECUTABLE) << 8);
   return error;

@@ -7,7 +7,16 @@
  * described by numbers alone, the contents of a file by its mark (fileMark), which is given up when the file changes.
  * Changes that cannot be described (code written by the program itself) lead to a number of one's own.
  */
-import { alloc, allocArray, arrayGet, arraySet, fixed, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import {
+  arrayGet,
+  arraySet,
+  fixed,
+  type Ref,
+  spinlock,
+  struct,
+  tryAlloc,
+  tryAllocArray,
+} from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { Mapping, Mm } from "./mm-types.ts";
 import { RamState, ramRef } from "./ram.ts";
@@ -29,8 +38,8 @@ const codeSpaces = kernelGlobal<Ref<"code_spaces">>("code spaces");
 
 /** Once per machine (mmInit). */
 export function createCodeSpaces(): void {
-  const ref = alloc(CodeSpaces);
-  const table = allocArray(SLOTS * WORDS);
+  const ref = tryAlloc(CodeSpaces);
+  const table = tryAllocArray(SLOTS * WORDS);
   if (ref === 0 || table === 0) throw new Error("no memory for code spaces");
   CodeSpaces.table.init(ref, table);
   codeSpaces.init(ref);

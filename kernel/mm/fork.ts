@@ -1,6 +1,6 @@
 /** fork(2)'s half of memory: a copy of an address space that shares every frame until somebody writes. */
 import type { Ref } from "../../rcu/index.ts";
-import { allocArray, arraySet } from "../../rcu/index.ts";
+import { arraySet, tryAllocArray } from "../../rcu/index.ts";
 import { fileBacking } from "./filemap.ts";
 import { getFrame, putFrame } from "./frame.ts";
 import { Mm, mmCreate, mmPut } from "./mm.ts";
@@ -94,7 +94,7 @@ function copyVmas(
     totalVm += spec.end - spec.start;
     if ((spec.flags & VM_WIPEONFORK) === 0) done = copyPages(mm, child, held, vma, range);
   }
-  const array = fresh.length === 0 ? 0 : allocArray(fresh.length * 3);
+  const array = fresh.length === 0 ? 0 : tryAllocArray(fresh.length * 3);
   if (array === 0 && fresh.length !== 0) {
     for (const vma of fresh) {
       pteWalk(Mm.pgd.get(child), Vma.start.get(vma), Vma.end.get(vma), (table, page, pte) => {

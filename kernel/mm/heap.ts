@@ -1,5 +1,6 @@
 /** Room in the kernel's heap: making it, and keeping some of it from what belongs to no process. */
-import { heapPages, rcuHurry, shrinkCaches } from "../../rcu/index.ts";
+import { heapPages } from "../../rcu/index.ts";
+import { rcuHurry, shrinkCaches } from "../../rcu/kernel.ts";
 import { thisCpu } from "../sched/current.ts";
 import { nowNs } from "../time/clock.ts";
 

@@ -7,7 +7,6 @@
  * reader may use a frame it found until its next safe point without counting it.
  */
 import {
-  alloc,
   kfreeRcu,
   listAddTail,
   listDelRcu,
@@ -17,6 +16,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { isShmem } from "./mapping-ops.ts";
@@ -33,7 +33,7 @@ const mappingList = kernelGlobal<Ref<"mapping_list">>("mappings");
 
 /** Once per machine, by the booting thread (mmInit). */
 export function createMappingList(): void {
-  const list = alloc(MappingList);
+  const list = tryAlloc(MappingList);
   if (list === 0) throw new Error("no memory for the list of mappings");
   MappingList.head.init(list);
   mappingList.init(list);
@@ -41,7 +41,7 @@ export function createMappingList(): void {
 
 /** A mapping without pages, with one count; 0 when the heap is full. `quota`: what its pages count against. */
 export function mappingCreate(ops: number, host = 0, quota: Ref<"page_quota"> | 0 = 0): Ref<"mapping"> | 0 {
-  const mapping = alloc(Mapping);
+  const mapping = tryAlloc(Mapping);
   if (mapping === 0) return 0;
   Mapping.ops.init(mapping, ops);
   Mapping.host.init(mapping, host);

@@ -5,7 +5,7 @@
  * translations), ptl (VMA array and page table entries; short), Mapping.vmaLock. Page faults take only ptl.
  * mmapLock is never taken with another lock held.
  */
-import { alloc, free, kfreeArrayRcu, kfreeRcu, type Ptr, type Ref } from "../../rcu/index.ts";
+import { free, kfreeArrayRcu, kfreeRcu, type Ptr, type Ref, tryAlloc } from "../../rcu/index.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal, putFrame } from "./frame.ts";
 import { Mm, Vma } from "./mm-types.ts";
@@ -54,9 +54,9 @@ function releasePlace(place: number): void {
 
 /** A new, empty address space with one user; 0 when the heap is full. */
 export function mmCreate(): Ref<"mm"> | 0 {
-  const mm = alloc(Mm);
+  const mm = tryAlloc(Mm);
   if (mm === 0) return 0;
-  const pgd = alloc(PageTable);
+  const pgd = tryAlloc(PageTable);
   if (pgd === 0) {
     free(Mm, mm);
     return 0;

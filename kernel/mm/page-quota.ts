@@ -2,7 +2,7 @@
  * How many pages the files of one file system may have together: tmpfs(5), size=. The file system counts it, and each of its mappings,
  * which may outlive it.
  */
-import { alloc, atomic, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
+import { atomic, kfreeRcu, type Ref, struct, tryAlloc, wide } from "../../rcu/index.ts";
 
 export const PageQuota = struct("page_quota", {
   refcount: atomic(),
@@ -14,7 +14,7 @@ type Q = Ref<"page_quota">;
 
 /** A quota with one count; 0 when the heap is full. */
 export function newPageQuota(limit: number): Q | 0 {
-  const quota = alloc(PageQuota);
+  const quota = tryAlloc(PageQuota);
   if (quota === 0) return 0;
   PageQuota.refcount.init(quota, 1);
   PageQuota.limit.set(quota, limit);

@@ -1,6 +1,5 @@
 /** Taking pages out of mappings: what is removed may still be read until a grace period has passed. */
 import {
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -9,6 +8,7 @@ import {
   freeArray,
   type Ptr,
   type Ref,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { frameCount, putFrame } from "./frame.ts";
 import { isShmem } from "./mapping-ops.ts";
@@ -90,7 +90,7 @@ const frameReclaimer = defineReclaimer("page frame", (arg) => putFrame((arg >>> 
 /** Drops one count of each frame (frame numbers) after a grace period: readers may be copying from them. */
 export function putFramesRcu(frames: readonly number[]): void {
   if (frames.length === 0) return;
-  const array = frames.length === 1 ? 0 : allocArray(frames.length);
+  const array = frames.length === 1 ? 0 : tryAllocArray(frames.length);
   if (array === 0) {
     for (const frame of frames) callRcu(frameReclaimer, frame);
     return;

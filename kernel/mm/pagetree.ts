@@ -2,7 +2,7 @@
  * The tree of a mapping's pages: nodes of 64 words, as high as the largest index needs. Leaf words are
  * frame number << 2 | flags, 0 for no page.
  */
-import { alloc, fixed, type Held, kfreeRcu, type Ptr, type Ref, struct, words } from "../../rcu/index.ts";
+import { fixed, type Held, kfreeRcu, type Ptr, type Ref, struct, tryAlloc, words } from "../../rcu/index.ts";
 import { Mapping } from "./mm-types.ts";
 
 const BITS = 6;
@@ -52,7 +52,7 @@ export function treeLeaf(
   let root = Mapping.root.peek(held, mapping);
   if (root === 0) {
     if (!create) return 0;
-    root = alloc(PageNode);
+    root = tryAlloc(PageNode);
     if (root === 0) return 0;
     let shift = 0;
     while (index >= 2 ** (shift + BITS)) shift += BITS;
@@ -61,7 +61,7 @@ export function treeLeaf(
   }
   while (index >= 2 ** (PageNode.shift.get(root) + BITS)) {
     if (!create) return 0;
-    const above = alloc(PageNode);
+    const above = tryAlloc(PageNode);
     if (above === 0) return 0;
     PageNode.shift.init(above, PageNode.shift.get(root) + BITS);
     PageNode.slots.set(above, 0, root);
@@ -74,7 +74,7 @@ export function treeLeaf(
     let next = PageNode.slots.get(node, slot) as Ptr<"pagenode">;
     if (next === 0) {
       if (!create) return 0;
-      next = alloc(PageNode);
+      next = tryAlloc(PageNode);
       if (next === 0) return 0;
       PageNode.shift.init(next, shift - BITS);
       PageNode.slots.store(node, slot, next);

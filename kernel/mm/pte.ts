@@ -3,7 +3,7 @@
  * in the low bits; 0 means nothing is there. Readers load entries plainly at any time; they are changed with
  * Mm.ptl held, by atomic stores. Tables live as long as their address space and are freed through RCU.
  */
-import { alloc, kfreeRcu, type Ref, struct, words } from "../../rcu/index.ts";
+import { kfreeRcu, type Ref, struct, tryAlloc, words } from "../../rcu/index.ts";
 import { ACCESS } from "../usermode.ts";
 
 /** Tables of an address space, and entries of a table. */
@@ -45,7 +45,7 @@ export function pteTable(pgd: Ref<"pagetable">, page: number): Ref<"pagetable"> 
   const index = page >>> TABLE_SHIFT;
   const table = PageTable.entry.get(pgd, index) as Ref<"pagetable"> | 0;
   if (table !== 0) return table;
-  const fresh = alloc(PageTable);
+  const fresh = tryAlloc(PageTable);
   if (fresh !== 0) PageTable.entry.store(pgd, index, fresh);
   return fresh;
 }

@@ -10,8 +10,6 @@
  * number below 2^32), in 32-bit heap fields by its frame number (address / PAGE_SIZE).
  */
 import {
-  alloc,
-  allocArray,
   arraySet,
   atomic,
   fixed,
@@ -19,6 +17,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
   words,
 } from "../../rcu/index.ts";
@@ -130,10 +130,10 @@ export function createRam(bytes: number, cpus: number, asked = bytes): WebAssemb
     );
   }
   const memory = reserve(pages);
-  const state = alloc(RamState);
+  const state = tryAlloc(RamState);
   const blocks = Math.ceil(frames / BLOCK_FRAMES);
-  const counts = allocArray(frames);
-  const blockFree = allocArray(blocks);
+  const counts = tryAllocArray(frames);
+  const blockFree = tryAllocArray(blocks);
   const tlbs = createTlbs(cpus);
   if (state === 0 || counts === 0 || blockFree === 0 || tlbs === 0)
     throw new RamError(`the kernel heap is too small for the tables of ${frames} page frames`);

@@ -3,7 +3,7 @@
  * frames come back after a grace period, since a reader may be copying out of one; so reclaim starts early, at a
  * low-water mark, and whoever finds nothing at all tries again after its next safe point (fault.ts).
  */
-import { rcuHurry } from "../../rcu/index.ts";
+import { rcuHurry } from "../../rcu/kernel.ts";
 import { allocFrame, findFrame, frameTotal, freeFrames, takeFrameAt, zeroFrame } from "./frame.ts";
 import { forEachMapping } from "./mapping.ts";
 import { dropCleanPages } from "./pages.ts";

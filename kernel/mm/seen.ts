@@ -6,7 +6,7 @@
  * uaccess.ts records between `beginSeen` and `endSeen`, and answers from the record until `forgetSeen`. All of this
  * belongs to the CPU, and to the call in progress on it. A read that failed is recorded too: it fails again.
  */
-import { allocArray, arrayGet, arrayLength, arraySet, freeArray, type Ref } from "../../rcu/index.ts";
+import { arrayGet, arrayLength, arraySet, freeArray, type Ref, tryAllocArray } from "../../rcu/index.ts";
 import { Task } from "../task/task.ts";
 
 /** Nothing was seen; a subsystem is looking; the call in progress reads what was seen. */
@@ -89,7 +89,7 @@ const wordsOf = (piece: Piece): number => HEAD + ((piece.bytes.length + 3) >> 2)
 /** The call blocks: what was seen goes with its task, until dropSeen. */
 export function keepSeen(task: Ref<"task">): void {
   if (seenMode === NOTHING || Task.seen.get(task) !== 0) return;
-  const array = allocArray(pieces.reduce((sum, piece) => sum + wordsOf(piece), 0));
+  const array = tryAllocArray(pieces.reduce((sum, piece) => sum + wordsOf(piece), 0));
   Task.seen.set(task, array === 0 ? LOST : array);
   if (array === 0) return;
   let at = 0;

@@ -1,13 +1,13 @@
 /** What other CPUs must know about the software TLB of a CPU. One object per CPU, made at boot. */
 import {
-  alloc,
-  allocArray,
   arraySet,
   atomic,
   locked,
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   words,
 } from "../../rcu/index.ts";
 
@@ -36,10 +36,10 @@ export const Tlb = struct("tlb", {
 
 /** The objects of all CPUs; 0 when the heap is full. */
 export function createTlbs(cpus: number): Ref<"array"> | 0 {
-  const array = allocArray(cpus);
+  const array = tryAllocArray(cpus);
   if (array === 0) return 0;
   for (let cpu = 0; cpu < cpus; cpu++) {
-    const tlb = alloc(Tlb);
+    const tlb = tryAlloc(Tlb);
     if (tlb === 0) return 0;
     arraySet(array, cpu, tlb);
   }

@@ -13,7 +13,8 @@
  * Nobody waits for a CPU that waits: U is LAZY itself meanwhile, and so is a CPU that sleeps on a lock held by U. What
  * remains are CPUs in user mode, which poll needResched, and handlers, which end.
  */
-import { arrayGet, atomicStore, type Ref, setLockSleepHooks } from "../../rcu/index.ts";
+import { arrayGet, atomicStore, type Ref } from "../../rcu/index.ts";
+import { setLockSleepHooks } from "../../rcu/kernel.ts";
 import { CPU_NEED_RESCHED, type UserMode } from "../usermode.ts";
 import { Mm } from "./mm-types.ts";
 import { cpuArea, PAGE_SHIFT, RamState, ram, ramRef } from "./ram.ts";

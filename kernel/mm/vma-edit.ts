@@ -3,7 +3,6 @@
  * are all calls of it.
  */
 import {
-  allocArray,
   arrayCopy,
   arraySet,
   freeArray,
@@ -11,6 +10,7 @@ import {
   kfreeArrayRcu,
   type Ptr,
   type Ref,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { MAX_MAP_COUNT, Mm } from "./mm.ts";
@@ -128,7 +128,7 @@ function publish(
   if (total > MAX_MAP_COUNT && total > count) return -ENOMEM;
   const growth = pieces.reduce((sum, piece) => sum + piece.end - piece.start, -sizeBefore);
   if (growth > 0 && Mm.totalVm.get(held, mm) + growth > Mm.asLimit.get(mm)) return -ENOMEM;
-  const array = total === 0 ? 0 : allocArray(total * 3);
+  const array = total === 0 ? 0 : tryAllocArray(total * 3);
   if (array === 0 && total !== 0) return -ENOMEM;
   const fresh: Ref<"vma">[] = [];
   const kept = new Set<number>();

@@ -5,7 +5,6 @@
  * The array holds three words for each VMA: first page, end page, reference.
  */
 import {
-  alloc,
   arrayGet,
   arrayLength,
   type Held,
@@ -14,6 +13,7 @@ import {
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { fileGet, filePut } from "./filemap.ts";
 import { mappingGet, mappingLinkVma, mappingPut, mappingUnlinkVma } from "./mapping.ts";
@@ -113,7 +113,7 @@ const isWriter = (flags: number): boolean => (flags & (VM_SHARED | VM_WRITE)) ==
 
 /** Makes a VMA with counts on what it maps; 0 when the heap is full. Not linked to its mapping yet. */
 export function vmaNew(mm: Ref<"mm">, spec: VmaSpec): Ref<"vma"> | 0 {
-  const vma = alloc(Vma);
+  const vma = tryAlloc(Vma);
   if (vma === 0) return 0;
   Vma.mm.init(vma, mm);
   Vma.start.init(vma, spec.start);

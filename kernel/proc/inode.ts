@@ -6,7 +6,6 @@
  * sequence, the text is the present piece, behind a head of two numbers (PIECE_HEAD).
  */
 import {
-  allocString,
   freeString,
   kfreeStringRcu,
   type Ref,
@@ -14,6 +13,7 @@ import {
   rcuReadUnlock,
   stringBytes,
   stringLength,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { dAllocRoot } from "../fs/dcache.ts";
 import { File } from "../fs/file.ts";
@@ -194,7 +194,7 @@ function makeText(file: Ref<"file">): Uint8Array | number {
   const text = node.generate!(at);
   if (typeof text === "number") return text;
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
-  const kept = allocString(bytes);
+  const kept = tryAllocString(bytes);
   if (kept === 0) return -ENOMEM;
   const previous = File.priv.exchange(file, kept) as Ref<"string"> | 0;
   if (previous !== 0) kfreeStringRcu(previous);
@@ -215,7 +215,7 @@ function makePiece(file: Ref<"file">, from: number, start: number): Uint8Array |
   head.setFloat64(0, start);
   head.setInt32(8, next);
   piece.set(bytes, PIECE_HEAD);
-  const kept = allocString(piece);
+  const kept = tryAllocString(piece);
   if (kept === 0) return -ENOMEM;
   const previous = File.priv.exchange(file, kept) as Ref<"string"> | 0;
   if (previous !== 0) kfreeStringRcu(previous);

@@ -7,7 +7,8 @@
  *
  * "PID" in a path stands for a process and for each thread below PID/task.
  */
-import { hashName, type Ref } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { hashName } from "../../rcu/kernel.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { S_IFDIR, S_IFLNK, S_IFREG } from "../uapi/stat.ts";
 

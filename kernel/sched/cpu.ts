@@ -6,7 +6,8 @@
  * stop and exit, and the CPU does not touch it afterwards: another one may run it already.
  */
 
-import { locksHeld, type Ref, rcuHurry, unwind } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { locksHeld, rcuHurry, unwind } from "../../rcu/kernel.ts";
 import { klog } from "../klog.ts";
 import { spawnLost, startSpawned } from "../machine/spawn.ts";
 import { machineStopping, notifyHost } from "../machine/state.ts";

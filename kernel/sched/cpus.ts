@@ -2,8 +2,6 @@
  * The CPUs of the machine: one struct each, found by number. A CPU is a piscina worker that runs kernel/sched/cpu.ts.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -16,6 +14,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
   words,
 } from "../../rcu/index.ts";
@@ -76,10 +76,10 @@ const table = kernelGlobal<Ref<"array">>("cpus");
 
 /** Makes the CPU structs, all offline. */
 export function cpusInit(count: number, newCounts: () => Ref<"syscall_counts"> | 0): void {
-  const array = allocArray(count);
+  const array = tryAllocArray(count);
   if (array === 0) throw new Error("no memory for the CPU table");
   for (let number = 0; number < count; number++) {
-    const cpu = alloc(Cpu);
+    const cpu = tryAlloc(Cpu);
     const counts = newCounts();
     if (cpu === 0 || counts === 0) throw new Error("no memory for the CPU table");
     Cpu.number.init(cpu, number);

@@ -6,7 +6,8 @@
  * CPU_BUSY and notifies. If [b] precedes [1], [2] sees the work; else [b] finds CPU_IDLE, and [3] does not sleep or is woken.
  * Asleep, the CPU is idle for RCU and for TLB shootdown.
  */
-import { contain, type Ref, rcuIdleEnter, rcuIdleExit, releasesPending } from "../../rcu/index.ts";
+import { type Ref, rcuIdleEnter, rcuIdleExit, releasesPending } from "../../rcu/index.ts";
+import { contain } from "../../rcu/kernel.ts";
 import { machineStopping, needTick } from "../machine/state.ts";
 import { tlbLazyEnter, tlbLazyExit } from "../mm/tlb.ts";
 import { NSEC_PER_MSEC, nowNs } from "../time/clock.ts";

@@ -6,10 +6,10 @@ import {
   assertNoLocksHeld,
   drainSomeReleases,
   type Ref,
-  rcuCatchUp,
   rcuPending,
   releasesPending,
 } from "../../rcu/index.ts";
+import { rcuCatchUp } from "../../rcu/kernel.ts";
 import { serveTlbRequests } from "../mm/tlb.ts";
 
 /** Callbacks that a CPU gathers before it asks for a grace period (setGathering); the tick and idling do not wait. */

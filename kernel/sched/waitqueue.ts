@@ -22,7 +22,6 @@
  * through RCU, since a sleeper that just woke may be about to take the queue's lock.
  */
 import {
-  alloc,
   atomic,
   fixed,
   free,
@@ -37,6 +36,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
   words,
 } from "../../rcu/index.ts";
 import { TASK_RUNNING, TASK_WAITING, Task } from "../task/task.ts";
@@ -202,7 +202,7 @@ function newEntry(
   hook: number,
   arg: number,
 ): Ref<"wait_entry"> | 0 {
-  const entry = alloc(WaitEntry);
+  const entry = tryAlloc(WaitEntry);
   if (entry === 0) return 0;
   WaitEntry.queue.init(entry, address as Ref<"waitqueue">);
   WaitEntry.task.init(entry, task);

@@ -3,7 +3,6 @@
  * process). Group.lock guards all of them. Task.work's WORK_SIGNAL says that there is something to deliver.
  */
 import {
-  alloc,
   fixed,
   free,
   type Held,
@@ -17,6 +16,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
   type Words,
   words,
 } from "../../rcu/index.ts";
@@ -123,7 +123,7 @@ function newSigqueue(held: Held, group: Ref<"group">, signo: number, info: SigIn
   const charged = userCharge(user, "pending", 1, counts ? softLimit(group, RLIMIT_SIGPENDING) : Infinity);
   rcuReadUnlock();
   if (!charged) return 0;
-  const entry = alloc(Sigqueue);
+  const entry = tryAlloc(Sigqueue);
   if (entry === 0) {
     userUncharge(user, "pending", 1);
     return 0;

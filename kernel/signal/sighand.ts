@@ -1,5 +1,5 @@
 /** Signal handlers of a process: shared by its threads, and with CLONE_SIGHAND. */
-import { alloc, atomic, kfreeRcu, type Ref, spinlock, struct, words } from "../../rcu/index.ts";
+import { atomic, kfreeRcu, type Ref, spinlock, struct, tryAlloc, words } from "../../rcu/index.ts";
 import { Group, Task } from "../task/task.ts";
 import { NSIG, SA_RESETHAND, SIG_DFL, SIG_IGN, SIGCONT, SIGKILL, SIGSTOP } from "../uapi/signal.ts";
 import { DEFAULT_IGNORED, sigBit } from "./sigset.ts";
@@ -26,7 +26,7 @@ export interface Action {
 
 /** Default actions for all signals; 0 when the heap is full. */
 export function newSighand(): Ref<"sighand"> | 0 {
-  const sighand = alloc(Sighand);
+  const sighand = tryAlloc(Sighand);
   if (sighand !== 0) Sighand.refcount.init(sighand, 1);
   return sighand;
 }

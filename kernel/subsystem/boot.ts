@@ -3,16 +3,12 @@ import {
   arrayGet,
   arraySet,
   getStateSynchronizeRcu,
-  locksHeld,
-  mutexesHeld,
   type Ptr,
   type Ref,
-  rcuNesting,
   rcuReadUnlock,
-  releaseLocks,
-  releaseMutexes,
   stringText,
 } from "../../rcu/index.ts";
+import { locksHeld, mutexesHeld, rcuNesting, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
 import { kernelGlobal } from "../global.ts";
 import { MachineError } from "../machine/error.ts";
 import { cpuOf } from "../sched/cpus.ts";

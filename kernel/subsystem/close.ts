@@ -1,12 +1,6 @@
 /** The end of a machine's subsystems, on the host: reports, tables given back, leaks named. */
-import {
-  arrayGet,
-  drainReleases,
-  ownedCells,
-  rcuQuiescent,
-  rcuRunCallbacks,
-  synchronizeRcu,
-} from "../../rcu/index.ts";
+import { arrayGet, drainReleases, rcuQuiescent, rcuRunCallbacks, synchronizeRcu } from "../../rcu/index.ts";
+import { ownedCells } from "../../rcu/kernel.ts";
 import { klog } from "../klog.ts";
 import { text } from "./check.ts";
 import { SubsystemRecord } from "./context.ts";

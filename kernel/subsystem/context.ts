@@ -1,8 +1,5 @@
 /** A subsystem as one machine runs it, on this thread: its tables, its record in the heap, and what it may ask for. */
 import {
-  alloc,
-  allocArray,
-  allocString,
   arrayGet,
   arraySet,
   atomic,
@@ -13,6 +10,9 @@ import {
   queueRelease,
   type Ref,
   struct,
+  tryAlloc,
+  tryAllocArray,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { klog } from "../klog.ts";
 import { nowNs, thisCpu } from "../sched/current.ts";
@@ -122,17 +122,17 @@ function eventNames(subsystem: Subsystem): string[] {
 /** Booting thread: makes the record. Throws when the heap is full. */
 export function createRecord(subsystem: Subsystem, next: Ptr<"subsystem">): Ref<"subsystem"> {
   const names = eventNames(subsystem);
-  const record = alloc(SubsystemRecord);
-  const name = allocString(subsystem.name);
-  const tables = allocArray(Object.keys(subsystem.tables ?? {}).length);
-  const events = allocArray(names.length);
+  const record = tryAlloc(SubsystemRecord);
+  const name = tryAllocString(subsystem.name);
+  const tables = tryAllocArray(Object.keys(subsystem.tables ?? {}).length);
+  const events = tryAllocArray(names.length);
   if (record === 0 || name === 0 || tables === 0 || events === 0) throw new Error(TOO_SMALL);
   SubsystemRecord.name.init(record, name);
   SubsystemRecord.tables.init(record, tables);
   SubsystemRecord.events.init(record, events);
   SubsystemRecord.next.init(record, next);
   for (const index of names.keys()) {
-    const event = alloc(SubsystemEvent);
+    const event = tryAlloc(SubsystemEvent);
     if (event === 0) throw new Error(TOO_SMALL);
     SubsystemEvent.changes.init(event, 1);
     arraySet(events, index, event);

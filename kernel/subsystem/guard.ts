@@ -10,16 +10,8 @@
  * - it waits, or returns a promise: the wait is undone, and it counts as a throw;
  * - it does not return: on the host it is ended (limit.ts), on a CPU the host restarts that CPU (machine/watchdog.ts).
  */
-import {
-  locksHeld,
-  mutexesHeld,
-  type Ref,
-  rcuNesting,
-  rcuReadLock,
-  rcuReadUnlock,
-  releaseLocks,
-  releaseMutexes,
-} from "../../rcu/index.ts";
+import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { locksHeld, mutexesHeld, rcuNesting, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
 import { BLOCK } from "../sched/block.ts";
 import { current, thisCpu } from "../sched/current.ts";
 import { finishWait, waitPrepared } from "../sched/waitqueue.ts";

@@ -3,7 +3,8 @@
  * number stands in the CPU's struct, where the host's watchdog sees it, and on all that the callback allocates, so that
  * what it leaks can be named.
  */
-import { type Ref, setAllocOwner } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { setAllocOwner } from "../../rcu/kernel.ts";
 import { Cpu } from "../sched/cpus.ts";
 import { fallingAsleep, stayAwake } from "../sched/idle.ts";
 import type { SubsystemContext } from "./context.ts";

@@ -4,7 +4,6 @@
  */
 import {
   type Arc,
-  alloc,
   atomic,
   Idr,
   type IdrOptions,
@@ -23,9 +22,10 @@ import {
   Srcu,
   type StructType,
   struct,
-  TYPE,
+  tryAlloc,
   type Value,
 } from "../../rcu/index.ts";
+import { TYPE } from "../../rcu/kernel.ts";
 import { SharedMemory } from "./memory.ts";
 
 /** How a table is made, found again, and given back. */
@@ -93,7 +93,7 @@ export class SharedCounter {
 }
 
 function makeCounter(): SharedCounter {
-  const ref = alloc(Counter);
+  const ref = tryAlloc(Counter);
   if (ref === 0) throw new Error("no memory for a counter");
   return new SharedCounter(ref);
 }
@@ -181,7 +181,7 @@ export const table = {
   /** One object of a declared struct, all fields zero: made at boot, the same one on every CPU. */
   one: <N extends string>(type: StructType<N>): TableSpec<Ref<N>> => ({
     create() {
-      const ref = alloc(type);
+      const ref = tryAlloc(type);
       if (ref === 0) throw new Error("no memory for a struct");
       return ref;
     },

@@ -1,7 +1,5 @@
 /** Credentials: immutable objects that a task points to; a change publishes a copy (credentials(7)). */
 import {
-  alloc,
-  allocArray,
   arrayCopy,
   arrayGet,
   arrayLength,
@@ -10,6 +8,8 @@ import {
   kfreeArrayRcu,
   kfreeRcu,
   type Ref,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { Cred, TASK_KEEP_CAPS, Task } from "./task.ts";
@@ -37,7 +37,7 @@ const CAP_FULL = [-1, 0x1ff] as const;
 
 /** Credentials of a user; root gets every capability. 0 when the heap is full. */
 export function newCred(uid: number, gid: number): Ref<"cred"> | 0 {
-  const cred = alloc(Cred);
+  const cred = tryAlloc(Cred);
   if (cred === 0) return 0;
   Cred.refcount.init(cred, 1);
   Cred.user.init(cred, userOf(uid));
@@ -106,7 +106,7 @@ export type CapWords = readonly [low: number, high: number];
 /** Publishes changed credentials for the current task. Capabilities follow the user ids as in capabilities(7). */
 export function commitCred(task: Ref<"task">, change: CredChange): number {
   const old = credOf(task);
-  const cred = alloc(Cred);
+  const cred = tryAlloc(Cred);
   if (cred === 0) {
     if (change.groups !== undefined && change.groups !== 0) freeArray(change.groups);
     return -ENOMEM;
@@ -169,7 +169,7 @@ function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">, keep: boolean): v
 
 function copyGroups(groups: Ref<"array">): Ref<"array"> | 0 {
   const length = arrayLength(groups);
-  const copy = allocArray(length);
+  const copy = tryAllocArray(length);
   if (copy !== 0) arrayCopy(groups, copy, length);
   return copy;
 }

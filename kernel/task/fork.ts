@@ -2,7 +2,7 @@
  * Making tasks: clone(2) and what the host spawns. A new task is complete before it is linked and published
  * under its pid, in one critical section of the task list lock.
  */
-import { alloc, free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock, tryAlloc } from "../../rcu/index.ts";
 import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
 import { mmFork } from "../mm/fork.ts";
@@ -93,7 +93,7 @@ export interface CloneArgs {
 
 /** A task and, with `group` 0, a group for it: fields that have no other default. Not published. 0: no memory. */
 export function newTask(group: Ref<"group"> | 0, kind: number): Ref<"task"> | 0 {
-  const task = alloc(Task);
+  const task = tryAlloc(Task);
   if (task === 0) return 0;
   const regs = allocRegs();
   const owner = group !== 0 ? group : newGroup();
@@ -120,7 +120,7 @@ export function newTask(group: Ref<"group"> | 0, kind: number): Ref<"task"> | 0 
 }
 
 function newGroup(): Ref<"group"> | 0 {
-  const group = alloc(Group);
+  const group = tryAlloc(Group);
   if (group === 0) return 0;
   Group.threads.init(group);
   Group.sigqueue.init(group);

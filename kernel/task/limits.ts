@@ -2,7 +2,7 @@
  * How much of each kind the machine has, and a user: the parameters of /proc/sys that say so. Their defaults follow from the size of the
  * kernel's heap, as Linux's follow from memory, so that no kind alone can fill it.
  */
-import { alloc, atomic, heapPages, type Ref, struct } from "../../rcu/index.ts";
+import { atomic, heapPages, type Ref, struct, tryAlloc } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { frameTotal } from "../mm/frame.ts";
 
@@ -33,7 +33,7 @@ const EPITEM_BYTES = 3 << 10;
 
 /** Once per machine, by the booting thread, after createRam. */
 export function limitsInit(): void {
-  const ref = alloc(Limits);
+  const ref = tryAlloc(Limits);
   if (ref === 0) throw new Error("no memory for limits");
   const { total, bytes: page } = heapPages();
   const heap = total * page;

@@ -2,7 +2,8 @@
  * The kernel's heap when it runs short. A CPU is asked before it takes pages of the last eighth: the task that it works for is told to
  * see to it at its next safe point, and one that has much already is refused the last 32nd, so that others get on.
  */
-import { arrayLength, heapPages, type Ref, setHeapWatch } from "../../rcu/index.ts";
+import { arrayLength, heapPages, type Ref } from "../../rcu/index.ts";
+import { setHeapWatch } from "../../rcu/kernel.ts";
 import { Files } from "../fs/fdtable.ts";
 import { makeHeapRoom } from "../mm/heap.ts";
 import { Mm } from "../mm/mm.ts";

@@ -6,8 +6,6 @@
  * holds the task list lock. Lock order: task list -> Group.lock -> wait queue -> run queue.
  */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -20,6 +18,8 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { Group } from "./task.ts";
@@ -51,10 +51,10 @@ const initGroupWord = kernelGlobal<Ref<"group">>("init group");
 export type TaskListHeld = Held<"lock">;
 
 export function pidsInit(): void {
-  const ref = alloc(TaskList);
-  const pids = allocArray(PID_MAX);
-  const uses = allocArray(PID_MAX);
-  const members = allocArray(PID_MAX);
+  const ref = tryAlloc(TaskList);
+  const pids = tryAllocArray(PID_MAX);
+  const uses = tryAllocArray(PID_MAX);
+  const members = tryAllocArray(PID_MAX);
   if (ref === 0 || pids === 0 || uses === 0 || members === 0) throw new Error("no memory for the pid table");
   TaskList.groups.init(ref);
   TaskList.nextPid.init(ref, 1);

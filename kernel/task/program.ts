@@ -4,8 +4,6 @@
  * signal frame holds, since another guest of the same user could write there.
  */
 import {
-  alloc,
-  allocString,
   atomic,
   bytes,
   fixed,
@@ -15,6 +13,8 @@ import {
   type Ref,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
 import { ENOMEM } from "../uapi/errno.ts";
@@ -30,9 +30,9 @@ export const ProgramStart = struct("program_start", {
 
 /** Gives the task a way to start, instead of the one that it had: 0 or -ENOMEM. */
 export function setProgram(task: Ref<"task">, text: string): number {
-  const kept = allocString(text);
+  const kept = tryAllocString(text);
   if (kept === 0) return -ENOMEM;
-  const start = alloc(ProgramStart);
+  const start = tryAlloc(ProgramStart);
   if (start === 0) {
     freeString(kept);
     return -ENOMEM;
@@ -91,7 +91,7 @@ export function pushProgramFrame(task: Ref<"task">, maskLow: number, maskHigh: n
   const outer = Task.programFrames.get(task) as Ref<"program_frame"> | 0;
   const depth = outer === 0 ? 1 : ProgramFrame.depth.get(outer) + 1;
   if (depth > MAX_FRAMES) return false;
-  const frame = alloc(ProgramFrame);
+  const frame = tryAlloc(ProgramFrame);
   if (frame === 0) return false;
   const regs = Task.regs.get(task);
   ProgramFrame.regs.view(frame).set(ram.u8.subarray(regs, regs + SAVED_BYTES));

@@ -2,7 +2,8 @@
  * What a task does to which memory was refused: it waits. Memory is on its way back after a grace period, when a killed process is gone,
  * or when a process has been killed for it; a system call without memory is run again then, as the instruction of a page fault is.
  */
-import { type Ref, rcuHurry } from "../../rcu/index.ts";
+import type { Ref } from "../../rcu/index.ts";
+import { rcuHurry } from "../../rcu/kernel.ts";
 import { klog } from "../klog.ts";
 import { onlyReserve } from "../mm/reclaim.ts";
 import { reserveRefilled, SHORT_HEAP, SHORT_NOTHING, SHORT_RAM, takeRefusal } from "../mm/shortage.ts";

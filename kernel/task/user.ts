@@ -3,7 +3,6 @@
  * their real user id; whatever is charged to it holds it too, until it is given back. Without memory for a record nothing is counted.
  */
 import {
-  alloc,
   atomic,
   fixed,
   type Held,
@@ -12,6 +11,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 
@@ -36,7 +36,7 @@ const users = kernelGlobal<Ref<"users">>("users");
 
 /** Once per machine, at boot. */
 export function usersInit(): void {
-  const ref = alloc(Users);
+  const ref = tryAlloc(Users);
   if (ref === 0) throw new Error("no memory for the table of users");
   users.init(ref);
 }
@@ -50,7 +50,7 @@ export function userOf(uid: number): U | 0 {
   while (user !== 0 && User.uid.get(user) !== uid) user = User.next.get(user);
   if (user !== 0) User.refcount.add(user, 1);
   else {
-    user = alloc(User);
+    user = tryAlloc(User);
     if (user !== 0) {
       User.uid.init(user, uid);
       User.refcount.init(user, 1);

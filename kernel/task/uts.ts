@@ -1,5 +1,5 @@
 /** The machine's names (uname(2)). */
-import { alloc, bytes, type Ref, spinlock, struct } from "../../rcu/index.ts";
+import { bytes, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { MACHINE, RELEASE, SYSNAME, UTS_BYTES, UTS_FIELD, VERSION } from "../uapi/utsname.ts";
 
@@ -8,7 +8,7 @@ const uts = kernelGlobal<Ref<"uts">>("uts");
 const encoder = new TextEncoder();
 
 export function utsInit(): void {
-  const ref = alloc(Uts);
+  const ref = tryAlloc(Uts);
   if (ref === 0) throw new Error("no memory for the machine's name");
   Uts.nodename.view(ref).set(encoder.encode("sternix"));
   Uts.domainname.view(ref).set(encoder.encode("(none)"));

@@ -2,7 +2,7 @@
  * Clocks. Monotonic time is the host's CLOCK_MONOTONIC, the same on every CPU (performance.now() has an origin per
  * worker); real time is monotonic time plus an offset that the machine fixes at boot.
  */
-import { alloc, type Ref, struct, wide } from "../../rcu/index.ts";
+import { type Ref, struct, tryAlloc, wide } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 
 /** Times and spans end here, as in Linux (KTIME_MAX): 292 years. */
@@ -23,7 +23,7 @@ const clock = kernelGlobal<Ref<"clock">>("clock");
 
 /** Fixes the machine's real time and boot time. Throws when the heap is full. */
 export function clockInit(): void {
-  const ref = alloc(Clock);
+  const ref = tryAlloc(Clock);
   if (ref === 0) throw new Error("no memory for the clock");
   const now = nowNs();
   // Milliseconds since 1970 with a fraction; as nanoseconds in one double it would lose 256 ns.

@@ -2,7 +2,7 @@
  * Interval timers: setitimer(2), alarm. ITIMER_REAL runs on the timer queue; the two CPU-time timers are compared with
  * the process's time when its tasks pass a safe point.
  */
-import { alloc, fixed, kfreeRcu, type Ref, struct, wide } from "../../rcu/index.ts";
+import { fixed, kfreeRcu, type Ref, struct, tryAlloc, wide } from "../../rcu/index.ts";
 import { infoKernel, onAlarm } from "../signal/pending.ts";
 import { sendLocked } from "../signal/post.ts";
 import { sendGroupSignal } from "../signal/send.ts";
@@ -108,7 +108,7 @@ export function setItimer(group: Ref<"group">, which: number, value: number, int
 }
 
 function newItimer(group: Ref<"group">, which: number): Ref<"itimer"> | 0 {
-  const itimer = alloc(Itimer);
+  const itimer = tryAlloc(Itimer);
   if (itimer === 0) return 0;
   Itimer.group.init(itimer, group);
   Itimer.which.init(itimer, which);

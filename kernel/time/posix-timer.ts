@@ -1,7 +1,5 @@
 /** POSIX timers of a process: timer_create(2) and its family. Group.lock guards the list. */
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayLength,
   arraySet,
@@ -19,6 +17,8 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
   wide,
 } from "../../rcu/index.ts";
 import { dropTimerSignal, infoTimer, onTimerSignal } from "../signal/pending.ts";
@@ -162,7 +162,7 @@ export function createPosixTimer(task: Ref<"task">, spec: TimerSpec): number {
   const group = Task.group.get(task);
   const user = userOfTask(task);
   if (!userCharge(user, "pending", 1, rlimit(task, RLIMIT_SIGPENDING))) return -EAGAIN;
-  const posix = alloc(PosixTimer);
+  const posix = tryAlloc(PosixTimer);
   const timer = posix === 0 ? 0 : newTimer(TIMER_POSIX, posix);
   if (posix === 0 || timer === 0) {
     if (posix !== 0) kfreeRcu(PosixTimer, posix);
@@ -208,7 +208,7 @@ function link(table: Ref<"array">, posix: Ref<"posix_timer">): void {
 function growIds(held: Held<"lock">, group: Ref<"group">): boolean {
   const old = Group.timerIds.get(held, group);
   if (old !== 0 && Group.nrTimers.get(held, group) < arrayLength(old)) return true;
-  const table = allocArray(old === 0 ? FIRST_IDS : 2 * arrayLength(old));
+  const table = tryAllocArray(old === 0 ? FIRST_IDS : 2 * arrayLength(old));
   if (table === 0) return false;
   const head = Group.posixTimers.at(group);
   for (let node = listFirst(head); node !== 0; node = listNext(head, node))

@@ -10,13 +10,10 @@
  * through RCU.
  */
 import {
-  alloc,
-  allocArray,
   arrayCopy,
   arrayGet,
   arrayLength,
   arraySet,
-  contain,
   fixed,
   freeArray,
   type Held,
@@ -26,7 +23,10 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../rcu/index.ts";
+import { contain } from "../../rcu/kernel.ts";
 import { kernelGlobal } from "../global.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 
@@ -65,8 +65,8 @@ export function defineTimer(id: number, fn: TimerFunction): void {
 }
 
 export function timersInit(): void {
-  const ref = alloc(TimerQueue);
-  const heap = allocArray(63);
+  const ref = tryAlloc(TimerQueue);
+  const heap = tryAllocArray(63);
   if (ref === 0 || heap === 0) throw new Error("no memory for the timer queue");
   TimerQueue.heap.init(ref, heap);
   TimerQueue.next.init(ref, Number.POSITIVE_INFINITY);
@@ -75,7 +75,7 @@ export function timersInit(): void {
 
 /** A timer that is not armed; 0 when the heap is full. */
 export function newTimer(fn: number, arg: number): Ref<"timer"> | 0 {
-  const timer = alloc(Timer);
+  const timer = tryAlloc(Timer);
   if (timer === 0) return 0;
   Timer.fn.init(timer, fn);
   Timer.arg.init(timer, arg);
@@ -174,7 +174,7 @@ function grow(held: Held<"lock">, q: Ref<"timer_queue">): boolean {
   const heap = TimerQueue.heap.get(held, q);
   const count = TimerQueue.count.get(held, q);
   if (count + 1 < arrayLength(heap)) return true;
-  const larger = allocArray(arrayLength(heap) * 2 + 1);
+  const larger = tryAllocArray(arrayLength(heap) * 2 + 1);
   if (larger === 0) return false;
   arrayCopy(heap, larger, count + 1);
   TimerQueue.heap.set(held, q, larger);

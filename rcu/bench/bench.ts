@@ -5,7 +5,6 @@
 import { writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import {
-  alloc,
   fixed,
   Heap,
   kfreeRcu,
@@ -17,6 +16,7 @@ import {
   struct,
   synchronizeRcu,
   synchronizeRcuExpedited,
+  tryAlloc,
 } from "../index.ts";
 import { makeShared, PEERS, type Shared } from "./peers.ts";
 
@@ -156,7 +156,7 @@ function freeRate(ms: number): { rate: number; most: number } {
   const start = performance.now();
   while (performance.now() - start < ms) {
     for (let n = 0; n < 200; n++) {
-      const ref = alloc(Garbage);
+      const ref = tryAlloc(Garbage);
       if (ref === 0) break; // Only the rate suffers.
       kfreeRcu(Garbage, ref);
       freed++;

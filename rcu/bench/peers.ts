@@ -3,7 +3,6 @@
  * A peer is a class with one `run`, so that V8 compiles each loop for itself.
  */
 import {
-  alloc,
   RcuHashMap,
   type Ref,
   rcuQuiescent,
@@ -13,6 +12,7 @@ import {
   rwlock,
   spinlock,
   struct,
+  tryAlloc,
 } from "../index.ts";
 
 export const ENTRIES = 4096;
@@ -31,7 +31,7 @@ export interface Shared {
 export function makeShared(): Shared {
   const map = new RcuHashMap({ buckets: ENTRIES });
   for (let n = 0; n < ENTRIES; n++) map.insert(keyOf(n), n + 1);
-  return { map: map.ref, locks: alloc(Locks) as LocksRef };
+  return { map: map.ref, locks: tryAlloc(Locks) as LocksRef };
 }
 
 const keyOf = (n: number): number => Math.imul(n, 0x9e3779b1) | 0;

@@ -12,7 +12,6 @@ import {
   liveObjects,
   RcuArc,
   RcuOptionArc,
-  type Ref,
   rcuBarrier,
   rcuReadLock,
   rcuReadUnlock,
@@ -24,7 +23,7 @@ import {
 const heap = Heap.create({ bytes: 16 << 20 });
 const File = struct("file", { number: fixed() });
 function open(number: number): Arc<"file"> {
-  const file = alloc(File) as Ref<"file">;
+  const file = alloc(File);
   File.number.init(file, number);
   return arcNew(File, file) as Arc<"file">;
 }

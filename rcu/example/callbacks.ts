@@ -20,7 +20,7 @@ import {
 const heap = Heap.create({ bytes: 64 << 20 });
 const Node = struct("node", { id: fixed() });
 const newNode = (id: number): Ref<"node"> => {
-  const node = alloc(Node) as Ref<"node">;
+  const node = alloc(Node);
   Node.id.init(node, id);
   return node;
 };

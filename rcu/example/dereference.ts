@@ -17,13 +17,13 @@ const heap = Heap.create({ bytes: 16 << 20 });
 const Route = struct("route", { metric: fixed() });
 const Table = struct("table", { lock: spinlock(), best: rcu("route"), spare: rcu("route") });
 const newRoute = (metric: number): Ref<"route"> => {
-  const route = alloc(Route) as Ref<"route">;
+  const route = alloc(Route);
   Route.metric.init(route, metric);
   return route;
 };
 const metric = (route: Ref<"route"> | 0): number => (route === 0 ? -1 : Route.metric.get(route));
 
-const table = alloc(Table) as Ref<"table">;
+const table = alloc(Table);
 Table.best.init(table, newRoute(1)); // RCU_INIT_POINTER: nobody can reach the table yet.
 
 const scope = rcuReadLock();

@@ -13,7 +13,7 @@ import {
 
 const heap = Heap.create({ bytes: 16 << 20 });
 const Device = struct("device", { lock: spinlock(), users: locked("lock") });
-const device = alloc(Device) as Ref<"device">;
+const device = alloc(Device);
 // The callbacks need the lock that the updater holds.
 const putUser = defineReclaimer("example: put user", (ref) => {
   const held = Device.lock.lock(ref as Ref<"device">);

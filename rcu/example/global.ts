@@ -1,12 +1,12 @@
 /** The domain of the process: a worker finds it without being handed anything. */
 import { once } from "node:events";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
-import { alloc, atomic, RcuBox, RcuDomain, type Ref, struct } from "sternix/rcu";
+import { alloc, atomic, RcuBox, RcuDomain, struct } from "sternix/rcu";
 
 const Config = struct("config", { version: atomic() });
 const domain = RcuDomain.global();
 if (isMainThread) {
-  const first = alloc(Config) as Ref<"config">;
+  const first = alloc(Config);
   Config.version.init(first, 1);
   const box = new RcuBox(Config, first);
   const worker = new Worker(new URL(import.meta.url));

@@ -17,7 +17,7 @@ import {
 const heap = Heap.create({ bytes: 16 << 20 });
 const Dentry = struct("dentry", { inode: fixed() });
 const newDentry = (inode: number): Ref<"dentry"> => {
-  const dentry = alloc(Dentry) as Ref<"dentry">;
+  const dentry = alloc(Dentry);
   Dentry.inode.init(dentry, inode);
   return dentry;
 };

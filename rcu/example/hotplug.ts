@@ -18,7 +18,7 @@ const count = defineReclaimer("example: count", (board) => Board.ran.add(board a
 
 if (isMainThread) {
   const domain = RcuDomain.create({ bytes: 16 << 20 });
-  const board = alloc(Board) as Ref<"board">;
+  const board = alloc(Board);
   for (const how of ["leaves", "crashes", "joins again"]) {
     const worker = new Worker(new URL(import.meta.url), {
       workerData: { domain: domain.handle(), board, how },

@@ -24,12 +24,12 @@ import {
 const heap = Heap.create({ bytes: 16 << 20 });
 const Page = struct("page", { number: fixed(), lru: listNode() });
 const Zone = struct("zone", { lock: mutex(), active: listNode(), inactive: listNode() });
-const zone = alloc(Zone) as Ref<"zone">;
+const zone = alloc(Zone);
 Zone.active.init(zone);
 Zone.inactive.init(zone);
 const [active, inactive] = [Zone.active.at(zone), Zone.inactive.at(zone)];
 const page = (number: number): Ref<"page"> => {
-  const fresh = alloc(Page) as Ref<"page">;
+  const fresh = alloc(Page);
   Page.number.init(fresh, number);
   return fresh;
 };

@@ -42,7 +42,7 @@ words.unshift("first");
 const Task = struct("task", { pid: fixed(), node: listNode() });
 const tasks = new RcuIntrusiveList(Task, Task.node);
 for (let pid = 1; pid <= 3; pid++) {
-  const task = alloc(Task) as Ref<"task">;
+  const task = alloc(Task);
   Task.pid.init(task, pid);
   tasks.push(task);
 }

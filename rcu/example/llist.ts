@@ -24,7 +24,7 @@ const PER_WORKER = 1000;
 
 if (isMainThread) {
   const heap = Heap.create({ bytes: 16 << 20 });
-  const inbox = alloc(Inbox) as Ref<"inbox">;
+  const inbox = alloc(Inbox);
   const head = Inbox.first.at(inbox);
   const workers = [1, 2, 3].map(
     (number) => new Worker(new URL(import.meta.url), { workerData: { heap: heap.handle(), inbox, number } }),
@@ -46,7 +46,7 @@ if (isMainThread) {
 } else {
   const heap = Heap.attach(workerData.heap);
   for (let number = 1; number <= PER_WORKER; number++) {
-    const done = alloc(Done) as Ref<"done">;
+    const done = alloc(Done);
     Done.worker.init(done, workerData.number);
     Done.number.init(done, number);
     llistAdd(Inbox.first.at(workerData.inbox), Done.next.at(done));

@@ -5,7 +5,6 @@ import {
   Heap,
   lockClasses,
   type RcuError,
-  type Ref,
   spinlock,
   struct,
   takenLocks,
@@ -14,8 +13,8 @@ import {
 const Folder = struct("folder", { lock: spinlock(10) });
 const Page = struct("page", { lock: spinlock(20) });
 const heap = Heap.create({ bytes: 16 << 20, debug: true }); // Other heaps check nothing, and pay nothing.
-const [a, b] = [alloc(Folder) as Ref<"folder">, alloc(Folder) as Ref<"folder">];
-const page = alloc(Page) as Ref<"page">;
+const [a, b] = [alloc(Folder), alloc(Folder)];
+const page = alloc(Page);
 
 Folder.lock.lockBoth(a, b); // Two of one class: by address.
 Page.lock.lock(page);

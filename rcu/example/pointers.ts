@@ -16,7 +16,7 @@ import {
 const heap = Heap.create({ bytes: 16 << 20 });
 const Version = struct("version", { number: fixed() });
 const make = (number: number): Ref<"version"> => {
-  const version = alloc(Version) as Ref<"version">;
+  const version = alloc(Version);
   Version.number.init(version, number);
   return version;
 };

@@ -2,26 +2,21 @@
 import {
   alloc,
   Heap,
-  PREEMPT_WORDS,
   pollStateSynchronizeRcu,
-  type Ref,
-  rcuBlockedTasks,
   rcuQuiescent,
   rcuReadLock,
   rcuReadUnlock,
-  rcuSwitchIn,
-  rcuSwitchOut,
-  rcuTaskGone,
   startPollSynchronizeRcu,
   struct,
   synchronizeRcu,
   words,
 } from "sternix/rcu";
+import { PREEMPT_WORDS, rcuBlockedTasks, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "sternix/rcu/kernel";
 
 const heap = Heap.create({ bytes: 16 << 20 });
 const Task = struct("task", { rcu: words(PREEMPT_WORDS) });
-const task = Task.rcu.at(alloc(Task) as Ref<"task">);
-const killed = Task.rcu.at(alloc(Task) as Ref<"task">);
+const task = Task.rcu.at(alloc(Task));
+const killed = Task.rcu.at(alloc(Task));
 
 rcuReadLock();
 console.log(`switched out inside a scope: ${rcuSwitchOut(task)}`);

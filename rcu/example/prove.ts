@@ -5,7 +5,6 @@ import {
   alloc,
   Heap,
   type RcuScope,
-  type Ref,
   rcu,
   rcuIdleEnter,
   rcuIdleExit,
@@ -24,7 +23,7 @@ if (isMainThread) {
 } else {
   Heap.create({ bytes: 16 << 20 });
   const Node = struct("node", { next: rcu("node") });
-  const node = alloc(Node) as Ref<"node">;
+  const node = alloc(Node);
   const said: string[] = [];
   const attempt = (what: string, run: () => void): void => {
     try {

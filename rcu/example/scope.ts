@@ -5,18 +5,17 @@ import {
   Heap,
   RcuBox,
   RcuReadScope,
-  type Ref,
-  rcuNesting,
   rcuRead,
   rcuReadLock,
   rcuReadLockHeld,
   rcuReadUnlock,
   struct,
 } from "sternix/rcu";
+import { rcuNesting } from "sternix/rcu/kernel";
 
 const heap = Heap.create({ bytes: 16 << 20 });
 const Route = struct("route", { metric: fixed() });
-const route = alloc(Route) as Ref<"route">;
+const route = alloc(Route);
 Route.metric.init(route, 7);
 const best = new RcuBox(Route, route);
 

@@ -8,7 +8,6 @@ import {
   Heap,
   type RcuError,
   RcuHashMap,
-  type Ref,
   rcuReadLock,
   rcuReadUnlock,
   struct,
@@ -19,7 +18,7 @@ import {
 
 const Node = struct("node", { value: fixed() });
 const heap = Heap.create({ bytes: 16 << 20, debug: true }); // Freed objects are poisoned, every access is checked.
-const node = alloc(Node) as Ref<"node">;
+const node = alloc(Node);
 Node.value.init(node, 5);
 const tagged = tagRef(Node, node); // The reference with its generation: may be kept for ever.
 const scope = rcuReadLock();

@@ -4,7 +4,6 @@ import {
   fixed,
   Heap,
   RcuSync,
-  type Ref,
   rcuBarrier,
   rcuReadLock,
   rcuReadUnlock,
@@ -14,7 +13,7 @@ import {
 
 const heap = Heap.create({ bytes: 16 << 20 });
 const Limits = struct("limits", { lock: rwlock(), files: fixed(), bytes: fixed() });
-const limits = alloc(Limits) as Ref<"limits">;
+const limits = alloc(Limits);
 const sync = new RcuSync();
 
 /** Both numbers, of one moment. */

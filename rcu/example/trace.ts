@@ -6,7 +6,6 @@ import {
   fixed,
   kfreeRcu,
   RcuDomain,
-  type Ref,
   rcuStats,
   readRcuTrace,
   startRcuTrace,
@@ -15,7 +14,7 @@ import {
 } from "sternix/rcu";
 
 const Thing = struct("thing", { value: fixed() });
-const retire = (): void => kfreeRcu(Thing, alloc(Thing) as Ref<"thing">);
+const retire = (): void => kfreeRcu(Thing, alloc(Thing));
 
 if (isMainThread) {
   const domain = RcuDomain.create({ bytes: 16 << 20 });

@@ -25,7 +25,7 @@ blobs.insert(Uint8Array.of(1, 2), Uint8Array.of(3, 4, 5));
 
 const Dentry = struct("dentry", { inode: fixed() });
 const newDentry = (inode: number): Ref<"dentry"> => {
-  const dentry = alloc(Dentry) as Ref<"dentry">;
+  const dentry = alloc(Dentry);
   Dentry.inode.init(dentry, inode);
   return dentry;
 };

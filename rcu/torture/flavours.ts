@@ -1,6 +1,5 @@
 /** Readers and updaters of SRCU, Tasks RCU and event-loop domains. */
 import {
-  alloc,
   callRcuTasks,
   callSrcu,
   defineReclaimer,
@@ -18,6 +17,7 @@ import {
   rcuTasksWake,
   Srcu,
   synchronizeRcuTasks,
+  tryAlloc,
 } from "../index.ts";
 import { type ControlRef, type Cpu, stopped } from "./cpu.ts";
 import { spin } from "./random.ts";
@@ -117,7 +117,7 @@ function* checkBarrier(
   { control }: Cpu,
   { call, barrier }: Callbacks,
 ): Generator<Promise<unknown> | undefined, void> {
-  const probe = alloc(Element);
+  const probe = tryAlloc(Element);
   if (probe === 0) throw new Error("torture: the heap is full");
   call(markBehind, probe);
   yield barrier();
@@ -138,7 +138,7 @@ function* replaceElements(
   const { control, random, domain } = cpu;
   while (!stopped(control)) {
     domain?.heap.use();
-    const fresh = alloc(Element);
+    const fresh = tryAlloc(Element);
     if (fresh === 0) throw new Error("torture: the heap is full");
     Element.valid.init(fresh, 1);
     const old = Control.current.exchange(control, fresh);

@@ -7,8 +7,6 @@
  * hundred nanoseconds, on x86 too, while the stamp is loaded already.
  */
 import {
-  alloc,
-  allocArray,
   arraySet,
   atomic,
   condSynchronizeRcu,
@@ -29,6 +27,8 @@ import {
   spinlock,
   startPollSynchronizeRcu,
   struct,
+  tryAlloc,
+  tryAllocArray,
   words,
 } from "../index.ts";
 import { Random, spin } from "./random.ts";
@@ -86,12 +86,12 @@ const SPINS = 20_000;
 /** Makes the pair's heap; this thread does not stay in it. */
 export function createLitmus(pauseMs: number): LitmusHandle {
   const heap = Heap.create({ bytes: 40 << 20 });
-  const pair = alloc(Pair) as PairRef;
-  const [first, second] = [alloc(Element), alloc(Element)] as Ref<"torture_litmus_element">[];
+  const pair = tryAlloc(Pair) as PairRef;
+  const [first, second] = [tryAlloc(Element), tryAlloc(Element)] as Ref<"torture_litmus_element">[];
   Pair.first.init(pair, first!);
   Pair.second.init(pair, second!);
   Pair.current.init(pair, first!);
-  Pair.journal.init(pair, allocArray(JOURNAL_WORDS) as Ref<"array">);
+  Pair.journal.init(pair, tryAllocArray(JOURNAL_WORDS) as Ref<"array">);
   heap.detach();
   return { ...heap.handle(), pair, pauseMs };
 }

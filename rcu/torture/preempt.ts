@@ -1,5 +1,6 @@
 /** Tasks that are switched out in the middle of a read scope, go on wherever a CPU picks them up, and exit right after a read. */
-import { alloc, free, type Ref, rcuReadLock, rcuReadUnlock, rcuSwitchIn, rcuSwitchOut } from "../index.ts";
+import { free, type Ref, rcuReadLock, rcuReadUnlock, tryAlloc } from "../index.ts";
+import { rcuSwitchIn, rcuSwitchOut } from "../kernel.ts";
 import { type ControlRef, type Cpu, stopped } from "./cpu.ts";
 import { look } from "./flavours.ts";
 import { type Random, spin } from "./random.ts";
@@ -25,7 +26,7 @@ function drawTask(control: ControlRef, index: number, random: Random, last: bool
   if (left && random.chance(8)) {
     free(Task, task); // It exits, read scope and record: nothing may point to it any more.
     Control.exits.add(control, 1);
-    const fresh = alloc(Task);
+    const fresh = tryAlloc(Task);
     if (fresh === 0) throw new Error("torture: the heap is full");
     Control.tasks.store(control, index, fresh);
   } else Control.tasks.store(control, index, task);

@@ -7,14 +7,13 @@ import {
   rcuIdleExit,
   rcuReadLock,
   rcuReadUnlock,
-  rcuSwitchIn,
-  rcuSwitchOut,
   rcuTasksRegister,
   rcuTasksUnregister,
   Srcu,
   setRcuStallHandler,
   startPollSynchronizeRcu,
 } from "../index.ts";
+import { rcuSwitchIn, rcuSwitchOut } from "../kernel.ts";
 import { nap } from "./chores.ts";
 import { type ControlRef, stopped } from "./cpu.ts";
 import { Control, FAIL, FLAVOURS, Task } from "./state.ts";

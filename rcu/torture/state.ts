@@ -1,5 +1,6 @@
 /** What the threads of a torture run share: in the heap, like everything they test. */
-import { atomic, fixed, owned, PREEMPT_WORDS, type Ref, rcu, spinlock, struct, words } from "../index.ts";
+import { atomic, fixed, owned, type Ref, rcu, spinlock, struct, words } from "../index.ts";
+import { PREEMPT_WORDS } from "../kernel.ts";
 
 /** Whose readers and updaters: the kernel's CPUs, tasks preempted in their scopes, SRCU, Tasks RCU, event-loop domains. */
 export const FLAVOURS = ["qsbr", "preempt", "srcu", "tasks", "domain"] as const;

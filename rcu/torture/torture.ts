@@ -4,7 +4,6 @@
  */
 import { Worker } from "node:worker_threads";
 import {
-  alloc,
   free,
   Heap,
   liveObjects,
@@ -16,6 +15,7 @@ import {
   rcuIdleExit,
   rcuStats,
   Srcu,
+  tryAlloc,
 } from "../index.ts";
 import type { ActorName, ThreadName, TortureWorkerData } from "./body.ts";
 import "./chores.ts"; // The host runs what is left over: it needs their reclaimers.
@@ -147,14 +147,14 @@ class Run {
     this.#parts = [...this.#chores.flatMap((chore) => THREADS_OF[chore]), ...crash, ...this.#cpus()];
     this.#litmus = this.#chores.includes("litmus") ? createLitmus(this.#options.cpus > 0 ? 100 : 5) : null;
     this.#heap = Heap.create({ bytes: 64 << 20, debug: true });
-    this.#control = alloc(Control) as ControlRef;
+    this.#control = tryAlloc(Control) as ControlRef;
     const map = new RcuHashMap({ buckets: 64 });
     for (let key = 0; key < FIRM_KEYS; key++) map.insert(key, key);
     Control.map.init(this.#control, map.ref);
     Control.flavour.init(this.#control, FLAVOURS.indexOf(options.flavour ?? "qsbr"));
     Control.srcu.init(this.#control, new Srcu().ref);
-    Control.stallRecord.init(this.#control, alloc(Task) as Ref<"torture_task">);
-    for (let n = 0; n < TASKS; n++) Control.tasks.store(this.#control, n, alloc(Task));
+    Control.stallRecord.init(this.#control, tryAlloc(Task) as Ref<"torture_task">);
+    for (let n = 0; n < TASKS; n++) Control.tasks.store(this.#control, n, tryAlloc(Task));
     rcuIdleEnter();
   }
 

@@ -1,6 +1,5 @@
 /** An updating actor: replaces the current element, ages the old one by each of the ways to wait, frees it. */
 import {
-  alloc,
   callRcu,
   condSynchronizeRcu,
   defineReclaimer,
@@ -18,6 +17,7 @@ import {
   startPollSynchronizeRcu,
   synchronizeRcu,
   synchronizeRcuExpedited,
+  tryAlloc,
 } from "../index.ts";
 import { type ControlRef, type Cpu, stopped } from "./cpu.ts";
 import { type Random, spin } from "./random.ts";
@@ -105,7 +105,7 @@ function loseCore(control: ControlRef, random: Random): void {
 
 /** A new element, ready to be published; 0 when a flood fills the heap for a moment. */
 function makeElement(random: Random): ElementRef | 0 {
-  const fresh = alloc(Element);
+  const fresh = tryAlloc(Element);
   if (fresh === 0) return 0;
   const tag = random.below(1 << 30);
   for (let n = 0; n < 4; n++) Element.payload.set(fresh, n, tag);

@@ -13,7 +13,7 @@ import {
 import { Cred, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
-import { allocArray, arrayGet, arrayLength, arraySet, type Ref } from "../../rcu/index.ts";
+import { arrayGet, arrayLength, arraySet, type Ref, tryAllocArray } from "../../rcu/index.ts";
 import { int, ptr, uid } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { lookup } from "./ids.ts";
@@ -203,7 +203,7 @@ export const setgroups = syscall({
     const bytes = copyFromUser(address, count * 4);
     if (bytes === null) return -EFAULT;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const groups = count === 0 ? 0 : allocArray(count);
+    const groups = count === 0 ? 0 : tryAllocArray(count);
     if (groups === 0 && count !== 0) return -ENOMEM;
     for (let n = 0; n < count; n++) arraySet(groups as Ref<"array">, n, view.getInt32(n * 4, true));
     return commitCred(task, { groups });

@@ -9,8 +9,9 @@ import { finishWait } from "../../kernel/sched/waitqueue.ts";
 import { userOfTask } from "../../kernel/task/cred.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM, ENOSPC } from "../../kernel/uapi/errno.ts";
-import { assertNoLocksHeld, ownedCells, setAllocOwner } from "../../rcu/index.ts";
+import { assertNoLocksHeld } from "../../rcu/index.ts";
 import { failAllocation } from "../../rcu/inject.ts";
+import { ownedCells, setAllocOwner } from "../../rcu/kernel.ts";
 import { boot, call, getWords, putBytes, putWords, settle } from "./ipc/machine.ts";
 
 const { task, memory } = boot();

@@ -2,7 +2,6 @@ import test from "ava";
 import fc from "fast-check";
 import {
   type Arc,
-  alloc,
   arcCount,
   arcDowngrade,
   arcDrop,
@@ -37,6 +36,7 @@ import {
   StaleReferenceError,
   struct,
   synchronizeRcu,
+  tryAlloc,
   UPDATED,
   WrongTypeError,
   weakDrop,
@@ -46,7 +46,7 @@ import {
 const Thing = struct("collections test thing", { x: fixed() });
 type ThingRef = Ref<"collections test thing">;
 const thing = (x: number): ThingRef => {
-  const ref = alloc(Thing) as ThingRef;
+  const ref = tryAlloc(Thing) as ThingRef;
   Thing.x.init(ref, x);
   return ref;
 };

@@ -1,8 +1,6 @@
 /** Threads that die, or leave with something open: nothing that others wait for hangs on them. */
 import test from "ava";
 import {
-  alloc,
-  allocArray,
   callRcu,
   callRcuHere,
   defineReclaimer,
@@ -12,13 +10,11 @@ import {
   kfreeRcu,
   kfreeRcuBarrier,
   liveObjects,
-  PREEMPT_WORDS,
   pollStateSynchronizeRcu,
   RcuDomain,
   RcuHashMap,
   type Ref,
   rcuBarrier,
-  rcuBlockedTasks,
   rcuDrop,
   rcuIdleEnter,
   rcuIdleExit,
@@ -27,9 +23,6 @@ import {
   rcuReadUnlock,
   rcuRunCallbacks,
   rcuStats,
-  rcuSwitchIn,
-  rcuSwitchOut,
-  rcuTaskGone,
   rcuTasksRegister,
   rcuTasksWake,
   Srcu,
@@ -38,8 +31,11 @@ import {
   struct,
   synchronizeRcu,
   synchronizeRcuTasks,
+  tryAlloc,
+  tryAllocArray,
   words,
 } from "../../rcu/index.ts";
+import { PREEMPT_WORDS, rcuBlockedTasks, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "../../rcu/kernel.ts";
 
 const Task = struct("dead test task", { record: words(PREEMPT_WORDS) });
 const Thing = struct("dead test thing", { value: fixed() });
@@ -172,7 +168,7 @@ test.serial("Tasks RCU does not wait for a task whose thread died while it ran",
 
 test.serial("a task that ran in its scope on a CPU that died blocks no grace period", (t) =>
   inHeap((here, there) => {
-    const record = Task.record.at(alloc(Task) as Ref<"dead test task">);
+    const record = Task.record.at(tryAlloc(Task) as Ref<"dead test task">);
     there.use();
     rcuReadLock();
     t.true(rcuSwitchOut(record));
@@ -190,7 +186,7 @@ test.serial("a task that is killed while it is switched out in its scope blocks 
   inHeap((here, there) => {
     there.use().detach();
     here.use();
-    const record = Task.record.at(alloc(Task) as Ref<"dead test task">);
+    const record = Task.record.at(tryAlloc(Task) as Ref<"dead test task">);
     rcuReadLock();
     rcuSwitchOut(record);
     const cookie = startPollSynchronizeRcu();
@@ -268,8 +264,8 @@ test.serial(
     inHeap((here, there) => {
       rcuIdleEnter();
       there.use();
-      while (allocArray(3000) !== 0);
-      while (allocArray(1) !== 0);
+      while (tryAllocArray(3000) !== 0);
+      while (tryAllocArray(1) !== 0);
       for (let n = 0; n < 3000; n++) callRcu(note, n);
       there.detach();
       here.use();
@@ -287,10 +283,10 @@ test.serial(
       there.use().detach();
       here.use();
       const things: Ref<"dead test thing">[] = [];
-      for (let thing = alloc(Thing); thing !== 0; thing = alloc(Thing)) things.push(thing);
+      for (let thing = tryAlloc(Thing); thing !== 0; thing = tryAlloc(Thing)) things.push(thing);
       const batch = 5000; // Less than a flood, more than one safe point frees when memory is plenty.
       for (const thing of things.splice(0, batch)) kfreeRcu(Thing, thing);
-      t.is(alloc(Thing), 0);
+      t.is(tryAlloc(Thing), 0);
       const freed = [];
       for (let n = 0; n < 3; n++) {
         rcuQuiescent();
@@ -301,7 +297,7 @@ test.serial(
         [1, batch - 1, 0],
         "the first one's grace period had begun, the others share the next",
       );
-      t.not(alloc(Thing), 0);
+      t.not(tryAlloc(Thing), 0);
       const left = liveObjects(Thing);
       for (const thing of things.splice(0, batch)) kfreeRcu(Thing, thing);
       kfreeRcuBarrier();

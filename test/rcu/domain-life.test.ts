@@ -6,7 +6,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test, { type ExecutionContext } from "ava";
 import {
-  alloc,
   callRcu,
   callRcuHere,
   defineReclaimer,
@@ -15,7 +14,6 @@ import {
   RcuDomainError,
   RcuHashMap,
   type Ref,
-  rcuNesting,
   rcuReadLock,
   rcuReadUnlock,
   rcuStats,
@@ -23,7 +21,9 @@ import {
   spinlock,
   struct,
   text,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { rcuNesting } from "../../rcu/kernel.ts";
 
 const Locked = struct("domain life locked", { lock: spinlock() });
 const throwing = defineReclaimer("domain life: throws", () => {
@@ -343,7 +343,7 @@ test.serial(
 test.serial("reaping a thread by its number never touches the slot's next owner", (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
   const next = Heap.attach(heap.handle());
-  const lock = alloc(Locked) as Ref<"domain life locked">;
+  const lock = tryAlloc(Locked) as Ref<"domain life locked">;
   Locked.lock.lock(lock);
   heap.use();
   heap.reapThread(4711); // A thread that is gone, whose slot is the next one's since.

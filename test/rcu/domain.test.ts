@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
 import {
-  alloc,
   callRcu,
   defineReclaimer,
   fixed,
@@ -17,6 +16,7 @@ import {
   Srcu,
   setRcuStallHandler,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 const Thing = struct("domain test thing", { x: fixed() });
@@ -76,7 +76,7 @@ test.serial("waiting inside a reader, and awaiting inside run, are typed errors"
 
 test.serial("two domains in one thread, one inside the other, keep their scopes apart", async (t) => {
   const a = RcuDomain.create(small);
-  const inA = alloc(Thing) as Ref<"domain test thing">;
+  const inA = tryAlloc(Thing) as Ref<"domain test thing">;
   const b = RcuDomain.create(small);
   t.is(liveObjects(Thing), 0);
   a.run(() => {

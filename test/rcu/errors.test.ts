@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
 import {
-  alloc,
   cellGeneration,
   DeclarationError,
   double,
@@ -38,6 +37,7 @@ import {
   synchronizeRcu,
   tagRef,
   text,
+  tryAlloc,
   tryUntagRef,
   untagRef,
   WrongHeapError,
@@ -48,7 +48,7 @@ const Route = struct("layout test route", { metric: fixed(), hops: fixed() });
 const Road = struct("errors test road", { lock: spinlock(), best: rcu("layout test route") });
 type RouteRef = Ref<"layout test route">;
 const route = (metric = 0): RouteRef => {
-  const made = alloc(Route) as RouteRef;
+  const made = tryAlloc(Route) as RouteRef;
   Route.metric.init(made, metric);
   return made;
 };
@@ -64,7 +64,7 @@ function inHeap(run: (heap: Heap) => void, debug = true): void {
 
 test.serial("debug heap: a stale reference is found where it is followed, and its struct named", (t) => {
   inHeap(() => {
-    const road = alloc(Road) as Ref<"errors test road">;
+    const road = tryAlloc(Road) as Ref<"errors test road">;
     const stale = route(7);
     Road.best.init(road, stale);
     const scope = rcuReadLock();
@@ -109,7 +109,7 @@ test.serial("a tagged reference knows its object from the next one in the same c
         t.throws(() => untagRef(scope, Route, tag), { message: /its memory holds another one/ });
       }
       t.is(untagRef(scope, Route, tagRef(Route, first)), first);
-      t.throws(() => tagRef(Route, alloc(Road) as never), { instanceOf: WrongTypeError });
+      t.throws(() => tagRef(Route, tryAlloc(Road) as never), { instanceOf: WrongTypeError });
     }, debug);
 });
 
@@ -201,7 +201,7 @@ test.serial("keys and values of the wrong kind are refused, and change nothing",
     rcuReadUnlock();
     t.throws(() => new RcuAtomic("1" as never), wrong);
     const routes = new RcuHashMap<number, RouteRef>({ value: ref(Route) });
-    t.throws(() => routes.insert(1, alloc(Road) as never), {
+    t.throws(() => routes.insert(1, tryAlloc(Road) as never), {
       instanceOf: WrongTypeError,
       code: "ERR_RCU_WRONG_STRUCT",
       message: /not an object of struct layout test route/,
@@ -248,7 +248,7 @@ test.serial("every error is an RcuError with a code", (t) => {
       [() => new RcuArray(-1), "ERR_RCU_BAD_ARGUMENT", WrongTypeError],
       [() => new RcuCache({ capacity: 0 }), "ERR_RCU_BAD_ARGUMENT", WrongTypeError],
       [() => new Idr().alloc(1, -5), "ERR_RCU_BAD_ARGUMENT", WrongTypeError],
-      [() => Road.lock.unlock(alloc(Road) as never), "ERR_RCU_LOCK_PAIRING", RcuUsageError],
+      [() => Road.lock.unlock(tryAlloc(Road) as never), "ERR_RCU_LOCK_PAIRING", RcuUsageError],
     ];
     for (const [call, code, type] of codes) {
       const error = t.throws(call, { instanceOf: type as typeof RcuError, code });

@@ -2,8 +2,6 @@
 import { threadId } from "node:worker_threads";
 import test from "ava";
 import {
-  abandonSrcuScopes,
-  alloc,
   callRcuTasks,
   callSrcu,
   checkStall,
@@ -32,7 +30,9 @@ import {
   setRcuTaskNamer,
   srcuBarrier,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { abandonSrcuScopes } from "../../rcu/kernel.ts";
 
 const Thing = struct("flavours test thing", { value: fixed() });
 let ran: number[] = [];
@@ -159,7 +159,7 @@ test.serial(
   (t) =>
     inHeap(() => {
       const srcu = new Srcu();
-      const [one, other] = [alloc(Thing), alloc(Thing)] as Ref<"flavours test thing">[];
+      const [one, other] = [tryAlloc(Thing), tryAlloc(Thing)] as Ref<"flavours test thing">[];
       callSrcu(srcu, reclaim, one!);
       callRcuTasks(reclaim, other!);
       const before = liveObjects(Thing);

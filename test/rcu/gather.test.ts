@@ -1,22 +1,20 @@
 /** Gathered callbacks: few of them ask for no grace period, and nobody who waits for callbacks waits for that. */
 import test from "ava";
 import {
-  alloc,
   fixed,
   Heap,
   kfreeRcu,
   liveObjects,
   type Ref,
   rcuBarrier,
-  rcuCatchUp,
-  rcuHurry,
   rcuIdleEnter,
   rcuIdleExit,
   rcuPending,
   rcuStats,
-  setGathering,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { rcuCatchUp, rcuHurry, setGathering } from "../../rcu/kernel.ts";
 
 const Thing = struct("gather test thing", { x: fixed() });
 const GATHERED = 16;
@@ -28,7 +26,7 @@ test.beforeEach(() => {
 test.afterEach(() => setGathering(1));
 
 function drop(count: number): void {
-  for (let n = 0; n < count; n++) kfreeRcu(Thing, alloc(Thing) as Ref<"gather test thing">);
+  for (let n = 0; n < count; n++) kfreeRcu(Thing, tryAlloc(Thing) as Ref<"gather test thing">);
 }
 /** Safe points until nothing is left; how many that took. */
 function safePoints(most: number): number {
@@ -76,7 +74,7 @@ test.serial("a barrier and going idle wait for nothing that is gathered", (t) =>
 test.serial("a full heap does not wait until enough is gathered", (t) => {
   drop(3);
   const held: Ref<"gather test thing">[] = [];
-  for (let thing = alloc(Thing); thing !== 0; thing = alloc(Thing)) held.push(thing);
+  for (let thing = tryAlloc(Thing); thing !== 0; thing = tryAlloc(Thing)) held.push(thing);
   for (let n = 0; n < 10; n++) if (rcuPending()) rcuCatchUp();
   t.is(liveObjects(Thing), held.length);
 });

@@ -1,8 +1,5 @@
 import test from "ava";
 import {
-  alloc,
-  allocArray,
-  allocString,
   arrayAdd,
   arrayCas,
   arrayGet,
@@ -19,22 +16,22 @@ import {
   freeString,
   Heap,
   HeapError,
-  hashBytes,
   heapPages,
-  limitCaches,
   liveObjects,
   type Ref,
   rcuQuiescent,
   rcuRunCallbacks,
-  setHeapWatch,
-  shrinkCaches,
   spinlock,
   stringEquals,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocArray,
+  tryAllocString,
   wide,
   words,
 } from "../../rcu/index.ts";
+import { hashBytes, limitCaches, setHeapWatch, shrinkCaches } from "../../rcu/kernel.ts";
 
 const Point = struct("heap test point", {
   x: fixed(),
@@ -58,7 +55,7 @@ test.serial("objects come zeroed, keep their fields apart, and are counted", (t)
   inHeap(() => {
     const refs: Ref<"heap test point">[] = [];
     for (let n = 0; n < 1000; n++) {
-      const ref = alloc(Point) as Ref<"heap test point">;
+      const ref = tryAlloc(Point) as Ref<"heap test point">;
       t.is(Point.y.load(ref), 0);
       t.is(Point.when.get(ref), 0);
       Point.x.init(ref, n);
@@ -79,22 +76,22 @@ test.serial("objects come zeroed, keep their fields apart, and are counted", (t)
 
 test.serial("a freed object is dead, and its cell's generation moves on when it is used again", (t) => {
   inHeap(() => {
-    const ref = alloc(Point) as Ref<"heap test point">;
+    const ref = tryAlloc(Point) as Ref<"heap test point">;
     const generation = cellGeneration(ref);
     t.true(cellIsAlive(ref));
     free(Point, ref);
     t.false(cellIsAlive(ref));
-    t.is(alloc(Point), ref);
+    t.is(tryAlloc(Point), ref);
     t.is(cellGeneration(ref), generation + 1);
   });
 });
 
 test.serial("freeing twice throws", (t) => {
   inHeap(() => {
-    const ref = alloc(Point) as Ref<"heap test point">;
+    const ref = tryAlloc(Point) as Ref<"heap test point">;
     free(Point, ref);
     t.throws(() => free(Point, ref), { message: /double free/ });
-    const array = allocArray(100_000) as Ref<"array">;
+    const array = tryAllocArray(100_000) as Ref<"array">;
     freeArray(array);
     t.throws(() => freeArray(array));
   });
@@ -102,14 +99,14 @@ test.serial("freeing twice throws", (t) => {
 
 test.serial("a write to a freed object is found when its cell is handed out again", (t) => {
   inHeap(() => {
-    const ref = alloc(Point) as Ref<"heap test point">;
+    const ref = tryAlloc(Point) as Ref<"heap test point">;
     free(Point, ref);
     t.throws(() => Point.y.store(ref, 7), {
       code: "ERR_RCU_USE_AFTER_FREE",
       message: /struct heap test point/,
     });
     arraySet((ref - 1) as Ref<"array">, 1, 7); // Unchecked: what a stray write does.
-    t.throws(() => alloc(Point), { code: "ERR_RCU_CORRUPTION", message: /use after free: word 1/ });
+    t.throws(() => tryAlloc(Point), { code: "ERR_RCU_CORRUPTION", message: /use after free: word 1/ });
   });
 });
 
@@ -117,35 +114,35 @@ test.serial("a full heap answers 0, and has room again after a free", (t) => {
   inHeap(() => {
     const refs: Ref<"heap test big">[] = [];
     for (;;) {
-      const ref = alloc(Big);
+      const ref = tryAlloc(Big);
       if (ref === 0) break;
       refs.push(ref);
     }
     t.true(refs.length > 100);
-    t.is(allocArray(1 << 20), 0);
-    t.is(allocString("x".repeat(1 << 20)), 0);
+    t.is(tryAllocArray(1 << 20), 0);
+    t.is(tryAllocString("x".repeat(1 << 20)), 0);
     free(Big, refs.pop()!);
-    t.not(alloc(Big), 0);
+    t.not(tryAlloc(Big), 0);
   }, 8 << 20);
 });
 
 test.serial("runs of pages merge again: the largest array fits after many small ones were freed", (t) => {
   inHeap(() => {
-    const large = allocArray(2_000_000) as Ref<"array">;
+    const large = tryAllocArray(2_000_000) as Ref<"array">;
     t.not(large, 0);
     freeArray(large);
     const small: Ref<"array">[] = [];
-    for (let n = 0; n < 300; n++) small.push(allocArray(3000 + n * 7) as Ref<"array">);
+    for (let n = 0; n < 300; n++) small.push(tryAllocArray(3000 + n * 7) as Ref<"array">);
     for (let n = 0; n < 300; n += 2) freeArray(small[n]!);
     for (let n = 1; n < 300; n += 2) freeArray(small[n]!);
-    t.not(allocArray(2_000_000), 0);
+    t.not(tryAllocArray(2_000_000), 0);
   });
 });
 
 test.serial("arrays and strings hold what was put in, whatever their size", (t) => {
   inHeap(() => {
     for (const length of [0, 1, 3, 100, 511, 2045, 2046, 5000, 70_000]) {
-      const array = allocArray(length) as Ref<"array">;
+      const array = tryAllocArray(length) as Ref<"array">;
       t.is(arrayLength(array), length);
       if (length > 0) {
         t.is(arrayGet(array, length - 1), 0);
@@ -155,7 +152,7 @@ test.serial("arrays and strings hold what was put in, whatever their size", (t) 
       freeArray(array);
     }
     for (const text of ["", "a", "/usr/bin", "grüße €", "y".repeat(100), "ž".repeat(9000)]) {
-      const ref = allocString(text) as Ref<"string">;
+      const ref = tryAllocString(text) as Ref<"string">;
       const encoded = new TextEncoder().encode(text);
       t.is(stringText(ref), text);
       t.true(stringEquals(ref, encoded, hashBytes(encoded)));
@@ -186,8 +183,8 @@ test.serial("a struct is declared once", (t) => {
 test.serial("an index beyond words, bytes or an array throws, and changes nothing outside", (t) => {
   const Row = struct("heap test row", { before: fixed(), row: words(4), name: bytes(4), after: fixed() });
   inHeap(() => {
-    const ref = alloc(Row) as Ref<"heap test row">;
-    const array = allocArray(4) as Ref<"array">;
+    const ref = tryAlloc(Row) as Ref<"heap test row">;
+    const array = tryAllocArray(4) as Ref<"array">;
     for (const index of [-1, 4, 5, 2 ** 31, 2 ** 32, 1.5, Number.NaN]) {
       const corruption = { code: "ERR_RCU_CORRUPTION", message: /index/ };
       t.throws(() => Row.row.set(ref, index, 7), corruption);
@@ -211,7 +208,7 @@ test.serial(
   (t) => {
     const heap = Heap.create({ bytes: 16 << 20, debug: true });
     const free0 = heapPages().free;
-    const points = Array.from({ length: 20_000 }, () => alloc(Point) as Ref<"heap test point">);
+    const points = Array.from({ length: 20_000 }, () => tryAlloc(Point) as Ref<"heap test point">);
     const kept = points[10_000]!;
     Point.x.init(kept, 7);
     for (const point of points) if (point !== kept) free(Point, point);
@@ -228,7 +225,7 @@ test.serial(
     t.true(free0 - heapPages().free <= 4);
     t.is(Point.x.get(kept), 7);
     t.is(liveObjects(Point), 1);
-    const again = Array.from({ length: 20_000 }, () => alloc(Point) as Ref<"heap test point">);
+    const again = Array.from({ length: 20_000 }, () => tryAlloc(Point) as Ref<"heap test point">);
     t.true(again.every((ref) => ref !== 0) && new Set([...again, kept]).size === 20_001);
     heap.detach();
   },
@@ -241,19 +238,19 @@ test.serial(
       const { total } = heapPages();
       limitCaches(total >> 2);
       let count = 0;
-      while (alloc(Point) !== 0) count++;
+      while (tryAlloc(Point) !== 0) count++;
       t.true(heapPages().free > total >> 1, "most of the heap is left");
       const asked: number[] = [];
       setHeapWatch((left) => {
         asked.push(left);
         return left > total >> 4;
       });
-      while (allocArray(10_000) !== 0) count++;
+      while (tryAllocArray(10_000) !== 0) count++;
       setHeapWatch(null);
       const { free: left } = heapPages();
       t.true(left >= total >> 4 && left < total >> 3, `${left} of ${total} pages are left`);
       t.true(asked.every((pages) => pages < total >> 3));
-      t.not(allocArray(10_000), 0, "without a watch all of it may be taken");
+      t.not(tryAllocArray(10_000), 0, "without a watch all of it may be taken");
     });
   },
 );

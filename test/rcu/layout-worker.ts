@@ -1,11 +1,11 @@
 /** Declares a struct of errors.test.ts in another way, of the same size, and posts what came of using it. */
 import { parentPort, workerData } from "node:worker_threads";
-import { alloc, atomic, fixed, Heap, type RcuError, struct } from "../../rcu/index.ts";
+import { atomic, fixed, Heap, type RcuError, struct, tryAlloc } from "../../rcu/index.ts";
 
 const Route = struct("layout test route", { hops: atomic(), metric: fixed() });
 Heap.attach(workerData as { buffer: SharedArrayBuffer });
 try {
-  alloc(Route);
+  tryAlloc(Route);
   parentPort!.postMessage("nothing");
 } catch (error) {
   const { name, code, message } = error as RcuError;

@@ -1,7 +1,6 @@
 /** Lists through structs: what updaters do to them, by hand and by RcuIntrusiveList. */
 import test from "ava";
 import {
-  alloc,
   fixed,
   Heap,
   listAddTail,
@@ -19,6 +18,7 @@ import {
   rcuReadUnlock,
   struct,
   synchronizeRcu,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 function inHeap(run: () => void): void {
@@ -34,7 +34,7 @@ const Page = struct("lists test page", { id: fixed(), link: listNode() });
 const Zone = struct("lists test zone", { lock: mutex(), full: listNode(), free: listNode() });
 type PageRef = Ref<"lists test page">;
 const page = (id: number): PageRef => {
-  const ref = alloc(Page) as PageRef;
+  const ref = tryAlloc(Page) as PageRef;
   Page.id.init(ref, id);
   return ref;
 };
@@ -75,7 +75,7 @@ test.serial("RcuIntrusiveList: inserts before and replaces what is on it, and sa
 
 test.serial("lists through structs: replaced and joined from either side, both ways stay whole", (t) => {
   inHeap(() => {
-    const zone = alloc(Zone) as Ref<"lists test zone">;
+    const zone = tryAlloc(Zone) as Ref<"lists test zone">;
     const held = Zone.lock.lock(zone);
     const [full, free] = [Zone.full.at(zone), Zone.free.at(zone)];
     Zone.full.init(zone);

@@ -1,21 +1,20 @@
 /** Debug heaps check in which order locks are taken, and that nobody sleeps with one. */
 import test from "ava";
 import {
-  alloc,
   assertNoLocksHeld,
   atomic,
   Heap,
   lockClasses,
-  locksHeld,
   mutex,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
-  releaseLocks,
   rwlock,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { locksHeld, releaseLocks } from "../../rcu/kernel.ts";
 
 const Outer = struct("order test outer", { lock: spinlock(1), mutex: mutex(), word: atomic() });
 const Inner = struct("order test inner", { lock: spinlock(2), rw: rwlock(3), free: spinlock() });
@@ -26,7 +25,7 @@ type I = Ref<"order test inner">;
 function inHeap(debug: boolean, run: (outer: O, inner: I, other: I) => void): void {
   const heap = Heap.create({ bytes: 4 << 20, debug });
   try {
-    run(alloc(Outer) as O, alloc(Inner) as I, alloc(Inner) as I);
+    run(tryAlloc(Outer) as O, tryAlloc(Inner) as I, tryAlloc(Inner) as I);
   } finally {
     releaseLocks(0);
     heap.detach();

@@ -1,5 +1,6 @@
 import test from "ava";
-import { alloc, brokenLocks, Heap, locksHeld, rcuIdleEnter, rcuIdleExit } from "../../rcu/index.ts";
+import { brokenLocks, Heap, rcuIdleEnter, rcuIdleExit, tryAlloc } from "../../rcu/index.ts";
+import { locksHeld } from "../../rcu/kernel.ts";
 import { Board, type BoardRef, exited, reached, start } from "./shared.ts";
 
 for (const [job, each] of [
@@ -8,7 +9,7 @@ for (const [job, each] of [
 ] as const) {
   test.serial(`${job}: four threads exclude each other`, async (t) => {
     const heap = Heap.create({ bytes: 8 << 20 });
-    const board = alloc(Board) as BoardRef;
+    const board = tryAlloc(Board) as BoardRef;
     rcuIdleEnter();
     await Promise.all([1, 2, 3, 4].map(() => exited(start(heap, board, job, 20_000))));
     rcuIdleExit();
@@ -19,7 +20,7 @@ for (const [job, each] of [
 
 test.serial("a reader-writer lock keeps readers from seeing a writer's half", async (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
-  const board = alloc(Board) as BoardRef;
+  const board = tryAlloc(Board) as BoardRef;
   rcuIdleEnter();
   await Promise.all([1, 2, 3].map(() => exited(start(heap, board, "addRw", 8000))));
   rcuIdleExit();
@@ -30,7 +31,7 @@ test.serial("a reader-writer lock keeps readers from seeing a writer's half", as
 
 test.serial("a spinlock and a read lock are free again after their owner died", async (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
-  const board = alloc(Board) as BoardRef;
+  const board = tryAlloc(Board) as BoardRef;
   const worker = start(heap, board, "lockAndHang");
   await reached(board, 1);
   t.is(Board.lock.tryLock(board), 0);
@@ -48,7 +49,7 @@ test.serial("a spinlock and a read lock are free again after their owner died", 
 
 test.serial("a write lock and a mutex are free again after their owner died", async (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
-  const board = alloc(Board) as BoardRef;
+  const board = tryAlloc(Board) as BoardRef;
   const worker = start(heap, board, "writeLockAndHang");
   await reached(board, 1);
   await worker.terminate();
@@ -63,7 +64,7 @@ test.serial("a write lock and a mutex are free again after their owner died", as
 
 test.serial("unlocking what one does not hold, and locking twice, throw", (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
-  const board = alloc(Board) as BoardRef;
+  const board = tryAlloc(Board) as BoardRef;
   t.throws(() => Board.lock.unlock(board), { message: /held by 0/ });
   Board.lock.lock(board);
   t.throws(() => Board.lock.lock(board), { message: /deadlock/ });

@@ -1,7 +1,6 @@
 import test from "ava";
 import fc from "fast-check";
 import {
-  alloc,
   blob,
   double,
   FULL,
@@ -23,6 +22,7 @@ import {
   StaleReferenceError,
   struct,
   text,
+  tryAlloc,
   UPDATED,
   type Value,
   WrongTypeError,
@@ -238,7 +238,7 @@ test.serial("opening a map at a reference that names none is a typed error", (t)
     t.is(new RcuHashMap({ at: map.ref }).ref, map.ref);
     for (const at of [0, -4, 1.5, Number.NaN, 1e12, map.ref + 2])
       t.throws(() => new RcuHashMap({ at }), { instanceOf: StaleReferenceError, message: /rcu_hash_table/ });
-    t.throws(() => new RcuHashMap({ at: alloc(Other) as Ref<"map test other"> }), {
+    t.throws(() => new RcuHashMap({ at: tryAlloc(Other) as Ref<"map test other"> }), {
       instanceOf: WrongTypeError,
       code: "ERR_RCU_WRONG_STRUCT",
     });

@@ -1,13 +1,11 @@
 /** What a thread has to do every so often while it waits is done, even if something wakes it all the time. */
 import test from "ava";
 import {
-  alloc,
   callRcu,
   callRcuTasks,
   checkStall,
   defineReclaimer,
   Heap,
-  locksHeld,
   RcuDomain,
   type RcuStall,
   RcuSync,
@@ -24,7 +22,9 @@ import {
   synchronizeRcu,
   synchronizeRcuExpedited,
   synchronizeRcuTasks,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { locksHeld } from "../../rcu/kernel.ts";
 import { RCU } from "../../rcu/layout.ts";
 import { stallTimeout } from "../../rcu/stall.ts";
 import { Board, type BoardRef, reached, start } from "./shared.ts";
@@ -183,7 +183,7 @@ test.serial(
   "a lock is taken over from a dead owner while something wakes the waiter all the time",
   async (t) => {
     const heap = Heap.create({ bytes: 8 << 20 });
-    const board = alloc(Board) as BoardRef;
+    const board = tryAlloc(Board) as BoardRef;
     const owner = start(heap, board, "lockAndHang");
     await reached(board, 1);
     await owner.terminate();

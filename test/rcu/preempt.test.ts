@@ -1,13 +1,11 @@
 import test from "ava";
 import {
-  alloc,
   callRcu,
   checkStall,
   defineReclaimer,
   drainCallRcu,
   fixed,
   Heap,
-  PREEMPT_WORDS,
   pollStateSynchronizeRcu,
   type RcuStall,
   type Ref,
@@ -17,8 +15,6 @@ import {
   rcuReadLock,
   rcuReadLockHeld,
   rcuReadUnlock,
-  rcuSwitchIn,
-  rcuSwitchOut,
   rcuTasksQuiescent,
   rcuTasksRegister,
   rcuTasksSleep,
@@ -30,12 +26,14 @@ import {
   struct,
   synchronizeRcu,
   synchronizeRcuTasks,
+  tryAlloc,
   words,
 } from "../../rcu/index.ts";
+import { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "../../rcu/kernel.ts";
 import { Board, type BoardRef, exited, reached, start } from "./shared.ts";
 
 const Task = struct("preempt test task", { record: words(PREEMPT_WORDS), lock: spinlock(), x: fixed() });
-const newTask = (): Ref<"preempt test task"> => alloc(Task) as Ref<"preempt test task">;
+const newTask = (): Ref<"preempt test task"> => tryAlloc(Task) as Ref<"preempt test task">;
 
 function inHeap(run: () => void): void {
   const heap = Heap.create({ bytes: 8 << 20, debug: true });
@@ -180,7 +178,7 @@ const bump = defineReclaimer("preempt test: bump", (arg) => {
 
 test.serial("Tasks RCU waits for running tasks to switch, not for sleeping or ended ones", async (t) => {
   const heap = Heap.create({ bytes: 8 << 20, debug: true });
-  const board = alloc(Board) as BoardRef;
+  const board = tryAlloc(Board) as BoardRef;
   const asleep = rcuTasksRegister();
   const ended = rcuTasksRegister();
   rcuTasksSleep(asleep);

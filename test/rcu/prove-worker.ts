@@ -1,7 +1,6 @@
 /** Breaks the rules one by one under STERNIX_PROVE_RCU=1 and posts what was said about each. */
 import { parentPort } from "node:worker_threads";
 import {
-  alloc,
   Heap,
   kfreeRcu,
   RcuHashMap,
@@ -15,11 +14,12 @@ import {
   rcuReadUnlock,
   struct,
   synchronizeRcu,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 const Thing = struct("prove thing", { next: rcu("prove thing") });
 Heap.create({ bytes: 8 << 20, debug: true });
-const thing = alloc(Thing) as Ref<"prove thing">;
+const thing = tryAlloc(Thing) as Ref<"prove thing">;
 const map = new RcuHashMap();
 const stale = 1 as RcuScope;
 

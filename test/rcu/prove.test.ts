@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
 import {
-  alloc,
   Heap,
   RcuDomain,
   RcuHashMap,
@@ -16,6 +15,7 @@ import {
   Srcu,
   startRcuTrace,
   struct,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 const Node = struct("prove test node", { next: rcu("prove test node") });
@@ -56,7 +56,7 @@ function countAtomics(fn: () => void): number {
 
 test.serial("the read path does no atomic operation at all", (t) => {
   const heap = Heap.create({ bytes: 8 << 20 });
-  const node = alloc(Node) as Ref<"prove test node">;
+  const node = tryAlloc(Node) as Ref<"prove test node">;
   const map = new RcuHashMap();
   for (let n = 0; n < 100; n++) map.insert(n, n);
   let sum = 0;

@@ -1,8 +1,5 @@
 import test from "ava";
 import {
-  alloc,
-  allocArray,
-  allocString,
   callRcu,
   condSynchronizeRcu,
   defineReclaimer,
@@ -32,11 +29,14 @@ import {
   setReleaseBackend,
   startPollSynchronizeRcu,
   synchronizeRcu,
+  tryAlloc,
+  tryAllocArray,
+  tryAllocString,
 } from "../../rcu/index.ts";
 import { Board, type BoardRef, countRun, exited, Item, reached, start } from "./shared.ts";
 
 type ItemRef = Ref<"rcu test item">;
-const newBoard = (): BoardRef => alloc(Board) as BoardRef;
+const newBoard = (): BoardRef => tryAlloc(Board) as BoardRef;
 const log: number[] = [];
 const note = defineReclaimer("rcu test: note", (arg) => log.push(arg));
 
@@ -88,12 +88,12 @@ test.serial("kfreeRcu keeps the object until then, for structs, arrays of every 
   inHeap(() => {
     const pages = rcuStats();
     t.is(pages.callbacksPending, 0);
-    const item = alloc(Item) as ItemRef;
+    const item = tryAlloc(Item) as ItemRef;
     kfreeRcu(Item, item);
     t.is(liveObjects(Item), 1);
-    kfreeArrayRcu(allocArray(10) as Ref<"array">);
-    kfreeArrayRcu(allocArray(100_000) as Ref<"array">);
-    kfreeStringRcu(allocString("gone soon") as Ref<"string">);
+    kfreeArrayRcu(tryAllocArray(10) as Ref<"array">);
+    kfreeArrayRcu(tryAllocArray(100_000) as Ref<"array">);
+    kfreeStringRcu(tryAllocString("gone soon") as Ref<"string">);
     rcuBarrier();
     t.is(liveObjects(Item), 0);
     t.is(rcuStats().callbacksRun, 4);
@@ -102,7 +102,7 @@ test.serial("kfreeRcu keeps the object until then, for structs, arrays of every 
 
 test.serial("handing an object to RCU twice, or a wrong type, throws", (t) =>
   inHeap(() => {
-    const item = alloc(Item) as ItemRef;
+    const item = tryAlloc(Item) as ItemRef;
     kfreeRcu(Item, item);
     t.throws(() => kfreeRcu(Item, item), { message: /handed to RCU twice/ });
     rcuBarrier();
@@ -163,8 +163,8 @@ test.serial("callbacks queued while idle run when somebody is active", (t) =>
 test.serial("callRcu and queueRelease lose nothing when the heap is full", (t) =>
   inHeap(() => {
     log.length = 0;
-    while (allocArray(3000) !== 0);
-    while (allocArray(1) !== 0);
+    while (tryAllocArray(3000) !== 0);
+    while (tryAllocArray(1) !== 0);
     for (let n = 0; n < 3000; n++) callRcu(note, n);
     queueRelease(flush, 5000);
     rcuBarrier();
@@ -181,7 +181,7 @@ const flush = defineReleaser("rcu test: flush", (arg, context) => {
 
 test.serial("a flood is counted, and drained at one safe point after its grace period", (t) =>
   inHeap(() => {
-    for (let n = 0; n < 25_000; n++) kfreeRcu(Item, alloc(Item) as ItemRef);
+    for (let n = 0; n < 25_000; n++) kfreeRcu(Item, tryAlloc(Item) as ItemRef);
     t.is(rcuStats().floods, 2);
     rcuQuiescent();
     let most = rcuRunCallbacks();
@@ -298,7 +298,7 @@ test.serial(
       rcuIdleExit();
       const asked: number[] = [];
       setForceNotifier((slot) => asked.push(slot));
-      for (let n = 0; n < 10_001; n++) kfreeRcu(Item, alloc(Item) as ItemRef);
+      for (let n = 0; n < 10_001; n++) kfreeRcu(Item, tryAlloc(Item) as ItemRef);
       setForceNotifier(null);
       t.deepEqual(asked, [], "nobody else is attached");
     }),

@@ -1,5 +1,5 @@
 /** What srcu.test.ts and its workers declare. */
-import { alloc, atomic, defineReclaimer, kfreeRcu, type Ref, struct } from "../../rcu/index.ts";
+import { atomic, defineReclaimer, kfreeRcu, type Ref, struct, tryAlloc } from "../../rcu/index.ts";
 
 export const DEAD = 1;
 export const Thing = struct("srcu test thing", { state: atomic() });
@@ -10,7 +10,7 @@ export const retire = defineReclaimer("srcu test: retire", (thing: Ref<"srcu tes
   Thing.state.store(thing, DEAD);
   kfreeRcu(Thing, thing);
 });
-export const newThing = (): Ref<"srcu test thing"> => alloc(Thing) as Ref<"srcu test thing">;
+export const newThing = (): Ref<"srcu test thing"> => tryAlloc(Thing) as Ref<"srcu test thing">;
 
 /** One Srcu after the other, handed to a reader: `turn` is 3n, then 3n + 1 when the n-th is there, then 3n + 2 while it is read. */
 export const Relay = struct("srcu test relay", { turn: atomic(), srcu: atomic() });

@@ -1,6 +1,6 @@
 /** Reads and retires things under an Srcu, with the others: SRCU under real parallelism. */
 import { parentPort, workerData } from "node:worker_threads";
-import { alloc, callSrcu, Heap, type Ref, rcuQuiescent, rcuRunCallbacks, Srcu } from "../../rcu/index.ts";
+import { callSrcu, Heap, type Ref, rcuQuiescent, rcuRunCallbacks, Srcu, tryAlloc } from "../../rcu/index.ts";
 import { DEAD, Root, retire, Thing } from "./srcu-shared.ts";
 
 const { heap: handle, root: at, srcu: ref, rounds } = workerData;
@@ -24,7 +24,7 @@ for (let n = 0; n < rounds; n++) {
     kept = { scope, thing };
   } else srcu.readUnlock(scope);
   if (n % 2 === 0) {
-    const fresh = alloc(Thing) as Ref<"srcu test thing">;
+    const fresh = tryAlloc(Thing) as Ref<"srcu test thing">;
     callSrcu(srcu, retire, Root.current.exchange(root, fresh) as Ref<"srcu test thing">);
   }
 }

@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import test from "ava";
 import {
-  alloc,
   defineReclaimer,
   liveObjects,
   RcuDomain,
@@ -10,6 +9,7 @@ import {
   type Ref,
   rcuStats,
   Srcu,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { newThing, Relay, Root, retire, Thing } from "./srcu-shared.ts";
 
@@ -20,7 +20,7 @@ test.serial(
   "callbacks of an Srcu never overtake its readers, from several threads at once, and all run",
   async (t) => {
     const domain = RcuDomain.create({ bytes: 32 << 20 });
-    const root = alloc(Root) as Ref<"srcu test root">;
+    const root = tryAlloc(Root) as Ref<"srcu test root">;
     Root.current.init(root, newThing());
     const srcu = new Srcu();
     const data = { heap: domain.handle(), root, srcu: srcu.ref, rounds: ROUNDS };
@@ -43,7 +43,7 @@ test.serial(
 
 test.serial("a worker that is terminated among them, at any moment, holds nobody up", async (t) => {
   const domain = RcuDomain.create({ bytes: 32 << 20 });
-  const root = alloc(Root) as Ref<"srcu test root">;
+  const root = tryAlloc(Root) as Ref<"srcu test root">;
   Root.current.init(root, newThing());
   const srcu = new Srcu();
   for (let n = 0; n < 4; n++) {
@@ -78,7 +78,7 @@ test.serial(
   "an Srcu may be destroyed as soon as it is synchronized, while its reader is still leaving",
   async (t) => {
     const domain = RcuDomain.create({ bytes: 8 << 20, debug: true });
-    const relay = alloc(Relay) as Ref<"srcu test relay">;
+    const relay = tryAlloc(Relay) as Ref<"srcu test relay">;
     const rounds = 4000;
     const worker = new Worker(new URL("./srcu-relay-worker.ts", import.meta.url), {
       workerData: { heap: domain.handle(), relay, rounds },

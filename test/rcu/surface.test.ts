@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { threadId, Worker } from "node:worker_threads";
 import test from "ava";
 import {
-  alloc,
   callRcu,
   checkStall,
   condSynchronizeRcu,
@@ -16,7 +15,6 @@ import {
   Heap,
   kfreeRcu,
   liveObjects,
-  PREEMPT_WORDS,
   pollStateSynchronizeRcu,
   RcuBox,
   RcuDomain,
@@ -30,7 +28,6 @@ import {
   rcuIdleEnter,
   rcuIdleExit,
   rcuIsWatching,
-  rcuNesting,
   rcuQuiescent,
   rcuRead,
   rcuReadLock,
@@ -38,8 +35,6 @@ import {
   rcuRunCallbacks,
   rcuStallText,
   rcuStats,
-  rcuSwitchIn,
-  rcuSwitchOut,
   rcuTasksQuiescent,
   rcuTasksRegister,
   rcuTasksSleep,
@@ -58,8 +53,10 @@ import {
   synchronizeRcu,
   synchronizeRcuExpedited,
   synchronizeRcuTasks,
+  tryAlloc,
   words,
 } from "../../rcu/index.ts";
+import { PREEMPT_WORDS, rcuNesting, rcuSwitchIn, rcuSwitchOut } from "../../rcu/kernel.ts";
 
 const Thing = struct("surface test thing", { value: fixed() });
 const Owner = struct("surface test owner", {
@@ -70,7 +67,7 @@ const Owner = struct("surface test owner", {
 type ThingRef = Ref<"surface test thing">;
 type OwnerRef = Ref<"surface test owner">;
 const newThing = (value = 0): ThingRef => {
-  const thing = alloc(Thing) as ThingRef;
+  const thing = tryAlloc(Thing) as ThingRef;
   Thing.value.init(thing, value);
   return thing;
 };
@@ -192,7 +189,7 @@ test.serial("guards of a domain make its thread active, as run does", (t) => {
 
 test.serial("every way to dereference finds what was published", (t) =>
   inHeap(() => {
-    const owner = alloc(Owner) as OwnerRef;
+    const owner = tryAlloc(Owner) as OwnerRef;
     const thing = newThing();
     const held = Owner.lock.lock(owner);
     Owner.thing.assign(held, owner, thing);
@@ -216,7 +213,7 @@ test.serial(
       callRcu(reclaimThing, thing);
       t.throws(() => callRcu(reclaimThing, thing), { code: "ERR_RCU_DOUBLE_FREE", message: /twice/ });
       t.throws(() => kfreeRcu(Thing, thing), { code: "ERR_RCU_DOUBLE_FREE" });
-      t.throws(() => callRcu(reclaimThing, alloc(Owner) as never), { code: "ERR_RCU_WRONG_STRUCT" });
+      t.throws(() => callRcu(reclaimThing, tryAlloc(Owner) as never), { code: "ERR_RCU_WRONG_STRUCT" });
       rcuBarrier();
       t.is(ran, 5);
       t.is(liveObjects(Thing), 0);
@@ -331,7 +328,7 @@ test.serial(
 
 test.serial("a stall names CPU, thread and task, and a task that was switched out in its scope", (t) =>
   inHeap((heap) => {
-    const owner = alloc(Owner) as OwnerRef;
+    const owner = tryAlloc(Owner) as OwnerRef;
     const record = Owner.record.at(owner);
     const other = Heap.attach(heap.handle());
     heap.use();

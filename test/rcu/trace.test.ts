@@ -1,7 +1,6 @@
 /** Trace events: what they tell, in which order, and what the ring keeps. */
 import test from "ava";
 import {
-  alloc,
   callRcu,
   defineReclaimer,
   fixed,
@@ -15,6 +14,7 @@ import {
   stopRcuTrace,
   struct,
   synchronizeRcu,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 const Thing = struct("trace test thing", { value: fixed() });
@@ -36,7 +36,7 @@ test.serial("off it is empty; on, it tells a grace period, its callback and a ba
     startRcuTrace({ entries: 64 });
     const { gracePeriods } = rcuStats();
     callRcu(nothing, 0);
-    kfreeRcu(Thing, alloc(Thing) as Ref<"trace test thing">);
+    kfreeRcu(Thing, tryAlloc(Thing) as Ref<"trace test thing">);
     rcuBarrier();
     stopRcuTrace();
     synchronizeRcu();

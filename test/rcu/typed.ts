@@ -4,7 +4,9 @@
  */
 import {
   alloc,
+  allocArray,
   arcNew,
+  arraySet,
   blob,
   double,
   fixed,
@@ -27,6 +29,8 @@ import {
   type TaggedRef,
   tagRef,
   text,
+  tryAlloc,
+  tryAllocArray,
   untagRef,
 } from "../../rcu/index.ts";
 
@@ -120,8 +124,20 @@ export function rules(scope: RcuScope, dentry: DentryRef, inode: Ref<"inode of t
   arcNew(Dentry, inode);
   // @ts-expect-error A box is made of its struct.
   new RcuBox(Dentry, inode);
-  const made = alloc(Dentry);
+  const made = tryAlloc(Dentry);
   // @ts-expect-error The heap may be full.
   Dentry.ino.get(made);
   void [same, sure];
+}
+
+/** What may be 0 is compared with 0 first; what throws need not be. */
+export function allocations(): void {
+  const maybe = tryAlloc(Dentry);
+  // @ts-expect-error The heap may be full.
+  Dentry.ino.init(maybe, 1);
+  if (maybe !== 0) Dentry.ino.init(maybe, 1);
+  Dentry.ino.init(alloc(Dentry), 1);
+  // @ts-expect-error The heap may be full.
+  arraySet(tryAllocArray(4), 0, 1);
+  arraySet(allocArray(4), 0, 1);
 }

@@ -1,7 +1,6 @@
 /** Jobs that tests of this folder run in a worker. */
 import { workerData } from "node:worker_threads";
 import {
-  alloc,
   callRcu,
   Heap,
   kfreeRcu,
@@ -14,6 +13,7 @@ import {
   rcuRunCallbacks,
   synchronizeRcu,
   synchronizeRcuTasks,
+  tryAlloc,
 } from "../../rcu/index.ts";
 import { Board, type BoardRef, countRun, Item, type Job } from "./shared.ts";
 
@@ -96,7 +96,7 @@ const JOBS: Record<string, () => void> = {
   /** Queues callbacks and dies without a word. */
   queueAndDie() {
     for (let n = 0; n < arg; n++) callRcu(countRun, board);
-    for (let n = 0; n < arg; n++) kfreeRcu(Item, alloc(Item) as Ref<"rcu test item">);
+    for (let n = 0; n < arg; n++) kfreeRcu(Item, tryAlloc(Item) as Ref<"rcu test item">);
     Board.count.store(board, heap.slot);
     stage(1);
     until(1000);

@@ -4,7 +4,6 @@
  */
 import test from "ava";
 import {
-  alloc,
   defineReclaimer,
   fixed,
   free,
@@ -26,6 +25,7 @@ import {
   stopRcuTrace,
   struct,
   tagRef,
+  tryAlloc,
   tryUntagRef,
 } from "../../rcu/index.ts";
 import { ARRAY_ELEMENTS, CELL_STATE, GP_SEQ_START, RCU, SLOT } from "../../rcu/layout.ts";
@@ -49,7 +49,7 @@ function inHeap(fn: (heap: Heap) => void): void {
 for (const start of [0x3f_fffd, 0x7fff_fffd, -3])
   test.serial(`incarnations of a slot wrap at ${start}: the dead are known from the living`, (t) =>
     inHeap((heap) => {
-      const word = alloc(Word) as number;
+      const word = tryAlloc(Word) as number;
       const at = SLOT.BASE + slot * SLOT.WORDS + SLOT.INCARNATION;
       heap.detach();
       heap.i32[at] = start;
@@ -125,14 +125,14 @@ test.serial("the words of a PercpuRef wrap, their sum does not", (t) =>
 
 test.serial("the generation of a cell wraps: tags from before are stale, those after it are good", (t) =>
   inHeap((heap) => {
-    const first = alloc(Thing) as Ref<"wraps_thing">;
+    const first = tryAlloc(Thing) as Ref<"wraps_thing">;
     heap.i32[first + CELL_STATE]! |= 0xff_ffff << 8; // Freed 2^24 - 1 times.
     const tag = tagRef(Thing, first);
     const scope = rcuReadLock();
     t.is(tryUntagRef(scope, Thing, tag), first);
     free(Thing, first);
     t.is(tryUntagRef(scope, Thing, tag), 0);
-    const second = alloc(Thing) as Ref<"wraps_thing">;
+    const second = tryAlloc(Thing) as Ref<"wraps_thing">;
     t.is(second, first, "the cell is used again");
     t.is(tryUntagRef(scope, Thing, tag), 0);
     const fresh = tagRef(Thing, second);

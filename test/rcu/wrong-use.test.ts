@@ -1,7 +1,6 @@
 /** The wrong heap, the wrong type, and what was given back already are errors, and nothing is written then. */
 import test, { type ExecutionContext } from "ava";
 import {
-  alloc,
   arcNew,
   defineReclaimer,
   double,
@@ -41,6 +40,7 @@ import {
   struct,
   tagRef,
   text,
+  tryAlloc,
   tryUntagRef,
 } from "../../rcu/index.ts";
 import { LINE_IDLE, SLOT, SLOT_RCU } from "../../rcu/layout.ts";
@@ -49,7 +49,7 @@ const Thing = struct("wrong-use thing", { link: listNode(), x: fixed() });
 const Lists = struct("wrong-use lists", { one: listNode(), other: listNode() });
 const nothing = defineReclaimer("wrong-use: nothing", () => {});
 
-const thing = (): Ref<"wrong-use thing"> => alloc(Thing) as Ref<"wrong-use thing">;
+const thing = (): Ref<"wrong-use thing"> => tryAlloc(Thing) as Ref<"wrong-use thing">;
 
 /** One of each, and what can be called on it: the calls that read and those that write. */
 function everything(): {
@@ -410,7 +410,7 @@ test.serial("a guard after unlock, and a lock or a scope that is given back twic
 test.serial("a list head that was never initialised, or a node taken off twice, writes nothing", (t) => {
   const domain = RcuDomain.create({ bytes: 8 << 20 });
   const held = 1 as Held;
-  const lists = alloc(Lists) as Ref<"wrong-use lists">;
+  const lists = tryAlloc(Lists) as Ref<"wrong-use lists">;
   const head = Lists.one.at(lists);
   const good = Lists.other.at(lists);
   Lists.other.init(lists);
@@ -483,7 +483,7 @@ test.serial("a tagged reference is known for stale when its slab has become some
   const domain = RcuDomain.create({ bytes: 8 << 20 });
   const scope = 1 as RcuScope;
   const all: Ref<"wrong-use thing">[] = [];
-  for (let ref = alloc(Thing); ref !== 0; ref = alloc(Thing)) all.push(ref);
+  for (let ref = tryAlloc(Thing); ref !== 0; ref = tryAlloc(Thing)) all.push(ref);
   const tags = all.map((ref) => tagRef(Thing, ref));
   for (const ref of all) kfreeRcu(Thing, ref);
   domain.barrier();
@@ -496,7 +496,7 @@ test.serial("a tagged reference is known for stale when its slab has become some
   domain.barrier();
   // Cells at the old places, in slabs that begin anew.
   const fresh = new Set<number>();
-  for (let ref = alloc(Thing); ref !== 0; ref = alloc(Thing)) fresh.add(ref);
+  for (let ref = tryAlloc(Thing); ref !== 0; ref = tryAlloc(Thing)) fresh.add(ref);
   t.true(all.some((ref) => fresh.has(ref)));
   t.true(tags.every((tag) => tryUntagRef(scope, Thing, tag) === 0));
   for (const ref of fresh) free(Thing, ref as Ref<"wrong-use thing">);

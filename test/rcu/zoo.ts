@@ -1,7 +1,6 @@
 /** One of each collection, filled, with a read and an update of each: for rules that all of them keep. */
 import {
   type Arc,
-  alloc,
   arcNew,
   double,
   fixed,
@@ -24,12 +23,13 @@ import {
   type Ref,
   struct,
   text,
+  tryAlloc,
 } from "../../rcu/index.ts";
 
 export const Animal = struct("zoo animal", { link: listNode(), legs: fixed() });
 export type AnimalRef = Ref<"zoo animal">;
 export function animal(legs = 4): AnimalRef {
-  const ref = alloc(Animal);
+  const ref = tryAlloc(Animal);
   if (ref === 0) throw new Error("no room for an animal");
   Animal.legs.init(ref, legs);
   return ref;

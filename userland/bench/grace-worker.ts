@@ -1,7 +1,6 @@
 /** A thread of `bench rcu`'s grace-period measurements: keeps a CPU busy with reads, or waits, or queues callbacks. */
 import { parentPort, workerData } from "node:worker_threads";
 import {
-  alloc,
   atomicAdd,
   atomicLoad,
   atomicNotify,
@@ -14,7 +13,6 @@ import {
   Heap,
   type HeapHandle,
   kfreeRcu,
-  pendingOwn,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
@@ -26,7 +24,9 @@ import {
   struct,
   synchronizeRcu,
   synchronizeRcuExpedited,
+  tryAlloc,
 } from "../../rcu/index.ts";
+import { pendingOwn } from "../../rcu/kernel.ts";
 
 /** Words of the board. KICK: what needResched is on a CPU, set by the force notifier. BUSY: the busy thread is. */
 export const GRACE_BOARD = { STOP: 0, KICK: 1, ARRIVED: 2, BUSY: 3, WORDS: 16 } as const;
@@ -57,7 +57,7 @@ const READS = 64;
 function serve({ heap, board }: GraceData): void {
   const attached = Heap.attach(heap);
   setForceNotifier(() => atomicStore(board, GRACE_BOARD.KICK, 1));
-  const cell = alloc(Cell) as Ref<"bench_grace_cell">;
+  const cell = tryAlloc(Cell) as Ref<"bench_grace_cell">;
   const stopped = (): boolean => atomicLoad(board, GRACE_BOARD.STOP) !== 0;
   const now = (): number => Number(process.hrtime.bigint());
 
@@ -119,7 +119,7 @@ function serve({ heap, board }: GraceData): void {
       case "callRcu":
         return queue(() => callRcu(reclaimNothing, 0));
       case "kfreeRcu":
-        return queue(() => kfreeRcu(Cell, alloc(Cell) as Ref<"bench_grace_cell">));
+        return queue(() => kfreeRcu(Cell, tryAlloc(Cell) as Ref<"bench_grace_cell">));
     }
   };
 

@@ -2,7 +2,7 @@
  * What protects a table during a benchmark. `rcu` is the table as the kernel has it; each of the others puts the same
  * table, same code, behind one lock: readers enter and leave around a lookup, writers around an update.
  */
-import { alloc, atomic, type Ref, rwlock, spinlock, struct, words } from "../../rcu/index.ts";
+import { atomic, type Ref, rwlock, spinlock, struct, tryAlloc, words } from "../../rcu/index.ts";
 import { type WasmLocks, wasmLocks } from "./wasm-locks.ts";
 
 export const PROTOCOLS = [
@@ -41,7 +41,7 @@ export interface LockSet {
 
 export function createLocks(threads: number): LockSet {
   const make = (): Locks => {
-    const locks = alloc(BenchLocks);
+    const locks = tryAlloc(BenchLocks);
     if (locks === 0) throw new Error("the benchmark's heap is too small");
     return locks;
   };

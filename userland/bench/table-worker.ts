@@ -6,10 +6,10 @@ import {
   atomicLoad,
   atomicNotify,
   atomicWait,
-  pendingOwn,
   rcuIdleEnter,
   rcuIdleExit,
 } from "../../rcu/index.ts";
+import { pendingOwn } from "../../rcu/kernel.ts";
 import { runDelay } from "./disturbance.ts";
 import { guardOf, type LockSet, type Protocol } from "./locks.ts";
 import { compileLoop, type Loop, type LoopResult, type Operations } from "./loop.ts";

@@ -18,7 +18,8 @@ import { pidsInit } from "../../kernel/task/pid.ts";
 import { Group, RLIM_NLIMITS, Task } from "../../kernel/task/task.ts";
 import { clockInit } from "../../kernel/time/clock.ts";
 import { timersInit } from "../../kernel/time/timer.ts";
-import { alloc, Heap, type HeapHandle, type Held, type Ref, setGathering } from "../../rcu/index.ts";
+import { Heap, type HeapHandle, type Held, type Ref, tryAlloc } from "../../rcu/index.ts";
+import { setGathering } from "../../rcu/kernel.ts";
 
 /** What a thread needs to join. */
 export interface WorldHandle {
@@ -71,7 +72,7 @@ export function joinWorld(handle: WorldHandle): { heap: Heap; task: Ref<"task"> 
 
 /** What a process consists of, as far as tables look at it. */
 export function newProcess(): Ref<"task"> {
-  const task = newTask(need(alloc(Group)));
+  const task = newTask(need(tryAlloc(Group)));
   Task.files.assign(UNSHARED, task, need(filesCreate()));
   Task.fs.assign(UNSHARED, task, need(fsCreate()));
   return task;
@@ -79,7 +80,7 @@ export function newProcess(): Ref<"task"> {
 
 /** A process without files: group, credentials, signal handlers. */
 export function newTask(group: Ref<"group">): Ref<"task"> {
-  const task = need(alloc(Task));
+  const task = need(tryAlloc(Task));
   for (let n = 0; n < RLIM_NLIMITS * 4; n++) Group.rlimits.set(group, n, -1);
   Group.sighand.init(group, need(newSighand()));
   Task.group.init(task, group);

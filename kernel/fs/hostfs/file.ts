@@ -3,7 +3,7 @@
  * pages kept true. Pages that a shared mapping made dirty are written back by msync, fsync and the last close.
  */
 import fs from "node:fs";
-import { allocString, freeString, type Held, type Ref, stringBytes } from "../../../rcu/index.ts";
+import { freeString, type Held, type Ref, stringBytes, tryAllocString } from "../../../rcu/index.ts";
 import type { UserIo } from "../../mm/iov.ts";
 import { Mapping, MOPS, registerMappingOps } from "../../mm/mapping.ts";
 import { mappingInvalidate, mappingPage, mappingWriteback } from "../../mm/pagecache.ts";
@@ -239,7 +239,7 @@ function takeListing(file: F): Ref<"string"> | number {
     bytes.set(entry.name, at + 2);
     at += 2 + entry.name.length;
   }
-  const text = allocString(bytes);
+  const text = tryAllocString(bytes);
   return text === 0 ? -ENOMEM : text;
 }
 

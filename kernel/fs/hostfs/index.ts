@@ -6,7 +6,7 @@
  * devices, FIFOs and sockets of the host cannot be opened.
  */
 import fs from "node:fs";
-import { allocString, freeString, type Ref, stringText } from "../../../rcu/index.ts";
+import { freeString, type Ref, stringText, tryAllocString } from "../../../rcu/index.ts";
 import { ENOMEM, EOPNOTSUPP } from "../../uapi/errno.ts";
 import { MS_RDONLY, V9FS_MAGIC } from "../../uapi/mount.ts";
 import { dAllocRoot } from "../dcache.ts";
@@ -47,7 +47,7 @@ registerFileSystem({
     if (!st.isDirectory() && !st.isFile()) return -EOPNOTSUPP;
     const readOnly = (flags & MS_RDONLY) !== 0 ? SB_RDONLY : 0;
     const sb = sbAlloc(SOPS.HOSTFS, SB_REVALIDATE | SB_NEGATIVE | readOnly, V9FS_MAGIC, source);
-    const text = sb === 0 ? 0 : allocString(path);
+    const text = sb === 0 ? 0 : tryAllocString(path);
     if (sb === 0 || text === 0) {
       if (sb !== 0) sbPut(sb);
       return -ENOMEM;

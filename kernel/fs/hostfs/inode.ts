@@ -5,16 +5,16 @@
 import type fs from "node:fs";
 import nodeFs from "node:fs";
 import {
-  allocString,
   freeString,
-  hashBytes,
   kfreeStringRcu,
   type Ptr,
   type Ref,
   stringBytes,
   stringEquals,
   stringText,
+  tryAllocString,
 } from "../../../rcu/index.ts";
+import { hashBytes } from "../../../rcu/kernel.ts";
 import { Mapping, MOPS, mappingCreate } from "../../mm/mapping.ts";
 import { mappingInvalidate } from "../../mm/pagecache.ts";
 import { nowNs } from "../../time/clock.ts";
@@ -148,7 +148,7 @@ export function hostInode(
     removeInodeHash(known);
     iput(known);
   }
-  const text = allocString(name);
+  const text = tryAllocString(name);
   if (text === 0) return -ENOMEM;
   const type = st.mode & S_IFMT;
   const inode = newInode(
@@ -198,7 +198,7 @@ export function hostEvict(inode: I): void {
 
 /** The inode is found under another name from now on (rename). The locks of both directories are held. */
 export function moveHostInode(inode: I, parent: I, name: Uint8Array): void {
-  const text = allocString(name);
+  const text = tryAllocString(name);
   // Without memory the old name stays: later host calls answer ENOENT or ESTALE.
   if (text === 0) return;
   igrab(parent);

@@ -18,7 +18,6 @@
 import fs from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import {
-  alloc,
   atomic,
   callRcu,
   defineReclaimer,
@@ -35,6 +34,7 @@ import {
   type Ref,
   spinlock,
   struct,
+  tryAlloc,
 } from "../../../rcu/index.ts";
 import { kernelGlobal } from "../../global.ts";
 import { kickCpu } from "../../sched/cpus.ts";
@@ -118,7 +118,7 @@ function sensibleLimit(): number {
 
 /** Once per machine, at boot; false without memory. */
 export function hostfsInit(): boolean {
-  const ref = alloc(HostFds);
+  const ref = tryAlloc(HostFds);
   if (ref === 0) return false;
   HostFds.tracked.init(ref, isMainThread ? 0 : 1);
   HostFds.kept.init(ref);
@@ -187,7 +187,7 @@ export function releasePassing(ref: number): void {
 }
 
 function newHostFd(fd: number, which: number): Fd | 0 {
-  const ref = alloc(HostFd);
+  const ref = tryAlloc(HostFd);
   if (ref === 0) {
     closeHost(fd);
     return 0;

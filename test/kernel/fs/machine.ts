@@ -12,7 +12,6 @@ import { Group, RLIM_NLIMITS, Task } from "../../../kernel/task/task.ts";
 import { clockInit } from "../../../kernel/time/clock.ts";
 import "../../../kernel/fs/tmpfs.ts";
 import {
-  alloc,
   drainReleases,
   Heap,
   type Held,
@@ -20,6 +19,7 @@ import {
   rcuBarrier,
   rcuQuiescent,
   rcuRunCallbacks,
+  tryAlloc,
 } from "../../../rcu/index.ts";
 
 export interface Machine {
@@ -48,8 +48,8 @@ export function bootMachine(ramBytes = 32 << 20): Machine {
 
 /** A task of that user, not current yet. */
 export function newTask(uid: number, gid: number): { task: Ref<"task">; files: Ref<"files"> } {
-  const task = alloc(Task) as Ref<"task">;
-  const group = alloc(Group) as Ref<"group">;
+  const task = tryAlloc(Task) as Ref<"task">;
+  const group = tryAlloc(Group) as Ref<"group">;
   for (let n = 0; n < RLIM_NLIMITS * 4; n++) Group.rlimits.set(group, n, -1);
   Task.group.init(task, group);
   const files = filesCreate() as Ref<"files">;

@@ -16,7 +16,8 @@ import { Task } from "../../../kernel/task/task.ts";
 import { EAGAIN, EFAULT, EINVAL, ENXIO, EPIPE } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { SIGPIPE } from "../../../kernel/uapi/signal.ts";
-import { declaredStructs, liveObjects, type Ref } from "../../../rcu/index.ts";
+import { liveObjects, type Ref } from "../../../rcu/index.ts";
+import { declaredStructs } from "../../../rcu/kernel.ts";
 import {
   around,
   boot,

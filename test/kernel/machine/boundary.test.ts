@@ -2,7 +2,8 @@
 import test from "ava";
 import { OopsError, PanicError } from "../../../kernel/machine/error.ts";
 import { OOPS_LIMIT } from "../../../kernel/machine/host-entry.ts";
-import { locksHeld, mutexesHeld, rcuIsWatching, releasesPending } from "../../../rcu/index.ts";
+import { rcuIsWatching, releasesPending } from "../../../rcu/index.ts";
+import { locksHeld, mutexesHeld } from "../../../rcu/kernel.ts";
 import { bootTestMachine, faultsWorker, plainWorker, type TestMachine } from "./boot-machine.ts";
 import { FAULTS, fault, NR_CHAIN, NR_HOLD, queueChain } from "./faults.ts";
 import { call, exit, SPIN } from "./tiny-elf.ts";

@@ -6,7 +6,7 @@ import { mmInit } from "../../../kernel/mm/shmem.ts";
 import { setCurrent } from "../../../kernel/sched/current.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import type { Ref } from "../../../rcu/index.ts";
-import { alloc, Heap, rcuBarrier } from "../../../rcu/index.ts";
+import { Heap, rcuBarrier, tryAlloc } from "../../../rcu/index.ts";
 
 export interface TestMachine {
   readonly heap: Heap;
@@ -19,7 +19,7 @@ export function bootMemory(bytes = 16 << 20, cpus = 1): TestMachine {
   bindGlobals(createGlobals() as Ref<"array">);
   createRam(bytes, cpus);
   mmInit();
-  const task = alloc(Task) as Ref<"task">;
+  const task = tryAlloc(Task) as Ref<"task">;
   setCurrent(task);
   return { heap, task };
 }

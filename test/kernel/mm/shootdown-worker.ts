@@ -11,7 +11,6 @@ import { setCurrent } from "../../../kernel/sched/current.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import { ACCESS, CPU_NEED_RESCHED, type UserMode } from "../../../kernel/usermode.ts";
 import {
-  alloc,
   arrayLoad,
   atomicAdd,
   atomicExchange,
@@ -24,6 +23,7 @@ import {
   rcuIdleExit,
   rcuQuiescent,
   rcuRunCallbacks,
+  tryAlloc,
 } from "../../../rcu/index.ts";
 
 export interface CpuData {
@@ -63,7 +63,7 @@ function main(data: CpuData): { reads: number; stale: string | null } {
   const heap = Heap.attach(data.heap);
   bindGlobals(data.globals as Ref<"array">);
   bindRam(data.memory);
-  setCurrent(alloc(Task));
+  setCurrent(tryAlloc(Task));
   const tlb = new TestTlb();
   tlbInit(data.cpu, [tlb]);
   activateMm(data.mm as Ref<"mm">);

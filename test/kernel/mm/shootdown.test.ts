@@ -13,8 +13,6 @@ import { setCurrent } from "../../../kernel/sched/current.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import { MAP_ANONYMOUS, MAP_PRIVATE, MREMAP_FIXED, MREMAP_MAYMOVE } from "../../../kernel/uapi/mman.ts";
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arrayStore,
   atomicLoad,
@@ -23,6 +21,8 @@ import {
   type Ref,
   rcuQuiescent,
   rcuRunCallbacks,
+  tryAlloc,
+  tryAllocArray,
 } from "../../../rcu/index.ts";
 import type { CpuData } from "./shootdown-worker.ts";
 
@@ -38,13 +38,13 @@ test.serial(
     bindGlobals(globals);
     const memory = createRam(8 << 20, READERS + 1);
     mmInit();
-    setCurrent(alloc(Task));
+    setCurrent(tryAlloc(Task));
     tlbInit(0, []);
     const mm = mmCreate() as Ref<"mm">;
     activateMm(mm);
     const anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
     const base = mmap(mm, 0, PAGES * PAGE_SIZE, 3, anonymous, 0, 0);
-    const versions = allocArray(PAGES) as Ref<"array">;
+    const versions = tryAllocArray(PAGES) as Ref<"array">;
     for (let page = 0; page < PAGES; page++) putUser32(base + page * PAGE_SIZE, page << 20);
     const control = new SharedArrayBuffer(16);
     const words = new Int32Array(control);

@@ -15,7 +15,8 @@ import {
 } from "../../../kernel/sched/waitqueue.ts";
 import { TASK_RUNNABLE, TASK_RUNNING, TASK_SLEEPING, TASK_WAITING, Task } from "../../../kernel/task/task.ts";
 import { nowNs } from "../../../kernel/time/clock.ts";
-import { alloc, declaredStructs, liveObjects, type Ref, struct } from "../../../rcu/index.ts";
+import { liveObjects, type Ref, struct, tryAlloc } from "../../../rcu/index.ts";
+import { declaredStructs } from "../../../rcu/kernel.ts";
 import { as, bootSolo, makeProcess } from "./solo.ts";
 
 const Thing = struct("test_thing", { before: waitqueue(), queue: waitqueue() });
@@ -24,7 +25,7 @@ bootSolo();
 const entries = (): number => liveObjects(declaredStructs.get("wait_entry")!);
 
 function newQueue(): number {
-  const thing = alloc(Thing);
+  const thing = tryAlloc(Thing);
   if (thing === 0) throw new Error("no memory");
   return Thing.queue.at(thing);
 }

@@ -2,7 +2,7 @@
 
 export { goActive, goIdle } from "../../../rcu/grace-period.ts";
 export * from "../../../rcu/index.ts";
+export * from "../../../rcu/kernel.ts";
 export { i32 } from "../../../rcu/memory.ts";
-export { declaredStructs, TYPE } from "../../../rcu/struct.ts";
 export { count, Entry, Lists, poison, Root, release, Task, Thing } from "./structs.ts";
 export { updater } from "./updater.ts";

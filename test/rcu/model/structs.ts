@@ -6,7 +6,6 @@ import {
   fixed,
   listNode,
   mutex,
-  PREEMPT_WORDS,
   type Ref,
   rcu,
   rwlock,
@@ -14,6 +13,7 @@ import {
   struct,
   words,
 } from "../../../rcu/index.ts";
+import { PREEMPT_WORDS } from "../../../rcu/kernel.ts";
 
 /** What stands where freed memory was. */
 export const POISON = 99;

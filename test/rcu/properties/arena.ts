@@ -7,8 +7,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import {
-  alloc,
-  allocString,
   atomic,
   fixed,
   freeString,
@@ -24,6 +22,8 @@ import {
   rcuRunCallbacks,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocString,
 } from "../../../rcu/index.ts";
 import { Item } from "./values.ts";
 
@@ -61,7 +61,7 @@ export class Arena {
 
   private constructor(debug: boolean) {
     this.heap = Heap.create({ bytes: 16 << 20, debug });
-    this.board = alloc(Board) as BoardRef;
+    this.board = tryAlloc(Board) as BoardRef;
   }
 
   static async open(debug: boolean): Promise<Arena> {
@@ -100,7 +100,7 @@ export class Arena {
 
   /** Runs `body` while the readers look at the collections, then takes them away from the readers. */
   during(look: string, at: number, at2: number, body: () => void): void {
-    const name = allocString(look) as Ref<"string">;
+    const name = tryAllocString(look) as Ref<"string">;
     Board.failure.store(this.board, 0);
     Board.must.store(this.board, 0);
     Board.look.init(this.board, name);

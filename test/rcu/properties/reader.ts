@@ -1,7 +1,6 @@
 /** A reader of the property tests: looks at whatever collection is on the board, as often as it can. */
 import { parentPort, workerData } from "node:worker_threads";
 import {
-  allocString,
   Heap,
   rcuIdleEnter,
   rcuIdleExit,
@@ -10,6 +9,7 @@ import {
   rcuReadUnlock,
   rcuRunCallbacks,
   stringText,
+  tryAllocString,
 } from "../../../rcu/index.ts";
 import { Board, type ReaderData, STOP } from "./arena.ts";
 import { LOOKS, type Look, Watch } from "./looks.ts";
@@ -18,7 +18,7 @@ const { buffer, board } = workerData as ReaderData;
 const heap = Heap.attach({ buffer });
 
 function complain(what: string): void {
-  const message = allocString(what);
+  const message = tryAllocString(what);
   if (message !== 0) Board.failure.cas(board, 0, message);
 }
 

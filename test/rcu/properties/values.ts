@@ -3,7 +3,6 @@
  * whose it is, and when it was written.
  */
 import {
-  alloc,
   blob,
   double,
   fixed,
@@ -14,6 +13,7 @@ import {
   type Ref,
   struct,
   text,
+  tryAlloc,
   type Value,
 } from "../../../rcu/index.ts";
 
@@ -26,7 +26,7 @@ const mix = (key: number, version: number): number =>
   (Math.imul(key, 31) ^ Math.imul(version, 17) ^ 0x5a5a) | 0;
 
 export function makeItem(key: number, version: number): ItemRef {
-  const item = alloc(Item);
+  const item = tryAlloc(Item);
   if (item === 0) throw new Error("the heap of the test is full");
   Item.key.init(item, key);
   Item.version.init(item, version);

@@ -1,7 +1,5 @@
 /** The collections of sternix/rcu by themselves. */
 import {
-  alloc,
-  allocArray,
   arcNew,
   arrayGet,
   arraySet,
@@ -15,6 +13,8 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
+  tryAllocArray,
 } from "../../../rcu/index.ts";
 import { need } from "../world.ts";
 import { cellBytes, type TableBench } from "./table.ts";
@@ -143,9 +143,9 @@ export const arc: TableBench = {
   sizes: [64, 4096, 65536, 1 << 20],
   deferredBytes: SMALL,
   build(entries) {
-    const cells = need(allocArray(entries));
+    const cells = need(tryAllocArray(entries));
     for (let n = 0; n < entries; n++) {
-      const object = need(alloc(Object_)) as Ref<"bench_object">;
+      const object = need(tryAlloc(Object_)) as Ref<"bench_object">;
       arraySet(cells, n, new RcuArc(need(arcNew(Object_, object))).ref);
     }
     return [cells];
@@ -162,7 +162,7 @@ export const arc: TableBench = {
         return value;
       },
       write: (n) => {
-        const object = need(alloc(Object_)) as Ref<"bench_object">;
+        const object = need(tryAlloc(Object_)) as Ref<"bench_object">;
         Object_.value.init(object, n);
         arcs[n]!.update(need(arcNew(Object_, object)));
         return 0;

@@ -11,7 +11,7 @@ import { FOPS } from "../../../kernel/fs/ops.ts";
 import { Qstr, qstrScan, qstrScanOn, SCAN_AHEAD } from "../../../kernel/fs/qstr.ts";
 import { AT_FDCWD } from "../../../kernel/uapi/fcntl.ts";
 import { S_IFREG } from "../../../kernel/uapi/stat.ts";
-import { allocArray, arrayGet, arraySet, type Ref, rcuBarrier } from "../../../rcu/index.ts";
+import { arrayGet, arraySet, type Ref, rcuBarrier, tryAllocArray } from "../../../rcu/index.ts";
 import { need } from "../world.ts";
 import { cellBytes, type TableBench } from "./table.ts";
 
@@ -136,7 +136,7 @@ export const mountTable: TableBench = {
   most: [1 << 18, "each has 1 KiB of counters, one of each CPU: more would fill the heap"],
   deferredBytes: cellBytes(Mount),
   build(entries) {
-    const places = need(allocArray(entries));
+    const places = need(tryAllocArray(entries));
     const root = rootMount();
     const folder = `/mnt${entries}`;
     makeDirectory(AT_FDCWD, folder, 0o755);

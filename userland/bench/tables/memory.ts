@@ -10,7 +10,7 @@ import { finishWait } from "../../../kernel/sched/waitqueue.ts";
 import { Task } from "../../../kernel/task/task.ts";
 import { FUTEX_BITSET_MATCH_ANY } from "../../../kernel/uapi/futex.ts";
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from "../../../kernel/uapi/mman.ts";
-import { alloc, type Ref, rcuBarrier } from "../../../rcu/index.ts";
+import { type Ref, rcuBarrier, tryAlloc } from "../../../rcu/index.ts";
 import { need } from "../world.ts";
 import { cellBytes, type TableBench } from "./table.ts";
 
@@ -81,7 +81,7 @@ export const futexTable: TableBench = {
     const self = current();
     // Waiters on the words above those that are woken: the chains have their usual length.
     for (let n = 0; n < entries; n++) {
-      const task = need(alloc(Task));
+      const task = need(tryAlloc(Task));
       Task.mm.init(task, mm);
       setCurrent(task);
       futexWait(addressOf(entries + n), true, 0, Number.POSITIVE_INFINITY, FUTEX_BITSET_MATCH_ANY);

@@ -12,14 +12,14 @@ import {
 } from "../../../kernel/task/pid.ts";
 import { Cred, Group, Task } from "../../../kernel/task/task.ts";
 import {
-  alloc,
-  allocArray,
   arrayGet,
   arraySet,
   kfreeRcu,
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
+  tryAlloc,
+  tryAllocArray,
 } from "../../../rcu/index.ts";
 import { need, newTask } from "../world.ts";
 import { cellBytes, type TableBench } from "./table.ts";
@@ -35,7 +35,7 @@ export const pidTable: TableBench = {
   build(entries) {
     const held = lockTaskList();
     for (let pid = 1; pid <= entries; pid++)
-      if (findTask(rcuReadLock(), pid) === 0) attachPid(held, pid, need(alloc(Task)));
+      if (findTask(rcuReadLock(), pid) === 0) attachPid(held, pid, need(tryAlloc(Task)));
     for (let pid = 1; pid <= entries; pid++) rcuReadUnlock();
     unlockTaskList();
     return [];
@@ -47,7 +47,7 @@ export const pidTable: TableBench = {
       return task;
     },
     write: (n) => {
-      const fresh = need(alloc(Task));
+      const fresh = need(tryAlloc(Task));
       const held = lockTaskList();
       const old = findTask(rcuReadLock(), n + 1);
       rcuReadUnlock();
@@ -64,8 +64,8 @@ const MOST_PROCESSES = [1 << 18, "processes with all they have would fill the he
 
 /** An array of processes, each with a group, credentials and handlers of its own. */
 function processes(entries: number): readonly number[] {
-  const tasks = need(allocArray(entries));
-  for (let n = 0; n < entries; n++) arraySet(tasks, n, newTask(need(alloc(Group))));
+  const tasks = need(tryAllocArray(entries));
+  for (let n = 0; n < entries; n++) arraySet(tasks, n, newTask(need(tryAlloc(Group))));
   return [tasks];
 }
 const taskAt = (tasks: Ref<"array">, n: number): Ref<"task"> => arrayGet(tasks, n) as Ref<"task">;

@@ -1,5 +1,5 @@
 /** The read side by itself: what entering and leaving costs, and one dereference in between. */
-import { alloc, type RcuScope, type Ref, rcu, struct } from "../../../rcu/index.ts";
+import { type RcuScope, type Ref, rcu, struct, tryAlloc } from "../../../rcu/index.ts";
 import { need } from "../world.ts";
 import type { TableBench } from "./table.ts";
 
@@ -27,7 +27,7 @@ export const dereference: TableBench = {
   sizes: [1],
   deferredBytes: 0,
   build() {
-    const ring = Array.from({ length: LINKS }, () => need(alloc(Link)) as Ref<"bench_link">);
+    const ring = Array.from({ length: LINKS }, () => need(tryAlloc(Link)) as Ref<"bench_link">);
     ring.forEach((link, n) => {
       Link.next.init(link, ring[(n + 1) % LINKS]!);
     });

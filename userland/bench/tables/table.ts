@@ -1,5 +1,6 @@
 /** What a table has to offer to be benchmarked. */
-import { type StructType, TYPE } from "../../../rcu/index.ts";
+import type { StructType } from "../../../rcu/index.ts";
+import { TYPE } from "../../../rcu/kernel.ts";
 import type { Operations } from "../loop.ts";
 
 export interface TableBench {

@@ -5,7 +5,6 @@
  * takes no lock: it looks the key up and copies the value inside one read scope.
  */
 import {
-  allocString,
   blob,
   EVICTED,
   FULL,
@@ -14,6 +13,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   stringBytes,
+  tryAllocString,
 } from "../../../rcu/index.ts";
 import {
   type ContextOf,
@@ -130,7 +130,7 @@ export default defineSubsystem({
         if (command === null) return -EINVAL;
         const answer = run(context, command);
         if (typeof answer === "number") return answer;
-        const text = allocString(answer);
+        const text = tryAllocString(answer);
         if (text === 0) return -ENOSPC;
         file.state2 = 0;
         const old = file.exchangeState(text);

@@ -4,8 +4,6 @@
  */
 import { readFileSync } from "node:fs";
 import {
-  alloc,
-  allocString,
   arcNew,
   fixed,
   free,
@@ -17,6 +15,8 @@ import {
   spinlock,
   stringText,
   struct,
+  tryAlloc,
+  tryAllocString,
 } from "../../../rcu/index.ts";
 import { type ContextOf, defineSubsystem, EINVAL, ENOMEM, table } from "../../index.ts";
 import { judge, parseRules, type Rule, rulesFor } from "./rules.ts";
@@ -54,8 +54,8 @@ function currentRules(rules: Tables["rules"]): readonly Rule[] {
 
 /** Publishes rules that were parsed: 0 or -errno. Calls that are being judged finish with the old ones. */
 function replace({ rules, policy, generations }: Tables, text: string): number {
-  const string = allocString(text);
-  const set = string === 0 ? 0 : alloc(RuleSet);
+  const string = tryAllocString(text);
+  const set = string === 0 ? 0 : tryAlloc(RuleSet);
   const arc = set === 0 ? 0 : arcNew(RuleSet, set);
   if (string === 0 || set === 0 || arc === 0) {
     if (string !== 0) freeString(string);

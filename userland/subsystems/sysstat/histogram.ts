@@ -2,7 +2,7 @@
  * Latencies in the shared heap: an array of words that every CPU adds to. Bucket n counts calls that took from 2^n up to
  * 2^(n+1) nanoseconds (the first also shorter ones, the last also longer ones); behind the buckets stands the sum of their times.
  */
-import { allocArray, arrayAdd, arrayLoad, type Ref } from "../../../rcu/index.ts";
+import { arrayAdd, arrayLoad, type Ref, tryAllocArray } from "../../../rcu/index.ts";
 
 /** The last bucket begins at 2^47 ns, a day and a half. */
 export const BUCKETS = 48;
@@ -11,7 +11,7 @@ const SUM_HIGH = BUCKETS + 1;
 const WORDS = BUCKETS + 2;
 const WORD = 2 ** 32;
 
-export const newHistogram = (): Ref<"array"> | 0 => allocArray(WORDS);
+export const newHistogram = (): Ref<"array"> | 0 => tryAllocArray(WORDS);
 
 /** The bucket of a time. */
 export function bucketOf(ns: number): number {

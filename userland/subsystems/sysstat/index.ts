@@ -5,7 +5,6 @@
  * A blocking call counts from its beginning to its result. A task's histogram goes to its program's when it ends.
  */
 import {
-  alloc,
   bytes,
   fixed,
   free,
@@ -20,6 +19,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   struct,
+  tryAlloc,
   wide,
 } from "../../../rcu/index.ts";
 import {
@@ -69,7 +69,7 @@ function findStat(
 ): StatRef | 0 {
   const found = map.lookup(scope, key);
   if (found !== 0) return found;
-  const fresh = alloc(Stat);
+  const fresh = tryAlloc(Stat);
   const histogram = fresh === 0 ? 0 : newHistogram();
   if (fresh === 0 || histogram === 0) {
     if (fresh !== 0) free(Stat, fresh);
