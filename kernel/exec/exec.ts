@@ -5,7 +5,7 @@
 import type { Held, Ref } from "../../rcu/index.ts";
 import { allowWriteAccess, denyWriteAccess } from "../fs/attr.ts";
 import { pathOf } from "../fs/dpath.ts";
-import { closeOnExec, filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
+import { filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
 import { File, fileGet, fput } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { Mount } from "../fs/mount.ts";
@@ -25,6 +25,7 @@ import { putProgram, setProgram } from "../task/program.ts";
 import { rlimit } from "../task/rlimit.ts";
 import { waitForMemory } from "../task/shortage.ts";
 import { Cred, GROUP_EXEC, Group, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
+import { closeOnExec } from "../task/tidy.ts";
 import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MS_NOSUID } from "../uapi/mount.ts";
 import { RLIMIT_AS, RLIMIT_STACK } from "../uapi/resource.ts";
@@ -274,8 +275,8 @@ function ownFiles(task: Ref<"task">): void {
     if (own === 0) return;
     Task.files.assign(OWNER, task, own);
     filesPut(files);
-    closeOnExec(own);
-  } else closeOnExec(files);
+  }
+  closeOnExec(task);
 }
 
 /** Set-user-ID and set-group-ID programs, the saved ids, and the capabilities: 0 or -ENOMEM. */

@@ -14,19 +14,31 @@ import { Dcache, DName, dcache } from "./dname.ts";
 
 type D = Ref<"dentry">;
 
-/** Drops every unused dentry of a file system that is unmounted, in one pass: a directory goes with the last name in it. */
-export function dcacheShrinkSuper(sb: Ref<"superblock">): void {
+/** Buckets of the table of names, and names, that are dealt with in one part. */
+const PART_BUCKETS = 8192;
+const PART_NAMES = 1024;
+
+/**
+ * Drops the unused dentries of a file system that is unmounted, a part of the table of names; a directory goes with the last name in it.
+ * `from` is 0 at first, then what the last part answered; 0 when all are gone.
+ */
+export function dcacheShrinkPart(sb: Ref<"superblock">, from: number): number {
   const table = Dcache.buckets.get(dcache.get());
-  for (let bucket = 0; bucket < arrayLength(table); bucket++) {
+  const length = arrayLength(table);
+  const end = Math.min(length, from + PART_BUCKETS);
+  let bucket = from;
+  for (let left = PART_NAMES; bucket < end && left > 0; bucket++) {
     const scope = rcuReadLock();
     let name = arrayGet(table, bucket) as Ptr<"dname">;
     while (name !== 0) {
       const dentry = DName.dentry.get(name);
       name = DName.next.deref(scope, name);
+      left--;
       if (Dentry.sb.get(dentry) === sb) killUpwards(dentry);
     }
     rcuReadUnlock();
   }
+  return bucket < length ? bucket : 0;
 }
 
 /** Kills an unused dentry, and the directories above that are unused then. */
@@ -40,12 +52,16 @@ function killUpwards(dentry: D): void {
   }
 }
 
-/** Unlinks everything below a pinned directory (SB_DCACHE), when its file system goes away. Each directory is entered and left once. */
-export function dPrune(root: D): void {
+/**
+ * Unlinks what is below a pinned directory (SB_DCACHE), a part of it, when its file system goes away. Each directory is entered and left
+ * once. `from` is 0 at first, then what the last part answered: the directory to go on in; 0 when nothing is left.
+ */
+export function dPrunePart(root: D, from: number): number {
   const scope = rcuReadLock();
   const held = scope as unknown as Held; // The mount is gone: nobody else reaches this tree by name.
-  let at = root;
-  for (;;) {
+  let at = from === 0 ? root : (from as D);
+  let left = PART_NAMES;
+  for (; left > 0; left--) {
     const child = listFirst(Dentry.children.at(at));
     if (child !== 0) {
       at = Dentry.sibling.owner(child);
@@ -59,4 +75,5 @@ export function dPrune(root: D): void {
     at = parent;
   }
   rcuReadUnlock();
+  return left > 0 ? 0 : at;
 }

@@ -1,8 +1,8 @@
 /** fallocate(2): reserving, punching and zeroing ranges of files whose content is the page cache, and of host files. */
 import type { Ref } from "../../rcu/index.ts";
-import { mappingInvalidate, mappingPage } from "../mm/pagecache.ts";
+import { invalidatePart, mappingPage } from "../mm/pagecache.ts";
 import { PAGE_SIZE, ram } from "../mm/ram.ts";
-import { partDone, yieldWhole } from "../sched/yield.ts";
+import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
 import {
   EBADF,
   EFBIG,
@@ -49,14 +49,17 @@ export function fallocateFile(file: Ref<"file">, mode: number, offset: number, l
       if (!keep) return -EOPNOTSUPP; // Linux asks for it: a hole has no size of its own.
       return zeroRange(file, inode, offset, length);
     case FALLOC_FL_ZERO_RANGE: {
-      // In a later run the range is empty already, but for what this call has taken.
-      const error = partDone() === 0 ? zeroRange(file, inode, offset, length) : 0;
+      // In a later run the range may be empty already, but for what this call has taken.
+      const error = partAlso() === ALLOCATES && partDone() !== 0 ? 0 : zeroRange(file, inode, offset, length);
       return error < 0 ? error : allocate(file, inode, offset, length, keep);
     }
     default:
       return -EOPNOTSUPP;
   }
 }
+
+/** What partAlso() says while pages are taken, and not while a hole is made. */
+const ALLOCATES = 1;
 
 function allocate(file: Ref<"file">, inode: I, offset: number, length: number, keep: boolean): number {
   const seals = Inode.seals.load(inode);
@@ -70,26 +73,44 @@ function allocate(file: Ref<"file">, inode: I, offset: number, length: number, k
   if (File.fops.get(file) === FOPS.REGULAR) {
     const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
     const first = Math.floor(offset / PAGE_SIZE);
-    for (let index = first + partDone(); index * PAGE_SIZE < offset + length; index++) {
+    const done = partAlso() === ALLOCATES ? partDone() : 0;
+    for (let index = first + done; index * PAGE_SIZE < offset + length; index++) {
       const frame = mappingPage(mapping, index, true);
       if (frame < 0) return frame === -ENOMEM ? -ENOSPC : frame;
-      const stop = yieldWhole(index + 1 - first);
+      const stop = yieldWhole(index + 1 - first, ALLOCATES);
       if (stop !== 0) return stop;
     }
   }
   return grows && !keep ? truncateInode(inode, offset + length) : 0;
 }
 
-/** Bytes [offset, offset + length) within the file read as zero; whole pages are given back. */
+/**
+ * Bytes [offset, offset + length) within the file read as zero; whole pages are given back, in parts: who reads or writes there meanwhile
+ * comes before or after the part that is his. 0, -errno or YIELD.
+ */
 function zeroRange(file: Ref<"file">, inode: I, offset: number, length: number): number {
   if (File.fops.get(file) !== FOPS.REGULAR) return -EOPNOTSUPP;
-  if ((Inode.seals.load(inode) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
   const mapping = Inode.mapping.get(inode) as Ref<"mapping">;
-  const held = inodeLock(inode);
-  const end = Math.min(offset + length, Math.ceil(Inode.size.get(held, inode) / PAGE_SIZE) * PAGE_SIZE);
   const first = Math.ceil(offset / PAGE_SIZE);
-  const last = Math.floor(end / PAGE_SIZE);
-  if (first < last) mappingInvalidate(mapping, first, last);
+  for (let at = first + partDone(); ; ) {
+    if ((Inode.seals.load(inode) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
+    const held = inodeLock(inode);
+    const end = Math.min(offset + length, Math.ceil(Inode.size.get(held, inode) / PAGE_SIZE) * PAGE_SIZE);
+    const last = Math.floor(end / PAGE_SIZE);
+    if (at < last) at = invalidatePart(mapping, at, last);
+    if (at >= last) {
+      zeroEnds(mapping, offset, end, first, last);
+      inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
+    }
+    inodeUnlock(inode);
+    if (at >= last) return 0;
+    const stop = yieldWhole(at - first);
+    if (stop !== 0) return stop;
+  }
+}
+
+/** Of a range of bytes, what lies outside of pages [first, last) reads as zero. */
+function zeroEnds(mapping: Ref<"mapping">, offset: number, end: number, first: number, last: number): void {
   const clear = (from: number, to: number): void => {
     if (from >= to) return;
     const frame = mappingPage(mapping, Math.floor(from / PAGE_SIZE), false);
@@ -101,7 +122,4 @@ function zeroRange(file: Ref<"file">, inode: I, offset: number, length: number):
     clear(offset, Math.min(end, first * PAGE_SIZE));
     clear(Math.max(offset, last * PAGE_SIZE), end);
   }
-  inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
-  inodeUnlock(inode);
-  return 0;
 }

@@ -27,6 +27,7 @@ import {
   tryAllocArray,
 } from "../../rcu/index.ts";
 import { current } from "../sched/current.ts";
+import { partDone, yieldAlways, yieldWhole } from "../sched/yield.ts";
 import { Group, Task } from "../task/task.ts";
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC } from "../uapi/fcntl.ts";
@@ -141,10 +142,8 @@ function copyTable(from: Table, to: Table): void {
   arrayCopy(from, to, 1 + Math.min(maxOf(from), max));
   arraySet(to, 0, max);
   const words = Math.min(maxOf(from), max) >>> 5;
-  for (let n = 0; n < words; n++) {
-    arraySet(to, cloexecAt(to) + n, arrayGet(from, cloexecAt(from) + n));
-    arraySet(to, takenAt(to) + n, arrayGet(from, takenAt(from) + n));
-  }
+  arrayCopy(from, to, words, cloexecAt(from), cloexecAt(to));
+  arrayCopy(from, to, words, takenAt(from), takenAt(to));
 }
 
 function setBit(fdt: Table, base: number, fd: number, on: boolean): void {
@@ -292,40 +291,84 @@ export function setCloexec(files: Fs, fd: number, on: boolean): number {
   return open ? 0 : -EBADF;
 }
 
-/** execve(2): closes what is marked close-on-exec. The table must have one user (unshareFiles). */
-export function closeOnExec(files: Fs): void {
-  const marked: number[] = [];
-  const held = Files.lock.lock(files);
-  const fdt = Files.fdt.peek(held, files) as Table;
-  for (let word = 0; word < maxOf(fdt) >>> 5; word++) {
-    const bits = arrayGet(fdt, cloexecAt(fdt) + word);
-    if (bits !== 0)
-      for (let bit = 0; bit < 32; bit++) if ((bits & (1 << bit)) !== 0) marked.push(word * 32 + bit);
-  }
-  Files.lock.unlock(files);
-  for (const fd of marked) closeFd(files, fd);
+/** Files that are closed between two safe points, where what follows from their last counts is done. */
+const CLOSE_PART = 256;
+/** Descriptors that are looked at in one part. */
+const LOOK_PART = 16384;
+
+/** How many descriptors the table has room for (FDSize in /proc/PID/status). */
+export function filesMax(files: Fs): number {
+  const scope = rcuReadLock();
+  const max = maxOf(Files.fdt.deref(scope, files) as Table);
+  rcuReadUnlock();
+  return max;
 }
 
-/** close_range(2) without flags or with CLOSE_RANGE_CLOEXEC. */
-export function closeRange(files: Fs, first: number, last: number, cloexecOnly: boolean): number {
+/** The first descriptor from `from` on, below `end`, that is open, and marked close-on-exec if only those count; `end` when there is none. */
+function nextOpen(files: Fs, from: number, end: number, cloexec: boolean): number {
   const scope = rcuReadLock();
-  const end = Math.min(last, maxOf(Files.fdt.deref(scope, files) as Table) - 1);
+  const fdt = Files.fdt.deref(scope, files) as Table;
+  const stop = Math.min(end, maxOf(fdt));
+  const bits = cloexec ? cloexecAt(fdt) : takenAt(fdt);
+  let fd = from;
+  for (; fd < stop; fd++) {
+    const word = arrayGet(fdt, bits + (fd >>> 5)) >>> (fd & 31);
+    if (word === 0) fd |= 31;
+    else if ((word & 1) !== 0 && arrayGet(fdt, 1 + fd) !== 0) break;
+  }
   rcuReadUnlock();
-  for (let fd = first; fd <= end; fd++) {
-    if (fgetRaw(files, fd) < 0) continue;
-    if (cloexecOnly) setCloexec(files, fd, true);
-    else closeFd(files, fd);
+  return fd < stop ? fd : end;
+}
+
+/**
+ * Closes a part of the descriptors [from, end), only those that are marked close-on-exec if `cloexec`: where the next part begins, which
+ * the caller comes to after a safe point; `end` when it was the last one.
+ */
+export function closePart(files: Fs, from: number, end: number, cloexec: boolean): number {
+  const stop = Math.min(end, from + LOOK_PART);
+  let fd = from;
+  for (let left = CLOSE_PART; left > 0; left--) {
+    fd = nextOpen(files, fd, stop, cloexec);
+    if (fd >= stop) break;
+    closeFd(files, fd++);
+  }
+  return fd >= stop && stop >= Math.min(end, filesMax(files)) ? end : fd;
+}
+
+/** Marks descriptors close-on-exec: a part, as closePart. */
+function markPart(files: Fs, from: number, end: number): number {
+  const stop = Math.min(end, from + LOOK_PART);
+  const held = Files.lock.lock(files);
+  const fdt = Files.fdt.peek(held, files) as Table;
+  const most = Math.min(stop, maxOf(fdt));
+  for (let fd = from; fd < most; fd++) if (arrayGet(fdt, 1 + fd) !== 0) setBit(fdt, cloexecAt(fdt), fd, true);
+  Files.lock.unlock(files);
+  return most < stop ? end : stop;
+}
+
+/** close_range(2) without flags or with CLOSE_RANGE_CLOEXEC: 0, or YIELD. Other threads may see it half done. */
+export function closeRange(files: Fs, first: number, last: number, cloexecOnly: boolean): number {
+  const end = Math.min(last + 1, NR_OPEN);
+  let fd = Math.max(first, partDone());
+  while (fd < end) {
+    fd = cloexecOnly ? markPart(files, fd, end) : closePart(files, fd, end, false);
+    if (fd >= end) break;
+    const stop = cloexecOnly ? yieldWhole(fd) : yieldAlways(fd);
+    if (stop !== 0) return stop;
   }
   return 0;
 }
 
-/** Calls `visit` with each open descriptor, lowest first (procfs, statistics). */
-export function forEachFd(files: Fs, visit: (fd: number, file: F) => void): void {
+/** Calls `visit` with each open descriptor, lowest first, from `from` on, until it answers false (procfs, statistics). */
+export function forEachFd(files: Fs, visit: (fd: number, file: F) => unknown, from = 0): void {
   const scope = rcuReadLock();
   const fdt = Files.fdt.deref(scope, files) as Table;
-  for (let fd = 0; fd < maxOf(fdt); fd++) {
-    const file = arrayGet(fdt, 1 + fd) as Ptr<"file">;
-    if (file !== 0) visit(fd, file);
+  for (let fd = from; fd < maxOf(fdt); fd++) {
+    if (arrayGet(fdt, takenAt(fdt) + (fd >>> 5)) === 0) fd |= 31;
+    else {
+      const file = arrayGet(fdt, 1 + fd) as Ptr<"file">;
+      if (file !== 0 && visit(fd, file) === false) break;
+    }
   }
   rcuReadUnlock();
 }
@@ -352,16 +395,18 @@ export function filesFork(from: Fs): Fs | 0 {
   }
   copyTable(old, fdt);
   let next = -1;
-  for (let fd = 0; fd < max; fd++) {
-    const file = arrayGet(fdt, 1 + fd) as Ptr<"file">;
-    if (file !== 0) fileGet(file);
-    else {
-      // Reserved by an open in progress in another thread: not ours.
-      if (fd < used) setBit(fdt, takenAt(fdt), fd, false);
-      if (next < 0) next = fd;
+  // Taken are those that have a file: what an open in progress in another thread has reserved is not ours.
+  for (let first = 0; first < max; first += 32) {
+    let taken = 0;
+    for (let bit = 0; bit < 32 && first < used; bit++) {
+      const file = arrayGet(fdt, 1 + first + bit) as Ptr<"file">;
+      if (file === 0) continue;
+      fileGet(file);
+      taken |= 1 << bit;
     }
+    arraySet(fdt, takenAt(fdt) + (first >>> 5), taken);
+    if (next < 0 && taken !== -1) next = first + (31 - Math.clz32(~taken & -~taken));
   }
-  for (let fd = used; fd < max; fd++) setBit(fdt, takenAt(fdt), fd, false);
   Files.lock.unlock(from);
   Files.users.init(files, 1);
   Files.fdt.init(files, fdt);

@@ -29,7 +29,7 @@ import {
 import { kernelGlobal } from "../global.ts";
 import { hashNumber } from "../hash-keys.ts";
 import { frameTotal } from "../mm/frame.ts";
-import { mappingPut } from "../mm/mapping.ts";
+import { mappingFree } from "../mm/mapping.ts";
 import { realtime, realtimeNanoseconds, realtimeSeconds } from "../time/clock.ts";
 import { S_IFMT } from "../uapi/stat.ts";
 import { dcacheBits } from "./dname.ts";
@@ -168,7 +168,7 @@ export function iput(inode: I): void {
   const sb = Inode.sb.get(inode);
   superOpsOf(Superblock.sops.get(sb)).evict?.(inode);
   const mapping = Inode.mapping.get(inode);
-  if (mapping !== 0) mappingPut(mapping);
+  if (mapping !== 0) mappingFree(mapping);
   const flctx = Inode.flctx.access(inode);
   if (flctx !== 0) freeLockContext(flctx);
   Superblock.inodes.add(sb, -1);

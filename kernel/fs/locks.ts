@@ -13,6 +13,7 @@ import {
   listIsEmpty,
   listNext,
   listNode,
+  locked,
   owned,
   type Ref,
   spinlock,
@@ -31,14 +32,15 @@ import { Inode, setLockContextFree } from "./inode.ts";
 type F = Ref<"file">;
 type Ctx = Ref<"flctx">;
 
-/** Kinds of locks: they do not see each other, except record locks of both owners. */
-const FLOCK = 0;
-const RECORD = 1;
+/**
+ * Record locks of one file. A look at them costs time for each, and nobody may make a call of others long: ENOLCK, the error of a full lock
+ * table. Locks of flock(2) are not in this list: they cover whole files, so that numbers of them say all there is to know.
+ */
+const RECORDS_MOST = 16384;
 
 const FileLock = struct("file_lock", {
   node: listNode(),
-  kind: fixed(),
-  /** Open file (flock, OFD) or descriptor table (POSIX): a reference used as a number, no count. */
+  /** Open file (OFD) or descriptor table (POSIX): a reference used as a number, no count. */
   owner: fixed(),
   /** Process that set it, for F_GETLK; -1 for OFD locks. */
   pid: fixed(),
@@ -49,7 +51,16 @@ const FileLock = struct("file_lock", {
 });
 type Lock = Ref<"file_lock">;
 
-const LockContext = struct("flctx", { lock: spinlock(50), locks: listNode(), wait: waitqueue() });
+const LockContext = struct("flctx", {
+  lock: spinlock(50),
+  /** Record locks, and how many. */
+  locks: listNode(),
+  records: locked("lock"),
+  /** Open files that have a shared or an exclusive lock of flock(2): File.flock says which of them. */
+  shared: locked("lock"),
+  exclusive: locked("lock"),
+  wait: waitqueue(),
+});
 
 setLockContextFree((ctx) => {
   if (!listIsEmpty(LockContext.locks.at(ctx))) throw new Error("an inode went away with locks on it");
@@ -79,7 +90,6 @@ function* each(ctx: Ctx): Generator<Lock> {
 }
 
 interface Request {
-  kind: number;
   owner: number;
   pid: number;
   type: number;
@@ -93,16 +103,17 @@ const overlaps = (lock: Lock, want: Request): boolean =>
 /** The first lock of somebody else that forbids this one, or 0. */
 function conflict(ctx: Ctx, want: Request): Lock | 0 {
   for (const lock of each(ctx)) {
-    if (FileLock.kind.get(lock) !== want.kind || FileLock.owner.get(lock) === want.owner) continue;
+    if (FileLock.owner.get(lock) === want.owner) continue;
     if (overlaps(lock, want) && (want.type === F_WRLCK || FileLock.type.get(lock) === F_WRLCK)) return lock;
   }
   return 0;
 }
 
-function add(held: Held, ctx: Ctx, want: Request, type: number, start: number, end: number): boolean {
-  const lock = tryAlloc(FileLock);
+function add(held: Held<"lock">, ctx: Ctx, want: Request, type: number, start: number, end: number): boolean {
+  const records = LockContext.records.get(held, ctx);
+  const lock = records < RECORDS_MOST ? tryAlloc(FileLock) : 0;
   if (lock === 0) return false;
-  FileLock.kind.init(lock, want.kind);
+  LockContext.records.set(held, ctx, records + 1);
   FileLock.owner.init(lock, want.owner);
   FileLock.pid.init(lock, want.pid);
   FileLock.type.set(lock, type);
@@ -112,23 +123,24 @@ function add(held: Held, ctx: Ctx, want: Request, type: number, start: number, e
   return true;
 }
 
-function remove(held: Held, lock: Lock): void {
+function remove(held: Held<"lock">, ctx: Ctx, lock: Lock): void {
+  LockContext.records.set(held, ctx, LockContext.records.get(held, ctx) - 1);
   listDelInit(held, FileLock.node.at(lock));
   free(FileLock, lock);
 }
 
 /** Makes [start, end) of this owner be of the wanted type: cuts what it had there, then joins equal neighbours. */
-function apply(held: Held, ctx: Ctx, want: Request): number {
+function apply(held: Held<"lock">, ctx: Ctx, want: Request): number {
   let { start, end } = want;
   for (const lock of each(ctx)) {
-    if (FileLock.kind.get(lock) !== want.kind || FileLock.owner.get(lock) !== want.owner) continue;
+    if (FileLock.owner.get(lock) !== want.owner) continue;
     const from = FileLock.start.get(lock);
     const to = FileLock.end.get(lock);
     const type = FileLock.type.get(lock);
     if (type === want.type && from <= end && start <= to) {
       start = Math.min(start, from);
       end = Math.max(end, to);
-      remove(held, lock);
+      remove(held, ctx, lock);
     } else if (from < want.end && want.start < to) {
       // Memory for a piece that is cut out of the middle first: the old lock must not be lost.
       if (from < want.start && to > want.end) {
@@ -136,7 +148,7 @@ function apply(held: Held, ctx: Ctx, want: Request): number {
         FileLock.end.set(lock, want.start);
       } else if (from < want.start) FileLock.end.set(lock, want.start);
       else if (to > want.end) FileLock.start.set(lock, want.end);
-      else remove(held, lock);
+      else remove(held, ctx, lock);
     }
   }
   if (want.type === F_UNLCK) return 0;
@@ -144,7 +156,7 @@ function apply(held: Held, ctx: Ctx, want: Request): number {
 }
 
 /** Sets the lock, or says that it cannot be had now (-EAGAIN). */
-function tryLock(ctx: Ctx, want: Request): number {
+function tryRecord(ctx: Ctx, want: Request): number {
   const held = LockContext.lock.lock(ctx);
   const blocked = want.type !== F_UNLCK && conflict(ctx, want) !== 0;
   const result = blocked ? -EAGAIN : apply(held, ctx, want);
@@ -154,27 +166,46 @@ function tryLock(ctx: Ctx, want: Request): number {
   return result;
 }
 
-function lockOrWait(ctx: Ctx, want: Request, wait: boolean): number {
-  const result = tryLock(ctx, want);
+/** The same for the whole file: the open file's lock becomes one of `type`. */
+function tryFlock(ctx: Ctx, file: F, type: number): number {
+  const held = LockContext.lock.lock(ctx);
+  const { shared, exclusive } = LockContext;
+  const own = File.flock.get(file);
+  const others = exclusive.get(held, ctx) - (own === HAS_EXCLUSIVE ? 1 : 0);
+  const readers = shared.get(held, ctx) - (own === HAS_SHARED ? 1 : 0);
+  const blocked = type !== F_UNLCK && (others > 0 || (type === F_WRLCK && readers > 0));
+  if (!blocked) {
+    shared.set(held, ctx, readers + (type === F_RDLCK ? 1 : 0));
+    exclusive.set(held, ctx, others + (type === F_WRLCK ? 1 : 0));
+    File.flock.set(file, type === F_RDLCK ? HAS_SHARED : type === F_WRLCK ? HAS_EXCLUSIVE : 0);
+  }
+  LockContext.lock.unlock(ctx);
+  if (!blocked) wakeUp(LockContext.wait.at(ctx), 0);
+  return blocked ? -EAGAIN : 0;
+}
+
+/** File.flock; 0: none. */
+const HAS_SHARED = 1;
+const HAS_EXCLUSIVE = 2;
+
+function lockOrWait(ctx: Ctx, attempt: () => number, wait: boolean): number {
+  const result = attempt();
   if (result !== -EAGAIN || !wait) return result;
   if (waitOn(LockContext.wait.at(ctx)) < 0) return -ENOMEM;
-  const again = tryLock(ctx, want);
+  const again = attempt();
   return again === -EAGAIN ? BLOCK : again;
 }
 
 /** flock(2): 0, -EAGAIN (EWOULDBLOCK) with LOCK_NB, or BLOCK. */
 export function flock(file: F, operation: number): number {
-  const type = [LOCK_SH, LOCK_EX, LOCK_UN].indexOf(operation & ~LOCK_NB);
-  if (type < 0) return -EINVAL;
-  const unlock = type === 2;
-  if (unlock && Inode.flctx.access(File.inode.get(file)) === 0) return 0;
+  const type = [F_RDLCK, F_WRLCK, F_UNLCK][[LOCK_SH, LOCK_EX, LOCK_UN].indexOf(operation & ~LOCK_NB)];
+  if (type === undefined) return -EINVAL;
+  if (type === F_UNLCK && Inode.flctx.access(File.inode.get(file)) === 0) return 0;
   const ctx = contextOf(file);
   if (ctx === 0) return -ENOLCK;
-  const owner = { kind: FLOCK, owner: file, pid: 0, start: 0, end: Number.POSITIVE_INFINITY };
-  const want: Request = { ...owner, type: [F_RDLCK, F_WRLCK, F_UNLCK][type]! };
-  const result = lockOrWait(ctx, want, (operation & LOCK_NB) === 0);
+  const result = lockOrWait(ctx, () => tryFlock(ctx, file, type), (operation & LOCK_NB) === 0);
   // A conversion is not atomic: the old lock is gone while the new one is waited for (flock(2)).
-  if (result === BLOCK) tryLock(ctx, { ...owner, type: F_UNLCK });
+  if (result === BLOCK) tryFlock(ctx, file, F_UNLCK);
   return result;
 }
 
@@ -196,7 +227,8 @@ export function setRecordLock(
   if (type === F_UNLCK && Inode.flctx.access(File.inode.get(file)) === 0) return 0;
   const ctx = contextOf(file);
   if (ctx === 0) return -ENOLCK;
-  return lockOrWait(ctx, { kind: RECORD, ...by, type, start, end }, wait);
+  const want = { ...by, type, start, end };
+  return lockOrWait(ctx, () => tryRecord(ctx, want), wait);
 }
 
 /** A lock that stands in the way of another one, as F_GETLK shows it. */
@@ -218,7 +250,7 @@ export function testRecordLock(
   const ctx = Inode.flctx.access(File.inode.get(file));
   if (ctx === 0) return null;
   LockContext.lock.lock(ctx);
-  const lock = conflict(ctx, { kind: RECORD, ...by, type, start, end });
+  const lock = conflict(ctx, { ...by, type, start, end });
   const found =
     lock === 0
       ? null
@@ -232,15 +264,15 @@ export function testRecordLock(
   return found;
 }
 
-/** Drops every lock of an owner on the file's inode. */
-function dropLocks(file: F, owner: number): void {
+/** Drops every record lock of an owner on the file's inode. */
+function dropRecords(file: F, owner: number): void {
   const ctx = Inode.flctx.access(File.inode.get(file));
-  if (ctx === 0) return;
+  if (ctx === 0 || LockContext.records.racy(ctx) === 0) return;
   const held = LockContext.lock.lock(ctx);
   let dropped = false;
   for (const lock of each(ctx)) {
     if (FileLock.owner.get(lock) !== owner) continue;
-    remove(held, lock);
+    remove(held, ctx, lock);
     dropped = true;
   }
   LockContext.lock.unlock(ctx);
@@ -248,5 +280,10 @@ function dropLocks(file: F, owner: number): void {
 }
 
 // Any close of a descriptor drops its table's record locks on the file; the last one drops those of the open file.
-onFdClose((files, file) => dropLocks(file, files));
-onFileRelease((file) => dropLocks(file, file));
+onFdClose((files, file) => dropRecords(file, files));
+onFileRelease((file) => {
+  const ctx = Inode.flctx.access(File.inode.get(file));
+  if (ctx === 0) return;
+  if (File.flock.get(file) !== 0) tryFlock(ctx, file, F_UNLCK);
+  dropRecords(file, file);
+});

@@ -24,6 +24,7 @@ import {
 import { kernelGlobal, onGlobalsBound } from "../global.ts";
 import { heapIsLow } from "../mm/heap.ts";
 import { thisCpu } from "../sched/current.ts";
+import { defineLater, LATER_MOUNT, laterByTask } from "../sched/later.ts";
 import { limit } from "../task/limits.ts";
 import { EBUSY, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTDIR } from "../uapi/errno.ts";
 import { MNT_DETACH } from "../uapi/mount.ts";
@@ -235,9 +236,15 @@ export function detachMount(mount: M, flags: number): number {
     takeOff(held, each);
   }
   MountTable.lock.unlock(table);
-  for (const each of gone) mntPut(each);
+  // Thousands of them take their time.
+  for (const each of gone) laterByTask(LATER_MOUNT, each);
   return 0;
 }
+
+defineLater(LATER_MOUNT, (mount) => {
+  mntPut(mount as M);
+  return 0;
+});
 
 /** The mounts attached to this one. The table's lock is held. */
 function childrenOf(parent: M): M[] {

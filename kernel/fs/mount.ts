@@ -25,10 +25,11 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { thisCpu } from "../sched/current.ts";
+import { defineLater, LATER_NAMES, laterByTask } from "../sched/later.ts";
 import { ENODEV, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
 import { dget, dgetLive, dput } from "./dcache.ts";
-import { dcacheShrinkSuper, dPrune } from "./dumount.ts";
+import { dcacheShrinkPart, dPrunePart } from "./dumount.ts";
 import { fileSystemType } from "./ops.ts";
 import { SB_DCACHE, SB_RDONLY, Superblock, sbGet, sbPut } from "./super.ts";
 
@@ -208,12 +209,24 @@ export function destroy(mount: M): void {
   callRcu(freeMount, mount);
 }
 
-/** The last mount of a file system is gone: drops its names and its root. */
+/** The last mount of a file system is gone: drops its names and its root, many names when the call is over. */
 function killSuper(sb: Ref<"superblock">): void {
-  const root = Superblock.root.get(sb);
-  if (root === 0) return;
-  if ((Superblock.flags.get(sb) & SB_DCACHE) !== 0) dPrune(root);
-  else dcacheShrinkSuper(sb);
+  if (Superblock.root.get(sb) === 0) return;
+  sbGet(sb);
+  const at = dropNames(sb, 0);
+  if (at === 0) return;
+  laterByTask(LATER_NAMES, sb);
+}
+
+/** A part of that: where the next one begins, 0 when it was the last. Takes over a count then. */
+function dropNames(sb: Ref<"superblock">, at: number): number {
+  const root = Superblock.root.get(sb) as D;
+  const pinned = (Superblock.flags.get(sb) & SB_DCACHE) !== 0;
+  const next = pinned ? dPrunePart(root, at) : dcacheShrinkPart(sb, at);
+  if (next !== 0) return next;
   Superblock.root.set(sb, 0);
   dput(root);
+  sbPut(sb);
+  return 0;
 }
+defineLater(LATER_NAMES, (sb, at) => dropNames(sb as Ref<"superblock">, at));

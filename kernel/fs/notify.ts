@@ -4,6 +4,7 @@
  */
 
 import { fixed, free, kfreeRcu, owned, type Ref, struct, tryAlloc } from "../../rcu/index.ts";
+import { defineLater, LATER_WATCHES, laterByTask } from "../sched/later.ts";
 import { destroyWaitQueue } from "../sched/waitqueue.ts";
 import { limit } from "../task/limits.ts";
 import { userCharge, userUncharge } from "../task/user.ts";
@@ -60,17 +61,32 @@ const Mark = struct("inotify_mark", {
 
 /** The last descriptor of the instance is closed. */
 export function releaseInotify(instance: N): void {
+  if (releasePart(instance) !== 0) laterByTask(LATER_WATCHES, instance);
+}
+
+/** Watches that an instance loses in one part. */
+const PART_MARKS = 512;
+
+/** A part of that: 0 when the instance is gone. */
+function releasePart(instance: N): number {
+  let left = PART_MARKS;
   locked((_wake, drop) => {
-    for (let mark = Inotify.firstMark.get(instance); mark !== 0; mark = Inotify.firstMark.get(instance))
+    for (let mark = Inotify.firstMark.get(instance); mark !== 0 && left > 0; left--) {
       removeMark(mark, drop);
-    for (let event = takeEvent(instance); event !== 0; event = takeEvent(instance))
-      freeEvent(instance, event);
+      mark = Inotify.firstMark.get(instance);
+    }
+    if (left > 0)
+      for (let event = takeEvent(instance); event !== 0; event = takeEvent(instance))
+        freeEvent(instance, event);
   });
+  if (left === 0) return 1;
   destroyWaitQueue(Inotify.wait.at(instance));
   free(InotifyEvent, Inotify.overflow.get(instance));
   userUncharge(Inotify.user.get(instance), "inotifyInstances", 1);
   kfreeRcu(Inotify, instance);
+  return 0;
 }
+defineLater(LATER_WATCHES, (instance) => releasePart(instance as N));
 
 /** Takes a mark out of its lists and frees it. */
 function removeMark(mark: M, drop: I[]): void {

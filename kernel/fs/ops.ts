@@ -118,8 +118,8 @@ export interface FileOps {
   fsync?(file: File, dataOnly: boolean): number;
   /** Bytes that a read would give now, for FIONREAD. */
   available?(file: File): number;
-  /** Text of /proc/PID/fdinfo beyond pos, flags and mnt_id. */
-  fdinfo?(file: File): string;
+  /** Text of /proc/PID/fdinfo beyond pos, flags and mnt_id; where it may be long in pieces, from 0 on: its text, and where the next begins or -1. */
+  fdinfo?(file: File, from: number): string | { text: string; next: number };
 }
 
 /** What changes in setattr: only the given fields. */

@@ -177,9 +177,9 @@ function regularSeek(file: F, offset: number, whence: number): number {
     });
     return data < end ? Math.max(offset, data * PAGE_SIZE) : -ENXIO;
   }
-  for (let index = first; index < end; index++)
-    if (mappingFind(mapping, index) === 0) return Math.max(offset, index * PAGE_SIZE);
-  return size;
+  let hole = first;
+  treeWalk(mapping, first, (index) => index === hole && ++hole < end);
+  return hole < end ? Math.max(offset, hole * PAGE_SIZE) : size;
 }
 
 /** A write this long is in one piece for everybody else, as appends to a log are meant to be. */

@@ -8,6 +8,7 @@ import { BLOCK_EINTR } from "../sched/block.ts";
 import { nowNs } from "../sched/current.ts";
 import { blockUntil, restartDeadline } from "../sched/restart.ts";
 import { waitOn, wakeUp } from "../sched/waitqueue.ts";
+import { yieldAlways } from "../sched/yield.ts";
 import { Task } from "../task/task.ts";
 import {
   EP_MAX_EVENTS,
@@ -32,6 +33,7 @@ import {
   EP_PRIVATE_BITS,
   Epitem,
   Eventpoll,
+  eachItemFrom,
   eventpollCreate,
   eventpollDestroy,
   findItem,
@@ -190,12 +192,19 @@ let out = new Int32Array(3 * 64);
 /** Level-triggered items that go back to the ready list after the scan. */
 const again: Ref<"epitem">[] = [];
 
-/** Collects up to `max` events into `out`; their number. Items whose file is not ready any more leave the list. */
+/** Items that one look at the ready list takes. */
+const PART_ITEMS = 2048;
+
+/**
+ * Collects up to `max` events into `out`; their number, fewer when many items are on the list. Items whose file is not ready any more leave
+ * it.
+ */
 function collect(ep: Ref<"eventpoll">, max: number): number {
   Eventpoll.mtx.lock(ep);
   let count = 0;
   // Items that hooks add during the scan go to the tail, behind the ones that are looked at now.
-  for (let left = Eventpoll.readyCount.racy(ep); left > 0 && count < max; left--) {
+  const most = Math.min(Eventpoll.readyCount.racy(ep), PART_ITEMS);
+  for (let left = most; left > 0 && count < max; left--) {
     const item = takeReady(ep);
     if (item === 0) break;
     const events = Epitem.events.load(item);
@@ -220,7 +229,7 @@ function collect(ep: Ref<"eventpoll">, max: number): number {
 function deliver(ep: Ref<"eventpoll">, address: number, maxEvents: number): number {
   const ready = Eventpoll.readyCount.racy(ep);
   if (ready === 0) return 0;
-  const max = Math.min(ready, maxEvents);
+  const max = Math.min(ready, maxEvents, PART_ITEMS);
   if (faultIn(address, max * EPOLL_EVENT_BYTES, ACCESS.WRITE) < 0) return -EFAULT;
   if (out.length < 3 * max) out = new Int32Array(3 * max * 2);
   const count = collect(ep, max);
@@ -247,7 +256,10 @@ export function epollWait(
   if (!isEpoll(epfile as Ref<"file">)) return -EINVAL;
   const ep = eventpollOf(epfile as Ref<"file">);
   let count = deliver(ep, address, maxEvents);
-  if (count !== 0 || timeoutNs === 0) return count;
+  if (count !== 0) return count;
+  // Many had been ready, and the first of them are not any more: the others, after others had the CPU.
+  if (Eventpoll.readyCount.racy(ep) !== 0) return yieldAlways(0);
+  if (timeoutNs === 0) return 0;
   const deadline = restartDeadline(timeoutNs);
   if (nowNs() >= deadline) return 0;
   const error = waitOn(Eventpoll.wait.at(ep), true);
@@ -276,17 +288,17 @@ registerFileOps(FOPS.EPOLL, {
   },
   waitQueues: (file, visit) => visit(Eventpoll.pollWait.at(eventpollOf(file))),
   release: (file) => eventpollDestroy(eventpollOf(file)),
-  fdinfo(file) {
+  fdinfo(file, from) {
     const ep = eventpollOf(file);
+    const hex = (value: number) => (value >>> 0).toString(16);
     let text = "";
     const held = Eventpoll.mtx.lock(ep);
-    forEachItem(held, ep, (item) => {
-      const hex = (value: number) => (value >>> 0).toString(16);
+    const next = eachItemFrom(held, ep, from, (item) => {
       const data = (BigInt(Epitem.dataHigh.get(item) >>> 0) << 32n) | BigInt(Epitem.dataLow.get(item) >>> 0);
       const events = hex(Epitem.events.load(item)).padStart(8);
       text += `tfd: ${String(Epitem.fd.get(item)).padStart(8)} events: ${events} data: ${data.toString(16).padStart(16)}\n`;
     });
     Eventpoll.mtx.unlock(ep);
-    return text;
+    return { text, next };
   },
 });

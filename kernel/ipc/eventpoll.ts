@@ -1,15 +1,16 @@
 /**
  * epoll(7): the objects, and who may touch them.
  *
- * An *eventpoll* has a hash of *epitems*, one per (file, descriptor) watched. Each item hooks itself into the wait queues
+ * An *eventpoll* has a table of *epitems* by descriptor, one per (file, descriptor) watched. Each item hooks itself into the wait queues
  * of its file; a wake-up there puts it on the ready list, so epoll_wait costs O(ready).
  *
- * Lock order: epmutex (global; the graph of who watches whom, and each file's list of items) -> Eventpoll.mtx (hash, scans)
+ * Lock order: epmutex (global; the graph of who watches whom, and each file's list of items) -> Eventpoll.mtx (table, scans)
  * -> what a file's poll() takes. A hook runs below the lock of the file's wait queue and takes Eventpoll.lock (ready list),
  * then the lock of Eventpoll.wait. No hook is ever run for an item whose hooks were removed.
  */
 
 import {
+  arrayCopy,
   arrayGet,
   arrayLength,
   arraySet,
@@ -36,6 +37,7 @@ import {
 import { File } from "../fs/file.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
+import { defineLater, LATER_EPOLL, laterByTask } from "../sched/later.ts";
 import {
   addWakeHook,
   defineWakeHook,
@@ -59,16 +61,20 @@ export const EP_PRIVATE_BITS = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLU
 const HOOK_EPOLL = 1;
 /** Most wait queues that one file may have. */
 const MAX_QUEUES = 4;
-const FIRST_BUCKETS = 8;
+/** Descriptors in one leaf of the table of items: 2 ** LEAF_BITS. */
+const LEAF_BITS = 6;
+const LEAF = 1 << LEAF_BITS;
 
 export const Eventpoll = struct("eventpoll", {
   /** The instance as an open file, which lives longer. */
   file: fixed<Ref<"file">>(),
-  /** Guards the hash and the items' masks; held while files are polled. */
+  /** Guards the table and the items' masks; held while files are polled. */
   mtx: spinlock(15),
-  /** Hash of items by (file, fd), chained through Epitem.hashNext. */
-  buckets: locked<"mtx", Ref<"array">>("mtx"),
-  items: locked("mtx"),
+  /**
+   * Items by descriptor: leaves of LEAF slots, made as they are needed, so that no growth moves an item. Those of one descriptor (another
+   * file may have it by now) are chained through Epitem.fdNext.
+   */
+  leaves: locked<"mtx", Ref<"array">>("mtx"),
   /** Guards the ready list; taken by hooks. */
   lock: spinlock(92),
   ready: listNode(),
@@ -90,8 +96,8 @@ export const Epitem = struct("epitem", {
   /** epoll_data, under mtx. */
   dataLow: owned(),
   dataHigh: owned(),
-  /** Next in the hash chain, under mtx. */
-  hashNext: owned<Ref<"epitem"> | 0>(),
+  /** Next of the same descriptor, under mtx. */
+  fdNext: owned<Ref<"epitem"> | 0>(),
   /** In Eventpoll.ready, under lock. */
   readyNode: listNode(),
   /** The items that watch the same file, in both directions: under epmutex. */
@@ -114,22 +120,47 @@ export const lockEpmutex = (): void => void EpollState.epmutex.lock(state.get())
 export const unlockEpmutex = (): void => EpollState.epmutex.unlock(state.get());
 
 export function eventpollCreate(): Ref<"eventpoll"> | 0 {
-  const buckets = tryAllocArray(FIRST_BUCKETS);
-  if (buckets === 0) return 0;
+  const leaves = tryAllocArray(1);
+  if (leaves === 0) return 0;
   const ep = tryAlloc(Eventpoll);
   if (ep === 0) {
-    freeArray(buckets);
+    freeArray(leaves);
     return 0;
   }
-  Eventpoll.buckets.init(ep, buckets);
+  Eventpoll.leaves.init(ep, leaves);
   const task = current();
   if (task !== 0) Eventpoll.user.init(ep, userGet(userOfTask(task)));
   Eventpoll.ready.init(ep);
   return ep;
 }
 
-const hash = (file: number, fd: number, buckets: number): number =>
-  ((Math.imul(file, 0x9e3779b1) + Math.imul(fd, 0x85ebca6b)) >>> 8) & (buckets - 1);
+/** The leaf of a descriptor; 0 when it has none. */
+function leafOf(held: Held<"mtx">, ep: Ref<"eventpoll">, fd: number): Ref<"array"> | 0 {
+  const leaves = Eventpoll.leaves.get(held, ep);
+  const at = fd >>> LEAF_BITS;
+  return at < arrayLength(leaves) ? (arrayGet(leaves, at) as Ref<"array"> | 0) : 0;
+}
+
+/** The same, made if it is missing; 0 when memory is short. */
+function makeLeaf(held: Held<"mtx">, ep: Ref<"eventpoll">, fd: number): Ref<"array"> | 0 {
+  const known = leafOf(held, ep, fd);
+  if (known !== 0) return known;
+  let leaves = Eventpoll.leaves.get(held, ep);
+  const at = fd >>> LEAF_BITS;
+  let length = arrayLength(leaves);
+  if (at >= length) {
+    while (at >= length) length *= 2;
+    const grown = tryAllocArray(length);
+    if (grown === 0) return 0;
+    arrayCopy(leaves, grown, arrayLength(leaves));
+    Eventpoll.leaves.set(held, ep, grown);
+    freeArray(leaves);
+    leaves = grown;
+  }
+  const leaf = tryAllocArray(LEAF);
+  if (leaf !== 0) arraySet(leaves, at, leaf);
+  return leaf;
+}
 
 export function findItem(
   held: Held<"mtx">,
@@ -137,32 +168,41 @@ export function findItem(
   file: Ref<"file">,
   fd: number,
 ): Ref<"epitem"> | 0 {
-  const buckets = Eventpoll.buckets.get(held, ep);
-  let item = arrayGet(buckets, hash(file, fd, arrayLength(buckets))) as Ref<"epitem"> | 0;
-  while (item !== 0 && (Epitem.file.get(item) !== file || Epitem.fd.get(item) !== fd))
-    item = Epitem.hashNext.get(item);
+  const leaf = leafOf(held, ep, fd);
+  let item = leaf === 0 ? 0 : (arrayGet(leaf, fd & (LEAF - 1)) as Ref<"epitem"> | 0);
+  while (item !== 0 && Epitem.file.get(item) !== file) item = Epitem.fdNext.get(item);
   return item;
 }
 
-function addToHash(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"epitem">): void {
-  const count = Eventpoll.items.get(held, ep) + 1;
-  let buckets = Eventpoll.buckets.get(held, ep);
-  Eventpoll.items.set(held, ep, count);
-  // A failed growth only makes the chains longer.
-  const grown = count > arrayLength(buckets) ? tryAllocArray(arrayLength(buckets) * 2) : 0;
-  if (grown !== 0) {
-    forEachItem(held, ep, (old) => chain(grown, old));
-    Eventpoll.buckets.set(held, ep, grown);
-    freeArray(buckets);
-    buckets = grown;
-  }
-  chain(buckets, item);
-}
+/** Leaves that are looked at, and items that are visited, in one part. */
+const PART_LEAVES = 2048;
+const PART_ITEMS = 512;
 
-function chain(buckets: Ref<"array">, item: Ref<"epitem">): void {
-  const index = hash(Epitem.file.get(item), Epitem.fd.get(item), arrayLength(buckets));
-  Epitem.hashNext.set(item, arrayGet(buckets, index) as Ref<"epitem"> | 0);
-  arraySet(buckets, index, item);
+/**
+ * Visits the items of a part of the table, from leaf `from` on, where the visitor may take the item out or free it. The leaf where the
+ * next part begins, -1 when that was all.
+ */
+export function eachItemFrom(
+  held: Held<"mtx">,
+  ep: Ref<"eventpoll">,
+  from: number,
+  visit: (item: Ref<"epitem">) => void,
+  most = PART_ITEMS,
+): number {
+  const leaves = Eventpoll.leaves.get(held, ep);
+  const end = Math.min(arrayLength(leaves), from + PART_LEAVES);
+  let at = from;
+  for (let visited = 0; at < end && visited < most; at++) {
+    const leaf = arrayGet(leaves, at) as Ref<"array"> | 0;
+    if (leaf === 0) continue;
+    for (let slot = 0; slot < LEAF; slot++)
+      for (let item = arrayGet(leaf, slot) as Ref<"epitem"> | 0; item !== 0; visited++) {
+        const next = Epitem.fdNext.get(item);
+        visit(item);
+        item = next;
+      }
+  }
+  return at < arrayLength(leaves) ? at : -1;
 }
 
 /** Visits every item; the visitor may take the item out or free it. */
@@ -171,27 +211,19 @@ export function forEachItem(
   ep: Ref<"eventpoll">,
   visit: (item: Ref<"epitem">) => void,
 ): void {
-  const buckets = Eventpoll.buckets.get(held, ep);
-  for (let index = 0; index < arrayLength(buckets); index++) {
-    for (let item = arrayGet(buckets, index) as Ref<"epitem"> | 0; item !== 0; ) {
-      const next = Epitem.hashNext.get(item);
-      visit(item);
-      item = next;
-    }
-  }
+  for (let at = 0; at >= 0; ) at = eachItemFrom(held, ep, at, visit, Infinity);
 }
 
-function removeFromHash(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"epitem">): void {
-  const buckets = Eventpoll.buckets.get(held, ep);
-  const index = hash(Epitem.file.get(item), Epitem.fd.get(item), arrayLength(buckets));
-  const next = Epitem.hashNext.get(item);
-  let at = arrayGet(buckets, index) as Ref<"epitem">;
-  if (at === item) arraySet(buckets, index, next);
+function removeFromTable(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"epitem">): void {
+  const fd = Epitem.fd.get(item);
+  const leaf = leafOf(held, ep, fd) as Ref<"array">;
+  const next = Epitem.fdNext.get(item);
+  let at = arrayGet(leaf, fd & (LEAF - 1)) as Ref<"epitem">;
+  if (at === item) arraySet(leaf, fd & (LEAF - 1), next);
   else {
-    while (Epitem.hashNext.get(at) !== item) at = Epitem.hashNext.get(at) as Ref<"epitem">;
-    Epitem.hashNext.set(at, next);
+    while (Epitem.fdNext.get(at) !== item) at = Epitem.fdNext.get(at) as Ref<"epitem">;
+    Epitem.fdNext.set(at, next);
   }
-  Eventpoll.items.set(held, ep, Eventpoll.items.get(held, ep) - 1);
 }
 
 /** An event came: puts the item on the ready list and wakes who waits. */
@@ -258,6 +290,8 @@ export function insertItem(
   dataLow: number,
   dataHigh: number,
 ): Ref<"epitem"> | number {
+  const leaf = makeLeaf(held, ep, fd);
+  if (leaf === 0) return -ENOMEM;
   const user = Eventpoll.user.get(ep);
   if (!userCharge(user, "epollWatches", 1, limit("epollWatches"))) return -ENOSPC;
   const item = tryAlloc(Epitem);
@@ -287,7 +321,9 @@ export function insertItem(
     free(Epitem, item);
     return -ENOMEM;
   }
-  addToHash(held, ep, item);
+  const slot = fd & (LEAF - 1);
+  Epitem.fdNext.set(item, arrayGet(leaf, slot) as Ref<"epitem"> | 0);
+  arraySet(leaf, slot, item);
   const first = File.epoll.load(file) as Ref<"epitem"> | 0;
   Epitem.fileNext.set(item, first);
   if (first !== 0) Epitem.filePrev.set(first, item);
@@ -307,7 +343,7 @@ function unhook(item: Ref<"epitem">): void {
 export function removeItem(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"epitem">): void {
   unhook(item);
   unready(ep, item);
-  removeFromHash(held, ep, item);
+  removeFromTable(held, ep, item);
   const file = Epitem.file.get(item);
   const next = Epitem.fileNext.get(item);
   const before = Epitem.filePrev.get(item);
@@ -332,16 +368,32 @@ export function eventpollReleaseFile(file: Ref<"file">): void {
   unlockEpmutex();
 }
 
-/** The epoll file itself is closed for good. */
+/** The epoll file itself is closed for good; of many items the rest goes when the call is over. */
 export function eventpollDestroy(ep: Ref<"eventpoll">): void {
+  const next = destroyPart(ep, 0);
+  if (next !== 0) laterByTask(LATER_EPOLL, ep);
+}
+
+/** A part of it: the leaf to go on with, 0 when the instance is gone. */
+function destroyPart(ep: Ref<"eventpoll">, from: number): number {
   lockEpmutex();
   const held = Eventpoll.mtx.lock(ep);
-  forEachItem(held, ep, (item) => removeItem(held, ep, item));
-  freeArray(Eventpoll.buckets.get(held, ep));
+  const next = eachItemFrom(held, ep, from, (item) => removeItem(held, ep, item));
+  if (next < 0) {
+    const leaves = Eventpoll.leaves.get(held, ep);
+    for (let at = 0; at < arrayLength(leaves); at++) {
+      const leaf = arrayGet(leaves, at) as Ref<"array"> | 0;
+      if (leaf !== 0) freeArray(leaf);
+    }
+    freeArray(leaves);
+  }
   Eventpoll.mtx.unlock(ep);
   unlockEpmutex();
+  if (next >= 0) return next;
   destroyWaitQueue(Eventpoll.wait.at(ep));
   destroyWaitQueue(Eventpoll.pollWait.at(ep));
   userPut(Eventpoll.user.get(ep));
   kfreeRcu(Eventpoll, ep);
+  return 0;
 }
+defineLater(LATER_EPOLL, (ep, at) => destroyPart(ep as Ref<"eventpoll">, at));

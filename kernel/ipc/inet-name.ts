@@ -16,6 +16,7 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
+import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
 import { credOf } from "../task/cred.ts";
 import { Cred } from "../task/task.ts";
 import { EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL } from "../uapi/errno.ts";
@@ -56,8 +57,8 @@ const FIRST_EPHEMERAL = 32768;
 const LAST_EPHEMERAL = 60999;
 const PRIVILEGED = 1024;
 
-/** Chains of bound sockets, by port. */
-const BUCKETS = 256;
+/** Chains of bound sockets, by port: one for each port that the kernel hands out, and as many for all others. */
+const BUCKETS = 32768;
 const Ports = struct("inet_ports", { lock: spinlock(35), buckets: fixed<Ref<"array">>() });
 const ports = kernelGlobal<Ref<"inet_ports">>("inet ports");
 
@@ -150,15 +151,21 @@ export function inetBind(sock: S, host: number, port: number): number {
   return enterPort(sock, host, port);
 }
 
-/** Gives the socket a port of the kernel's choice, unless another thread just did: 0, or -EADDRINUSE when all are taken. */
+/** Gives the socket a port of the kernel's choice, unless another thread just did: 0, -EADDRINUSE when all are taken, or YIELD. */
 export function inetAutobind(sock: S, host: number): number {
   const count = LAST_EPHEMERAL - FIRST_EPHEMERAL + 1;
-  const start = Math.floor(Math.random() * count);
-  for (let n = 0; n < count; n++) {
+  const from = partDone();
+  const start = from === 0 ? Math.floor(Math.random() * count) : partAlso();
+  for (let n = from; n < count; n++) {
     if (enterPort(sock, host, FIRST_EPHEMERAL + ((start + n) % count)) !== -EADDRINUSE) return 0;
+    const stop = (n + 1) % PART_PORTS === 0 ? yieldWhole(n + 1, start) : 0;
+    if (stop !== 0) return stop;
   }
   return -EADDRINUSE;
 }
+
+/** Ports that are tried in one part, where nearly all are taken. */
+const PART_PORTS = 1024;
 
 /** listen(2) of a name that SO_REUSEADDR let several sockets have: only one of them may listen. */
 export function inetMayListen(sock: S): boolean {

@@ -23,6 +23,7 @@ import { createRam, RamError, ram } from "../mm/ram.ts";
 import { mmInit } from "../mm/shmem.ts";
 import { cpusInit, MAX_CPUS } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
+import { laterInit } from "../sched/later.ts";
 import type { Instance } from "../subsystem/place.ts";
 import { newSyscallCounts } from "../syscall-entry.ts";
 import { limitsInit } from "../task/limits.ts";
@@ -125,6 +126,7 @@ function makeKernel(options: KernelOptions): Kernel {
   clockInit(); // real and monotonic time
   timersInit(); // timer queue
   cpusInit(cpus, newSyscallCounts); // run queues
+  if (!laterInit()) throw new MachineError("the kernel heap is too small"); // work that is put off
   pidsInit(); // pid table, task list
   utsInit(); // host name
   futexInit(); // futex buckets

@@ -1,7 +1,7 @@
 /** madvise(2), msync(2), mincore(2), mlock(2) and its family. */
 import type { Ref } from "../../rcu/index.ts";
 import { YIELD } from "../sched/block.ts";
-import { partDone, yieldWhole } from "../sched/yield.ts";
+import { partAlso, partDone, resetPart, yieldWhole } from "../sched/yield.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM } from "../uapi/errno.ts";
 import {
   MADV_COLD,
@@ -36,9 +36,10 @@ import { FAULT_ACCERR, FAULT_BUS, FAULT_MAPERR, FAULT_NOMEM } from "./fault.ts";
 import { isShmem } from "./mapping.ts";
 import { Mm } from "./mm.ts";
 import { END_PAGE, pagesOf, populate, populatePages, settle } from "./mmap.ts";
-import { mappingFind, mappingInvalidate, mappingWriteback } from "./pagecache.ts";
+import { invalidatePart, mappingFind, writebackError, writebackPart } from "./pagecache.ts";
 import { pteGet, ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
+import { copyToUser } from "./uaccess.ts";
 import {
   VM_DONTDUMP,
   VM_DONTFORK,
@@ -58,46 +59,84 @@ import {
 import { editVmas, nothingRemoved } from "./vma-edit.ts";
 import { zapBegin, zapFinish, zapRange } from "./zap.ts";
 
-/** Calls `visit(vma, from, to)` for the mapped parts of pages [start, end) until it answers < 0; -ENOMEM if there were holes. */
+/** Areas that are looked at in one part. */
+const PART_AREAS = 1024;
+/** What partAlso() says when a call has seen a hole. */
+const HOLE = 1;
+
+/**
+ * Calls `visit(vma, from, to, also)` for the mapped parts of pages [start, end) until it answers < 0; -ENOMEM if there were holes. Goes on
+ * where an earlier run of the call was, so that whoever visits yields with (the next page - start, also); between areas this function does.
+ */
 function eachPart(
   mm: Ref<"mm">,
   start: number,
   end: number,
-  visit: (vma: Ref<"vma">, from: number, to: number) => number,
+  visit: (vma: Ref<"vma">, from: number, to: number, also: number) => number,
 ): number {
+  let at = start + partDone();
+  let also = at === start ? 0 : partAlso();
   const parts: [Ref<"vma">, number, number][] = [];
-  const held = Mm.ptl.lock(mm);
-  const vmas = vmasHeld(held, mm);
-  let at = start;
-  let hole = false;
-  for (let index = vmaSearch(vmas, start); index < vmaCount(vmas) && at < end; index++) {
-    const from = vmaStartAt(vmas as Ref<"array">, index);
-    if (from >= end) break;
-    if (from > at) hole = true;
-    const to = Math.min(end, vmaEndAt(vmas as Ref<"array">, index));
-    parts.push([vmaRef(vmas as Ref<"array">, index), Math.max(from, start), to]);
-    at = to;
+  for (;;) {
+    parts.length = 0;
+    const held = Mm.ptl.lock(mm);
+    const vmas = vmasHeld(held, mm);
+    const count = vmaCount(vmas);
+    const first = vmaSearch(vmas, at);
+    for (let index = first; index < count && index < first + PART_AREAS; index++) {
+      const from = vmaStartAt(vmas as Ref<"array">, index);
+      if (from >= end) break;
+      const to = Math.min(end, vmaEndAt(vmas as Ref<"array">, index));
+      parts.push([vmaRef(vmas as Ref<"array">, index), Math.max(from, start), to]);
+    }
+    Mm.ptl.unlock(mm);
+    for (const [vma, from, to] of parts) {
+      if (from > at) also = HOLE;
+      const result = visit(vma, Math.max(from, at), to, also);
+      if (result < 0) return result;
+      at = to;
+    }
+    if (parts.length < PART_AREAS || at >= end) return also === HOLE || at < end ? -ENOMEM : 0;
+    const stop = yieldWhole(at - start, also);
+    if (stop !== 0) return stop;
   }
-  Mm.ptl.unlock(mm);
-  for (const [vma, from, to] of parts) {
-    const result = visit(vma, from, to);
-    if (result < 0) return result;
-  }
-  return hole || at < end ? -ENOMEM : 0;
 }
 
-/** Sets and clears VMA flags over pages [start, end): 0 or -errno. mmapLock is held. */
-function changeFlags(mm: Ref<"mm">, start: number, end: number, set: number, clear: number): number {
+/** Sets and clears VMA flags over pages [start, end), a part of the areas: where the next part begins, `end` after the last one, or -errno. */
+function changePart(mm: Ref<"mm">, start: number, end: number, set: number, clear: number): number {
   const removed = nothingRemoved();
+  Mm.mmapLock.lock(mm);
   const held = Mm.ptl.lock(mm);
+  const vmas = vmasHeld(held, mm);
+  const last = vmaSearch(vmas, start) + PART_AREAS;
+  const to = last < vmaCount(vmas) ? Math.min(end, vmaStartAt(vmas as Ref<"array">, last)) : end;
   const change = (piece: VmaSpec): boolean => {
     piece.flags = (piece.flags & ~clear) | set;
     return true;
   };
-  const result = editVmas(held, mm, start, end, change, null, removed);
+  const result = editVmas(held, mm, start, to, change, null, removed);
   Mm.ptl.unlock(mm);
   settle(mm, zapBegin(), removed);
-  return result;
+  Mm.mmapLock.unlock(mm);
+  return result < 0 ? result : to;
+}
+
+/** The same for all of them, in parts: 0, -errno or what yieldWhole says; progress is counted from page `start`. Others may see it half done. */
+function changeFlags(
+  mm: Ref<"mm">,
+  start: number,
+  end: number,
+  set: number,
+  clear: number,
+  also = 0,
+): number {
+  for (let at = start + partDone(); at < end; ) {
+    at = changePart(mm, at, end, set, clear);
+    if (at < 0) return at;
+    const stop = at < end ? yieldWhole(at - start, also) : 0;
+    if (stop !== 0) return stop;
+  }
+  return 0;
 }
 
 /** Flags that an advice sets and clears. */
@@ -144,27 +183,43 @@ export function madvise(mm: Ref<"mm">, addr: number, length: number, advice: num
   if (end > END_PAGE) return -ENOMEM;
   if (HARMLESS.has(advice)) return eachPart(mm, start, end, () => 0);
   if (advice === MADV_POPULATE_READ || advice === MADV_POPULATE_WRITE)
-    return eachPart(mm, start, end, (_vma, from, to) =>
-      populateStrict(mm, Math.max(from, start + partDone()), to, advice, start),
+    return eachPart(mm, start, end, (_vma, from, to, also) =>
+      populateStrict(mm, from, to, advice, start, also),
     );
+  const flags = ADVICE_FLAGS.get(advice);
+  if (flags !== undefined) return adviseFlags(mm, start, end, advice, flags);
   Mm.mmapLock.lock(mm);
   const result = adviseLocked(mm, start, end, advice);
   Mm.mmapLock.unlock(mm);
   return result;
 }
 
-function adviseLocked(mm: Ref<"mm">, start: number, end: number, advice: number): number {
-  const change = ADVICE_FLAGS.get(advice);
-  if (change !== undefined) {
-    const hole = eachPart(mm, start, end, (vma) =>
+/** What partAlso() says while flags are changed: HOLE or not, and that all areas have been looked at before. */
+const LOOKED = 2;
+
+function adviseFlags(
+  mm: Ref<"mm">,
+  start: number,
+  end: number,
+  advice: number,
+  [set, clear]: readonly [number, number],
+): number {
+  let also = partDone() === 0 ? 0 : partAlso();
+  if ((also & LOOKED) === 0) {
+    const seen = eachPart(mm, start, end, (vma) =>
       advice === MADV_WIPEONFORK && (Vma.mapping.get(vma) !== 0 || (Vma.flags.get(vma) & VM_SHARED) !== 0)
         ? -EINVAL
         : 0,
     );
-    if (hole < 0 && hole !== -ENOMEM) return hole;
-    return changeFlags(mm, start, end, change[0], change[1]) || hole;
+    if (seen < 0 && seen !== -ENOMEM) return seen;
+    also = LOOKED | (seen < 0 ? HOLE : 0);
+    resetPart();
   }
-  return eachPart(mm, start, end, (vma, from, to) => {
+  return changeFlags(mm, start, end, set, clear, also) || ((also & HOLE) !== 0 ? -ENOMEM : 0);
+}
+
+function adviseLocked(mm: Ref<"mm">, start: number, end: number, advice: number): number {
+  return eachPart(mm, start, end, (vma, from, to, also) => {
     const flags = Vma.flags.get(vma);
     if ((flags & VM_SPECIAL) !== 0) return -EINVAL;
     if ((flags & VM_LOCKED) !== 0 && advice !== MADV_DONTNEED_LOCKED) return -EINVAL;
@@ -172,16 +227,32 @@ function adviseLocked(mm: Ref<"mm">, start: number, end: number, advice: number)
     if (advice === MADV_FREE && (mapping !== 0 || (flags & VM_SHARED) !== 0)) return -EINVAL;
     if (advice === MADV_REMOVE) {
       if (mapping === 0 || (flags & VM_SHARED) === 0 || !isShmem(mapping)) return -EINVAL;
-      const first = Vma.pgoff.get(vma) + (from - Vma.start.get(vma));
-      mappingInvalidate(mapping, first, first + (to - from));
-      return 0;
+      return removeParts(vma, mapping, from, to, start, also);
     }
-    return zapParts(mm, Math.max(from, start + partDone()), to, start);
+    return zapParts(mm, from, to, start, also);
   });
 }
 
+/** Makes a hole where pages [from, to) of the area are in its file, in parts: as zapParts. */
+function removeParts(
+  vma: Ref<"vma">,
+  mapping: Ref<"mapping">,
+  from: number,
+  to: number,
+  start: number,
+  also: number,
+): number {
+  const shift = Vma.pgoff.get(vma) - Vma.start.get(vma);
+  for (let at = from; at < to; ) {
+    at = invalidatePart(mapping, at + shift, to + shift) - shift;
+    const stop = yieldWhole(at - start, also);
+    if (stop !== 0) return stop;
+  }
+  return 0;
+}
+
 /** Takes pages [from, to) out in parts: 0, or what yieldWhole says; progress is counted from page `start`. mmapLock is held. */
-function zapParts(mm: Ref<"mm">, from: number, to: number, start: number): number {
+function zapParts(mm: Ref<"mm">, from: number, to: number, start: number, also: number): number {
   for (let at = from; at < to; ) {
     const end = ptePart(Mm.pgd.get(mm), at, to);
     const zapped = zapBegin();
@@ -190,15 +261,22 @@ function zapParts(mm: Ref<"mm">, from: number, to: number, start: number): numbe
     Mm.ptl.unlock(mm);
     zapFinish(mm, zapped);
     at = end;
-    const stop = yieldWhole(at - start);
+    const stop = yieldWhole(at - start, also);
     if (stop !== 0) return stop;
   }
   return 0;
 }
 
-function populateStrict(mm: Ref<"mm">, from: number, to: number, advice: number, start: number): number {
+function populateStrict(
+  mm: Ref<"mm">,
+  from: number,
+  to: number,
+  advice: number,
+  start: number,
+  also: number,
+): number {
   const access = advice === MADV_POPULATE_WRITE ? ACCESS.WRITE : ACCESS.READ;
-  const result = populatePages(mm, from, to, access, start);
+  const result = populatePages(mm, from, to, access, start, also);
   switch (result) {
     case FAULT_BUS:
       return -EFAULT;
@@ -218,33 +296,62 @@ export function msync(mm: Ref<"mm">, addr: number, length: number, flags: number
   if ((flags & MS_ASYNC) !== 0 && (flags & MS_SYNC) !== 0) return -EINVAL;
   const end = pagesOf(addr + length);
   if (end > END_PAGE) return -ENOMEM;
-  return eachPart(mm, addr / PAGE_SIZE, end, (vma, from, to) => {
+  const start = addr / PAGE_SIZE;
+  return eachPart(mm, start, end, (vma, from, to, also) => {
     if ((flags & MS_INVALIDATE) !== 0 && (Vma.flags.get(vma) & VM_LOCKED) !== 0) return -EBUSY;
     const mapping = Vma.mapping.get(vma);
     if (mapping === 0 || (Vma.flags.get(vma) & VM_SHARED) === 0) return 0;
-    const first = Vma.pgoff.get(vma) + (from - Vma.start.get(vma));
-    return mappingWriteback(mapping, first, first + (to - from)) < 0 ? -EIO : 0;
+    const shift = Vma.pgoff.get(vma) - Vma.start.get(vma);
+    for (let at = from; at < to; ) {
+      at = writebackPart(mapping, at + shift, to + shift) - shift;
+      if (writebackError < 0) return -EIO;
+      const stop = yieldWhole(at - start, also);
+      if (stop !== 0) return stop;
+    }
+    return 0;
   });
 }
 
-/** One byte for each page, 1 when it is in memory; -ENOMEM when something in the range is not mapped. */
-export function mincore(mm: Ref<"mm">, addr: number, length: number): Uint8Array | number {
+/** Pages that mincore(2) looks at in one part. */
+const PART_SEEN = 8192;
+
+/**
+ * mincore(2): one byte for each page goes to `vec`, 1 when it is in memory. 0, -ENOMEM when something in the range is not mapped, -EFAULT, or
+ * YIELD.
+ */
+export function mincore(mm: Ref<"mm">, addr: number, length: number, vec: number): number {
   if (addr % PAGE_SIZE !== 0) return -EINVAL;
   const start = addr / PAGE_SIZE;
   const end = pagesOf(addr + length);
   if (end > END_PAGE) return -ENOMEM;
-  const result = new Uint8Array(end - start);
-  const error = eachPart(mm, start, end, (vma, from, to) => {
+  const pgd = Mm.pgd.get(mm);
+  const error = eachPart(mm, start, end, (vma, from, to, also) => {
+    if (also === HOLE) return -ENOMEM;
     const mapping = Vma.mapping.get(vma);
     const shift = Vma.pgoff.get(vma) - Vma.start.get(vma);
-    for (let page = from; page < to; page++) {
-      const here =
-        pteGet(Mm.pgd.get(mm), page) !== 0 || (mapping !== 0 && mappingFind(mapping, page + shift) !== 0);
-      result[page - start] = here ? 1 : 0;
+    for (let at = from; at < to; ) {
+      const part = new Uint8Array(Math.min(to - at, PART_SEEN));
+      for (let n = 0; n < part.length; n++) {
+        const here =
+          pteGet(pgd, at + n) !== 0 || (mapping !== 0 && mappingFind(mapping, at + n + shift) !== 0);
+        part[n] = here ? 1 : 0;
+      }
+      if (copyToUser(vec + at - start, part) < 0) return -EFAULT;
+      at += part.length;
+      const stop = yieldWhole(at - start, also);
+      if (stop !== 0) return stop;
     }
     return 0;
   });
-  return error < 0 ? error : result;
+  return error;
+}
+
+/** What partAlso() says when the areas are locked, and their pages are made present. */
+const POPULATES = 4;
+
+/** 0, -ENOMEM when there are holes, whose surroundings are locked all the same, or YIELD. */
+function lockFlags(mm: Ref<"mm">, start: number, end: number, lock: boolean): number {
+  return adviseFlags(mm, start, end, MADV_NORMAL, lock ? [VM_LOCKED, 0] : [0, VM_LOCKED]);
 }
 
 /**
@@ -265,28 +372,27 @@ export function mlock(
   if (length === 0) return 0;
   if (lock && limit === 0) return -EPERM;
   if (lock && partDone() === 0 && (Mm.lockedVm.racy(mm) + (end - start)) * PAGE_SIZE > limit) return -ENOMEM;
-  if (partDone() === 0) {
-    Mm.mmapLock.lock(mm);
-    const hole = eachPart(mm, start, end, () => 0);
-    const result = changeFlags(mm, start, end, lock ? VM_LOCKED : 0, lock ? 0 : VM_LOCKED) || hole;
-    Mm.mmapLock.unlock(mm);
+  if (partDone() === 0 || partAlso() !== POPULATES) {
+    const result = lockFlags(mm, start, end, lock);
     if (result < 0 || !lock || onFault) return result;
+    resetPart();
   }
-  const result = populate(mm, start, end);
+  const result = populate(mm, start, end, POPULATES);
   return result < 0 && result !== YIELD ? -EAGAIN : result;
 }
 
 /** mlockall(2): `current` locks what is mapped, `future` what will be. munlockall: both false. */
 export function mlockall(mm: Ref<"mm">, current: boolean, future: boolean, onFault: boolean): number {
-  if (partDone() !== 0) return populateAll(mm);
-  Mm.defFlags.store(mm, future ? VM_LOCKED : 0);
-  Mm.mmapLock.lock(mm);
+  if (partDone() === 0) Mm.defFlags.store(mm, future ? VM_LOCKED : 0);
   const unlock = !current && !future;
-  const result =
-    current || unlock ? changeFlags(mm, 0, END_PAGE, current ? VM_LOCKED : 0, current ? 0 : VM_LOCKED) : 0;
-  Mm.mmapLock.unlock(mm);
-  return result === 0 && current && !onFault ? populateAll(mm) : result;
+  if ((current || unlock) && (partDone() === 0 || partAlso() !== POPULATES)) {
+    const flags = current ? [VM_LOCKED, 0] : [0, VM_LOCKED];
+    const result = changeFlags(mm, 0, END_PAGE, flags[0]!, flags[1]!);
+    if (result < 0) return result;
+    resetPart();
+  }
+  return current && !onFault ? populateAll(mm) : 0;
 }
 
 /** What cannot be had is no error of mlockall(2). */
-const populateAll = (mm: Ref<"mm">): number => (populate(mm, 0, END_PAGE) === YIELD ? YIELD : 0);
+const populateAll = (mm: Ref<"mm">): number => (populate(mm, 0, END_PAGE, POPULATES) === YIELD ? YIELD : 0);

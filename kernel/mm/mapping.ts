@@ -19,10 +19,11 @@ import {
   tryAlloc,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { defineLater, LATER_PAGES, laterByAnyone } from "../sched/later.ts";
 import { isShmem } from "./mapping-ops.ts";
 import { Mapping, Vma } from "./mm-types.ts";
 import { quotaGet, quotaPut } from "./page-quota.ts";
-import { dropAllPages } from "./pages.ts";
+import { dropTree, removePart } from "./pages.ts";
 
 export { isShmem, type MappingOps, MOPS, mappingOps, registerMappingOps } from "./mapping-ops.ts";
 export { Mapping } from "./mm-types.ts";
@@ -71,11 +72,27 @@ export function mappingPut(mapping: Ref<"mapping">): void {
     listDelRcu(held, Mapping.all.at(mapping));
     MappingList.lock.unlock(list);
   }
-  dropAllPages(mapping);
+  // Many pages go in parts, later: who drops the last count may do that for others, in the middle of anything.
+  if (freePart(mapping, 0) !== 0) laterByAnyone(LATER_PAGES, mapping);
+}
+
+/** As mappingPut, by what `host` stands for, which ends with this: MappingOps must not be asked about it any more, but by its areas. */
+export function mappingFree(mapping: Ref<"mapping">): void {
+  Mapping.orphan.store(mapping, 1);
+  mappingPut(mapping);
+}
+
+/** A part of the end of a mapping: where the next one begins, 0 when it is gone. */
+function freePart(mapping: Ref<"mapping">, from: number): number {
+  const next = removePart(mapping, from, Infinity);
+  if (next !== Infinity) return next;
+  dropTree(mapping);
   const quota = Mapping.quota.get(mapping);
   if (quota !== 0) quotaPut(quota);
   kfreeRcu(Mapping, mapping);
+  return 0;
 }
+defineLater(LATER_PAGES, (mapping, at) => freePart(mapping as Ref<"mapping">, at));
 
 /** Calls `visit` with a count held on each reclaimable mapping in turn, until it answers false. */
 export function forEachMapping(visit: (mapping: Ref<"mapping">) => boolean): void {

@@ -110,6 +110,8 @@ export const Mapping = struct("mapping", {
   writers: atomic(),
   /** A number for the contents as they are, once they were executed (codespace.ts); 0 none. */
   mark: atomic(),
+  /** Its host is gone (mappingFree). */
+  orphan: atomic(),
   nrPages: atomic(),
   nrDirty: atomic(),
 
@@ -125,6 +127,6 @@ export const Mapping = struct("mapping", {
   all: listNode(),
   /** What its pages are counted against, which it counts, or 0. */
   quota: fixed<Ref<"page_quota"> | 0>(),
-  /** For the file system's own use. */
+  /** Of pages that were cut off a mapping (`host`): the index of the first (pagecache.ts). */
   private: wide(),
 });

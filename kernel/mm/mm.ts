@@ -6,6 +6,7 @@
  * mmapLock is never taken with another lock held.
  */
 import { free, kfreeArrayRcu, kfreeRcu, type Ptr, type Ref, tryAlloc } from "../../rcu/index.ts";
+import { LATER_MM, laterByTask } from "../sched/later.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal, putFrame } from "./frame.ts";
 import { Mm, Vma } from "./mm-types.ts";
@@ -83,10 +84,21 @@ export function mmGet(mm: Ref<"mm">): Ref<"mm"> {
 /** Another user, for those who found it in a read scope; false when it is going away. */
 export const mmGetNotZero = (mm: Ref<"mm">): boolean => Mm.users.incNotZero(mm);
 
-/** Drops a user; the last one tears the address space down. */
+/** An address space with fewer resident pages, or areas, goes in one piece. */
+export const SHED_PAGES = 8192;
+const SHED_AREAS = 2048;
+
+/** Drops a user; the last one tears the address space down, a large one in parts when the call is over (reap.ts). */
 export function mmPut(mm: Ref<"mm">): void {
   if (!Mm.users.decAndTest(mm)) return;
   tlbForget(mm);
+  const large = mmRss(mm) >= SHED_PAGES || vmaCount(Mm.vmas.access(mm)) >= SHED_AREAS;
+  if (large) laterByTask(LATER_MM, mm);
+  else mmFree(mm);
+}
+
+/** Frees an address space without users. */
+export function mmFree(mm: Ref<"mm">): void {
   const held = Mm.ptl.lock(mm);
   const vmas = Mm.vmas.peek(held, mm) as Ptr<"array">;
   const pgd = Mm.pgd.get(mm);

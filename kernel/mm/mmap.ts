@@ -283,20 +283,25 @@ export function settle(
 export function populate(mm: Ref<"mm">, start: number, end: number, also = 0): number {
   const resumed = start + partDone();
   let result = 0;
-  forEachVma(mm, (vma) => {
-    const from = Math.max(Vma.start.get(vma), resumed);
-    const to = Math.min(Vma.end.get(vma), end);
-    const flags = Vma.flags.get(vma);
-    if ((flags & VM_PROT) === 0) return;
-    const write = (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
-    const access = write
-      ? ACCESS.WRITE
-      : (flags & (PROT_READ | PROT_WRITE)) !== 0
-        ? ACCESS.READ
-        : ACCESS.EXEC;
-    result = populatePages(mm, from, to, access, start, also);
-    return result >= 0;
-  });
+  forEachVma(
+    mm,
+    (vma) => {
+      const from = Math.max(Vma.start.get(vma), resumed);
+      const to = Math.min(Vma.end.get(vma), end);
+      if (from >= end) return false;
+      const flags = Vma.flags.get(vma);
+      if ((flags & VM_PROT) === 0) return true;
+      const write = (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
+      const access = write
+        ? ACCESS.WRITE
+        : (flags & (PROT_READ | PROT_WRITE)) !== 0
+          ? ACCESS.READ
+          : ACCESS.EXEC;
+      result = populatePages(mm, from, to, access, start, also);
+      return result >= 0;
+    },
+    resumed,
+  );
   return Math.min(result, 0);
 }
 

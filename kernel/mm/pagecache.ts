@@ -5,12 +5,13 @@
  * Mapping.lock, taken inside ptl or alone; never held across readPage and writePage.
  */
 import type { Ref } from "../../rcu/index.ts";
+import { defineLater, LATER_TRUNCATE, laterByTask } from "../sched/later.ts";
 import { ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { dropFileMark } from "./codespace.ts";
 import { allocFrames, putFrame } from "./frame.ts";
-import { isShmem, Mapping, mappingOps, mappingPut } from "./mapping.ts";
+import { isShmem, Mapping, mappingCreate, mappingGet, mappingOps, mappingPut } from "./mapping.ts";
 import { chargePage } from "./page-quota.ts";
-import { countDirty, countPages, frameWord, removePages, wordFrame } from "./pages.ts";
+import { countDirty, countPages, frameWord, movePages, removePages, removePart, wordFrame } from "./pages.ts";
 import { PAGE_DIRTY, PageNode, treeGet, treeLeaf, treeWalk } from "./pagetree.ts";
 import { BLOCK_FRAMES, PAGE_MASK, PAGE_SIZE, RamState, ram, ramRef } from "./ram.ts";
 import { allocPage, allocZeroedPage, onlyReserve } from "./reclaim.ts";
@@ -117,66 +118,127 @@ export function mappingDirty(mapping: Ref<"mapping">, index: number): void {
   Mapping.lock.unlock(mapping);
 }
 
+/** Writes all dirty pages of the file back: 0, or the first error. */
+export function mappingWriteback(mapping: Ref<"mapping">): number {
+  let result = 0;
+  for (let at = 0; at < Infinity; result ||= writebackError) at = writebackPart(mapping, at, Infinity);
+  return result;
+}
+
+/** Dirty pages that are written, and pages that are looked at, in one part of a write-back. */
+const PART_WRITTEN = 128;
+const PART_SEEN = 16384;
+
+/** Result of writebackPart: the first error, or 0. */
+export let writebackError = 0;
+
 /**
- * Writes the dirty pages [first, end) back: 0, or the first error. Pages stay dirty while somebody can still store
- * through a shared mapping, since such stores are not seen.
+ * Writes a part of the dirty pages [first, end) back; returns where the next part begins, `end` when it was the last one, and sets
+ * writebackError. Pages stay dirty while somebody can still store through a shared mapping, since such stores are not seen.
  */
-export function mappingWriteback(mapping: Ref<"mapping">, first = 0, end = Infinity): number {
+export function writebackPart(mapping: Ref<"mapping">, first: number, end: number): number {
+  writebackError = 0;
   const ops = mappingOps(mapping);
-  if (Mapping.nrDirty.load(mapping) === 0 || ops.writePage === undefined) return 0;
+  if (Mapping.nrDirty.load(mapping) === 0 || ops.writePage === undefined) return end;
   const dirty: number[] = [];
-  const held = Mapping.lock.lock(mapping);
+  let next = end;
+  let left = PART_SEEN;
+  Mapping.lock.lock(mapping);
   const keep = Mapping.writers.load(mapping) !== 0;
   treeWalk(mapping, first, (index, word, leaf, slot) => {
     if (index >= end) return false;
+    if (left-- === 0 || dirty.length === PART_WRITTEN) {
+      next = index;
+      return false;
+    }
     if ((word & PAGE_DIRTY) === 0) return true;
     dirty.push(index);
     // Clean from here: a write(2) during the write-back makes it dirty again.
     if (!keep) PageNode.slots.store(leaf, slot, word & ~PAGE_DIRTY);
     return true;
   });
-  void held;
   if (!keep) countDirty(mapping, -dirty.length);
   Mapping.lock.unlock(mapping);
-  let result = 0;
   for (const index of dirty) {
     const word = treeGet(mapping, index);
     if (word === 0) continue; // Truncated meanwhile.
     const error = ops.writePage(mapping, index, wordFrame(word));
     if (error >= 0) continue;
     if (!keep) mappingDirty(mapping, index);
-    if (result === 0) result = error;
+    if (writebackError === 0) writebackError = error;
   }
-  return result;
+  return next;
 }
+
+/** A mapping of fewer pages loses them in one piece. */
+const WHOLE_PAGES = 4096;
 
 /**
  * The file now ends at `bytes`: pages beyond go, also out of every address space, and the rest of the last page is
- * zeroed. Set the size that MappingOps.size answers first. Pages that were grown into read as zero.
+ * zeroed. Set the size that MappingOps.size answers first. Pages that were grown into read as zero. Of a large file nobody finds them from
+ * now on; they go, and leave the address spaces, in parts before the current task goes back to user mode.
  */
 export function mappingTruncate(mapping: Ref<"mapping">, bytes: number): void {
   dropFileMark(mapping);
   const first = Math.ceil(bytes / PAGE_SIZE);
-  removePages(mapping, first, Infinity);
+  const cut = Mapping.nrPages.load(mapping) < WHOLE_PAGES ? 0 : cutOff(mapping, first);
+  if (cut === 0) removePages(mapping, first, Infinity);
   const tail = bytes & PAGE_MASK;
   if (tail !== 0) {
     const frame = wordFrame(treeGet(mapping, first - 1));
     if (frame !== 0) ram.u8.fill(0, frame + tail, frame + PAGE_SIZE);
   }
   // After the removal: a fault that installed one of the pages before is undone here, a later one finds none.
-  unmapMapping(mapping, first, Infinity);
+  if (cut === 0) unmapMapping(mapping, first, Infinity);
+  else laterByTask(LATER_TRUNCATE, cut);
 }
 
-/** Removes pages [first, end): punched holes (zero when read again), or contents that the host has changed. */
-export function mappingInvalidate(mapping: Ref<"mapping">, first = 0, end = Infinity): void {
-  dropFileMark(mapping);
-  removePages(mapping, first, end);
-  unmapMapping(mapping, first, end);
-}
-
-/** The inode goes away: its count on the mapping is dropped, and with the last VMA the pages. */
-export function mappingFree(mapping: Ref<"mapping">): void {
+/** Moves the pages from `first` on to a mapping of their own, which counts the one that they come from and knows `first`; 0 when memory is short. */
+function cutOff(mapping: Ref<"mapping">, first: number): Ref<"mapping"> | 0 {
+  const cut = mappingCreate(Mapping.ops.get(mapping), mapping, Mapping.quota.get(mapping));
+  if (cut === 0) return 0;
+  mappingGet(mapping);
+  Mapping.private.set(cut, first);
+  if (movePages(mapping, cut, first)) return cut;
+  mappingPut(cut);
   mappingPut(mapping);
+  return 0;
+}
+
+defineLater(LATER_TRUNCATE, (arg, at) => {
+  const cut = arg as Ref<"mapping">;
+  const mapping = Mapping.host.get(cut) as Ref<"mapping">;
+  const from = at === 0 ? Mapping.private.get(cut) : at;
+  const next = removePart(cut, from, Infinity, partOf(mapping));
+  // The file may have grown again: private copies below its end may be new.
+  const orphan = Mapping.orphan.load(mapping) !== 0;
+  const size = orphan ? 0 : Math.ceil(mappingOps(mapping).size(mapping) / PAGE_SIZE);
+  if (from < size) unmapMapping(mapping, from, Math.min(next, size), true);
+  if (next > size) unmapMapping(mapping, Math.max(from, size), next);
+  if (next !== Infinity) return next;
+  mappingPut(cut);
+  mappingPut(mapping);
+  return 0;
+});
+
+/** Pages that are taken out of a mapping in one part: fewer when many areas show them. */
+const partOf = (mapping: Ref<"mapping">): number =>
+  Math.max(256, Math.floor(WHOLE_PAGES / Mapping.refcount.load(mapping)));
+
+/**
+ * Removes a part of pages [first, end): punched holes (zero when read again), or contents that the host has changed. Where the next part
+ * begins, `end` when it was the last one.
+ */
+export function invalidatePart(mapping: Ref<"mapping">, first: number, end: number): number {
+  dropFileMark(mapping);
+  const next = removePart(mapping, first, end, partOf(mapping));
+  unmapMapping(mapping, first, next);
+  return next;
+}
+
+/** Removes all of pages [first, end). */
+export function mappingInvalidate(mapping: Ref<"mapping">, first = 0, end = Infinity): void {
+  for (let at = first; at < end; ) at = invalidatePart(mapping, at, end);
 }
 
 /**

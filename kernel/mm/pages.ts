@@ -14,7 +14,7 @@ import { frameCount, putFrame } from "./frame.ts";
 import { isShmem } from "./mapping-ops.ts";
 import { Mapping } from "./mm-types.ts";
 import { PageQuota } from "./page-quota.ts";
-import { PAGE_DIRTY, PageNode, treeFree, treeWalk } from "./pagetree.ts";
+import { PAGE_DIRTY, PageNode, treeCut, treeFree, treeWalk } from "./pagetree.ts";
 import { PAGE_SIZE, RamState, ramRef } from "./ram.ts";
 
 /** Byte address of the frame in a leaf word of the tree, and back. */
@@ -36,13 +36,24 @@ export function countDirty(mapping: Ref<"mapping">, pages: number): void {
   RamState.dirty.add(ramRef, pages);
 }
 
-/** Takes pages [first, end) out of the tree; their frames go after a grace period. */
-export function removePages(mapping: Ref<"mapping">, first: number, end: number): void {
+/** Pages that are taken out in about a millisecond. */
+const PART_PAGES = 4096;
+
+/**
+ * Takes pages [first, end) out of the tree, no more than `most` of them; their frames go after a grace period. Where the next part begins,
+ * `end` when it was the last one.
+ */
+export function removePart(mapping: Ref<"mapping">, first: number, end: number, most = PART_PAGES): number {
   const frames: number[] = [];
   let dirty = 0;
+  let next = end;
   Mapping.lock.lock(mapping);
   treeWalk(mapping, first, (index, word, leaf, slot) => {
     if (index >= end) return false;
+    if (frames.length === most) {
+      next = index;
+      return false;
+    }
     PageNode.slots.store(leaf, slot, 0);
     frames.push(word >>> 2);
     dirty += word & PAGE_DIRTY;
@@ -52,6 +63,40 @@ export function removePages(mapping: Ref<"mapping">, first: number, end: number)
   if (dirty !== 0) countDirty(mapping, -dirty);
   Mapping.lock.unlock(mapping);
   putFramesRcu(frames);
+  return next;
+}
+
+/** Takes all of pages [first, end) out. */
+export function removePages(mapping: Ref<"mapping">, first: number, end: number): void {
+  for (let at = first; at < end; ) at = removePart(mapping, at, end);
+}
+
+/**
+ * Moves the pages from `first` on, all at once, to a mapping without pages that has the same quota: true, or false with nothing done when
+ * there is no memory for the few nodes that it takes.
+ */
+export function movePages(from: Ref<"mapping">, to: Ref<"mapping">, first: number): boolean {
+  const held = Mapping.lock.lock(from);
+  const root = Mapping.root.peek(held, from) as Ptr<"pagenode">;
+  const moved = root === 0 ? 0 : treeCut(root, first);
+  if (moved > 0) {
+    Mapping.root.init(to, moved as Ref<"pagenode">);
+    if (first === 0) Mapping.root.assign(held, from, 0);
+    const all = first === 0;
+    let pages = all ? Mapping.nrPages.load(from) : 0;
+    let dirty = all ? Mapping.nrDirty.load(from) : 0;
+    if (!all)
+      treeWalk(to, 0, (_index, word) => {
+        pages++;
+        dirty += word & PAGE_DIRTY;
+      });
+    Mapping.nrPages.add(from, -pages);
+    Mapping.nrPages.add(to, pages);
+    Mapping.nrDirty.add(from, -dirty);
+    Mapping.nrDirty.add(to, dirty);
+  }
+  Mapping.lock.unlock(from);
+  return moved >= 0;
 }
 
 /** Drops up to `target` pages that are clean and in nobody's page table; how many. */
@@ -70,9 +115,8 @@ export function dropCleanPages(mapping: Ref<"mapping">, target: number): number 
   return frames.length;
 }
 
-/** The mapping's last count is gone: mappingPut calls it. */
-export function dropAllPages(mapping: Ref<"mapping">): void {
-  removePages(mapping, 0, Infinity);
+/** The mapping's last count is gone, and so are its pages: frees the tree. */
+export function dropTree(mapping: Ref<"mapping">): void {
   const held = Mapping.lock.lock(mapping);
   const root = Mapping.root.peek(held, mapping) as Ptr<"pagenode">;
   Mapping.root.assign(held, mapping, 0);

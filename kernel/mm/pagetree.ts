@@ -110,6 +110,45 @@ function walk(node: Ref<"pagenode">, base: number, first: number, visit: PageVis
   return true;
 }
 
+/**
+ * Cuts the pages from `first` on off a tree, whose lock is held: the root of a tree with these, of the same height; 0 when there are none,
+ * -1 when memory for its nodes is short. From 0 on it is the whole tree, which the caller has to unpublish. Readers may still be in it.
+ */
+export function treeCut(root: Ref<"pagenode">, first: number): Ref<"pagenode"> | 0 | -1 {
+  if (first === 0) return root;
+  // The nodes on the border are the ones that both trees have.
+  const border: Ref<"pagenode">[] = [];
+  for (let node = root as Ptr<"pagenode">; node !== 0; ) {
+    const fresh = tryAlloc(PageNode);
+    if (fresh === 0) {
+      for (const each of border) kfreeRcu(PageNode, each);
+      return -1;
+    }
+    const shift = PageNode.shift.get(node);
+    PageNode.shift.init(fresh, shift);
+    border.push(fresh);
+    if (shift === 0 || first >= 2 ** (PageNode.shift.get(root) + BITS)) break;
+    node = PageNode.slots.get(node, Math.floor(first / 2 ** shift) & MASK) as Ptr<"pagenode">;
+  }
+  if (first >= 2 ** (PageNode.shift.get(root) + BITS)) return border[0]!;
+  let node = root as Ptr<"pagenode">;
+  for (const [n, fresh] of border.entries()) {
+    const shift = PageNode.shift.get(fresh);
+    const slot = Math.floor(first / 2 ** shift) & MASK;
+    const from = node as Ref<"pagenode">;
+    for (let at = shift === 0 ? slot : slot + 1; at <= MASK; at++) {
+      const word = PageNode.slots.get(from, at);
+      if (word === 0) continue;
+      PageNode.slots.set(fresh, at, word);
+      PageNode.slots.store(from, at, 0);
+    }
+    node = PageNode.slots.get(from, slot) as Ptr<"pagenode">;
+    const below = border[n + 1];
+    if (below !== undefined) PageNode.slots.set(fresh, slot, below);
+  }
+  return border[0]!;
+}
+
 /** Frees all nodes of a tree whose pages are gone; the root is unpublished already. */
 export function treeFree(node: Ref<"pagenode">): void {
   if (PageNode.shift.get(node) > 0)

@@ -2,6 +2,7 @@
 import { listFirst, listNext, type Ref } from "../../rcu/index.ts";
 import { mmGetNotZero, mmPut } from "./mm.ts";
 import { Mapping, Mm, Vma } from "./mm-types.ts";
+import { PTE_FILE } from "./pte.ts";
 import { vmaCount, vmaRef, vmaSearch, vmasHeld } from "./vma.ts";
 import { zapBegin, zapFinish, zapRange } from "./zap.ts";
 
@@ -27,8 +28,8 @@ export function forEachMapper(mapping: Ref<"mapping">, first: number, end: numbe
   }
 }
 
-/** Takes pages [first, end) of a mapping out of every address space, private copies too (truncation). */
-export function unmapMapping(mapping: Ref<"mapping">, first: number, end: number): void {
+/** Takes pages [first, end) of a mapping out of every address space, private copies too (truncation) unless `sharedOnly`. */
+export function unmapMapping(mapping: Ref<"mapping">, first: number, end: number, sharedOnly = false): void {
   forEachMapper(mapping, first, end, (mm, from, to) => {
     const zapped = zapBegin();
     const held = Mm.ptl.lock(mm);
@@ -37,7 +38,8 @@ export function unmapMapping(mapping: Ref<"mapping">, first: number, end: number
       const vma = vmaRef(vmas as Ref<"array">, index);
       if (Vma.start.get(vma) >= to) break;
       if (Vma.mapping.get(vma) !== mapping) continue;
-      zapRange(held, mm, Math.max(from, Vma.start.get(vma)), Math.min(to, Vma.end.get(vma)), zapped);
+      const [low, high] = [Math.max(from, Vma.start.get(vma)), Math.min(to, Vma.end.get(vma))];
+      zapRange(held, mm, low, high, zapped, sharedOnly ? PTE_FILE : -1);
     }
     Mm.ptl.unlock(mm);
     zapFinish(mm, zapped);

@@ -28,11 +28,19 @@ export function zapNote(zapped: Zapped, page: number, pte: number): void {
   if ((pte & PTE_EXEC) !== 0) zapped.code = true;
 }
 
-/** Clears the entries of pages [start, end). */
-export function zapRange(held: Held<"ptl">, mm: Ref<"mm">, start: number, end: number, zapped: Zapped): void {
+/** Clears the entries of pages [start, end) that have one of the bits of `which`. */
+export function zapRange(
+  held: Held<"ptl">,
+  mm: Ref<"mm">,
+  start: number,
+  end: number,
+  zapped: Zapped,
+  which = -1,
+): void {
   let anon = 0;
   let file = 0;
   pteWalk(Mm.pgd.get(mm), start, end, (table, page, pte) => {
+    if ((pte & which) === 0) return;
     pteTake(table, page, 0);
     zapNote(zapped, page, pte);
     zapped.frames.push(pteFrame(pte));

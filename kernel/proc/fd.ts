@@ -60,17 +60,23 @@ fdLink.follow = (at, link) => {
 };
 
 const fdInfo = procHidden("PID/fdinfo/N", S_IFREG | 0o400);
-fdInfo.generate = (at) => {
+fdInfo.piece = (at, from) => {
   const file = fileAt(at);
   const files = filesOf(at.task);
   if (file === 0 || files === 0) return -ENOENT;
+  const told = fileOpsOf(File.fops.get(file)).fdinfo?.(file, from) ?? "";
+  const own = typeof told === "string" ? { text: told, next: -1 } : told;
+  if (from !== 0) return own;
   const flags = File.flags.load(file) | (getCloexec(files, at.fd) > 0 ? O_CLOEXEC : 0);
   const mount = File.mount.get(file);
   const id = mount === 0 ? 0 : Mount.id.get(mount);
   const head = `pos:\t${File.pos.racy(file)}\nflags:\t0${(flags >>> 0).toString(8)}\nmnt_id:\t${id}\n`;
   const ino = `ino:\t${Inode.ino.get(File.inode.get(file))}\n`;
-  return head + ino + (fileOpsOf(File.fops.get(file)).fdinfo?.(file) ?? "");
+  return { text: head + ino + own.text, next: own.next };
 };
+
+/** Descriptors that one getdents64(2) lists at most. */
+const LIST_PART = 1024;
 
 function fdDirectory(path: string, mode: number, node: ProcNode): void {
   const dir = procDir(path, mode);
@@ -83,10 +89,8 @@ function fdDirectory(path: string, mode: number, node: ProcNode): void {
   dir.list = (at, from) => {
     const found: { key: number; entry: ProcEntry }[] = [];
     const files = filesOf(at.task);
-    if (files !== 0)
-      forEachFd(files, (fd) => {
-        if (fd >= from) found.push({ key: fd, entry: entry(at.pid, fd) });
-      });
+    const take = (fd: number): boolean => found.push({ key: fd, entry: entry(at.pid, fd) }) < LIST_PART;
+    if (files !== 0) forEachFd(files, take, from);
     return found;
   };
 }

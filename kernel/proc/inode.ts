@@ -38,7 +38,18 @@ import { fatalPending, mustYield } from "../sched/yield.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, Task } from "../task/task.ts";
-import { EACCES, EBADF, EFAULT, EFBIG, EINTR, EIO, ENOENT, ENOMEM, ESRCH } from "../uapi/errno.ts";
+import {
+  EACCES,
+  EBADF,
+  EFAULT,
+  EFBIG,
+  EINTR,
+  EIO,
+  ENAMETOOLONG,
+  ENOENT,
+  ENOMEM,
+  ESRCH,
+} from "../uapi/errno.ts";
 import { PROC_SUPER_MAGIC } from "../uapi/mount.ts";
 import { POLLOUT, POLLWRNORM } from "../uapi/poll.ts";
 import { makedev, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT } from "../uapi/stat.ts";
@@ -147,6 +158,7 @@ registerInodeOps(IOPS.PROC, {
     const at = atOf(inode);
     if (at === null) return -ENOENT;
     const target = nodeOf(inode).target!(at);
+    if (target === "") return -ENAMETOOLONG; // dPath
     return typeof target === "string" ? new TextEncoder().encode(target) : target;
   },
   followLink(inode, link) {
@@ -208,7 +220,9 @@ const PIECE_HEAD = 12;
 function makePiece(file: Ref<"file">, from: number, start: number): Uint8Array | number {
   const at = atOf(File.inode.get(file));
   if (at === null) return -ESRCH;
-  const { text, next } = nodeOf(File.inode.get(file)).piece!(at, from);
+  const made = nodeOf(File.inode.get(file)).piece!(at, from);
+  if (typeof made === "number") return made;
+  const { text, next } = made;
   const bytes = new TextEncoder().encode(text);
   const piece = new Uint8Array(PIECE_HEAD + bytes.length);
   const head = new DataView(piece.buffer);

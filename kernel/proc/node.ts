@@ -46,8 +46,8 @@ export interface ProcNode {
   readonly children: Map<string, ProcNode>;
   /** Content of a file, or -errno. */
   generate?: (at: ProcAt) => string | Uint8Array | number;
-  /** Content that may be long, in pieces: instead of `generate`. */
-  piece?: (at: ProcAt, from: number) => ProcPiece;
+  /** Content that may be long, in pieces: instead of `generate`. Or -errno. */
+  piece?: (at: ProcAt, from: number) => ProcPiece | number;
   /** Content that is read and written in place, at a position: instead of `generate` and `write`. */
   raw?: ProcRaw;
   /** A write to the file: bytes taken, or -errno. */

@@ -1,7 +1,7 @@
 /** Numbers about a process: /proc/PID/stat, statm, status, schedstat. Fields and their order as in proc(5). */
 import type { Ref } from "../../rcu/index.ts";
 import { Tty, ttyDevice } from "../drivers/tty.ts";
-import { Files, forEachFd } from "../fs/fdtable.ts";
+import { Files, filesMax } from "../fs/fdtable.ts";
 import { FsInfo } from "../fs/fsinfo.ts";
 import { Mm, mmPeakRss, mmRss } from "../mm/mm.ts";
 import { PAGE_SIZE } from "../mm/ram.ts";
@@ -181,11 +181,7 @@ procFile("PID/status", ({ task }) => {
   const mm = mmOf(task);
   const letter = stateLetter(task);
   const { ignored, caught } = dispositions(task);
-  let fdSize = 64;
-  if (files !== 0 && Files.users.load(files) > 0)
-    forEachFd(files, (fd) => {
-      while (fd >= fdSize) fdSize *= 2;
-    });
+  const fdSize = files !== 0 && Files.users.load(files) > 0 ? filesMax(files) : 64;
   const pair = (words: typeof Task.pending): string => hexSet(words.get(task, 0), words.get(task, 1));
   const caps = (words: typeof Cred.effective): string => hexSet(words.get(cred, 0), words.get(cred, 1));
   const cpus = nrCpus();

@@ -13,7 +13,7 @@ import { bootNs, nowNs, realtimeNs } from "../time/clock.ts";
 import { MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME } from "../uapi/mount.ts";
 import { major, minor } from "../uapi/stat.ts";
 import { RELEASE, SYSNAME, VERSION } from "../uapi/utsname.ts";
-import { procFile, procLink } from "./node.ts";
+import { procFile, procLink, procSequence } from "./node.ts";
 
 const PAGE_KIB = 4;
 
@@ -144,26 +144,29 @@ const typeOf = (mount: Ref<"mount">): string => superOpsOf(Superblock.sops.get(M
 const pointOf = (mount: Ref<"mount">): string => escapeName(dPath(mount, Mount.root.get(mount)));
 const sourceOf = (mount: Ref<"mount">): string => escapeName(stringText(Mount.source.get(mount)) || "none");
 
-procFile("PID/mounts", () =>
-  allMounts()
-    .map((mount) => {
-      const { options, superOptions } = mountOptions(mount);
-      const all = [...new Set([...options.split(","), ...superOptions.split(",")])].join(",");
-      return `${sourceOf(mount)} ${pointOf(mount)} ${typeOf(mount)} ${all} 0 0\n`;
-    })
-    .join(""),
-);
-procFile("PID/mountinfo", () =>
-  allMounts()
-    .map((mount) => {
-      const { options, superOptions } = mountOptions(mount);
-      const parent = Mount.parent.access(mount);
-      const dev = Superblock.dev.get(Mount.sb.get(mount));
-      const ids = `${Mount.id.get(mount)} ${Mount.id.get(parent === 0 ? mount : parent)} ${major(dev)}:${minor(dev)}`;
-      return `${ids} / ${pointOf(mount)} ${options} - ${typeOf(mount)} ${sourceOf(mount)} ${superOptions}\n`;
-    })
-    .join(""),
-);
+/** Mounts in one piece of the text. */
+const MOUNTS_PIECE = 128;
+
+/** A file with a line for each mount. */
+function mountFile(path: string, line: (mount: Ref<"mount">) => string): void {
+  procSequence(path, (_at, from) => {
+    const mounts = allMounts();
+    const next = from + MOUNTS_PIECE;
+    return { text: mounts.slice(from, next).map(line).join(""), next: next < mounts.length ? next : -1 };
+  });
+}
+mountFile("PID/mounts", (mount) => {
+  const { options, superOptions } = mountOptions(mount);
+  const all = [...new Set([...options.split(","), ...superOptions.split(",")])].join(",");
+  return `${sourceOf(mount)} ${pointOf(mount)} ${typeOf(mount)} ${all} 0 0\n`;
+});
+mountFile("PID/mountinfo", (mount) => {
+  const { options, superOptions } = mountOptions(mount);
+  const parent = Mount.parent.access(mount);
+  const dev = Superblock.dev.get(Mount.sb.get(mount));
+  const ids = `${Mount.id.get(mount)} ${Mount.id.get(parent === 0 ? mount : parent)} ${major(dev)}:${minor(dev)}`;
+  return `${ids} / ${pointOf(mount)} ${options} - ${typeOf(mount)} ${sourceOf(mount)} ${superOptions}\n`;
+});
 procLink("mounts", () => "self/mounts");
 
 /** Counters of the kernel itself: what `--stats` prints, for programs inside. */

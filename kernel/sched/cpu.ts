@@ -20,7 +20,7 @@ import { forceFault, killGroup } from "../signal/send.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
-import { doExit, shedMemory } from "../task/exit.ts";
+import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import { seeToHeap } from "../task/memory.ts";
 import { refillReserve, waitForMemory } from "../task/shortage.ts";
@@ -35,7 +35,9 @@ import {
   WORK_RESTORE_MASK,
   WORK_SIGNAL,
   WORK_SPAWN,
+  WORK_TIDY,
 } from "../task/task.ts";
+import { shed, tidy } from "../task/tidy.ts";
 import { nowNs } from "../time/clock.ts";
 import { checkCpuTimers } from "../time/itimer.ts";
 import { nextTimer, runTimers } from "../time/timer.ts";
@@ -129,7 +131,7 @@ function runTask(
     if (work !== 0) {
       if (doWork(task, work) === GONE) return;
       if (needResched(number) || Task.restarting.get(task) !== 0) continue;
-      if ((Task.work.load(task) & WORK_EXIT) !== 0) continue;
+      if ((Task.work.load(task) & (WORK_EXIT | WORK_TIDY)) !== 0) continue;
     }
     const mode = modes[Task.kind.get(task)]!;
     switch (mode.enter(regs)) {
@@ -210,6 +212,13 @@ function block(task: Ref<"task">, kind: number): boolean {
 /** What must happen before user mode goes on. */
 function doWork(task: Ref<"task">, work: number): boolean {
   if ((work & WORK_EXIT) !== 0) return exitTask(task);
+  if ((work & WORK_TIDY) !== 0) {
+    Task.work.and(task, ~WORK_TIDY);
+    if (!tidy(task)) {
+      Task.work.or(task, WORK_TIDY);
+      return GO_ON;
+    }
+  }
   if ((work & WORK_SPAWN) !== 0) {
     Task.work.and(task, ~WORK_SPAWN);
     const error = startSpawned(task);
@@ -263,13 +272,13 @@ function lost(task: Ref<"task">, number: number): void {
   Task.work.or(task, WORK_SIGNAL);
 }
 
-/** GO_ON: it has not exited yet, since somebody wants the CPU, and does nothing else any more (WORK_EXIT). */
+/** GO_ON: it has not exited yet, since others may have the CPU first, and does nothing else any more (WORK_EXIT). */
 function exitTask(task: Ref<"task">): boolean {
   if ((Task.work.load(task) & WORK_EXIT) === 0) {
     finishWait(task);
     clearRestart(task);
   }
-  if (!shedMemory(task)) {
+  if (!shed(task)) {
     Task.work.or(task, WORK_EXIT);
     return GO_ON;
   }

@@ -81,5 +81,24 @@ export function yieldWhole(done: number, also = 0): number {
   return YIELD;
 }
 
+/** As yieldWhole, but whether anybody wants the CPU or not: what the part has left for a safe point is done there. */
+export function yieldAlways(done: number): number {
+  const task = current();
+  mustYield();
+  if (task === 0) return 0;
+  if (fatalPending(task)) return -EINTR;
+  Task.partial.set(task, done);
+  return YIELD;
+}
+
+/** The call goes over to its next phase, which begins at its start. */
+export function resetPart(): void {
+  const task = current();
+  if (task !== 0) Task.partial.set(task, 0);
+}
+
 /** What the call in progress kept beside partDone(): counts only when that is not 0. */
-export const partAlso = (): number => Task.partialAlso.get(current() as Ref<"task">);
+export function partAlso(): number {
+  const task = current();
+  return task === 0 ? 0 : Task.partialAlso.get(task);
+}

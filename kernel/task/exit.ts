@@ -16,15 +16,14 @@ import { fsPut } from "../fs/fsinfo.ts";
 import { futexWakeAddress } from "../futex.ts";
 import { exitRobustList } from "../futex-robust.ts";
 import { spawnExited } from "../machine/spawn.ts";
-import { Mm, mmPeakRss, mmPut, mmRss } from "../mm/mm.ts";
+import { Mm, mmPeakRss, mmPut } from "../mm/mm.ts";
 import { freeRegs } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
-import { PAGES_END, zapPart } from "../mm/zap.ts";
 import { accountSwitch } from "../sched/account.ts";
+import { doLater } from "../sched/later.ts";
 import { clearRestart } from "../sched/restart.ts";
 import { destroyWaitQueue, finishWait, wakeUp } from "../sched/waitqueue.ts";
 import { notifyTask } from "../sched/wake.ts";
-import { mustYield } from "../sched/yield.ts";
 import { notifyExit, notifyStopOrContinue } from "../signal/child.ts";
 import { flushPending, hasPending } from "../signal/pending.ts";
 import { forEachThread, sendSignal } from "../signal/send.ts";
@@ -57,28 +56,6 @@ import {
   WORK_SIGNAL,
 } from "./task.ts";
 
-/** An address space with fewer resident pages goes in one piece. */
-const SHED_PAGES = 8192;
-
-/**
- * The current task is about to exit, and its call is over. Where it is the last one that uses an address space of many pages, they
- * go in parts, while others can have the CPU. False: somebody wants it now, and this is to be called again before doExit.
- */
-export function shedMemory(task: Ref<"task">): boolean {
-  const mm = Task.mm.access(task);
-  if (mm === 0 || Mm.users.load(mm) !== 1) return true;
-  let page = Task.partial.get(task);
-  if (page === 0 && mmRss(mm) < SHED_PAGES) return true;
-  // The list is in these pages; the locks on it may not be.
-  exitRobustList(task);
-  while (page < PAGES_END) {
-    page = zapPart(mm, page);
-    Task.partial.set(task, page);
-    if (mustYield()) return false;
-  }
-  return true;
-}
-
 /**
  * Ends the current task with the wait status in Task.exitCode. Afterwards the CPU must not touch the task but to
  * forget it: it stays allocated until the CPU's next quiescent state. `drain` runs delayed releases in the task's context.
@@ -89,6 +66,7 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
   finishWait(task);
   clearRestart(task);
   leaveMemory(task);
+  doLater(task, () => false); // Whoever comes here by an exception has not done it before.
   const files = Task.files.exchange(task, 0);
   if (files !== 0) filesPut(files);
   const fs = Task.fs.exchange(task, 0);

@@ -45,8 +45,10 @@ export const WORK_RESTORE_MASK = 2;
 export const WORK_SPAWN = 4;
 /** The kernel's heap ran short while the task worked: see to it (task/memory.ts). */
 export const WORK_MEMORY = 16;
-/** It exits, and gives back its memory in parts before that (shedMemory). */
+/** It exits, and gives back its memory and descriptors in parts before that (task/tidy.ts). */
 export const WORK_EXIT = 32;
+/** Work that is done in parts is left (task/tidy.ts). */
+export const WORK_TIDY = 64;
 /** The first run of a new thread or process: store its id (CLONE_CHILD_SETTID). */
 export const WORK_CHILD_TID = 8;
 
@@ -104,6 +106,10 @@ export const Task = struct("task", {
   comm: bytes(16),
   /** Wait status with which the task exits: code << 8, or the signal. */
   exitCode: owned(),
+  /** What it has put off (sched/later.ts): the first. */
+  later: owned<Ref<"later"> | 0>(),
+  /** After execve: close-on-exec descriptors from this one less 1 on are still open; 0: none is. */
+  closingFrom: owned(),
   clearChildTid: wide(),
   /** CLONE_CHILD_SETTID: where the new task stores its id when it first runs. */
   setChildTid: wide(),

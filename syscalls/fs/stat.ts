@@ -1,7 +1,7 @@
 /** newfstatat(2), fstat(2), statx(2), statfs(2), faccessat(2), readlinkat(2), getcwd(2), getdents64(2). */
 
 import { dentryUnhashed } from "../../kernel/fs/dcache.ts";
-import { pathOf, pathReachable } from "../../kernel/fs/dpath.ts";
+import { LONGEST_PATH, pathOf, pathReachable } from "../../kernel/fs/dpath.ts";
 import { fget } from "../../kernel/fs/fdtable.ts";
 import { File } from "../../kernel/fs/file.ts";
 import { FsInfo, type FsPath, Path } from "../../kernel/fs/fsinfo.ts";
@@ -14,7 +14,7 @@ import { withRealIds, writePermission } from "../../kernel/fs/permission.ts";
 import { readDirectory } from "../../kernel/fs/readdir.ts";
 import { statBytes, statfsBytes, statxBytes } from "../../kernel/fs/stat.ts";
 import { copyToUser } from "../../kernel/mm/uaccess.ts";
-import { EACCES, EFAULT, EINVAL, ENOENT, ERANGE } from "../../kernel/uapi/errno.ts";
+import { EACCES, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ERANGE } from "../../kernel/uapi/errno.ts";
 import {
   AT_EACCESS,
   AT_EMPTY_PATH,
@@ -144,6 +144,7 @@ export const getcwd = syscall({
     const [mount, dentry] = [Path.mount.get(cwd), Path.dentry.get(cwd)];
     if (dentryUnhashed(dentry) && dentry !== Mount.root.get(mount)) return -ENOENT;
     const text = pathOf(fs, mount, dentry);
+    if (text.length > LONGEST_PATH) return -ENAMETOOLONG;
     const prefix = pathReachable(fs, mount, dentry) ? "" : "(unreachable)";
     const bytes = new Uint8Array(prefix.length + text.length + 1);
     bytes.set(new TextEncoder().encode(prefix));

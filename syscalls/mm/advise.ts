@@ -7,7 +7,6 @@ import {
 } from "../../kernel/mm/madvise.ts";
 import { Mm } from "../../kernel/mm/mm.ts";
 import { activeMm } from "../../kernel/mm/tlb.ts";
-import { copyToUser } from "../../kernel/mm/uaccess.ts";
 import { capable } from "../../kernel/task/cred.ts";
 import { rlimit } from "../../kernel/task/rlimit.ts";
 import { EINVAL, ENOMEM, EPERM } from "../../kernel/uapi/errno.ts";
@@ -45,10 +44,7 @@ export const mincore = syscall({
   nr: 232,
   name: "mincore",
   args: [ptr, size, ptr],
-  handler(_task, addr, length, vec) {
-    const pages = inCore(mm(), addr, length);
-    return typeof pages === "number" ? pages : copyToUser(vec, pages);
-  },
+  handler: (_task, addr, length, vec) => inCore(mm(), addr, length, vec),
 });
 
 /** mlock(2): nothing is paged out, so this makes pages present and counts them. */

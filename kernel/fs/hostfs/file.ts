@@ -6,8 +6,10 @@ import fs from "node:fs";
 import { freeString, type Held, type Ref, stringBytes, tryAllocString } from "../../../rcu/index.ts";
 import type { UserIo } from "../../mm/iov.ts";
 import { Mapping, MOPS, registerMappingOps } from "../../mm/mapping.ts";
-import { mappingInvalidate, mappingPage, mappingWriteback } from "../../mm/pagecache.ts";
+import { mappingInvalidate, mappingPage, writebackError, writebackPart } from "../../mm/pagecache.ts";
 import { PAGE_SIZE, ram } from "../../mm/ram.ts";
+import { defineLater, LATER_FLUSH, laterByTask } from "../../sched/later.ts";
+import { partAlso, partDone, yieldWhole } from "../../sched/yield.ts";
 import {
   DT_BLK,
   DT_CHR,
@@ -23,7 +25,7 @@ import { EACCES, ENOMEM, ESTALE } from "../../uapi/errno.ts";
 import { S_IFREG } from "../../uapi/stat.ts";
 import { dropSetId, writeLimit } from "../attr.ts";
 import { dentryChildFrom, dentryInode, dentryName, dentryNextChild } from "../dcache.ts";
-import { File, FMODE_WRITE } from "../file.ts";
+import { File, FMODE_WRITE, fileGet, fput } from "../file.ts";
 import { CTIME, Inode, inodeLock, inodeTouch, inodeType, inodeUnlock, MTIME } from "../inode.ts";
 import { type DirEmit, FOPS, registerFileOps } from "../ops.ts";
 import { Qstr, qstrSet } from "../qstr.ts";
@@ -163,10 +165,23 @@ function writeLocked(held: Held<"lock">, inode: I, bytes: Uint8Array, length: nu
   return length;
 }
 
+/** Writes what shared mappings changed, in parts; the first error is kept for the end. 0, -errno or YIELD. */
+function writeBack(mapping: Ref<"mapping">): number {
+  const from = partDone();
+  let error = from === 0 ? 0 : partAlso();
+  for (let at = from; ; ) {
+    at = writebackPart(mapping, at, Infinity);
+    error ||= writebackError;
+    if (at === Infinity) return error;
+    const stop = yieldWhole(at, error);
+    if (stop !== 0) return stop;
+  }
+}
+
 function hostSync(file: F, dataOnly: boolean): number {
   const inode = File.inode.get(file);
   const mapping = Inode.mapping.get(inode);
-  const error = mapping === 0 ? 0 : mappingWriteback(mapping);
+  const error = mapping === 0 ? 0 : writeBack(mapping);
   if (error < 0) return error;
   // Any descriptor of the file will do.
   const fd = (File.mode.get(file) & FMODE_WRITE) !== 0 ? writeDescriptor(inode) : readDescriptor(inode);
@@ -175,6 +190,21 @@ function hostSync(file: F, dataOnly: boolean): number {
   return typeof result === "number" ? result : 0;
 }
 
+/** At the close of a descriptor, which cannot be done twice: what one part does not do follows when the call is over, and its errors are lost. */
+function hostFlush(file: F): number {
+  const mapping = Inode.mapping.get(File.inode.get(file));
+  if (mapping === 0 || Mapping.nrDirty.load(mapping) === 0) return 0;
+  if (writebackPart(mapping, 0, Infinity) !== Infinity) laterByTask(LATER_FLUSH, fileGet(file));
+  return writebackError;
+}
+defineLater(LATER_FLUSH, (file, at) => {
+  const mapping = Inode.mapping.get(File.inode.get(file as F)) as Ref<"mapping">;
+  const next = writebackPart(mapping, at, Infinity);
+  if (next !== Infinity) return next;
+  fput(file as F);
+  return 0;
+});
+
 registerFileOps(FOPS.HOSTFS, {
   seekable: true,
   part: PART_BYTES,
@@ -182,10 +212,7 @@ registerFileOps(FOPS.HOSTFS, {
   read: hostRead,
   write: hostWrite,
   fsync: hostSync,
-  flush(file) {
-    const mapping = Inode.mapping.get(File.inode.get(file));
-    return mapping === 0 || Mapping.nrDirty.load(mapping) === 0 ? 0 : mappingWriteback(mapping);
-  },
+  flush: hostFlush,
   release: (file) => void Inode.priv.add(File.inode.get(file), OPENS, -1),
 });
 
