@@ -135,3 +135,53 @@ export class RcuArc<N extends string> extends RcuOptionArc<N> {
     return super.clone(scope) as Arc<N>;
   }
 }
+
+const WeakSlot = struct("rcu_weak_slot", { arc: atomic() });
+
+/**
+ * A shared cell that owns a weak count, or is empty: it does not keep the object alive, and readers see whether it lives. (Starnix: RcuWeak.)
+ */
+export class RcuWeak<N extends string> extends Collection<"rcu_weak_slot"> {
+  /** Takes over the caller's weak count. Throws HeapFullError: the count is still the caller's then. */
+  constructor(init: Weak<N> | 0 | At = 0) {
+    super(
+      WeakSlot,
+      isAt(init) ? checkObject(WeakSlot, init.at, "RcuWeak") : makeWeakSlot(init as Weak<N> | 0),
+    );
+  }
+  /** The object, good in the scope; 0 when it is gone or the cell is empty. */
+  get(_scope: RcuScope): Ref<N> | 0 {
+    this.beforeRead();
+    const arc = WeakSlot.arc.load(this.ref) as Arc<N> | 0;
+    return arc === 0 || Counts.strong.load(arc) === 0 ? 0 : arcGet(arc);
+  }
+  /** A strong count, which keeps the object alive beyond the scope; 0 when it is gone or the cell is empty. */
+  upgrade(_scope: RcuScope): Arc<N> | 0 {
+    this.beforeRead();
+    for (;;) {
+      const arc = WeakSlot.arc.load(this.ref) as Arc<N> | 0;
+      if (arc === 0 || Counts.strong.incNotZero(arc)) return arc;
+      if (WeakSlot.arc.load(this.ref) === arc) return 0; // Else another one was put in meanwhile.
+    }
+  }
+  /** Puts a weak count in (it goes to the cell), or nothing. The old one is dropped. */
+  update(fresh: Weak<N> | 0): void {
+    this.assertHeap();
+    const old = WeakSlot.arc.exchange(this.ref, fresh) as Weak<N> | 0; // [A]
+    if (old !== 0) weakDrop(old); // Its memory waits for a grace period, when this was the last count.
+  }
+  /** Drops the count in the cell and frees the cell, after a grace period. */
+  destroy(): void {
+    this.update(0);
+    kfreeRcu(WeakSlot, this.ref);
+    this.destroyed();
+  }
+}
+
+function makeWeakSlot<N extends string>(init: Weak<N> | 0): Ref<"rcu_weak_slot"> {
+  if (init !== 0) checkObject(Counts, init, "RcuWeak");
+  const ref = withRoom(() => tryAlloc(WeakSlot));
+  if (ref === 0) throw new HeapFullError("new RcuWeak");
+  WeakSlot.arc.init(ref, init);
+  return ref;
+}

@@ -7,10 +7,11 @@
  */
 import { WrongTypeError } from "./error.ts";
 import { HashTable } from "./hash-table.ts";
-import { CacheNode, EVICTED, INSERTED, KeyedTable, type TableOptions } from "./keyed-table.ts";
+import { CacheNode, KeyedTable, type TableOptions } from "./keyed-table.ts";
 import type { NeedsKey, NeedsValue, Value } from "./kind.ts";
 import { listAddTail, listDelRcu, listFirst, listNext } from "./list-node.ts";
 import { i32 } from "./memory.ts";
+import { EVICTED, INSERTED } from "./outcome.ts";
 import type { Held, Ref } from "./ref.ts";
 
 type NodeRef = Ref<"rcu_cache_node">;
@@ -98,6 +99,18 @@ export class RcuCache<K extends Value = number, V extends Value = number> extend
       i32[ring[n]!] = ring[(n + 1) % ring.length]!;
       i32[ring[n]! + 1] = ring.at(n - 1)!;
     }
+  }
+
+  /** For RcuTableGuard: oldest first. */
+  override drainLocked(visit?: (key: K, value: V) => void): void {
+    this.assertHeld();
+    const order = HashTable.order.at(this.ref);
+    for (let at = listFirst(order); at !== 0; at = listFirst(order)) {
+      const node = CacheNode.order.owner(at);
+      visit?.(this.readKey(node), this.readValue(node));
+      this.takeNode(node);
+    }
+    super.drainLocked(visit); // What a thread linked that died before it came to the order; and the table is small again.
   }
 
   protected override takeNode(node: number): void {

@@ -49,7 +49,7 @@ import {
 } from "./platform.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
-import { IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
+import { endEra, IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
 import { shrinkCaches } from "./shrink.ts";
 import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
 import { inHeap, joinTurns, leaveTurns, reapAtExit } from "./turn.ts";
@@ -57,7 +57,7 @@ import { waitAsync } from "./wait-async.ts";
 
 const { HEADER, RCU } = layout;
 
-/** Outermost scopes between two quiescent states within one turn. */
+/** Outermost scopes between two quiescent states within one turn: a power of two. */
 const QUIESCE_EVERY = 64;
 /** Callbacks of one thread above which its updates wait for a grace period, and the longest such wait in ms. */
 const BACKLOG = 16 * HELP_EVERY;
@@ -239,7 +239,6 @@ export class RcuDomain {
     return result;
   }
 
-  #sinceQuiescent = 0;
   /** The last scope closed. */
   #outermost(): void {
     if (this.announcing || this.#pending > 0) {
@@ -250,8 +249,7 @@ export class RcuDomain {
       if (pendingOwn() > 0) this.#afterQueueing();
       return;
     }
-    if (++this.#sinceQuiescent < QUIESCE_EVERY) return;
-    this.#sinceQuiescent = 0;
+    if ((endEra() & (QUIESCE_EVERY - 1)) !== 0) return;
     if (rcuNesting() !== 0) return;
     rcuQuiescent();
     if (pendingOwn() >= HELP_EVERY && locksHeld === 0) this.#help();

@@ -10,7 +10,7 @@ import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
 import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
 import { stallClock } from "./rounds.ts";
-import { checkNesting, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
+import { checkNesting, endEra, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
 const { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } = layout;
@@ -127,6 +127,7 @@ export function rcuQuiescent(): void {
 }
 
 function report(base: number, seq: number): void {
+  endEra(); // Without news of a grace period, nothing can have been freed.
   i32[base + SLOT_RCU.SEEN] = seq;
   if (!inProgress(seq) || i32[base + SLOT_RCU.LINE] === seq) return;
   Atomics.store(i32, base + SLOT_RCU.LINE, seq); // [E]
@@ -147,6 +148,7 @@ export function goIdle(): void {
   traceRcu(NOT_WATCHING, 0, 0);
   const base = slotBase(slot);
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1;
+  endEra();
   setNesting(IDLE_NESTING);
   Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]
   tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
@@ -175,6 +177,7 @@ export function announceScope(): void {
 export function endAnnouncedScope(): void {
   const base = slotBase(slot);
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1; // The thread may have been active before the scope.
+  endEra();
   setNesting(IDLE_NESTING);
   Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // As [H].
   const seq = Atomics.load(i32, RCU.GP_SEQ);

@@ -277,6 +277,25 @@ export abstract class HashCore extends Collection<"rcu_hash_table"> {
       }
   }
 
+  /** A function that answers the nodes of the table as it is now, one at each call, then 0. In a read scope. */
+  protected nodeWalk(): () => number {
+    const tagged = deref(this.ref + TABLE);
+    const table = tagged & ~1;
+    const link = tagged & 1;
+    const length = i32[table]!;
+    let bucket = 0;
+    let next = 0;
+    return () => {
+      while (next === 0) {
+        if (bucket === length) return 0;
+        next = deref(table + ++bucket);
+      }
+      const node = next;
+      next = deref(node + link);
+      return node;
+    };
+  }
+
   /** Takes all nodes out at once. The lock is held. */
   protected drainNodes(visit: (node: number) => void): void {
     const tagged = i32[this.ref + TABLE]!;

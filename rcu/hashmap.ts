@@ -11,9 +11,10 @@
  * Without kinds it maps integers to integers (or to references that nobody checks), which is also the fastest.
  */
 import { createHashTable, HashTable, NODE_KEY } from "./hash-table.ts";
-import { FULL, KeyedTable, NODE_VALUE, signatureOf, type TableOptions, UPDATED } from "./keyed-table.ts";
+import { KeyedTable, NODE_VALUE, signatureOf, type TableOptions } from "./keyed-table.ts";
 import type { NeedsKey, NeedsValue, NoOptions, Value } from "./kind.ts";
 import { heapIdentity, i32 } from "./memory.ts";
+import { UPDATED } from "./outcome.ts";
 import { STRICT_RCU } from "./prove.ts";
 import type { RcuScope } from "./ref.ts";
 
@@ -27,7 +28,6 @@ export type RcuHashMapOptions<K extends Value = number, V extends Value = number
 
 /** A map shared by all threads of a heap: lock-free reads, updates under its lock. A key that is updated is never missed by a reader. */
 export class RcuHashMap<K extends Value = number, V extends Value = number> extends KeyedTable<K, V> {
-  readonly #guard: RcuHashMapGuard<K, V>;
   /** Keys and values are the words themselves and nothing is checked: the short way. */
   readonly #short: boolean;
   /** Besides, both are integers. */
@@ -41,7 +41,6 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     this.#short =
       !this.key.owns && this.value.direct && options.hasher === undefined && !this.checked && !STRICT_RCU;
     this.#ints = this.#short && this.key.name === "int" && this.value.name === "int";
-    this.#guard = new RcuHashMapGuard<K, V>(this);
   }
 
   /** A new map; null when the heap is full. */
@@ -94,12 +93,6 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
     return done;
   }
 
-  /** Takes the lock for several updates: `const guard = map.lock(); ... guard.unlock()`. */
-  lock(): RcuHashMapGuard<K, V> {
-    this.acquire();
-    return this.#guard;
-  }
-
   /** Inserts or updates; INSERTED or UPDATED. Throws HeapFullError, WrongTypeError. */
   insert(key: K, value: V): number {
     return this.inserted(key, this.insertOrWait(key, value));
@@ -107,90 +100,6 @@ export class RcuHashMap<K extends Value = number, V extends Value = number> exte
 
   /** Inserts unless the key is there: INSERTED, UPDATED when it was there (and nothing changed), FULL. */
   tryInsertNew(key: K, value: V): number {
-    const guard = this.lock();
-    try {
-      return this.findNode(key) === 0 ? guard.insert(key, value) : UPDATED;
-    } finally {
-      guard.unlock();
-    }
-  }
-
-  /** Removes everything. */
-  clear(): void {
-    const guard = this.lock();
-    try {
-      guard.drain();
-    } finally {
-      guard.unlock();
-    }
-  }
-
-  /** The lock is held (RcuHashMapGuard). */
-  getLocked(key: K): V | undefined {
-    this.assertHeld();
-    const node = this.findNode(key);
-    return node === 0 ? undefined : this.readValue(node);
-  }
-  /** For RcuHashMapGuard: the lock is held. */
-  insertLocked(key: K, value: V): number {
-    this.assertHeld();
-    const hash = this.key.owns ? this.hashOf(key) : this.key.encode(key);
-    const word = this.encodeValue(value);
-    if (word === undefined) return FULL;
-    const done = this.put(key, hash, word);
-    if (done === FULL) this.value.drop(word);
-    return done;
-  }
-  override removeLocked(key: K): V | undefined {
-    this.assertHeld();
-    return super.removeLocked(key);
-  }
-  /** For RcuHashMapGuard: the lock is held. */
-  drainLocked(visit?: (key: K, value: V) => void): void {
-    this.assertHeld();
-    this.drainNodes((node) => {
-      visit?.(this.readKey(node), this.readValue(node));
-      this.retireNode(node);
-    });
-  }
-  /** For RcuHashMapGuard: gives the lock back. */
-  unlockMap(): void {
-    this.assertHeld();
-    this.release();
-  }
-}
-
-/** The map with its lock held: several updates, one acquisition. Readers go on meanwhile, and see each as it is made. */
-export class RcuHashMapGuard<K extends Value = number, V extends Value = number> {
-  readonly #map: RcuHashMap<K, V>;
-  constructor(map: RcuHashMap<K, V>) {
-    this.#map = map;
-  }
-  /** The value of a key, or undefined. */
-  get(key: K): V | undefined {
-    return this.#map.getLocked(key);
-  }
-  /** INSERTED, UPDATED, or FULL. */
-  insert(key: K, value: V): number {
-    return this.#map.insertLocked(key, value);
-  }
-  /** The value of the key, inserting what `make` returns when it is absent; undefined when the heap is full. */
-  entry(key: K, make: () => V): V | undefined {
-    const value = this.#map.getLocked(key);
-    if (value !== undefined) return value;
-    const made = make();
-    return this.#map.insertLocked(key, made) === FULL ? undefined : made;
-  }
-  /** Removes a key; returns what remove() of the map does. */
-  remove(key: K): V | undefined {
-    return this.#map.removeLocked(key);
-  }
-  /** Removes everything; `visit` sees each entry once. */
-  drain(visit?: (key: K, value: V) => void): void {
-    this.#map.drainLocked(visit);
-  }
-  /** Gives the lock back: the guard may not be used any more. */
-  unlock(): void {
-    this.#map.unlockMap();
+    return this.locked((guard) => (guard.has(key) ? UPDATED : guard.insert(key, value)));
   }
 }

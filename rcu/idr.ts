@@ -12,6 +12,7 @@ import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, locked, spinlock, struct, tryAlloc, words } from "./struct.ts";
+import { END, RcuWalk } from "./walk.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -302,6 +303,39 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
       if (shift === 0) visit(base + slot, this.#value.decode(word));
       else this.#walk(word as NodeRef, base + slot * 2 ** shift, visit);
     }
+  }
+
+  /** Visits ids in ascending order until `test` returns true: whether it did. */
+  some(scope: RcuScope, test: (id: number, value: V) => boolean): boolean {
+    return this.entries(scope).some(([id, value]) => test(id, value));
+  }
+
+  /** Iterates over [id, value] in ascending order of the ids. */
+  entries(scope: RcuScope): RcuWalk<[number, V]> {
+    this.beforeRead();
+    // The way down to where it is: nodes, the next slot in each, the id of their first slots.
+    const nodes = [deref(this.ref)];
+    const slots = [0];
+    const bases = [0];
+    return new RcuWalk(scope, () => {
+      while (nodes.length > 0) {
+        const node = nodes.at(-1)!;
+        const slot = slots[nodes.length - 1]!++;
+        if (slot === FANOUT) {
+          for (const stack of [nodes, slots, bases]) stack.pop();
+          continue;
+        }
+        const word = deref(node + SLOTS + slot);
+        if (word === 0) continue;
+        const shift = i32[node + SHIFT]!;
+        const id = bases.at(-1)! + slot * 2 ** shift;
+        if (shift === 0) return [id, this.#value.decode(word)];
+        nodes.push(word);
+        slots.push(0);
+        bases.push(id);
+      }
+      return END;
+    });
   }
 
   /** Frees the tree and what it owns. No thread may use it any more; values that are references stay the caller's. */

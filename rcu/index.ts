@@ -41,12 +41,12 @@ export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";
 export { rcuLaggards, rcuQuiescent } from "./grace-period.ts";
 export { RcuReadGuard, RcuReadScope, type RcuScopeOwner, rcuRead } from "./guard.ts";
-export { RcuHashMap, RcuHashMapGuard, type RcuHashMapOptions } from "./hashmap.ts";
+export { RcuHashMap, type RcuHashMapOptions } from "./hashmap.ts";
 export * from "./heap.ts";
 export { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 export { Idr, type IdrOptions, NO_ID } from "./idr.ts";
 export { RcuIntrusiveList } from "./intrusive-list.ts";
-export { EVICTED, FULL, INSERTED, type TableOptions, UPDATED } from "./keyed-table.ts";
+export type { TableOptions } from "./keyed-table.ts";
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
@@ -55,6 +55,7 @@ export { brokenLocks } from "./lock.ts";
 export * from "./lock-fields.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
+export { EVICTED, FULL, INSERTED, UPDATED } from "./outcome.ts";
 export { PercpuRef } from "./percpu-ref.ts";
 export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
@@ -129,6 +130,7 @@ export {
   synchronizeRcu,
   synchronizeRcuExpedited,
 } from "./synchronize.ts";
+export { RcuEntry, RcuTableGuard } from "./table-guard.ts";
 export { type TaggedRef, tagRef, tryUntagRef, untagRef } from "./tag.ts";
 export {
   callRcuTasks,
@@ -148,3 +150,4 @@ export {
   startRcuTrace,
   stopRcuTrace,
 } from "./trace.ts";
+export { RcuWalk } from "./walk.ts";

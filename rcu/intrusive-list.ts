@@ -14,6 +14,8 @@ import {
   type ListNode,
   listAddHead,
   listAddTail,
+  listAppendRcu,
+  listCutRcu,
   listDelRcu,
   listFirst,
   listIsEmpty,
@@ -23,6 +25,7 @@ import {
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
+import { END, RcuWalk } from "./walk.ts";
 
 const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(), kind: fixed() });
 
@@ -69,6 +72,21 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
   /** Visits the objects in order; `visit` may change the list. */
   forEach(scope: RcuScope, visit: (object: Ref<N>) => void): void {
     for (let at = this.first(scope); at !== 0; at = this.next(scope, at)) visit(at);
+  }
+
+  /** Visits objects until `test` returns true: whether it did. */
+  some(scope: RcuScope, test: (object: Ref<N>) => boolean): boolean {
+    for (let at = this.first(scope); at !== 0; at = this.next(scope, at)) if (test(at)) return true;
+    return false;
+  }
+  /** Iterates over the objects: `for (const job of jobs.values(scope))`. The loop may change the list. */
+  values(scope: RcuScope): RcuWalk<Ref<N>> {
+    let at: Ref<N> | 0 | undefined;
+    this.beforeRead();
+    return new RcuWalk(scope, () => {
+      at = at === undefined ? this.first(scope) : at === 0 ? 0 : this.next(scope, at);
+      return at === 0 ? END : at;
+    });
   }
 
   /** Takes the lock, for several changes and for looking without a scope. */
@@ -123,6 +141,49 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
     if (there) listDelRcu(held, this.#node.at(object));
     this.unlock();
     return there;
+  }
+  /** Takes all objects off in one step; `visit` gets each, in order. Readers may stand on them for a grace period. */
+  clear(visit?: (object: Ref<N>) => void): void {
+    const held = this.lock();
+    try {
+      const first = listFirst(this.#head);
+      if (first !== 0) listCutRcu(held, this.#head, first, (node) => visit?.(this.#node.owner(node)));
+    } finally {
+      this.unlock();
+    }
+  }
+  /** For RcuList: the list's objects from `first` on, or all of them. The lock is held. */
+  tailLocked(first?: Ref<N>): Ref<N>[] {
+    const objects: Ref<N>[] = [];
+    let at = first === undefined ? listFirst(this.#head) : this.#node.at(first);
+    for (; at !== 0; at = listNext(this.#head, at)) objects.push(this.#node.owner(at));
+    return objects;
+  }
+  /** For RcuList: takes `first` and what is behind it off. The lock is held. */
+  cutLocked(first: Ref<N>): void {
+    listCutRcu(1 as Held, this.#head, this.#node.at(first), () => {});
+  }
+  /** For RcuList: adds objects that are on no list at the end, all in one step. The lock is held. */
+  appendLocked(objects: readonly Ref<N>[]): void {
+    listAppendRcu(
+      1 as Held,
+      this.#head,
+      objects.map((object) => this.#node.at(object)),
+    );
+  }
+  /** For RcuList: whether the object is on the list. The lock is held. */
+  linkedLocked(object: Ref<N>): boolean {
+    return this.#linked(object);
+  }
+  /** For RcuList: the locks of two lists, that of the lower address first. */
+  lockBoth(other: RcuIntrusiveList<N>): void {
+    this.assertHeap();
+    other.assertHeap();
+    Head.lock.lockBoth(this.ref, other.ref);
+  }
+  /** For RcuList: gives back what lockBoth took. */
+  unlockBoth(other: RcuIntrusiveList<N>): void {
+    Head.lock.unlockBoth(this.ref, other.ref);
   }
   /** A removed node has no prev. */
   #linked(object: Ref<N>): boolean {

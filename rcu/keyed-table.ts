@@ -5,12 +5,15 @@
  */
 import { kfreeCellRcu, makeRoom } from "./callback.ts";
 import type { Handle } from "./collection.ts";
-import { HeapFullError } from "./error.ts";
+import { HeapFullError, WrongTypeError } from "./error.ts";
 import { HashCore, HashTable, NODE_KEY, openHashTable } from "./hash-table.ts";
 import { int, type KeyKind, type Kind, kindOr, show, type Value } from "./kind.ts";
 import { derefWord, i32 } from "./memory.ts";
+import { FULL, INSERTED, UPDATED } from "./outcome.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, listNode, type StructType, struct, tryAlloc, words } from "./struct.ts";
+import { RcuTableGuard } from "./table-guard.ts";
+import { END, RcuWalk } from "./walk.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -31,15 +34,6 @@ export const CacheNode = struct("rcu_cache_node", { ...common, bytes: fixed(), o
 export const NODE_VALUE = Node.value.offset;
 const BYTES = LongNode.bytes.offset;
 const TABLE = HashTable.table.offset;
-
-/** What an insertion did. */
-export const FULL = 0;
-/** The key was not there. */
-export const INSERTED = 1;
-/** The key was there: its value was replaced. */
-export const UPDATED = 2;
-/** The insertion made room by dropping the oldest entry. */
-export const EVICTED = 3;
 
 /** How a map or a cache is made or opened. */
 export interface TableOptions<K, V> {
@@ -68,6 +62,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   /** "RcuHashMap<text, int>", for messages. */
   readonly signature: string;
   readonly #hasher: ((key: K) => number) | null;
+  readonly #guard: RcuTableGuard<K, V>;
 
   constructor(what: string, options: TableOptions<K, V>, node?: StructType) {
     const key = options.key ?? (int() as unknown as KeyKind<K>);
@@ -83,6 +78,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
     this.value = kindOr(options.value);
     this.signature = signature;
     this.#hasher = key.owns ? hasher : null;
+    this.#guard = new RcuTableGuard(this);
   }
 
   /** What a node keeps in its key word. */
@@ -128,6 +124,83 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   forEach(_scope: RcuScope, visit: (key: K, value: V) => void): void {
     this.beforeRead();
     this.eachNode((node) => visit(this.readKey(node), this.readValue(node)));
+  }
+
+  /** Visits entries until `test` returns true: whether it did. Like forEach otherwise. */
+  some(_scope: RcuScope, test: (key: K, value: V) => boolean): boolean {
+    this.beforeRead();
+    const walk = this.nodeWalk();
+    for (let node = walk(); node !== 0; node = walk())
+      if (test(this.readKey(node), this.readValue(node))) return true;
+    return false;
+  }
+
+  /** Iterates over [key, value]: `for (const [key, value] of map.entries(scope))`. */
+  entries(scope: RcuScope): RcuWalk<[K, V]> {
+    return this.#walk(scope, (node) => [this.readKey(node), this.readValue(node)]);
+  }
+  /** Iterates over the keys. */
+  keys(scope: RcuScope): RcuWalk<K> {
+    return this.#walk(scope, (node) => this.readKey(node));
+  }
+  /** Iterates over the values. */
+  values(scope: RcuScope): RcuWalk<V> {
+    return this.#walk(scope, (node) => this.readValue(node));
+  }
+  #walk<T>(scope: RcuScope, read: (node: number) => T): RcuWalk<T> {
+    this.beforeRead();
+    const walk = this.nodeWalk();
+    return new RcuWalk(scope, () => {
+      const node = walk();
+      return node === 0 ? END : read(node);
+    });
+  }
+
+  /** Takes the lock for several updates: `const guard = map.lock(); ... guard.unlock()`. */
+  lock(): RcuTableGuard<K, V> {
+    this.acquire();
+    return this.#guard;
+  }
+  /** What `use` returns, with the lock held. */
+  protected locked<T>(use: (guard: RcuTableGuard<K, V>) => T): T {
+    const guard = this.lock();
+    try {
+      return use(guard);
+    } finally {
+      guard.unlock();
+    }
+  }
+
+  /**
+   * Inserts or updates, and returns the value that the key had, undefined when it had none. An object that the table owned is good in
+   * the scope only. Throws HeapFullError, WrongTypeError.
+   */
+  exchange(key: K, value: V): V | undefined {
+    return this.#retried(() => this.locked((guard) => guard.exchange(key, value)));
+  }
+  /**
+   * Replaces the value of a key by change(value), which runs with the lock held; returns the new value, undefined when the key is not
+   * there. Throws HeapFullError, WrongTypeError.
+   */
+  update(key: K, change: (value: V) => V): V | undefined {
+    return this.#retried(() => this.locked((guard) => guard.update(key, change)));
+  }
+  /** RcuTableGuard.updateCopy: changes an object that the table owns in a copy, which takes its place in one step. */
+  updateCopy(key: K, change: (copy: V) => void): boolean {
+    return this.#retried(() => this.locked((guard) => guard.updateCopy(key, change)));
+  }
+  /** Tries it again after a wait, where the heap was full and that helps. */
+  #retried<T>(attempt: () => T): T {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!(error instanceof HeapFullError && makeRoom())) throw error;
+      return attempt();
+    }
+  }
+  /** Removes everything. */
+  clear(): void {
+    this.locked((guard) => guard.drain());
   }
 
   /** Inserts or updates: INSERTED, UPDATED, EVICTED (caches), or FULL when the heap is: nothing was changed then. */
@@ -219,7 +292,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   remove(key: K): V | undefined {
     this.acquire();
     try {
-      return this.removeLocked(key);
+      return this.#take(key);
     } finally {
       this.release();
     }
@@ -229,17 +302,88 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   delete(key: K): boolean {
     this.acquire();
     try {
-      const node = this.findNode(key);
-      if (node === 0) return false;
-      this.takeNode(node);
-      this.fit();
-      return true;
+      return this.#drop(key);
     } finally {
       this.release();
     }
   }
+  #drop(key: K): boolean {
+    const node = this.findNode(key);
+    if (node === 0) return false;
+    this.takeNode(node);
+    this.fit();
+    return true;
+  }
 
-  protected removeLocked(key: K): V | undefined {
+  /** For RcuTableGuard, as all that follow: the lock is held. */
+  getLocked(key: K): V | undefined {
+    this.assertHeld();
+    const node = this.findNode(key);
+    return node === 0 ? undefined : this.readValue(node);
+  }
+  /** For RcuTableGuard. */
+  hasLocked(key: K): boolean {
+    this.assertHeld();
+    return this.findNode(key) !== 0;
+  }
+  /** For RcuTableGuard. */
+  insertLocked(key: K, value: V): number {
+    this.assertHeld();
+    const hash = this.key.owns ? this.hashOf(key) : this.key.encode(key);
+    const word = this.encodeValue(value);
+    if (word === undefined) return FULL;
+    const done = this.put(key, hash, word);
+    if (done === FULL) this.value.drop(word);
+    return done;
+  }
+  /** For RcuTableGuard. */
+  updateCopyLocked(key: K, change: (copy: V) => void): boolean {
+    this.assertHeld();
+    const { copy, discard } = this.value;
+    if (copy === undefined || discard === undefined)
+      throw new WrongTypeError(
+        `${this.signature}.updateCopy: its values are no objects that it owns: use update()`,
+      );
+    const node = this.findNode(key);
+    if (node === 0) return false;
+    const fresh = copy(i32[node + NODE_VALUE]!);
+    if (fresh === 0) throw new HeapFullError(`${this.signature}.updateCopy(${show(key)})`);
+    try {
+      change(this.value.decode(fresh));
+    } catch (error) {
+      discard(fresh);
+      throw error;
+    }
+    const now = this.findNode(key); // `change` may have used the guard.
+    if (now === 0) discard(fresh);
+    else this.valueLeft(Atomics.exchange(i32, now + NODE_VALUE, fresh)); // [A]
+    return now !== 0;
+  }
+  /** For RcuTableGuard. */
+  removeLocked(key: K): V | undefined {
+    this.assertHeld();
+    return this.#take(key);
+  }
+  /** For RcuTableGuard. */
+  deleteLocked(key: K): boolean {
+    this.assertHeld();
+    return this.#drop(key);
+  }
+  /** For RcuTableGuard. */
+  drainLocked(visit?: (key: K, value: V) => void): void {
+    this.assertHeld();
+    this.drainNodes((node) => {
+      visit?.(this.readKey(node), this.readValue(node));
+      this.retireNode(node);
+    });
+  }
+  /** For RcuTableGuard: gives the lock back. */
+  unlockTable(): void {
+    this.assertHeld();
+    this.release();
+  }
+
+  #take(key: K): V | undefined {
     const node = this.findNode(key);
     if (node === 0) return undefined;
     const value = this.readValue(node);

@@ -19,7 +19,7 @@ import { checkObject } from "./collection.ts";
 import { WrongTypeError } from "./error.ts";
 import { f64, i32, u8 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
-import { free, type StructType, struct, TYPE, tryAlloc, wide } from "./struct.ts";
+import { free, type StructType, struct, TYPE, tryAlloc, tryCopy, wide } from "./struct.ts";
 
 /** What a collection may hold. References are numbers. */
 export type Value = number | string | Uint8Array;
@@ -38,6 +38,10 @@ export interface Kind<V> {
   readonly retire: (word: number) => void;
   /** Frees it at once: no reader has seen it. */
   readonly drop: (word: number) => void;
+  /** Kinds whose objects can be changed in a copy: a copy of the word's object, 0 when the heap is full. Throws WrongTypeError. */
+  readonly copy?: (word: number) => number;
+  /** With copy: frees a copy that was not used. */
+  readonly discard?: (word: number) => void;
 }
 
 /** A kind whose values can be keys. */
@@ -189,6 +193,8 @@ export function own<N extends string>(type: StructType<N>): Kind<Ref<N>> {
     decode: (word) => word as Ref<N>,
     retire: (word) => kfreeRcu(type, word as Ref<N>),
     drop: nothing, // An insertion failed: the object is still the caller's.
+    copy: (word) => tryCopy(type, word as Ref<N>),
+    discard: (word) => free(type, word as Ref<N>),
   };
 }
 

@@ -120,6 +120,36 @@ export function listSpliceInitRcu(_held: Held, from: number, place: number, wait
   i32[next + 1] = last;
   Atomics.store(i32, place, first); // [A]
 }
+/**
+ * Takes the node `first` and all behind it off, and calls `visit` for each, in order. Their own next pointers stay, so that readers who stand
+ * on them find the end of the list; `visit` may not use the nodes again before a grace period has gone by. The lock of the list is held.
+ */
+export function listCutRcu(_held: Held, head: number, first: number, visit: (node: number) => void): void {
+  const prev = i32[first + 1]!;
+  if (prev === 0 || i32[first] === 0) unlinked(first);
+  i32[head + 1] = prev;
+  Atomics.store(i32, prev, head); // [A]
+  for (let node = first; node !== head; ) {
+    const next = i32[node]!; // Read first: others may free the node, if this thread is idle.
+    i32[node + 1] = 0;
+    visit(node);
+    node = next;
+  }
+}
+/**
+ * Adds unlinked nodes at the end, all in one step: readers find all of them or none. The lock of the list is held.
+ */
+export function listAppendRcu(_held: Held, head: number, nodes: readonly number[]): void {
+  if (nodes.length === 0) return;
+  const last = i32[head + 1]!;
+  if (last === 0) unlinked(head);
+  for (const [n, node] of nodes.entries()) {
+    i32[node] = nodes[n + 1] ?? head;
+    i32[node + 1] = nodes[n - 1] ?? last;
+  }
+  i32[head + 1] = nodes.at(-1)!;
+  Atomics.store(i32, last, nodes[0]!); // [A]
+}
 /** Node before `node`, or the head: with the list's lock held. */
 export function listPrev(_held: Held, node: number): number {
   return i32[node + 1]!;

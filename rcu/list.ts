@@ -7,11 +7,12 @@
  */
 import { kfreeRcu, withRoom } from "./callback.ts";
 import type { Handle } from "./collection.ts";
-import { HeapFullError } from "./error.ts";
+import { HeapFullError, WrongTypeError } from "./error.ts";
 import { RcuIntrusiveList } from "./intrusive-list.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
 import type { Brand, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, struct, tryAlloc } from "./struct.ts";
+import { END, RcuWalk } from "./walk.ts";
 
 const Entry = struct("rcu_list_entry", { node: listNode(), value: fixed() });
 type EntryRef = Ref<"rcu_list_entry">;
@@ -123,6 +124,98 @@ export class RcuList<V extends Value = number> {
   forEach(scope: RcuScope, visit: (value: V, cursor: Cursor) => void): void {
     for (let cursor = this.first(scope); cursor !== 0; cursor = this.next(scope, cursor))
       visit(this.value(scope, cursor), cursor);
+  }
+
+  /** Visits values until `test` returns true: whether it did. */
+  some(scope: RcuScope, test: (value: V, cursor: Cursor) => boolean): boolean {
+    for (let cursor = this.first(scope); cursor !== 0; cursor = this.next(scope, cursor))
+      if (test(this.value(scope, cursor), cursor)) return true;
+    return false;
+  }
+  /** Iterates over the values: `for (const value of list.values(scope))`. The loop may change the list. */
+  values(scope: RcuScope): RcuWalk<V> {
+    return this.#walk(scope, (cursor) => this.value(scope, cursor));
+  }
+  /** Iterates over [cursor, value]. */
+  entries(scope: RcuScope): RcuWalk<[Cursor, V]> {
+    return this.#walk(scope, (cursor) => [cursor, this.value(scope, cursor)]);
+  }
+  #walk<T>(scope: RcuScope, read: (cursor: Cursor) => T): RcuWalk<T> {
+    let at: Cursor | 0 | undefined;
+    this.#list.checkRead();
+    return new RcuWalk(scope, () => {
+      at = at === undefined ? this.first(scope) : at === 0 ? 0 : this.next(scope, at);
+      return at === 0 ? END : read(at);
+    });
+  }
+
+  /** Removes all entries, in one step: readers find all of them or none. */
+  clear(): void {
+    this.#list.clear((entry) => {
+      this.#value.retire(Entry.value.get(entry));
+      kfreeRcu(Entry, entry);
+    });
+  }
+
+  /**
+   * Moves all entries of another list to the end of this one: they appear there in one step, then leave the other list in one step. Nobody
+   * waits. A reader may find them in both; one that looks at the other list, does an atomic load, and then looks at this one finds them
+   * in one at least (without the load that holds on x86 only). Throws HeapFullError, and changes nothing then; WrongTypeError when the lists keep different kinds.
+   */
+  append(other: RcuList<V>): void {
+    if (other.#signature !== this.#signature)
+      throw new WrongTypeError(`${this.#signature}.append: the other one is an ${other.#signature}`);
+    if (other.ref === this.ref)
+      throw new WrongTypeError(`${this.#signature}.append: a list is not appended to itself`);
+    this.#list.lockBoth(other.#list);
+    try {
+      const old = other.#list.tailLocked();
+      if (old.length === 0) return;
+      this.#list.appendLocked(this.#copies(old, "append"));
+      other.#list.cutLocked(old[0]!);
+      for (const entry of old) kfreeRcu(Entry, entry);
+    } finally {
+      this.#list.unlockBoth(other.#list);
+    }
+  }
+
+  /**
+   * Moves the entry and all behind it to a new list, which is returned; null when the entry was removed. Readers who stand on one of them
+   * walk on to the end. Throws HeapFullError, and changes nothing then.
+   */
+  split(_scope: RcuScope, cursor: Cursor): RcuList<V> | null {
+    const first = entryOf(cursor);
+    const tail = new RcuList<V>({ value: this.#value } as RcuListOptions<V>);
+    this.#list.lock();
+    let moved = false;
+    try {
+      if (this.#list.linkedLocked(first)) {
+        const old = this.#list.tailLocked(first);
+        tail.#list.appendLocked(this.#copies(old, "split"));
+        this.#list.cutLocked(first);
+        for (const entry of old) kfreeRcu(Entry, entry);
+        moved = true;
+      }
+    } finally {
+      this.#list.unlock();
+      if (!moved) tail.destroy();
+    }
+    return moved ? tail : null;
+  }
+
+  /** Entries with the same words, which belong to them once the old ones are off their list. */
+  #copies(old: readonly EntryRef[], what: string): EntryRef[] {
+    const copies: EntryRef[] = [];
+    for (const entry of old) {
+      const copy = tryAlloc(Entry);
+      if (copy === 0) {
+        for (const made of copies) free(Entry, made);
+        throw new HeapFullError(`${this.#signature}.${what}`);
+      }
+      Entry.value.init(copy, Entry.value.get(entry));
+      copies.push(copy);
+    }
+    return copies;
   }
 
   /** Frees the list and its entries. No thread may use it any more. */

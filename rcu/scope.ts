@@ -16,6 +16,18 @@ export const IDLE_NESTING = -0x4000_0000;
 // buffer of its own, which does not move: the address is a constant in the code (a small array alone would be on V8's heap).
 const nest = new Int32Array(new ArrayBuffer(4));
 
+/** How often this thread may have let go of what it had read: of its own accord only, so no other thread looks at it. */
+const eras = new Int32Array(new ArrayBuffer(4));
+
+/** The same as long as nothing can have been freed that was reachable then: what is found in a scope is good in its era. */
+export function rcuEra(): number {
+  return eras[0]!;
+}
+/** A scope of a domain, or the time between two quiescent states, is over. Returns how often that was, modulo 2^32. */
+export function endEra(): number {
+  return ++eras[0]!;
+}
+
 /** Open read scopes of this thread; IDLE_NESTING plus that while idle. */
 export function rcuNesting(): number {
   return nest[0]!;
@@ -44,6 +56,7 @@ function proveLock(): void {
 }
 function proveUnlock(): void {
   if (nest[0]! < 0) checkNesting();
+  if (nest[0] === 0) endEra();
 }
 
 /**

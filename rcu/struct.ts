@@ -13,7 +13,7 @@
  * Offsets are computed here: doubles, locks and arrays get the alignment they need. Type numbers are kept in the
  * heap by name, so threads may load declarations in any order.
  */
-import { DeclarationError } from "./error.ts";
+import { DeclarationError, WrongTypeError } from "./error.ts";
 import { Atomic, Bytes, Fixed, Locked, LockedWide, Owned, RcuField, Wide, Words } from "./fields.ts";
 import { ListNode } from "./list-node.ts";
 import { Mutex, Rwlock, Spinlock } from "./lock-fields.ts";
@@ -222,6 +222,22 @@ export function cacheOf(type: StructType): number {
 /** Allocates an object, all fields zero; 0 when the heap is full: for callers that have an answer of their own. Waits for nothing. */
 export function tryAlloc<N extends string>(type: StructType<N>): Ref<N> | 0 {
   return allocCell(cacheOf(type)) as Ref<N> | 0;
+}
+
+/** Fields that are not copied with what surrounds them. */
+const UNCOPIED = /: (?:spinlock|mutex|rwlock|list) at /;
+
+/**
+ * A copy of an object, word by word; 0 when the heap is full. What keeps the object allocated keeps others from writing to it, too, or
+ * writes single words. Throws WrongTypeError for structs with locks or list nodes.
+ */
+export function tryCopy<N extends string>(type: StructType<N>, ref: Ref<NoInfer<N>>): Ref<N> | 0 {
+  const { name, layout, words } = type[TYPE];
+  if (UNCOPIED.test(layout))
+    throw new WrongTypeError(`struct ${name} has locks or list nodes: a copy of those makes no sense`);
+  const copy = tryAlloc(type);
+  if (copy !== 0) for (let word = 0; word < words; word++) i32[copy + word] = i32[ref + word]!;
+  return copy;
 }
 
 /** Frees an object at once: nobody else can reach it. Objects that readers may hold go through kfreeRcu. */

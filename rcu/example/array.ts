@@ -21,6 +21,11 @@ if (isMainThread) {
   worker.postMessage("stop");
   const [{ looks, torn }] = await once(worker, "message");
   console.log(`some looks: ${looks > 0}, of which ${torn} saw a length without its elements`);
+  console.log(`grew: ${array.ensureAtLeast(60, 9)}, and again: ${array.ensureAtLeast(10)}`);
+  array.updateAll((value) => (value ?? 0) * 2); // One store again: a loop sees nines or eighteens.
+  console.log(
+    domain.run((scope) => `all 18: ${!array.some(scope, (value, index) => index > 0 && value !== 18)}`),
+  );
   name.set("size 2");
   console.log(`the product is ${ratio.update((value) => value * 0.3)}`);
   console.log(domain.run((scope) => `${name.get(scope)}, beyond the end: ${array.get(scope, 1000)}`));

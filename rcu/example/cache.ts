@@ -22,5 +22,10 @@ for (const [key, value] of [
   console.log(`1 is ${cache.get(scope, 1)}, 2 is ${cache.get(scope, 2)}`);
 }
 console.log(`dropped ${dropped.join(" ")}, ${cache.size} left`);
+const guard = cache.lock();
+if (!guard.has(5)) console.log(`5: ${NAMES.get(guard.insert(5, 50))}, under the lock`);
+guard.unlock(); // What left the cache is dropped now.
+cache.clear();
+console.log(`dropped ${dropped.join(" ")}, ${cache.size} left`);
 cache.destroy();
 heap.detach();

@@ -253,6 +253,34 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "torture walks no lists",
   },
   {
+    name: "append-cuts-first",
+    why: "entries leave their list before they are on the other one: a walk of both misses them",
+    file: "list.ts",
+    find:
+      '      this.#list.appendLocked(this.#copies(old, "append"));\n' +
+      "      other.#list.cutLocked(old[0]!);",
+    replace:
+      '      const copies = this.#copies(old, "append");\n' +
+      "      other.#list.cutLocked(old[0]!);\n      this.#list.appendLocked(copies);",
+    modelOnly: "torture walks no lists",
+  },
+  {
+    name: "append-plain",
+    why: "nodes are put on a list by a plain store: a walk finds them, and not what is in them",
+    file: "list-node.ts",
+    find: "  Atomics.store(i32, last, nodes[0]!); // [A]",
+    replace: "  i32[last] = nodes[0]!;",
+    modelOnly: "torture walks no lists",
+  },
+  {
+    name: "cut-unlinks",
+    why: "nodes that are cut off lose their next pointers: a walk that stands on one goes nowhere",
+    file: "list-node.ts",
+    find: "    i32[node + 1] = 0;\n    visit(node);",
+    replace: "    i32[node] = head;\n    visit(node);",
+    modelOnly: "torture walks no lists",
+  },
+  {
     name: "llist-add-plain",
     why: "a node is put at the front of a list by a plain store: another that was added meanwhile is lost",
     file: "llist.ts",

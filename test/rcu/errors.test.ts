@@ -190,7 +190,7 @@ test.serial("keys and values of the wrong kind are refused, and change nothing",
         () => new Idr().alloc(bad as number),
       ]) {
         t.throws(call, wrong, String(bad));
-        if (call.toString().includes("lock()")) ints.unlockMap();
+        if (call.toString().includes("lock()")) ints.unlockTable();
       }
     t.is(ints.size, 0);
     const texts = new RcuHashMap<string, string>({ key: text(), value: text() });

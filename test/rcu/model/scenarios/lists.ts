@@ -1,5 +1,5 @@
 /** Lists through structs, walked while nodes are replaced and lists are joined. */
-import type { Ref } from "../../../../rcu/index.ts";
+import type { Cursor, RcuList, Ref } from "../../../../rcu/index.ts";
 import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
 import { type Cpu, HELD, type Library, type Scenario } from "../scenario.ts";
 
@@ -160,4 +160,83 @@ const llist: Scenario = {
   },
 };
 
-export const LISTS: readonly Scenario[] = [replace, splice, spliced, llist];
+/** An RcuList that is walked by the first CPU while the second one changes it, frees what it may, and reuses it. */
+function whole(
+  name: string,
+  about: string,
+  change: (lib: Library, one: RcuList, other: RcuList, cursor: Cursor) => void,
+  allowed: (seen: number, rest: number) => boolean,
+): Scenario {
+  return {
+    name,
+    about,
+    models: ["tso", "weak"],
+    build(lib) {
+      const [one, other] = [new lib.RcuList(), new lib.RcuList()];
+      for (const value of [1, 2]) one.push(value);
+      other.push(3);
+      const cursor = one.first(lib.rcuReadLock()) as Cursor;
+      lib.rcuReadUnlock();
+      const boot = (lib: Library): RcuList[] => [one, other].map((list) => new lib.RcuList({ at: list.ref }));
+      return {
+        stock: ["rcu_list_entry"],
+        cpus: [
+          {
+            boot,
+            run(lib, cpu, [one, other]: RcuList[]) {
+              const scope = lib.rcuReadLock();
+              let digits = 0;
+              for (const value of one!.values(scope)) digits = digits * 10 + value;
+              cpu.note("seen", digits);
+              lib.getStateSynchronizeRcu(); // An atomic load: plain ones of two lists are not ordered.
+              digits = 0;
+              for (const value of other!.values(scope)) digits = digits * 10 + value;
+              cpu.note("rest", digits);
+              lib.rcuReadUnlock();
+              lib.goIdle();
+            },
+          },
+          {
+            boot,
+            run(lib, _cpu, [one, other]: RcuList[]) {
+              change(lib, one!, other!, cursor);
+              lib.rcuQuiescent();
+              lib.rcuRunCallbacks();
+              const again = lib.tryAlloc(lib.declaredStructs.get("rcu_list_entry")!);
+              if (again !== 0) for (let word = 0; word < 3; word++) lib.i32[again + word] = 0;
+              lib.goIdle();
+            },
+          },
+        ],
+        judge(notes) {
+          const [seen, rest] = [notes.get("seen")!, notes.get("rest")!];
+          return allowed(seen, rest) ? null : `the walks saw ${seen} and ${rest}`;
+        },
+      };
+    },
+  };
+}
+const append = whole(
+  "RcuList, appended to another",
+  "who walks the list that is emptied, loads atomically, and walks the one that grows, finds every value",
+  (_lib, one, other) => other.append(one),
+  (seen, rest) => (seen === 12 && (rest === 3 || rest === 312)) || (seen === 0 && rest === 312),
+);
+const clear = whole(
+  "RcuList, cleared",
+  "a walk finds all entries or none, and its end",
+  (_lib, one) => one.clear(),
+  (seen, rest) => (seen === 12 || seen === 0) && rest === 3,
+);
+const split = whole(
+  "RcuList, split",
+  "a walk finds all entries or those that stay, and its end",
+  (lib, one, _other, cursor) => {
+    const scope = lib.rcuReadLock();
+    one.split(scope, one.next(scope, cursor) as Cursor);
+    lib.rcuReadUnlock();
+  },
+  (seen, rest) => (seen === 12 || seen === 1) && rest === 3,
+);
+
+export const LISTS: readonly Scenario[] = [replace, splice, spliced, llist, append, clear, split];
