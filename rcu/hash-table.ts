@@ -18,6 +18,7 @@ import { CorruptionError, HeapFullError, RcuUsageError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { holdsWord, lockFree, lockWord, unlockWord } from "./lock.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import {
@@ -43,7 +44,7 @@ export const HashTable = struct("rcu_hash_table", {
   table: atomic(),
   /** Kinds of the keys and values, which openers must declare too (collection.ts). */
   kind: fixed(),
-  lock: spinlock(),
+  lock: spinlock(INNERMOST),
   count: locked("lock"),
   /** Buckets that a shrinking table keeps. */
   floor: locked("lock"),

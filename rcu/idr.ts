@@ -9,6 +9,7 @@ import { kfreeRcu, makeRoom, withRoom } from "./callback.ts";
 import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, locked, spinlock, struct, tryAlloc, words } from "./struct.ts";
@@ -23,7 +24,7 @@ const MAX_SHIFT = 24;
 
 const Tree = struct("idr", {
   root: atomic(),
-  lock: spinlock(),
+  lock: spinlock(INNERMOST),
   next: locked("lock"),
   count: locked("lock"),
   kind: fixed(),

@@ -22,12 +22,13 @@ import {
   listNext,
   listReplaceRcu,
 } from "./list-node.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
 import { END, RcuWalk } from "./walk.ts";
 
-const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(), kind: fixed() });
+const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(INNERMOST), kind: fixed() });
 
 /** A doubly linked list of structs through one of their own listNode fields. */
 export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {

@@ -20,6 +20,8 @@ export {
   setLockPatience,
   setLockSleepHooks,
 } from "./lock.ts";
+export { INNERMOST } from "./lock-order.ts";
+export { placeName } from "./lock-owners.ts";
 export { mutexesHeld, releaseMutexes } from "./mutex.ts";
 export { allocOwner, setAllocOwner } from "./owner.ts";
 export { type OwnedCells, ownedCells } from "./owner-scan.ts";

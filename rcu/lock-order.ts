@@ -2,6 +2,11 @@
  * Lock order, checked in debug heaps. A lock's class is its struct and field; its rank is declared with it. A thread that holds a lock takes
  * only locks of higher ranks: threads that all keep to this cannot wait for each other in a circle. Locks without a rank are not compared.
  *
+ * The locks of rcu/ itself are innermost: who holds one takes no lock that has a rank. Those of its structs have the rank INNERMOST. The
+ * words of the heap and of the domain (pages, slabs, orphans, ...) and the locks of tables are taken by lockWord, which is too hot
+ * to look at: they are known by that nobody noted them. Among themselves they have one order, which the code shows: what a
+ * collection or the domain guards, then a slab cache, then the pages.
+ *
  * A thread replaces the methods of the locks' accessors when it first uses a debug heap, as field-check.ts does; threads that never do pay
  * nothing. Each taken lock is noted with the place where that was, so that a report names both.
  */
@@ -16,9 +21,12 @@ import { mutexWords } from "./mutex.ts";
 export interface LockClass {
   /** Struct and field: `pipe.lock`. */
   readonly name: string;
-  /** Locks of lower ranks are taken first; 0: it has none. */
+  /** Locks of lower ranks are taken first; 0: it has none; Infinity: it is taken last, as those of this library are. */
   readonly rank: number;
 }
+
+/** Rank of a lock that is taken last. */
+export const INNERMOST = Number.POSITIVE_INFINITY;
 
 interface Taken {
   readonly of: LockClass;
@@ -59,8 +67,9 @@ function heldWords(): number[] {
 /** A lock that is held, and where it was taken. */
 function text(word: number): string {
   const note = taken.get(word);
-  if (note === undefined) return `a lock of rcu/ at ${word}`;
-  const rank = note.of.rank === 0 ? "no rank" : `rank ${note.of.rank}`;
+  if (note === undefined) return `a lock of rcu/ at ${word}, which is innermost`;
+  const rank =
+    note.of.rank === 0 ? "no rank" : note.of.rank === INNERMOST ? "innermost" : `rank ${note.of.rank}`;
   return `${note.of.name} at ${word} (${rank}), which was taken${stackOf(note.at)}`;
 }
 
@@ -95,11 +104,12 @@ function check(of: LockClass, word: number, nested: boolean): void {
   // A nested one is one more of its class: what may be held with the first may be held with it.
   if (nested && held.some((other) => taken.get(other)?.of === of)) return;
   for (const other of held) {
-    const note = taken.get(other);
-    if (note === undefined || note.of.rank === 0 || note.of.rank < of.rank) continue;
+    const rank = taken.get(other)?.of.rank ?? INNERMOST;
+    if (rank === 0 || rank < of.rank) continue;
+    const own = of.rank === INNERMOST ? "innermost" : `rank ${of.rank}`;
     throw new RcuUsageError(
       "ERR_RCU_LOCK_ORDER",
-      `lock order: this thread takes ${of.name} (rank ${of.rank}) at ${word} and holds ${text(other)}`,
+      `lock order: this thread takes ${of.name} (${own}) at ${word} and holds ${text(other)}`,
     );
   }
 }

@@ -1,4 +1,8 @@
-/** Who holds which lock of a heap, by a look at every live object: for a machine or a program that hangs. Takes no lock itself. */
+/**
+ * Who holds which lock of a heap, by a look at every live object, and what a word belongs to: for a machine or a program that hangs.
+ * Takes no lock itself.
+ */
+import { pageCache, pageRunStart } from "./buddy.ts";
 import * as layout from "./layout.ts";
 import { ownerSlot } from "./lock.ts";
 import { declaredLocks } from "./lock-order.ts";
@@ -21,8 +25,7 @@ export interface TakenLock {
 export function takenLocks(): TakenLock[] {
   const offsets = new Map<string, { name: string; offset: number }[]>();
   for (const lock of declaredLocks()) offsets.set(lock.struct, [...(offsets.get(lock.struct) ?? []), lock]);
-  const byHash = new Map<number, string>();
-  for (const [name, type] of declaredStructs) byHash.set(type[TYPE].hash, name);
+  const byHash = structNames();
   const found: TakenLock[] = [];
   const first = i32[HEADER.FIRST_PAGE]!;
   for (let page = 0; page < i32[HEADER.PAGES]!; ) {
@@ -45,4 +48,33 @@ export function takenLocks(): TakenLock[] {
     page += 1 << order;
   }
   return found;
+}
+
+/** Names of the structs that this thread has declared, by hash. */
+function structNames(): Map<number, string> {
+  const byHash = new Map<number, string>();
+  for (const [name, type] of declaredStructs) byHash.set(type[TYPE].hash, name);
+  return byHash;
+}
+
+/** The struct and field that a word of the heap is in: `pipe.readWait`. "" for what is in no struct that this thread has declared. */
+export function placeName(word: number): string {
+  const page = (word - i32[HEADER.FIRST_PAGE]!) >> PAGE_SHIFT;
+  if (page < 0 || page >= i32[HEADER.PAGES]!) return "";
+  const cache = pageCache(word);
+  if (cache < 0) return "";
+  const base = CACHE.BASE + cache * CACHE.WORDS;
+  const name = structNames().get(i32[base + CACHE.NAME_HASH]!);
+  const type = name === undefined ? undefined : declaredStructs.get(name);
+  if (type === undefined) return "";
+  const offset = ((word - pageRunStart(word)) % i32[base + CACHE.CELL_WORDS]!) - CELL_HEADER;
+  let field = "";
+  let nearest = -1;
+  for (const [key, accessor] of Object.entries(type)) {
+    const { offset: at } = accessor as { offset: number };
+    if (at > offset || at <= nearest) continue;
+    nearest = at;
+    field = key;
+  }
+  return field === "" ? "" : `${name}.${field}`;
 }

@@ -11,6 +11,7 @@ import { callRcu, enqueueHead, kfreeArrayRcu, kfreeRcu, makeHead, withRoom } fro
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { heapIdentity, i32, slot } from "./memory.ts";
 import { defineReclaimer, RcuHead, type Reclaimer } from "./reclaim.ts";
 import type { Ref } from "./ref.ts";
@@ -31,7 +32,7 @@ const Counts = struct("percpu_ref", {
   reclaimer: fixed(),
   arg: fixed(),
   /** kill and reinit. */
-  lock: spinlock(),
+  lock: spinlock(INNERMOST),
 });
 type CountsRef = Ref<"percpu_ref">;
 

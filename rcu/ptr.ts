@@ -9,13 +9,14 @@ import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./c
 import { HeapFullError, StaleReferenceError } from "./error.ts";
 import { whileActive } from "./grace-period.ts";
 import { blob, double, type Kind, own, text } from "./kind.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { derefWord } from "./memory.ts";
 import type { Ptr, RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
-export const Cell = struct("rcu_cell", { value: atomic(), lock: spinlock(), kind: fixed() });
+export const Cell = struct("rcu_cell", { value: atomic(), lock: spinlock(INNERMOST), kind: fixed() });
 export type CellRef = Ref<"rcu_cell">;
 
 /** What a poisoned pointer holds: odd, so never a reference. */
@@ -89,7 +90,7 @@ export class RcuPtr<N extends string> extends Collection<"rcu_cell"> {
     this.assertHeap();
     const [first, second] = this.ref < other.ref ? [this.ref, other.ref] : [other.ref, this.ref];
     Cell.lock.lock(first);
-    Cell.lock.lock(second);
+    Cell.lock.lockNested(second); // By address: see above.
     const theirs = Cell.value.load(other.ref);
     Cell.value.store(other.ref, Cell.value.exchange(this.ref, theirs)); // [A]
     Cell.lock.unlock(second);

@@ -3,6 +3,7 @@ import { freeArray, freeString, stringText, tryAllocArray, tryAllocString } from
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { i32, slot } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { onCheckStall, type RcuStall, reportStall, stalledMs, stalledThread } from "./stall.ts";
@@ -32,7 +33,7 @@ export const Domain = struct("srcu", {
   /** stallClock() when the grace period in progress began: of who holds the gate, a racy look for others. */
   started: atomic(),
   // Callbacks: a CBLIST without a done segment; under lock, but for the counters.
-  lock: spinlock(),
+  lock: spinlock(INNERMOST),
   list: words(CBLIST.WORDS),
   // All Srcus of the heap, under SRCU_LOCK.
   next: locked("srcus"),

@@ -10,6 +10,7 @@
 import { callRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
+import { INNERMOST } from "./lock-order.ts";
 import { derefWord } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
@@ -18,7 +19,7 @@ import { assertMayWait, condSynchronizeRcu, type GpCookie, startPollSynchronizeR
 
 const Sync = struct("rcu_sync", {
   state: atomic(),
-  lock: spinlock(),
+  lock: spinlock(INNERMOST),
   /** Calls of enter() without their exit(). */
   writers: locked("lock"),
   /** The grace period after which no reader goes the short way, while the state is WRITING. */

@@ -3,13 +3,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import { lockClasses } from "../../rcu/index.ts";
+import { INNERMOST } from "../../rcu/kernel.ts";
 import "../../userland/index.ts"; // The kernel with all its structs.
 import { bootTestMachine, faultyWorker } from "./machine/boot-machine.ts";
 import { call, exit } from "./machine/tiny-elf.ts";
 
-/** Structs of rcu/: their locks are leaves, and have no ranks. */
-const RCU = /^(rcu_|srcu|percpu_ref|idr|test)/;
-const kernel = lockClasses().filter(({ name }) => !RCU.test(name));
+/** The locks of rcu/ are taken last, whatever the kernel holds. */
+const kernel = lockClasses().filter(({ name, rank }) => rank !== INNERMOST && !name.startsWith("test"));
 const folder = fileURLToPath(new URL("../../kernel/", import.meta.url));
 const readme = (name: string): string => readFileSync(`${folder}${name}`, "utf8");
 

@@ -4,8 +4,11 @@ import {
   assertNoLocksHeld,
   atomic,
   Heap,
+  listNode,
   lockClasses,
   mutex,
+  RcuHashMap,
+  RcuIntrusiveList,
   type Ref,
   rcuIdleEnter,
   rcuIdleExit,
@@ -14,10 +17,14 @@ import {
   struct,
   tryAlloc,
 } from "../../rcu/index.ts";
-import { locksHeld, releaseLocks } from "../../rcu/kernel.ts";
+import { INNERMOST, locksHeld, releaseLocks } from "../../rcu/kernel.ts";
+import { HEADER } from "../../rcu/layout.ts";
+import { lockWord, unlockWord } from "../../rcu/lock.ts";
 
 const Outer = struct("order test outer", { lock: spinlock(1), mutex: mutex(), word: atomic() });
 const Inner = struct("order test inner", { lock: spinlock(2), rw: rwlock(3), free: spinlock() });
+
+const Node = struct("order test node", { node: listNode() });
 
 type O = Ref<"order test outer">;
 type I = Ref<"order test inner">;
@@ -111,6 +118,39 @@ test.serial("two locks of a class: nested by a rule of the caller's, or both by 
     t.is(locksHeld, 1);
     Inner.lock.unlockBoth(one, one);
     t.is(locksHeld, 0);
+  }),
+);
+
+test.serial("who holds a lock of rcu/, whichever it is, takes none that has a rank", (t) =>
+  inHeap(true, (outer) => {
+    const innermost = lockClasses().filter(({ rank }) => rank === INNERMOST);
+    t.deepEqual(
+      innermost.map(({ name }) => name.replace(/^.*\./, "")),
+      innermost.map(() => "lock"),
+    );
+    t.true(innermost.length >= 6, innermost.map(({ name }) => name).join());
+    const refused = (what: string, take: () => void) => {
+      const error = t.throws(take, { code: "ERR_RCU_LOCK_ORDER" }, what);
+      t.regex(error!.message, /takes order test outer\.lock \(rank 1\)[\s\S]*innermost/, what);
+    };
+    const table = new RcuHashMap();
+    const guard = table.lock();
+    refused("a table's", () => takeOuter(outer));
+    guard.unlock();
+    const list = new RcuIntrusiveList(Node, Node.node);
+    takeOuter(outer);
+    const held = list.lock();
+    list.unlock();
+    t.truthy(held);
+    Outer.lock.unlock(outer);
+    list.lock();
+    refused("a list's", () => takeOuter(outer));
+    list.unlock();
+    lockWord(HEADER.PAGE_LOCK);
+    refused("the page pool's", () => takeOuter(outer));
+    unlockWord(HEADER.PAGE_LOCK);
+    takeOuter(outer);
+    Outer.lock.unlock(outer);
   }),
 );
 
