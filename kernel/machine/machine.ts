@@ -34,7 +34,7 @@ import { killEverybody, sendFromHost } from "./host-signal.ts";
 import { type MachineStats, machineStats } from "./machine-stats.ts";
 import { type Process, Processes } from "./processes.ts";
 import { reportRcuStalls } from "./rcu-stall.ts";
-import { showState, signalWaits } from "./show-state.ts";
+import { type CallName, showState, signalWaits } from "./show-state.ts";
 import type { SpawnRequest } from "./spawn.ts";
 import { bootGo, HOST_EVENT, hostEvent, stopMachine } from "./state.ts";
 import { allIdle, Tick } from "./tick.ts";
@@ -163,9 +163,9 @@ export class Machine {
     return this.run(() => machineStats(this.#cpus.crashes));
   }
 
-  /** What every CPU and every task does now, in lines: for a machine that seems to hang. Takes no lock, waits for no CPU. */
-  showState(): string {
-    return this.#entry.look(showState);
+  /** What every CPU and every task does now, in lines: for a machine that seems to hang. Takes no lock, waits for no CPU. `nameOf` names calls. */
+  showState(nameOf: CallName = (nr) => `call ${nr}`): string {
+    return this.#entry.look(() => showState(nameOf));
   }
 
   /** Whether a signal that was sent to the process has not reached it: its CPU does not come back to the kernel. */

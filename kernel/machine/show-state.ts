@@ -13,7 +13,7 @@ import {
 } from "../../rcu/index.ts";
 import { ram } from "../mm/ram.ts";
 import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, needResched, nrCpus } from "../sched/cpus.ts";
-import { KEPT_FUTEX } from "../sched/restart.ts";
+import { waitChannel } from "../sched/wchan.ts";
 import { commText } from "../task/exec.ts";
 import { findTask, nextPid } from "../task/pid.ts";
 import { TASK_STOPPED, TASK_ZOMBIE, Task, WORK_SIGNAL } from "../task/task.ts";
@@ -36,8 +36,11 @@ const X_A7 = 17;
 /** By Task.state. */
 const STATES = ["?", "running", "waiting", "sleeping", "runnable", "stopped", "new", "zombie", "dead"];
 
+/** The name of a system call, by its number. */
+export type CallName = (nr: number) => string;
+
 /** A line for the machine, one for each CPU, one for each task. To be called as part of the machine. */
-export function showState(): string {
+export function showState(nameOf: CallName): string {
   const due = (nextTimer() - nowNs()) / 1e6;
   const words = [
     atomicLoad(ram.i32, HOST_TICK_STOPPED) === 0 ? "the host ticks" : "the host's tick stands still",
@@ -56,7 +59,7 @@ export function showState(): string {
   const scope = rcuReadLock();
   for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
     const task = findTask(scope, pid);
-    if (task !== 0) lines.push(taskLine(pid, task));
+    if (task !== 0) lines.push(taskLine(pid, task, nameOf));
   }
   rcuReadUnlock();
   return lines.join("\n");
@@ -82,22 +85,23 @@ function cpuLine(number: number): string {
   return `  CPU ${number}: ${words.filter((word) => word !== "").join(", ")}`;
 }
 
-function taskLine(pid: number, task: Ref<"task">): string {
+function taskLine(pid: number, task: Ref<"task">, nameOf: CallName): string {
   const state = Task.state.load(task);
   const words = [STATES[state] ?? String(state), `CPU ${Task.cpu.load(task)}`];
   const work = Task.work.load(task);
   if (work !== 0) words.push(`work 0x${work.toString(16)}`);
   // Zombies have no registers any more.
-  if (state < TASK_ZOMBIE && Task.restarting.get(task) !== 0) words.push(callText(task));
-  if (Task.keptKind.get(task) === KEPT_FUTEX) words.push("on a futex");
+  if (state < TASK_ZOMBIE && Task.restarting.get(task) !== 0) words.push(callText(task, nameOf));
+  const channel = state < TASK_ZOMBIE ? waitChannel(task) : "";
+  if (channel !== "") words.push(`waits on ${channel}`);
   return `  task ${pid} (${commText(task)}) of process ${Task.tgid.get(task)}: ${words.join(", ")}`;
 }
 
-/** The call that it is blocked in, by number, with its first three arguments. */
-function callText(task: Ref<"task">): string {
+/** The call that it is blocked in, with its first three arguments. */
+function callText(task: Ref<"task">, nameOf: CallName): string {
   const regs = Task.regs.get(task);
   const args = [0, 1, 2].map((n) => registerText(regs, X_A0 + n));
-  return `in call ${registerText(regs, X_A7)}(${args.join(", ")}, ...)`;
+  return `in ${nameOf(ram.i32[(regs + 8 * X_A7) / 4]!)}(${args.join(", ")}, ...)`;
 }
 
 function registerText(regs: number, x: number): string {

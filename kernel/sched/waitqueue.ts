@@ -118,6 +118,16 @@ export function waitOn(address: number, exclusive = false): number {
   return 0;
 }
 
+/** The queue that a sleeping task joined last; 0 for one that waits on none. A racy look: a wake-up may free the entry meanwhile. */
+export function queueOf(task: Ref<"task">): number {
+  const entry = Task.waits.get(task) as Ref<"wait_entry"> | 0;
+  try {
+    return entry === 0 ? 0 : WaitEntry.queue.load(entry);
+  } catch {
+    return 0; // A debug heap saw that it is free.
+  }
+}
+
 /** The call ended or runs again: leaves all queues. The CPU loop does it; handlers need not. */
 export function finishWait(task: Ref<"task">): void {
   leaveToSleep();

@@ -10,6 +10,7 @@
  */
 import { MachineError, type PanicError } from "../../kernel/machine/error.ts";
 import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
+import { syscallName } from "../../syscalls/table.ts";
 import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { OwnInput, ownConsole } from "./inherit.ts";
@@ -98,10 +99,10 @@ export class Machine implements AsyncDisposable {
 
   /**
    * What the machine does now, in lines for people: each CPU with its task, who holds which lock, the grace period that is waited for, each
-   * task with its state and the call that it waits in. Takes no lock, so it answers when CPUs hang. Empty once the machine was shut down.
+   * task with its state, the call that it waits in, and on what. Takes no lock, so it answers when CPUs hang. Empty once the machine was shut down.
    */
   showState(): string {
-    return this.#down ? "" : this.#kernel.showState();
+    return this.#down ? "" : this.#kernel.showState(syscallName);
   }
 
   /** What the subsystems have to report, by name. Nothing once the machine was shut down. */
