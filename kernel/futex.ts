@@ -45,7 +45,7 @@ import {
   takeKept,
 } from "./sched/restart.ts";
 import { wakeTask } from "./sched/wake.ts";
-import { EAGAIN, EFAULT, EINVAL, ENOMEM, ETIMEDOUT } from "./uapi/errno.ts";
+import { EAGAIN, EFAULT, EINVAL, ENOMEM, ENOSYS, ETIMEDOUT } from "./uapi/errno.ts";
 import { FUTEX_BITSET_MATCH_ANY } from "./uapi/futex.ts";
 import { ACCESS } from "./usermode.ts";
 
@@ -274,11 +274,11 @@ export function futexWakeOp(
   if (word < 0) return -EFAULT;
   const held = lockTwo(a, b);
   const old = applyOp(word, op);
-  let woken = old === null ? 0 : wakeLocked(held, a, keyA, wake, FUTEX_BITSET_MATCH_ANY);
-  if (old !== null && compareOp(old, op))
-    woken += wakeLocked(held, b, keyB, wakeSecond, FUTEX_BITSET_MATCH_ANY);
+  const matches = old !== null && compareOp(old, op);
+  let woken = matches === null || old === null ? 0 : wakeLocked(held, a, keyA, wake, FUTEX_BITSET_MATCH_ANY);
+  if (matches === true) woken += wakeLocked(held, b, keyB, wakeSecond, FUTEX_BITSET_MATCH_ANY);
   unlockTwo(a, b);
-  return old === null ? -EINVAL : woken;
+  return matches === null || old === null ? -ENOSYS : woken;
 }
 
 function applyOp(word: number, op: number): number | null {
@@ -310,7 +310,8 @@ function applyOp(word: number, op: number): number | null {
   }
 }
 
-function compareOp(old: number, op: number): boolean {
+/** Null for a comparison that does not exist: by then the word has been changed, as in Linux. */
+function compareOp(old: number, op: number): boolean | null {
   const operand = (op << 20) >> 20;
   switch ((op >>> 24) & 15) {
     case 0:
@@ -326,6 +327,6 @@ function compareOp(old: number, op: number): boolean {
     case 5:
       return old >= operand;
     default:
-      return false;
+      return null;
   }
 }

@@ -18,10 +18,15 @@ export const DECODE = {
   INT: 0,
   /** Low 32 bits, unsigned: unsigned int, mode_t, uid_t. */
   UINT: 1,
-  /** All 64 bits, signed: long, off_t. Exact below 2^53. */
+  /** All 64 bits, signed: long, off_t. Exact below 2^53, beyond that rounded down (kernel/mm/uaccess.ts). */
   LONG: 2,
-  /** All 64 bits, unsigned: size_t, unsigned long, pointers. Exact below 2^53; a wild pointer is just >= 2^32. */
+  /** All 64 bits, unsigned: size_t, unsigned long, pointers. Rounded as LONG; a wild pointer is just >= 2^32. */
   ULONG: 3,
+  /**
+   * An unsigned long that is an int for some commands and a pointer for others. Its low 32 bits are always exact (`value | 0`), a small
+   * negative int is itself, and what has more bits is some number from 2^32 on.
+   */
+  WORD: 4,
 } as const;
 
 /** What formatting may look at: all decoded arguments, and the result once there is one. */
@@ -97,6 +102,10 @@ export const ulong = plain(DECODE.ULONG);
 export const size = ulong;
 /** Unsigned long printed in hexadecimal. */
 export const hexArg = plain(DECODE.ULONG, hex);
+/** The argument of calls with many commands. */
+export const word = plain(DECODE.WORD, hexWord);
+/** Such an argument where it is a pointer: negative numbers are addresses beyond every address space. */
+export const asPointer = (value: number): number => (value < 0 ? value + 2 ** 64 : value);
 /** A pointer that strace does not follow. */
 export const ptr = plain(DECODE.ULONG, (value) => (value === 0 ? "NULL" : hex(value)));
 /** struct sockaddr; its length is argument `length`. */

@@ -6,6 +6,7 @@
  */
 import { ram } from "../kernel/mm/ram.ts";
 import { beginSeen, endSeen, forgetSeen, keepSeen, recallSeen } from "../kernel/mm/seen.ts";
+import { signed64, unsigned64 } from "../kernel/mm/uaccess.ts";
 import { BLOCK, isBlock, NO_RETURN } from "../kernel/sched/block.ts";
 import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
@@ -217,11 +218,17 @@ function readArg(kind: number, word: number): number {
       return low >>> 0;
     case DECODE.LONG: {
       const high = ram.i32[word + 1]!;
-      return high === low >> 31 ? low : high * 4294967296 + (low >>> 0);
+      return high === low >> 31 ? low : signed64(low, high);
+    }
+    case DECODE.WORD: {
+      const high = ram.i32[word + 1]!;
+      if (high === -1 && low < 0) return low;
+      const upper = high === 0 ? 0 : high & 0x1fffff || 0x100000;
+      return upper * 4294967296 + (low >>> 0);
     }
     default: {
       const high = ram.i32[word + 1]!;
-      return high === 0 ? low >>> 0 : (high >>> 0) * 4294967296 + (low >>> 0);
+      return high === 0 ? low >>> 0 : unsigned64(low, high);
     }
   }
 }

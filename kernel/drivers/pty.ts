@@ -35,7 +35,7 @@ import { forEachGroup } from "../signal/send.ts";
 import { lockTaskList, unlockTaskList } from "../task/pid.ts";
 import { Group, Task } from "../task/task.ts";
 import { EAGAIN, EFAULT, EIO, ENOMEM, ENOSPC } from "../uapi/errno.ts";
-import { AT_FDCWD } from "../uapi/fcntl.ts";
+import { AT_FDCWD, O_ACCMODE, O_CLOEXEC, O_NOCTTY, O_NONBLOCK } from "../uapi/fcntl.ts";
 import { TIOCGPKT, TIOCGPTN, TIOCGPTPEER, TIOCPKT, TIOCSPTLCK } from "../uapi/ioctl.ts";
 import { POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { minor } from "../uapi/stat.ts";
@@ -247,14 +247,16 @@ function ioctlMaster(file: Ref<"file">, cmd: number, arg: number): number {
       word[0] = Tty.packet.load(Pty.tty.get(pty));
       return copyToUser(arg, word);
     case TIOCGPTPEER: {
-      const slave = vfsOpen(AT_FDCWD, `/dev/pts/${Pty.index.get(pty)}`, arg);
+      // Of an open(2)'s flags those that say how, not what else to do with the name.
+      const flags = arg & (O_ACCMODE | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+      const slave = vfsOpen(AT_FDCWD, `/dev/pts/${Pty.index.get(pty)}`, flags);
       if (slave < 0) return slave;
-      const fd = allocFd(Task.files.access(current()) as Ref<"files">, slave as Ref<"file">, arg);
+      const fd = allocFd(Task.files.access(current()) as Ref<"files">, slave as Ref<"file">, flags);
       if (fd < 0) fput(slave as Ref<"file">);
       return fd;
     }
     default:
-      return ttyIoctl(Pty.tty.get(pty), cmd, arg);
+      return ttyIoctl(Pty.tty.get(pty), cmd, arg, true);
   }
 }
 

@@ -25,6 +25,7 @@ import {
   TCXONC,
   TIOCEXCL,
   TIOCGPGRP,
+  TIOCGPTPEER,
   TIOCGSID,
   TIOCGWINSZ,
   TIOCNOTTY,
@@ -39,8 +40,12 @@ import { makedev } from "../uapi/stat.ts";
 import {
   ICANON,
   TCIFLUSH,
+  TCIOFF,
   TCIOFLUSH,
+  TCION,
   TCOFLUSH,
+  TCOOFF,
+  TCOON,
   TERMIOS,
   TOSTOP,
   VMIN,
@@ -66,6 +71,7 @@ import {
   loadTermios,
   setTermios,
   setWindowSize,
+  startOutput,
   TTY_CONSOLE,
   Tty,
   ttyAvailable,
@@ -151,7 +157,7 @@ function write(file: Ref<"file">, io: UserIo): number {
 }
 
 /** ioctl_tty(2). */
-export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
+export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number, byMaster = false): number {
   switch (cmd) {
     case TCGETS:
       return copyToUser(arg, loadTermios(tty));
@@ -176,8 +182,9 @@ export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
       }
       if (arg !== TCIFLUSH) packetEvent(tty, TIOCPKT_FLUSHWRITE);
       return 0;
-    case TCSBRK:
     case TCXONC:
+      return flow(tty, arg);
+    case TCSBRK:
     case TIOCEXCL:
     case TIOCNXCL:
       return 0;
@@ -194,8 +201,16 @@ export function ttyIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
       return 0;
     }
     default:
-      return sessionIoctl(tty, cmd, arg);
+      return sessionIoctl(tty, cmd, arg, byMaster);
   }
+}
+
+/** TCXONC, tcflow(3): stops or starts output; the characters that stop and start the other side reach nobody here. */
+function flow(tty: Ref<"tty">, action: number): number {
+  if (action === TCOOFF) Tty.stopped.store(tty, 1);
+  else if (action === TCOON) startOutput(tty);
+  else if (action !== TCIOFF && action !== TCION) return -EINVAL;
+  return 0;
 }
 
 function putInt(address: number, value: number): number {
@@ -216,22 +231,24 @@ function getWindowSize(tty: Ref<"tty">, arg: number): number {
   return copyToUser(arg, bytes);
 }
 
-function sessionIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
+/** `byMaster`: through a pseudo-terminal's master, whose holder need not be in the terminal's session to ask. */
+function sessionIoctl(tty: Ref<"tty">, cmd: number, arg: number, byMaster: boolean): number {
   const group = Task.group.get(current());
   const controls = Group.tty.load(group) === tty;
   switch (cmd) {
     case TIOCGPGRP:
-      return controls ? putInt(arg, Tty.pgrp.load(tty)) : -ENOTTY;
+      return controls || byMaster ? putInt(arg, Tty.pgrp.load(tty)) : -ENOTTY;
     case TIOCGSID:
-      return controls ? putInt(arg, Tty.session.load(tty)) : -ENOTTY;
+      if (byMaster && Tty.session.load(tty) === 0) return -ENOTTY;
+      return controls || byMaster ? putInt(arg, Tty.session.load(tty)) : -ENOTTY;
     case TIOCSPGRP: {
-      if (!controls || Tty.session.load(tty) !== Group.session.load(group)) return -ENOTTY;
       const check = checkForeground(tty, SIGTTOU);
       if (check < 0) return check;
       const bytes = copyFromUser(arg, 4);
       if (bytes === null) return -EFAULT;
       const pgrp = new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
-      if (pgrp <= 0) return -EINVAL;
+      if (pgrp < 0) return -EINVAL;
+      if (!controls || Tty.session.load(tty) !== Group.session.load(group)) return -ENOTTY;
       if (!pgrpInSession(pgrp, Group.session.load(group))) return -EPERM;
       Tty.pgrp.store(tty, pgrp);
       return 0;
@@ -249,6 +266,8 @@ function sessionIoctl(tty: Ref<"tty">, cmd: number, arg: number): number {
         Tty.pgrp.store(tty, 0);
       }
       return 0;
+    case TIOCGPTPEER:
+      return -EIO; // Of the wrong end.
     default:
       return -ENOTTY;
   }

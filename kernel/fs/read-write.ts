@@ -158,8 +158,11 @@ function streamWrite(file: F, ops: FileOps, io: UserIo): number {
   }
 }
 
+/** The largest offsets, as user memory and registers give them: up to 2^63 - 1 they are one number (uaccess.ts). */
+const LAST_OFFSETS = 2 ** 63 - 2048;
 /** Whether all of a transfer lies at positions that an off_t can name. */
-const isRange = (pos: number, length: number): boolean => pos >= 0 && pos + length < 2 ** 63;
+export const isRange = (pos: number, length: number): boolean =>
+  pos >= 0 && (length === 0 || pos + length < LAST_OFFSETS);
 
 /** pread(2): the file's position stays. */
 export function filePread(file: F, io: UserIo, pos: number): number {

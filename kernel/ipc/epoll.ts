@@ -250,9 +250,9 @@ export function epollWait(
   maxEvents: number,
   timeoutNs: number,
 ): number {
-  if (maxEvents <= 0 || maxEvents > EP_MAX_EVENTS) return -EINVAL;
   const epfile = fget(Task.files.access(task) as Ref<"files">, epfd);
   if (epfile < 0) return epfile;
+  if (maxEvents <= 0 || maxEvents > EP_MAX_EVENTS) return -EINVAL;
   if (!isEpoll(epfile as Ref<"file">)) return -EINVAL;
   const ep = eventpollOf(epfile as Ref<"file">);
   let count = deliver(ep, address, maxEvents);

@@ -201,17 +201,24 @@ export function inetFind(type: number, host: number, port: number, matches: (soc
 /** Result of readInet. */
 export const inet = { host: 0, port: 0 };
 
-/** Reads a sockaddr_in or sockaddr_in6 for a socket of that family into `inet`: 0, -EINVAL, -EAFNOSUPPORT. */
+/**
+ * Reads a sockaddr_in or sockaddr_in6 for a socket of that family into `inet`: 0, -EINVAL, -EAFNOSUPPORT. One of IPv6 reads both:
+ * whether it may use a sockaddr_in is the caller's to say.
+ */
 export function readInet(bytes: Uint8Array, family: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const given = view.getUint16(0, true);
-  if (bytes.length < (family === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_MIN)) return -EINVAL;
+  const four = family === AF_INET || given === AF_INET;
+  if (bytes.length < (four ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_MIN)) return -EINVAL;
   inet.port = view.getUint16(SOCKADDR_IN.PORT);
   if (family === AF_INET) {
-    // Old programs leave the family of a wildcard out.
-    const host = view.getInt32(SOCKADDR_IN.ADDR);
-    if (given !== AF_INET && !(given === AF_UNSPEC && host === 0)) return -EAFNOSUPPORT;
-    inet.host = local4(host);
+    // Old programs leave the family out: of a destination, and of a wildcard that they bind.
+    if (given !== AF_INET && given !== AF_UNSPEC) return -EAFNOSUPPORT;
+    inet.host = local4(view.getInt32(SOCKADDR_IN.ADDR));
+    return 0;
+  }
+  if (given === AF_INET) {
+    inet.host = local4(view.getInt32(SOCKADDR_IN.ADDR));
     return 0;
   }
   if (given !== AF_INET6) return -EAFNOSUPPORT;

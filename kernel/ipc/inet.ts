@@ -8,6 +8,7 @@ import {
   EAGAIN,
   ECONNREFUSED,
   EDESTADDRREQ,
+  EFAULT,
   EINVAL,
   EISCONN,
   EMSGSIZE,
@@ -15,6 +16,7 @@ import {
   EPIPE,
 } from "../uapi/errno.ts";
 import { AF_INET, AF_INET6, MSG_NOSIGNAL, SOCK_DGRAM, SOCK_STREAM } from "../uapi/socket.ts";
+import { ACCESS } from "../usermode.ts";
 import {
   destinationHost,
   HOST_ANY,
@@ -118,7 +120,9 @@ export function udpSend(sock: S, io: UserIo, flags: number, host: number, port: 
   const target = inetFind(SOCK_DGRAM, to, connected ? Sock.remotePort.load(sock) : port, (other) =>
     accepts(other, sock, to),
   );
-  const sent = target === 0 ? -ECONNREFUSED : sockSend(sock, target, io, flags | MSG_NOSIGNAL, 0);
+  // Nobody gets the bytes, but they must be there.
+  if (target === 0 && io.prefault(length, ACCESS.READ) < 0) return -EFAULT;
+  const sent = target === 0 ? -ECONNREFUSED : sockSend(sock, target, io, flags | MSG_NOSIGNAL);
   if (target !== 0) sockPut(target);
   if (sent === -ECONNREFUSED && Sock.remotePort.load(sock) !== 0) Sock.error.store(sock, ECONNREFUSED);
   const mine = (Sock.shutdown.load(sock) & SEND_SHUTDOWN) !== 0;

@@ -7,8 +7,9 @@ import { locked, type Ref, spinlock, struct, tryAlloc } from "../../rcu/index.ts
 import { kernelGlobal } from "../global.ts";
 import { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
+import { CAP_NET_ADMIN, capable } from "../task/cred.ts";
 import { Task } from "../task/task.ts";
-import { EADDRINUSE, EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOBUFS } from "../uapi/errno.ts";
+import { EADDRINUSE, EAGAIN, ECONNREFUSED, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, EPERM } from "../uapi/errno.ts";
 import {
   NLM_F_ACK,
   NLM_F_DUMP,
@@ -20,7 +21,7 @@ import {
   NLMSGHDR,
   SOCKADDR_NL,
 } from "../uapi/netlink.ts";
-import { AF_NETLINK } from "../uapi/socket.ts";
+import { AF_NETLINK, AF_UNSPEC } from "../uapi/socket.ts";
 import { routeRequest } from "./rtnetlink.ts";
 import { onSockRelease, type S, SOCK_BYTES, Sock } from "./sock.ts";
 import { sockPost } from "./sock-io.ts";
@@ -94,11 +95,16 @@ export function netlinkBind(sock: S, name: Uint8Array): number {
   return wanted === null ? -EINVAL : takePortId(sock, wanted);
 }
 
+/** What who speaks to another process gets: most may not, and nobody listens. */
+const notKernel = (): number => (capable(current(), CAP_NET_ADMIN) ? -ECONNREFUSED : -EPERM);
+
 /** connect(2): only the kernel is there to talk to. */
 export function netlinkConnect(sock: S, name: Uint8Array): number {
+  // AF_UNSPEC: back to the kernel, to which it speaks anyway.
+  if (name[0] === AF_UNSPEC && name[1] === 0) return 0;
   const to = portIdOf(name);
   if (to === null) return -EINVAL;
-  if (to !== 0) return -ECONNREFUSED;
+  if (to !== 0) return notKernel();
   return takePortId(sock, 0);
 }
 
@@ -116,7 +122,7 @@ export function netlinkSend(sock: S, io: UserIo, to: Uint8Array | null): number 
   if (to !== null) {
     const portId = portIdOf(to);
     if (portId === null) return -EINVAL;
-    if (portId !== 0) return -ECONNREFUSED;
+    if (portId !== 0) return notKernel();
   }
   const error = takePortId(sock, 0);
   if (error < 0) return error;

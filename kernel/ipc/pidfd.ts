@@ -12,14 +12,15 @@ import {
 import { anonInodeFile, File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { current } from "../sched/current.ts";
-import { infoUser } from "../signal/pending.ts";
-import { sendUser, validSignal } from "../signal/send.ts";
+import { infoFrom } from "../signal/pending.ts";
+import { kill, sendUser, validSignal } from "../signal/send.ts";
 import { credOf } from "../task/cred.ts";
 import { findTask } from "../task/pid.ts";
 import { Cred, GROUP_ZOMBIE, Group, Task } from "../task/task.ts";
 import { EINVAL, ENOMEM, ESRCH } from "../uapi/errno.ts";
 import { O_NONBLOCK, O_RDWR } from "../uapi/fcntl.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
+import { SI_TKILL, SI_USER } from "../uapi/signal.ts";
 
 /** The process by pid and by the time it was made: pids come again. */
 const Pidfd = struct("pidfd", { pid: fixed(), startTime: wide() });
@@ -55,12 +56,20 @@ export function pidfdTask(file: Ref<"file">): Ref<"task"> | 0 {
   return task !== 0 && Task.startTime.get(task) === Pidfd.startTime.get(ref) ? task : 0;
 }
 
-/** pidfd_send_signal(2) without siginfo, to the process that the descriptor named; 0 when it is gone. */
-export function pidfdSignal(task: Ref<"task"> | 0, signo: number): number {
+/** Who gets the signal: the thread alone, the process, or its process group. */
+export const PIDFD_SIGNAL_THREAD = 1;
+export const PIDFD_SIGNAL_THREAD_GROUP = 2;
+export const PIDFD_SIGNAL_PROCESS_GROUP = 4;
+
+/** pidfd_send_signal(2) without siginfo, to the process that the descriptor named; 0 when it is gone. `scope`: one of the above, or 0. */
+export function pidfdSignal(task: Ref<"task"> | 0, signo: number, scope: number): number {
   if (!validSignal(signo)) return -EINVAL;
   if (task === 0) return -ESRCH;
+  if (scope === PIDFD_SIGNAL_PROCESS_GROUP) return kill(-Group.pgrp.load(Task.group.get(task)), signo);
   const self = current();
-  return sendUser(task, infoUser(signo, Task.tgid.get(self), Cred.uid.get(credOf(self))), true);
+  const alone = scope === PIDFD_SIGNAL_THREAD;
+  const code = alone ? SI_TKILL : SI_USER;
+  return sendUser(task, infoFrom(signo, code, Task.tgid.get(self), Cred.uid.get(credOf(self))), !alone);
 }
 
 registerFileOps(FOPS.PIDFD, {

@@ -3,18 +3,29 @@ import { copyFromUser, copyToUser, faultIn, getUser32, putUser32 } from "../mm/u
 import { EADDRINUSE, EAFNOSUPPORT, EFAULT, EINVAL, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   AF_INET,
+  AF_INET6,
   AF_UNIX,
   AF_UNSPEC,
   SOCK_DGRAM,
   SOCKADDR_IN_BYTES,
+  SOCKADDR_IN6_MIN,
   SOCKADDR_UN_BYTES,
   SOCKADDR_UN_PATH,
 } from "../uapi/socket.ts";
 import { ACCESS } from "../usermode.ts";
 import { inetConnect, inetDisconnect, isUdp, wildcard } from "./inet.ts";
-import { inet, inetAutobind, inetBind, inetMayListen, inetName, readInet, seenHost } from "./inet-name.ts";
+import {
+  HOST_ANY,
+  inet,
+  inetAutobind,
+  inetBind,
+  inetMayListen,
+  inetName,
+  readInet,
+  seenHost,
+} from "./inet-name.ts";
 import { isNetlink, netlinkBind, netlinkConnect, netlinkName } from "./netlink.ts";
-import { isInet, isNamed, type S, Sock } from "./sock.ts";
+import { isInet, isNamed, OPT_V6ONLY, type S, Sock } from "./sock.ts";
 import { sockListen } from "./sock-connect.ts";
 import { unixBind, unixConnect, unixDisconnect, unixName } from "./unix-name.ts";
 
@@ -51,6 +62,10 @@ function readInetAddress(sock: S, bytes: Uint8Array): number {
   const error = readInet(bytes, Sock.family.get(sock));
   // A family of its own kind only has to be right where it is used.
   if (error < 0) return address.family === AF_UNSPEC ? 0 : error;
+  // IPv6 datagrams go to IPv4 addresses too, unless the socket is told not to.
+  const foreign = address.family === AF_INET && Sock.family.get(sock) !== AF_INET;
+  if (foreign && !isUdp(sock)) return bytes.length < SOCKADDR_IN6_MIN ? -EINVAL : -EAFNOSUPPORT;
+  if (foreign && (Sock.options.load(sock) & OPT_V6ONLY) !== 0) return -EAFNOSUPPORT;
   address.host = inet.host;
   address.port = inet.port;
   return 0;
@@ -62,9 +77,15 @@ export function sockBind(sock: S, at: number, length: number): number {
   if (error < 0) return error;
   if (isNetlink(sock)) return netlinkBind(sock, address.bytes);
   if (!isInet(sock)) return address.family === AF_UNIX ? unixBind(sock, address.path) : -EINVAL;
-  const old =
-    address.family === AF_UNSPEC && (Sock.family.get(sock) !== AF_INET || length < SOCKADDR_IN_BYTES);
-  return old ? -EAFNOSUPPORT : inetBind(sock, address.host, address.port);
+  const family = Sock.family.get(sock);
+  const wildcardOfOld =
+    address.family === AF_UNSPEC &&
+    family === AF_INET &&
+    length >= SOCKADDR_IN_BYTES &&
+    address.host === HOST_ANY;
+  if (family === AF_INET6 && length < SOCKADDR_IN6_MIN) return -EINVAL;
+  if (address.family !== family && !wildcardOfOld) return -EAFNOSUPPORT;
+  return inetBind(sock, address.host, address.port);
 }
 
 /** listen(2): 0 or -errno. An internet socket without a name gets a port of its own. */

@@ -34,6 +34,22 @@ import {
   sockGet,
 } from "./sock.ts";
 
+/** Who sent a message, as SCM_CREDENTIALS says it. */
+export interface Identity {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What goes along with the bytes of a send. */
+export interface Attached {
+  /** Counted files, or 0. */
+  readonly files: Ref<"array"> | 0;
+  /** Who the sender may say that it is; null: who it is. */
+  readonly identity: Identity | null;
+}
+const NOTHING: Attached = { files: 0, identity: null };
+
 /** A byte of the stream carries the message, so a message of a stream needs one. */
 function addMessage(
   held: Held<"lock">,
@@ -41,7 +57,7 @@ function addMessage(
   from: S | 0,
   at: number,
   length: number,
-  files: Ref<"array"> | 0,
+  { files, identity }: Attached,
 ): Ref<"sock_message"> | 0 {
   const message = tryAlloc(Message);
   if (message === 0) return 0;
@@ -50,9 +66,9 @@ function addMessage(
   Message.at.init(message, at);
   Message.files.init(message, files);
   Message.sender.init(message, from !== 0 && isNamed(from) ? sockGet(from) : 0);
-  Message.pid.init(message, from === 0 ? 0 : Task.tgid.get(task));
-  Message.uid.init(message, from === 0 ? 0 : Cred.uid.get(credOf(task)));
-  Message.gid.init(message, from === 0 ? 0 : Cred.gid.get(credOf(task)));
+  Message.pid.init(message, identity?.pid ?? (from === 0 ? 0 : Task.tgid.get(task)));
+  Message.uid.init(message, identity?.uid ?? (from === 0 ? 0 : Cred.uid.get(credOf(task))));
+  Message.gid.init(message, identity?.gid ?? (from === 0 ? 0 : Cred.gid.get(credOf(task))));
   const last = Sock.lastMessage.get(held, to);
   if (last === 0) Sock.firstMessage.set(held, to, message);
   else Message.next.set(last, message);
@@ -63,22 +79,22 @@ function addMessage(
 
 /**
  * Sends what `io` has left to `to` (the peer, or the destination of a datagram): bytes sent, which for streams may be
- * fewer; -EAGAIN when there is no room; -EPIPE with SIGPIPE unless MSG_NOSIGNAL. `files` are taken over
+ * fewer; -EAGAIN when there is no room; -EPIPE with SIGPIPE unless MSG_NOSIGNAL. The files that are attached are taken over
  * only when the result is >= 0.
  */
-export function sockSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"array"> | 0): number {
+export function sockSend(from: S, to: S, io: UserIo, flags: number, attached: Attached = NOTHING): number {
   const stream = Sock.type.get(from) === SOCK_STREAM;
   const wanted = io.remaining;
   if ((Sock.shutdown.load(from) & SEND_SHUTDOWN) !== 0) return brokenSocket(flags);
   if (!stream && wanted > SOCK_BYTES) return -EMSGSIZE;
   if (stream && wanted === 0) {
     // No byte carries them.
-    if (files !== 0) dropFiles(files);
+    if (attached.files !== 0) dropFiles(attached.files);
     return 0;
   }
   if (io.prefault(Math.min(wanted, SOCK_BYTES), ACCESS.READ) < 0) return -EFAULT;
   const held = Sock.lock.lock(to);
-  const result = sendLocked(held, from, to, io, wanted, stream, files);
+  const result = sendLocked(held, from, to, io, wanted, stream, attached);
   Sock.lock.unlock(to);
   if (result === -EPIPE) return brokenSocket(flags);
   if (result >= 0) wakeUp(Sock.wait.at(to), 1, POLLIN | POLLRDNORM);
@@ -88,7 +104,7 @@ export function sockSend(from: S, to: S, io: UserIo, flags: number, files: Ref<"
 /** A datagram from the kernel itself, a kernel buffer of at most SOCK_BYTES: its bytes, -EAGAIN when there is no room, -errno. */
 export function sockPost(to: S, io: UserIo): number {
   const held = Sock.lock.lock(to);
-  const result = sendLocked(held, 0, to, io, io.remaining, false, 0);
+  const result = sendLocked(held, 0, to, io, io.remaining, false, NOTHING);
   Sock.lock.unlock(to);
   if (result >= 0) wakeUp(Sock.wait.at(to), 1, POLLIN | POLLRDNORM);
   return result;
@@ -101,7 +117,7 @@ function sendLocked(
   io: UserIo,
   wanted: number,
   stream: boolean,
-  files: Ref<"array"> | 0,
+  attached: Attached,
 ): number {
   const connected = from !== 0 && Sock.peer.load(from) === to && Sock.peer.load(to) === from;
   if (Sock.state.load(to) === SS_DEAD)
@@ -114,9 +130,9 @@ function sendLocked(
   let message: Ref<"sock_message"> | 0 = 0;
   // A stream's bytes need a record only when something comes along with them.
   const passes = from !== 0 && !isInet(to) && (Sock.passCred.load(to) | Sock.passCred.load(from)) !== 0;
-  if (!stream || files !== 0 || passes) {
+  if (!stream || attached.files !== 0 || passes) {
     if (Sock.messages.get(held, to) >= MAX_MESSAGES) return -EAGAIN;
-    message = addMessage(held, to, from, at, wanted, files);
+    message = addMessage(held, to, from, at, wanted, attached);
     if (message === 0) return -ENOMEM;
   }
   const count = wanted === 0 ? 0 : ringWriteFrom(ring, io, wanted);

@@ -4,7 +4,8 @@ import { fget } from "../fs/fdtable.ts";
 import { File } from "../fs/file.ts";
 import { FOPS, registerFileOps } from "../fs/ops.ts";
 import { copyToUser } from "../mm/uaccess.ts";
-import { EDESTADDRREQ, ENOTCONN, ENOTSOCK, ENOTTY } from "../uapi/errno.ts";
+import { EINVAL, ENOTCONN, ENOTSOCK, ENOTTY } from "../uapi/errno.ts";
+import { TIOCOUTQ } from "../uapi/ioctl.ts";
 import { SIOCATMARK } from "../uapi/netlink.ts";
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from "../uapi/poll.ts";
 import { SOCK_DGRAM } from "../uapi/socket.ts";
@@ -39,8 +40,7 @@ export function socketOf(files: Ref<"files">, fd: number): Ref<"file"> | number 
 /** Where a send without a destination goes: the peer, or -ENOTCONN. */
 export function defaultTarget(sock: S): S | number {
   const peer = peerOf(sock);
-  if (peer !== 0) return peer;
-  return Sock.type.get(sock) === SOCK_DGRAM ? -EDESTADDRREQ : -ENOTCONN;
+  return peer === 0 ? -ENOTCONN : peer;
 }
 
 function poll(sock: S): number {
@@ -65,6 +65,15 @@ function poll(sock: S): number {
   return mask;
 }
 
+/** SIOCOUTQ, unix(7): bytes that the other end has not read. What UDP sends has arrived, or is lost. */
+function unsent(sock: S, address: number): number {
+  if (isNetlink(sock)) return -ENOTTY;
+  if (Sock.state.load(sock) === SS_LISTENING) return -EINVAL;
+  const peer = isUdp(sock) ? 0 : peerOf(sock);
+  const bytes = peer === 0 ? 0 : Ring.used.get(Sock.ring.get(peer));
+  return copyToUser(address, new Uint8Array(Int32Array.of(bytes).buffer));
+}
+
 registerFileOps(FOPS.SOCKET, {
   read(file, io) {
     const count = sockReceive(sockOf(file), io, 0);
@@ -76,7 +85,7 @@ registerFileOps(FOPS.SOCKET, {
     if (isUdp(sockOf(file))) return udpSend(sockOf(file), io, 0, 0, 0);
     if (isNetlink(sockOf(file))) return netlinkSend(sockOf(file), io, null);
     const target = defaultTarget(sockOf(file));
-    return target < 0 ? target : sockSend(sockOf(file), target as S, io, 0, 0);
+    return target < 0 ? target : sockSend(sockOf(file), target as S, io, 0);
   },
   poll: (file) => poll(sockOf(file)),
   waitQueues(file, visit) {
@@ -88,6 +97,7 @@ registerFileOps(FOPS.SOCKET, {
   },
   ioctl(file, command, address) {
     const sock = sockOf(file);
+    if (command === TIOCOUTQ) return unsent(sock, address);
     if (command !== SIOCATMARK) return interfaceIoctl(sock, command, address);
     // Nothing is ever urgent here: no mark is reached.
     return isTcp(sock) ? copyToUser(address, new Uint8Array(4)) : -ENOTTY;

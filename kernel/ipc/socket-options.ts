@@ -1,6 +1,16 @@
 /** setsockopt(2) and getsockopt(2): SOL_SOCKET, socket(7), and what networks add, ip(7), ipv6(7), tcp(7), netlink(7). */
-import { copyFromUser, copyToUser, faultIn, getUser32, putUser32 } from "../mm/uaccess.ts";
-import { EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP } from "../uapi/errno.ts";
+import {
+  copyFromUser,
+  copyToUser,
+  faultIn,
+  getUser8,
+  getUser32,
+  getUserU32,
+  putUser32,
+} from "../mm/uaccess.ts";
+import { current } from "../sched/current.ts";
+import { CAP_NET_ADMIN, capable } from "../task/cred.ts";
+import { EACCES, EDOM, EFAULT, EINVAL, ENOPROTOOPT, EOPNOTSUPP, EPERM } from "../uapi/errno.ts";
 import {
   NETLINK_ADD_MEMBERSHIP,
   NETLINK_DROP_MEMBERSHIP,
@@ -43,12 +53,14 @@ import {
   SO_RCVBUFFORCE,
   SO_RCVLOWAT,
   SO_RCVTIMEO,
+  SO_RCVTIMEO_NEW,
   SO_REUSEADDR,
   SO_REUSEPORT,
   SO_SNDBUF,
   SO_SNDBUFFORCE,
   SO_SNDLOWAT,
   SO_SNDTIMEO,
+  SO_SNDTIMEO_NEW,
   SO_TYPE,
   SOCK_RAW,
   SOCK_STREAM,
@@ -148,6 +160,44 @@ const NUMBERS: Readonly<Record<number, ReadonlyMap<number, number>>> = {
   ]),
 };
 
+type Taken = readonly [isTaken: (value: number) => boolean, refusal: number];
+/** Values that are taken, by level and option, where not every int is; and what others answer. */
+const TAKEN: Readonly<Record<number, ReadonlyMap<number, Taken>>> = {
+  [SOL_SOCKET]: new Map<number, Taken>([
+    [SO_DEBUG, [(value) => value === 0 || capable(current(), CAP_NET_ADMIN), -EACCES]],
+    [SO_PRIORITY, [(value) => (value >= 0 && value <= 6) || capable(current(), CAP_NET_ADMIN), -EPERM]],
+    [SO_SNDBUFFORCE, [() => capable(current(), CAP_NET_ADMIN), -EPERM]],
+    [SO_RCVBUFFORCE, [() => capable(current(), CAP_NET_ADMIN), -EPERM]],
+  ]),
+  [IPPROTO_IP]: new Map<number, Taken>([
+    [IP_TTL, [(value) => value === -1 || between(value, 1, 255), -EINVAL]],
+    [IP_MTU_DISCOVER, [(value) => between(value, 0, 5), -EINVAL]],
+  ]),
+  [IPPROTO_IPV6]: new Map<number, Taken>([
+    [IPV6_UNICAST_HOPS, [(value) => between(value, -1, 255), -EINVAL]],
+    [IPV6_MTU_DISCOVER, [(value) => between(value, 0, 5), -EINVAL]],
+    [IPV6_TCLASS, [(value) => between(value, -1, 255), -EINVAL]],
+  ]),
+  [IPPROTO_TCP]: new Map<number, Taken>([
+    [TCP_MAXSEG, [(value) => value === 0 || between(value, 88, 32767), -EINVAL]],
+    [TCP_KEEPIDLE, [(value) => between(value, 1, 32767), -EINVAL]],
+    [TCP_KEEPINTVL, [(value) => between(value, 1, 32767), -EINVAL]],
+    [TCP_KEEPCNT, [(value) => between(value, 1, 127), -EINVAL]],
+    [TCP_SYNCNT, [(value) => between(value, 1, 127), -EINVAL]],
+    [TCP_USER_TIMEOUT, [(value) => value >= 0, -EINVAL]],
+    [TCP_FASTOPEN, [(value) => value >= 0, -EINVAL]],
+  ]),
+  [SOL_NETLINK]: new Map<number, Taken>([
+    [NETLINK_ADD_MEMBERSHIP, [(value) => between(value, 1, GROUPS), -EINVAL]],
+    [NETLINK_DROP_MEMBERSHIP, [(value) => between(value, 1, GROUPS), -EINVAL]],
+  ]),
+};
+function between(value: number, min: number, max: number): boolean {
+  return value >= min && value <= max;
+}
+/** Multicast groups of NETLINK_ROUTE (RTNLGRP_MAX). */
+const GROUPS = 37;
+
 /** Does the level mean anything to the socket? */
 function hasLevel(sock: S, level: number): boolean {
   if (level === SOL_SOCKET) return true;
@@ -159,22 +209,17 @@ function hasLevel(sock: S, level: number): boolean {
 
 export function setOption(sock: S, level: number, option: number, at: number, length: number): number {
   if (!hasLevel(sock, level)) return -EOPNOTSUPP;
-  if (level === SOL_SOCKET && (option === SO_RCVTIMEO || option === SO_SNDTIMEO)) {
-    if (length < 16) return -EINVAL;
-    const bytes = copyFromUser(at, 16);
-    if (bytes === null) return -EFAULT;
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    const [seconds, micros] = [Number(view.getBigInt64(0, true)), Number(view.getBigInt64(8, true))];
-    if (micros < 0 || micros >= 1_000_000 || seconds < 0) return -EINVAL;
-    const field = option === SO_RCVTIMEO ? Sock.receiveTimeout : Sock.sendTimeout;
-    field.store(sock, Math.min(seconds * 1000 + Math.ceil(micros / 1000), 0x7fffffff));
-    return 0;
-  }
-  if (length < 4) return -EINVAL;
-  if (faultIn(at, 4, ACCESS.READ) < 0) return -EFAULT;
-  const value = getUser32(at);
+  if (level === SOL_SOCKET && timeoutField(option) !== null) return setTimeout(sock, option, at, length);
   const bit = SWITCHES[level]!.get(option);
+  if (level === IPPROTO_IPV6 && bit === undefined && !NUMBERS[level]!.has(option)) return -ENOPROTOOPT;
+  if (level === IPPROTO_IP && option === IP_FREEBIND && length === 0) return -EINVAL;
+  const error = readValue(level, at, length);
+  if (error < 0) return error;
+  const { value } = readValue;
+  const [isTaken, refusal] = TAKEN[level]!.get(option) ?? [null, 0];
+  if (isTaken !== null && !isTaken(value)) return refusal;
   if (bit !== undefined) {
+    if (bit === OPT_REUSEPORT && value !== 0 && !isInet(sock)) return -EOPNOTSUPP;
     // Which names conflict is settled when they are given.
     if (bit === OPT_V6ONLY && Sock.port.load(sock) !== 0) return -EINVAL;
     if (value === 0) Sock.options.and(sock, ~bit);
@@ -189,13 +234,48 @@ export function setOption(sock: S, level: number, option: number, at: number, le
   return NUMBERS[level]!.has(option) ? 0 : -ENOPROTOOPT;
 }
 
+/** Time-outs by option: which of the socket's; null for another option. */
+const timeoutField = (option: number): typeof Sock.receiveTimeout | null => {
+  if (option === SO_RCVTIMEO || option === SO_RCVTIMEO_NEW) return Sock.receiveTimeout;
+  return option === SO_SNDTIMEO || option === SO_SNDTIMEO_NEW ? Sock.sendTimeout : null;
+};
+
+function setTimeout(sock: S, option: number, at: number, length: number): number {
+  if (length < 16) return -EINVAL;
+  const bytes = copyFromUser(at, 16);
+  if (bytes === null) return -EFAULT;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [seconds, micros] = [Number(view.getBigInt64(0, true)), Number(view.getBigInt64(8, true))];
+  if (!between(micros, 0, 999_999)) return -EDOM;
+  // A time-out that has passed: as short as one can be, since 0 means none.
+  const ms = seconds < 0 ? 1 : seconds * 1000 + Math.ceil(micros / 1000);
+  timeoutField(option)!.store(sock, Math.min(ms, 0x7fffffff));
+  return 0;
+}
+
+/** Reads an option's int into `readValue.value`: 0, -EINVAL, -EFAULT. IP takes a byte too, and nothing for 0; netlink nothing. */
+function readValue(level: number, at: number, length: number): number {
+  readValue.value = 0;
+  if (length >= 4) {
+    if (faultIn(at, 4, ACCESS.READ) < 0) return -EFAULT;
+    readValue.value = getUser32(at);
+  } else if (level === IPPROTO_IP && length > 0) {
+    if (faultIn(at, 1, ACCESS.READ) < 0) return -EFAULT;
+    readValue.value = getUser8(at);
+  } else if (level !== IPPROTO_IP && level !== SOL_NETLINK) return -EINVAL;
+  return 0;
+}
+readValue.value = 0;
+
 export function getOption(sock: S, level: number, option: number, at: number, lengthAt: number): number {
-  if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
-  const room = getUser32(lengthAt);
-  if (room < 0) return -EINVAL;
   if (!hasLevel(sock, level)) return -EOPNOTSUPP;
+  if (faultIn(lengthAt, 4, ACCESS.WRITE) < 0) return -EFAULT;
+  // IPv6 takes a negative length for a large one.
+  const room = level === IPPROTO_IPV6 ? getUserU32(lengthAt) : getUser32(lengthAt);
+  if (room < 0) return -EINVAL;
   const words = optionWords(sock, level, option);
   if (words === null) return -ENOPROTOOPT;
+  if (level === SOL_NETLINK && room < 4) return -EINVAL;
   const bytes = new Uint8Array(Int32Array.from(words).buffer);
   const length = Math.min(room, bytes.length);
   if (copyToUser(at, bytes.subarray(0, length)) < 0) return -EFAULT;
@@ -207,7 +287,8 @@ function optionWords(sock: S, level: number, option: number): number[] | null {
   const bit = SWITCHES[level]!.get(option);
   if (bit !== undefined) return [(Sock.options.load(sock) & bit) === 0 ? 0 : 1];
   const number = NUMBERS[level]!.get(option);
-  if (number !== undefined) return [number];
+  // Groups are joined and left; which ones, nobody tells.
+  if (number !== undefined) return level === SOL_NETLINK ? null : [number];
   return level === SOL_SOCKET ? socketWords(sock, option) : null;
 }
 
@@ -234,12 +315,10 @@ function socketWords(sock: S, option: number): number[] | null {
       return [1];
     case SO_LINGER:
       return [0, 0];
-    case SO_RCVTIMEO:
-      return timeval(Sock.receiveTimeout.load(sock));
-    case SO_SNDTIMEO:
-      return timeval(Sock.sendTimeout.load(sock));
-    default:
-      return null;
+    default: {
+      const field = timeoutField(option);
+      return field === null ? null : timeval(field.load(sock));
+    }
   }
 }
 

@@ -15,6 +15,7 @@ import {
   EINPROGRESS,
   EINVAL,
   EISCONN,
+  ENODATA,
   EOPNOTSUPP,
   EPROTONOSUPPORT,
   ESOCKTNOSUPPORT,
@@ -26,6 +27,7 @@ import {
   AF_INET6,
   AF_NETLINK,
   AF_UNIX,
+  AF_UNSPEC,
   IPPROTO_MPTCP,
   IPPROTO_TCP,
   IPPROTO_UDP,
@@ -47,7 +49,7 @@ import { isNetlink, netlinkSend } from "./netlink.ts";
 import { isInet, isTcp, OPT_CONNECTING, type S, Sock, sockPut } from "./sock.ts";
 import { ADDRESS_BYTES_MAX, address, readAddress, sockConnect } from "./sock-address.ts";
 import { connectWait, sockAccept, sockOf } from "./sock-connect.ts";
-import { received, sockReceive, sockSend } from "./sock-io.ts";
+import { type Attached, received, sockReceive, sockSend } from "./sock-io.ts";
 import { defaultTarget } from "./socket-file.ts";
 import { unixFind } from "./unix-name.ts";
 
@@ -81,6 +83,8 @@ function inetType(kind: number, protocol: number): number {
     ? kind
     : -EPROTONOSUPPORT;
 }
+
+const NOTHING: Attached = { files: 0, identity: null };
 
 const nonBlocking = (file: Ref<"file">, flags: number): boolean =>
   (flags & MSG_DONTWAIT) !== 0 || (File.flags.load(file) & O_NONBLOCK) !== 0;
@@ -124,8 +128,8 @@ export function receive(task: Ref<"task">, file: Ref<"file">, io: UserIo, flags:
 }
 
 /**
- * send in all its forms: bytes, -errno, BLOCK. `to` is 0 or the address of a struct sockaddr. `files` are taken over,
- * whatever happens, unless the result is BLOCK: then they are dropped, and made again when the call runs again.
+ * send in all its forms: bytes, -errno, BLOCK. `to` is 0 or the address of a struct sockaddr. Files that are attached are taken
+ * over, whatever happens, unless the result is BLOCK: then they are dropped, and made again when the call runs again.
  */
 export function send(
   task: Ref<"task">,
@@ -134,7 +138,7 @@ export function send(
   flags: number,
   to: number,
   toLength: number,
-  files: Ref<"array"> | 0,
+  { files, identity }: Attached = NOTHING,
 ): number {
   const sock = sockOf(file);
   if ((flags & MSG_OOB) !== 0 && !isTcp(sock)) {
@@ -147,7 +151,7 @@ export function send(
     if (files !== 0) dropFiles(files);
     return found;
   }
-  const result = sendTo(task, file, sock, found as S, io, flags, files);
+  const result = sendTo(task, file, sock, found as S, io, flags, { files, identity });
   if (isNamed(sock, to, toLength)) sockPut(found as S);
   return result;
 }
@@ -179,10 +183,14 @@ function sendDatagram(
     dropFiles(files);
     return -EINVAL;
   }
-  if (to === 0) return isNetlink(sock) ? netlinkSend(sock, io, null) : udpSend(sock, io, flags, 0, 0);
+  if (isNetlink(sock) && io.remaining === 0) return -ENODATA;
+  if (to === 0 || (isNetlink(sock) && toLength === 0))
+    return isNetlink(sock) ? netlinkSend(sock, io, null) : udpSend(sock, io, flags, 0, 0);
   const error = readAddress(sock, to, toLength);
-  if (error < 0) return error;
+  const six = Sock.family.get(sock) === AF_INET6;
+  if (error < 0) return error === -EAFNOSUPPORT && six ? -EINVAL : error;
   if (isNetlink(sock)) return netlinkSend(sock, io, address.bytes);
+  if (six && address.family === AF_UNSPEC) return udpSend(sock, io, flags, 0, 0);
   return address.port === 0 ? -EINVAL : udpSend(sock, io, flags, address.host, address.port);
 }
 
@@ -193,10 +201,10 @@ function sendTo(
   target: S,
   io: UserIo,
   flags: number,
-  given: Ref<"array"> | 0,
+  attached: Attached,
 ): number {
   let done = Task.partial.get(task);
-  let files = given;
+  let { files } = attached;
   if (done > 0) {
     // The first bytes went at an earlier run, and the descriptors with them.
     io.skip(done);
@@ -206,7 +214,7 @@ function sendTo(
   const stream = Sock.type.get(sock) === SOCK_STREAM;
   let result = 0;
   for (let joined = false; ; ) {
-    result = sockSend(sock, target, io, flags, files);
+    result = sockSend(sock, target, io, flags, files === attached.files ? attached : NOTHING);
     if (result >= 0) {
       files = 0;
       done += result;

@@ -3,8 +3,8 @@ import type { Ref } from "../../rcu/index.ts";
 import { fget } from "../fs/fdtable.ts";
 import { File, FMODE_READ, FMODE_WRITE } from "../fs/file.ts";
 import { FOPS } from "../fs/ops.ts";
-import { copyBetween, filePwrite, fileRead, fileWrite, writeSome } from "../fs/read-write.ts";
-import { UserIo } from "../mm/iov.ts";
+import { copyBetween, filePwrite, fileRead, fileWrite, isRange, writeSome } from "../fs/read-write.ts";
+import { MAX_RW_COUNT, UserIo } from "../mm/iov.ts";
 import { faultIn, getUser64, putUser64 } from "../mm/uaccess.ts";
 import { BLOCK } from "../sched/block.ts";
 import { waitOn, wakeUp } from "../sched/waitqueue.ts";
@@ -54,9 +54,14 @@ export function splicePipe(
   if (!isPipe(target) && (File.flags.load(target) & O_APPEND) !== 0) return -EINVAL;
   for (const address of [offIn, offOut])
     if (address !== 0 && faultIn(address, 8, ACCESS.WRITE) < 0) return -EFAULT;
+  if (length >= 2 ** 63) return -EINVAL;
   const fromPos = offIn === 0 ? -1 : getUser64(offIn);
   const toPos = offOut === 0 ? -1 : getUser64(offOut);
-  if ((offIn !== 0 && fromPos < 0) || (offOut !== 0 && toPos < 0)) return -EINVAL;
+  if (
+    (offIn !== 0 && !isRange(fromPos, Math.min(length, MAX_RW_COUNT))) ||
+    (offOut !== 0 && !isRange(toPos, Math.min(length, MAX_RW_COUNT)))
+  )
+    return -EINVAL;
   // Only what the target pipe has room for is taken out of the source.
   if (isPipe(target)) {
     const full = pipeFull(target, flags);
@@ -160,9 +165,10 @@ export function vmsplicePipe(
   if ((flags & ~FLAGS) !== 0) return -EINVAL;
   const file = fget(filesOf(task), fd);
   if (file < 0) return file;
-  if (!isPipe(file as Ref<"file">)) return -EBADF;
   const error = io.setIovec(iov, count);
   if (error < 0) return error;
+  if (io.remaining === 0) return 0;
+  if (!isPipe(file as Ref<"file">)) return -EBADF;
   if ((flags & SPLICE_F_NONBLOCK) !== 0) io.flags |= RWF_NOWAIT;
   const writes = isOpenFor(file as Ref<"file">, FMODE_WRITE);
   return writes ? fileWrite(file as Ref<"file">, io) : fileRead(file as Ref<"file">, io);

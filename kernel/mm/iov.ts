@@ -15,7 +15,7 @@ const IOVEC_BYTES = 16;
 const TASK_SIZE_MAX = 2 ** 47;
 
 const isUserRange = (addr: number, len: number): boolean =>
-  len === 0 || (addr >= 0 && addr < 2 ** 32 && len < TASK_SIZE_MAX);
+  len === 0 ? addr >= 0 && addr < TASK_SIZE_MAX : addr >= 0 && addr < 2 ** 32 && len < TASK_SIZE_MAX;
 
 export class UserIo {
   /** Bytes that may still be moved. */
@@ -56,7 +56,8 @@ export class UserIo {
       const base = getUserU64(addr + n * IOVEC_BYTES);
       const length = getUserU64(addr + n * IOVEC_BYTES + 8);
       if (length >= 2 ** 63) return -EINVAL;
-      if (!isUserRange(base, length)) return -EFAULT;
+      // As Linux does: a single piece is cut to what one call moves before it is looked at.
+      if (!isUserRange(base, count === 1 ? Math.min(length, MAX_RW_COUNT) : length)) return -EFAULT;
       this.#addresses[n] = base;
       this.#lengths[n] = Math.min(length, MAX_RW_COUNT - total);
       total += this.#lengths[n]!;

@@ -35,7 +35,7 @@ import { ACCESS } from "../usermode.ts";
 import { FAULT_ACCERR, FAULT_BUS, FAULT_MAPERR, FAULT_NOMEM } from "./fault.ts";
 import { isShmem } from "./mapping.ts";
 import { Mm } from "./mm.ts";
-import { END_PAGE, pagesOf, populate, populatePages, settle } from "./mmap.ts";
+import { END_PAGE, pagesOf, populate, populatePages, settle, WRAP_PAGES } from "./mmap.ts";
 import { invalidatePart, mappingFind, writebackError, writebackPart } from "./pagecache.ts";
 import { pteGet, ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
@@ -178,8 +178,9 @@ export function madvise(mm: Ref<"mm">, addr: number, length: number, advice: num
     ].includes(advice);
   if (!known || addr % PAGE_SIZE !== 0) return -EINVAL;
   const start = addr / PAGE_SIZE;
-  const end = pagesOf(addr + length);
+  const end = start + pagesOf(length);
   if (length === 0) return 0;
+  if (end >= WRAP_PAGES) return -EINVAL;
   if (end > END_PAGE) return -ENOMEM;
   if (HARMLESS.has(advice)) return eachPart(mm, start, end, () => 0);
   if (advice === MADV_POPULATE_READ || advice === MADV_POPULATE_WRITE)
@@ -294,6 +295,7 @@ function populateStrict(
 export function msync(mm: Ref<"mm">, addr: number, length: number, flags: number): number {
   if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) !== 0 || addr % PAGE_SIZE !== 0) return -EINVAL;
   if ((flags & MS_ASYNC) !== 0 && (flags & MS_SYNC) !== 0) return -EINVAL;
+  if (pagesOf(length) === WRAP_PAGES) return 0; // Rounded to whole pages that is nothing.
   const end = pagesOf(addr + length);
   if (end > END_PAGE) return -ENOMEM;
   const start = addr / PAGE_SIZE;
@@ -367,11 +369,12 @@ export function mlock(
   limit: number,
 ): number {
   const start = Math.floor(addr / PAGE_SIZE);
-  const end = pagesOf(addr + length);
-  if (end > END_PAGE) return lock ? -ENOMEM : -EINVAL;
-  if (length === 0) return 0;
+  const pages = pagesOf(length + (addr % PAGE_SIZE));
+  const end = start + pages;
+  if (length === 0 || pages === WRAP_PAGES) return 0; // Rounded to whole pages that is nothing.
   if (lock && limit === 0) return -EPERM;
-  if (lock && partDone() === 0 && (Mm.lockedVm.racy(mm) + (end - start)) * PAGE_SIZE > limit) return -ENOMEM;
+  if (lock && partDone() === 0 && (Mm.lockedVm.racy(mm) + pages) * PAGE_SIZE > limit) return -ENOMEM;
+  if (end > END_PAGE) return end >= WRAP_PAGES ? -EINVAL : -ENOMEM;
   if (partDone() === 0 || partAlso() !== POPULATES) {
     const result = lockFlags(mm, start, end, lock);
     if (result < 0 || !lock || onFault) return result;

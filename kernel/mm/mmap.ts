@@ -78,6 +78,10 @@ const KNOWN_FLAGS =
   0x1000 |
   0x4_0000;
 
+/** Pages of the largest file: the number of one is 31 bits wide. */
+export const FILE_PAGES = 2 ** 31 - 1;
+/** Pages of 64-bit addresses: a range that ends there or beyond is one that wraps. */
+export const WRAP_PAGES = 2 ** 64 / PAGE_SIZE;
 export const pagesOf = (bytes: number): number => Math.ceil(bytes / PAGE_SIZE);
 
 /**
@@ -168,7 +172,7 @@ export function mmap(
   let own = false;
   let backed = file;
   if (file !== 0) {
-    if (!(pgoff >= 0 && pgoff + pages < 2 ** 52 / PAGE_SIZE)) return -EOVERFLOW;
+    if (!(pgoff >= 0 && pgoff + pages <= FILE_PAGES)) return -EOVERFLOW;
     const found = fileBacking().mapping(file, prot, shared);
     if (found < 0) return found;
     mapping = found as Ref<"mapping"> | 0;

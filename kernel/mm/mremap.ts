@@ -5,7 +5,16 @@ import { partAlso, partDone } from "../sched/yield.ts";
 import { EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from "../uapi/mman.ts";
 import { MMAP_MIN_ADDR, Mm } from "./mm.ts";
-import { chooseAddress, END_PAGE, isFree, pagesOf, populate, settle, unmapLocked } from "./mmap.ts";
+import {
+  chooseAddress,
+  END_PAGE,
+  FILE_PAGES,
+  isFree,
+  pagesOf,
+  populate,
+  settle,
+  unmapLocked,
+} from "./mmap.ts";
 import { pteSet, pteTable, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { VM_LOCKED, VM_SHARED, VM_SPECIAL, Vma, type VmaSpec, vmaAt, vmaSpec, vmasHeld } from "./vma.ts";
@@ -81,6 +90,7 @@ function remapLocked(
     return start;
   }
   if (start + oldPages > spec.end) return -EFAULT;
+  if (spec.mapping !== 0 && spec.pgoff + (start - spec.start) + newPages > FILE_PAGES) return -EINVAL;
   if (!fixed && !dontUnmap && oldPages !== 0 && start + oldPages === spec.end) {
     const grown = growInPlace(mm, spec, start + oldPages, start + newPages);
     if (grown) return start;

@@ -16,9 +16,22 @@ import { activeMm, activePgd } from "./tlb.ts";
 const LIMIT = 2 ** 32;
 const { READ, WRITE } = ACCESS;
 
+/**
+ * Two words as a signed 64-bit number. A double has 53 bits. Of what is larger the low 11 bits go, and bit 11 says whether there
+ * were any: it passes no power of two, 2^63 - 1 does not become 2^63, and what was not aligned to a page is not afterwards.
+ */
+export const signed64 = (low: number, high: number): number =>
+  high * LIMIT + (high >= -HIGH_EXACT && high < HIGH_EXACT ? low >>> 0 : kept(low));
+/** The same, unsigned. */
+export const unsigned64 = (low: number, high: number): number =>
+  (high >>> 0) * LIMIT + (high >>> 0 < HIGH_EXACT ? low >>> 0 : kept(low));
+/** High words below which all bits of the low one fit in a double. */
+const HIGH_EXACT = 2 ** 21;
+const kept = (low: number): number => ((low & -2048) | ((low & 2047) === 0 ? 0 : 2048)) >>> 0;
+
 /** Byte address in RAM of a user address, for reading; negative: FAULT_ numbers. */
 export function userRead(addr: number): number {
-  if (!(addr < LIMIT) || activeMm === 0) return -1;
+  if (!(addr >= 0 && addr < LIMIT) || activeMm === 0) return -1;
   const pte = pteGet(activePgd, addr >>> PAGE_SHIFT);
   if ((pte & PTE_READ) !== 0) return pteFrame(pte) + (addr & PAGE_MASK);
   return slow(addr, READ);
@@ -26,7 +39,7 @@ export function userRead(addr: number): number {
 
 /** The same for writing. */
 export function userWrite(addr: number): number {
-  if (!(addr < LIMIT) || activeMm === 0) return -1;
+  if (!(addr >= 0 && addr < LIMIT) || activeMm === 0) return -1;
   const pte = pteGet(activePgd, addr >>> PAGE_SHIFT);
   if ((pte & PTE_WRITE) !== 0) return pteFrame(pte) + (addr & PAGE_MASK);
   return slow(addr, WRITE);
@@ -71,13 +84,13 @@ export function getUser32(addr: number): number {
 export function getUserU32(addr: number): number {
   return getUser32(addr) >>> 0;
 }
-/** Signed 64 bits, exact below 2^53 either side of 0: long, off_t, time. */
+/** Signed 64 bits as signed64 makes them: long, off_t, time. */
 export function getUser64(addr: number): number {
-  return (getUser32(addr) >>> 0) + getUser32(addr + 4) * LIMIT;
+  return signed64(getUser32(addr), getUser32(addr + 4));
 }
-/** Unsigned 64 bits, exact below 2^53: pointers, size_t. */
+/** Unsigned 64 bits as unsigned64 makes them: pointers, size_t. */
 export function getUserU64(addr: number): number {
-  return (getUser32(addr) >>> 0) + (getUser32(addr + 4) >>> 0) * LIMIT;
+  return unsigned64(getUser32(addr), getUser32(addr + 4));
 }
 
 export function putUser8(addr: number, value: number): void {

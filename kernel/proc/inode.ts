@@ -295,7 +295,7 @@ registerFileOps(FOPS.PROC, {
     if (node.writeMax !== undefined && io.remaining > node.writeMax) return -EFBIG;
     const bytes = new Uint8Array(Math.min(io.remaining, node.writeMax ?? WRITE_MAX));
     if (io.copyFrom(bytes, 0, bytes.length) !== bytes.length) return -EFAULT;
-    return node.write!(at, decoder.decode(bytes), pos);
+    return node.write!(at, decoder.decode(bytes), pos, bytes.length);
   },
   poll(file) {
     const node = nodeOf(File.inode.get(file));

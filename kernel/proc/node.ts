@@ -50,8 +50,8 @@ export interface ProcNode {
   piece?: (at: ProcAt, from: number) => ProcPiece | number;
   /** Content that is read and written in place, at a position: instead of `generate` and `write`. */
   raw?: ProcRaw;
-  /** A write to the file: bytes taken, or -errno. */
-  write?: (at: ProcAt, text: string, pos: number) => number;
+  /** A write of `size` bytes, which are this text, to the file: bytes taken, or -errno. */
+  write?: (at: ProcAt, text: string, pos: number, size: number) => number;
   /** Most bytes of one write; default 4096. A longer one is refused (EFBIG) where the node says so, else cut. */
   writeMax?: number;
   /** A number that differs once the content did: poll(2) reports the file readable until it is read again. */
@@ -120,7 +120,7 @@ function add(path: string, mode: number): ProcNode {
 
 export interface ProcFileOptions {
   mode?: number;
-  write?: (at: ProcAt, text: string, pos: number) => number;
+  write?: (at: ProcAt, text: string, pos: number, size: number) => number;
   writeMax?: number;
   changes?: () => number;
   waitQueue?: () => number;

@@ -3,13 +3,15 @@ import { arrayGet, arrayLength, type Ref, rcuReadLock, rcuReadUnlock } from "../
 import { dPath } from "../fs/dpath.ts";
 import { FsInfo, Path } from "../fs/fsinfo.ts";
 import { current } from "../sched/current.ts";
+import { waitChannel } from "../sched/wchan.ts";
 import { forEachThread } from "../signal/send.ts";
 import { CAP_SYS_RESOURCE, capable } from "../task/cred.ts";
 import { OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, oomScore } from "../task/oom.ts";
 import { findTask, nextPid } from "../task/pid.ts";
+import { mayInspect } from "../task/ptrace.ts";
 import { exactLimits } from "../task/rlimit.ts";
 import { Group, Task } from "../task/task.ts";
-import { EACCES, EINVAL, ENOENT } from "../uapi/errno.ts";
+import { EACCES, ENOENT } from "../uapi/errno.ts";
 import {
   type ProcAt,
   type ProcEntry,
@@ -20,6 +22,7 @@ import {
   procRoot,
   threadDir,
 } from "./node.ts";
+import { oneInt } from "./number.ts";
 
 /** A decimal number without leading zeros, or -1. */
 export const pidOf = (name: string): number => (/^[1-9][0-9]{0,6}$/.test(name) ? Number(name) : -1);
@@ -110,10 +113,10 @@ export function commOf(task: Ref<"task">): string {
 }
 
 procFile("PID/comm", ({ task }) => `${commOf(task)}\n`, {
-  write({ task }, text) {
+  write({ task }, text, _pos, size) {
     const bytes = new TextEncoder().encode(text.replace(/\n$/, "")).subarray(0, 15);
     for (let i = 0; i < 16; i++) Task.comm.set(task, i, bytes[i] ?? 0);
-    return new TextEncoder().encode(text).length;
+    return size;
   },
 });
 
@@ -149,24 +152,26 @@ procFile("PID/limits", ({ task }) => {
   return text;
 });
 
+/** Of a longer text one write takes the beginning, as on Linux. */
+const OOM_SCORE_DIGITS = 12;
 procFile("PID/oom_score", ({ task }) => `${oomScore(task)}\n`);
 procFile("PID/oom_score_adj", ({ task }) => `${Group.oomScoreAdj.load(Task.group.get(task))}\n`, {
-  write({ task }, text) {
+  write({ task }, text, _pos, size) {
     const group = Task.group.get(task);
-    const digits = /^\s*([+-]?\d+)\s*$/.exec(text)?.[1];
-    const value = Number(digits ?? Number.NaN);
-    if (!(value >= OOM_SCORE_ADJ_MIN && value <= OOM_SCORE_ADJ_MAX)) return -EINVAL;
+    const number = oneInt(text.slice(0, OOM_SCORE_DIGITS), OOM_SCORE_ADJ_MIN, OOM_SCORE_ADJ_MAX);
+    if (typeof number === "number") return number;
+    const { value } = number;
     const privileged = capable(current(), CAP_SYS_RESOURCE);
     if (value < Group.oomScoreAdjMin.load(group) && !privileged) return -EACCES;
     Group.oomScoreAdj.store(group, value);
     if (privileged) Group.oomScoreAdjMin.store(group, value);
-    return text.length;
+    return Math.min(size, OOM_SCORE_DIGITS);
   },
 });
 procFile("PID/loginuid", () => "4294967295");
 procFile("PID/sessionid", () => "4294967295");
 procFile("PID/cgroup", () => "0::/\n");
-procFile("PID/wchan", () => "0");
+procFile("PID/wchan", ({ task }) => (mayInspect(task) && waitChannel(task)) || "0");
 procFile(
   "PID/personality",
   ({ task }) => `${(Task.personality.get(task) >>> 0).toString(16).padStart(8, "0")}\n`,

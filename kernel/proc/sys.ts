@@ -14,6 +14,7 @@ import { setName, utsname } from "../task/uts.ts";
 import { EINVAL, EPERM } from "../uapi/errno.ts";
 import { RELEASE, SYSNAME, UTS_FIELD, VERSION } from "../uapi/utsname.ts";
 import { procDir, procFile } from "./node.ts";
+import { firstNumber } from "./number.ts";
 
 const fact = (path: string, value: string | number): void => {
   procFile(`sys/${path}`, () => `${value}\n`);
@@ -22,12 +23,14 @@ const fact = (path: string, value: string | number): void => {
 /** A limit that who may administer the machine changes. */
 function tunable(path: string, name: LimitName, least: number, most: number): void {
   procFile(`sys/${path}`, () => `${limit(name)}\n`, {
-    write(_at, text) {
+    write(_at, text, pos, size) {
       if (!capable(current(), CAP_SYS_RESOURCE)) return -EPERM;
-      const value = Number(/^\s*(\d+)\s*$/.exec(text)?.[1] ?? Number.NaN);
-      if (!(value >= least && value <= most)) return -EINVAL;
-      setLimitValue(name, value);
-      return text.length;
+      // Behind the start nothing is written (kernel.sysctl_writes_strict).
+      if (pos !== 0) return size;
+      const number = firstNumber(text, least, most);
+      if (typeof number === "number") return number;
+      setLimitValue(name, number.value);
+      return size;
     },
   });
 }
@@ -84,12 +87,13 @@ function nameFile(path: string, field: number, which: "nodename" | "domainname")
     return `${new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)))}\n`;
   };
   procFile(path, read, {
-    write(_at, text) {
+    write(_at, text, pos, size) {
       if (!capable(current(), CAP_SYS_ADMIN)) return -EPERM;
-      const name = new TextEncoder().encode(text.replace(/\n$/, ""));
+      if (pos !== 0) return size;
+      const name = new TextEncoder().encode(text.replace(/\n.*$|\0.*$/s, ""));
       if (name.length >= UTS_FIELD) return -EINVAL;
       setName(which, name);
-      return text.length;
+      return size;
     },
   });
 }

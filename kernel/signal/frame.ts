@@ -90,7 +90,7 @@ export function setupFrame(
   frame.fill(0);
   for (let n = 0; n < INFO_WORDS; n++) view.setInt32(4 * n, info[n]!, true);
   putWide(UC_STACK, Task.altStack.get(task));
-  view.setInt32(UC_STACK + 8, altStackStatus(task, sp), true);
+  view.setInt32(UC_STACK + 8, Task.altStackFlags.get(task), true);
   putWide(UC_STACK + 16, Task.altStackSize.get(task));
   view.setInt32(UC_SIGMASK, maskLow, true);
   view.setInt32(UC_SIGMASK + 4, maskHigh, true);

@@ -13,7 +13,6 @@ import { copySighand, flushHandlers, Sighand, sighandPut } from "../signal/sigha
 import { hooks } from "../subsystem/hooks.ts";
 import { freePosixTimers } from "../time/posix-timer.ts";
 import { EAGAIN, ENOMEM } from "../uapi/errno.ts";
-import { SS_DISABLE } from "../uapi/signal.ts";
 import { credPut } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { detachPid, lockTaskList, replacePid, unlockTaskList } from "./pid.ts";
@@ -88,7 +87,7 @@ export function beginNewProgram(task: Ref<"task">, name: Uint8Array): number {
   freePosixTimers(group);
   Task.altStack.set(task, 0);
   Task.altStackSize.set(task, 0);
-  Task.altStackFlags.set(task, SS_DISABLE);
+  Task.altStackFlags.set(task, 0);
   Task.flags.set(task, Task.flags.get(task) & ~TASK_FORKNOEXEC);
   Task.dumpable.set(task, 1);
   setComm(task, name);

@@ -39,7 +39,6 @@ import {
   CLONE_VFORK,
   CLONE_VM,
 } from "../uapi/sched.ts";
-import { SS_DISABLE } from "../uapi/signal.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
 import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable, credGet, credOf, credPut } from "./cred.ts";
 import { limit } from "./limits.ts";
@@ -112,7 +111,7 @@ export function newTask(group: Ref<"group"> | 0, kind: number): Ref<"task"> | 0 
   Task.runNode.init(task);
   Task.affinity.set(task, 0, -1);
   Task.affinity.set(task, 1, -1);
-  Task.altStackFlags.set(task, SS_DISABLE);
+  Task.altStackFlags.set(task, 0);
   Task.dumpable.set(task, 1);
   Task.timerSlack.set(task, 50_000);
   ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;

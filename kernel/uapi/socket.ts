@@ -33,6 +33,9 @@ export const SO_RCVLOWAT = 18;
 export const SO_SNDLOWAT = 19;
 export const SO_RCVTIMEO = 20;
 export const SO_SNDTIMEO = 21;
+/** The same with 64-bit times, which on riscv64 the old ones have too. */
+export const SO_RCVTIMEO_NEW = 66;
+export const SO_SNDTIMEO_NEW = 67;
 export const SO_ACCEPTCONN = 30;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
@@ -63,6 +66,7 @@ export const TCP_FASTOPEN = 23;
 
 /** linux/in.h, linux/in6.h. */
 export const IP_TOS = 1;
+export const IP_PKTINFO = 8;
 export const IP_TTL = 2;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;

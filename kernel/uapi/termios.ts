@@ -58,6 +58,11 @@ export const ECHOKE = 0o4000;
 export const IEXTEN = 0o100000;
 
 // TCFLSH
+/** Arguments of TCXONC. */
+export const TCOOFF = 0;
+export const TCOON = 1;
+export const TCIOFF = 2;
+export const TCION = 3;
 export const TCIFLUSH = 0;
 export const TCOFLUSH = 1;
 export const TCIOFLUSH = 2;

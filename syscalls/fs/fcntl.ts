@@ -10,11 +10,11 @@ import {
   faultIn,
   getUser16,
   getUser32,
-  getUser64,
   getUserU32,
   putUser16,
   putUser32,
   putUser64,
+  signed64,
 } from "../../kernel/mm/uaccess.ts";
 import { CAP_SYS_RESOURCE, capable } from "../../kernel/task/cred.ts";
 import { Task } from "../../kernel/task/task.ts";
@@ -26,7 +26,7 @@ import { NSIG } from "../../kernel/uapi/signal.ts";
 import { S_IFREG } from "../../kernel/uapi/stat.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { fd, hexArg, uint } from "../args.ts";
+import { asPointer, fd, hexArg, uint, word } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { lookup, pgrpExists } from "../task/ids.ts";
 import { fcntlCommand, flockOp } from "./flags.ts";
@@ -43,7 +43,7 @@ const SETFL = O_APPEND | O_NONBLOCK | FASYNC | O_DIRECT | O_NOATIME;
 export const fcntl = syscall({
   nr: 25,
   name: "fcntl",
-  args: [fd, fcntlCommand, hexArg],
+  args: [fd, fcntlCommand, word],
   partial: "F_SETOWN and F_SETSIG are remembered, no SIGIO is sent",
   handler(task, descriptor, command, arg) {
     const files = filesOf(task);
@@ -66,12 +66,9 @@ export const fcntl = syscall({
   },
 });
 
-/** fcntl's argument where it is an int: its low 32 bits. Above 2^53 the lowest are lost; small negative numbers stay negative. */
-const asInt = (arg: number): number => (arg >= 2 ** 64 - 2 ** 31 ? Math.min(arg - 2 ** 64, -1) | 0 : arg | 0);
-
 /** F_DUPFD and F_DUPFD_CLOEXEC. */
 function duplicateFrom(task: Ref<"task">, descriptor: number, flags: number, arg: number): number {
-  const from = asInt(arg);
+  const from = arg | 0;
   return from < 0 ? -EINVAL : duplicate(task, descriptor, flags, from);
 }
 
@@ -86,7 +83,7 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
     case uapi.F_SETLKW:
     case uapi.F_OFD_SETLK:
     case uapi.F_OFD_SETLKW:
-      return recordLock(task, file, command, arg);
+      return recordLock(task, file, command, asPointer(arg));
     case uapi.F_SETOWN:
       if ((arg | 0) === INT_MIN) return -EINVAL;
       if (!ownerExists(arg | 0)) return -ESRCH;
@@ -96,11 +93,11 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
     case uapi.F_GETOWN:
       return File.owner.load(file);
     case uapi.F_SETOWN_EX:
-      return setOwner(file, arg);
+      return setOwner(file, asPointer(arg));
     case uapi.F_GETOWN_EX:
-      return getOwner(file, arg);
+      return getOwner(file, asPointer(arg));
     case uapi.F_SETSIG: {
-      const signo = asInt(arg);
+      const signo = arg | 0;
       if (signo < 0 || signo > NSIG) return -EINVAL;
       File.signal.store(file, signo);
       return 0;
@@ -126,7 +123,8 @@ function setOwner(file: F, address: number): number {
   if (faultIn(address, 8, ACCESS.READ) < 0) return -EFAULT;
   const type = getUserU32(address);
   const pid = getUser32(address + 4);
-  if (type > uapi.F_OWNER_PGRP || pid < 0) return -EINVAL;
+  if (type > uapi.F_OWNER_PGRP) return -EINVAL;
+  if (pid < 0) return -ESRCH;
   const owner = type === uapi.F_OWNER_PGRP ? -pid : pid;
   if (!ownerExists(owner)) return -ESRCH;
   File.ownerIsThread.store(file, type === uapi.F_OWNER_TID ? 1 : 0);
@@ -163,14 +161,9 @@ function recordLock(task: Ref<"task">, file: F, command: number, address: number
   const whence = getUser16(address + FLOCK.WHENCE);
   const ofd = command >= uapi.F_OFD_GETLK && command <= uapi.F_OFD_SETLKW;
   if (ofd && getUser32(address + FLOCK.PID) !== 0) return -EINVAL;
-  const length = getUser64(address + FLOCK.LENGTH);
-  let start = getUser64(address + FLOCK.START);
-  if (whence === uapi.SEEK_CUR) start += File.pos.racy(file);
-  else if (whence === uapi.SEEK_END) start += Inode.size.racy(File.inode.get(file));
-  else if (whence !== uapi.SEEK_SET) return -EINVAL;
-  let end = length === 0 ? Number.POSITIVE_INFINITY : start + length;
-  if (length < 0) [start, end] = [end, start];
-  if (start < 0) return -EINVAL;
+  const range = lockRange(file, whence, address);
+  if (typeof range === "number") return range;
+  const [start, end] = range;
   const by = ofd ? { owner: file, pid: -1 } : { owner: filesOf(task), pid: Task.tgid.get(task) };
   if (command === uapi.F_GETLK || command === uapi.F_OFD_GETLK) {
     if (type !== uapi.F_RDLCK && type !== uapi.F_WRLCK) return -EINVAL;
@@ -188,6 +181,37 @@ function recordLock(task: Ref<"task">, file: F, command: number, address: number
     end,
     command === uapi.F_SETLKW || command === uapi.F_OFD_SETLKW,
   );
+}
+
+const OFFSET_MAX = 2n ** 63n - 1n;
+
+/** First byte and the one behind the last of the struct flock, Infinity when it has no end; or -EINVAL, -EOVERFLOW. */
+function lockRange(file: F, whence: number, address: number): [number, number] | number {
+  if (whence > uapi.SEEK_END) return -EINVAL;
+  let base = 0;
+  if (whence === uapi.SEEK_CUR) base = File.pos.racy(file);
+  else if (whence === uapi.SEEK_END) base = Inode.size.racy(File.inode.get(file));
+  const [offsetLow, offsetHigh] = [getUser32(address + FLOCK.START), getUser32(address + FLOCK.START + 4)];
+  const [lengthLow, lengthHigh] = [getUser32(address + FLOCK.LENGTH), getUser32(address + FLOCK.LENGTH + 4)];
+  const start = base + signed64(offsetLow, offsetHigh);
+  const length = signed64(lengthLow, lengthHigh);
+  // What is too large for doubles is looked at bit by bit.
+  if (Math.max(Math.abs(start), Math.abs(length)) > Number.MAX_SAFE_INTEGER / 2)
+    return wideRange(BigInt(base) + big(offsetLow, offsetHigh), big(lengthLow, lengthHigh));
+  if (start < 0 || start + length < 0) return -EINVAL;
+  if (length === 0) return [start, Number.POSITIVE_INFINITY];
+  return length > 0 ? [start, start + length] : [start + length, start];
+}
+
+const big = (low: number, high: number): bigint => (BigInt(high) << 32n) | BigInt(low >>> 0);
+
+function wideRange(start: bigint, length: bigint): [number, number] | number {
+  const end = start + length;
+  if (start > OFFSET_MAX) return -EOVERFLOW;
+  if (start < 0n || end < 0n) return -EINVAL;
+  if (length > 0n && end - 1n > OFFSET_MAX) return -EOVERFLOW;
+  if (length < 0n) return [Number(end), Number(start)];
+  return [Number(start), length === 0n || end > OFFSET_MAX ? Number.POSITIVE_INFINITY : Number(end)];
 }
 
 function getLock(address: number, found: ReturnType<typeof testRecordLock>): number {

@@ -1,4 +1,5 @@
 /** read(2), write(2) and their vector and positioned forms; lseek(2); sendfile(2), copy_file_range(2). */
+import { MAX_FILE_BYTES } from "../../kernel/fs/attr.ts";
 import { fget } from "../../kernel/fs/fdtable.ts";
 import { File, FMODE_LSEEK, FMODE_READ, FMODE_WRITE } from "../../kernel/fs/file.ts";
 import { Inode, inodeType } from "../../kernel/fs/inode.ts";
@@ -9,6 +10,7 @@ import {
   fileRead,
   fileSeek,
   fileWrite,
+  isRange,
 } from "../../kernel/fs/read-write.ts";
 import { MAX_RW_COUNT } from "../../kernel/mm/iov.ts";
 import { putUser64 } from "../../kernel/mm/uaccess.ts";
@@ -17,6 +19,7 @@ import {
   EAGAIN,
   EBADF,
   EFAULT,
+  EFBIG,
   EINVAL,
   EISDIR,
   EOPNOTSUPP,
@@ -209,7 +212,8 @@ export const sendfile = syscall({
     const pos = getOffset(offset);
     if (Number.isNaN(pos)) return -EFAULT;
     if (offset !== 0 && (File.mode.get(from) & FMODE_LSEEK) === 0) return -ESPIPE;
-    if ((offset !== 0 && pos < 0) || count >= SSIZE_LIMIT) return -EINVAL;
+    if ((offset !== 0 && !isRange(pos, Math.min(count, MAX_RW_COUNT))) || count >= SSIZE_LIMIT)
+      return -EINVAL;
     const moved = copyBetween(from, pos, to, -1, Math.min(count, MAX_RW_COUNT));
     putOffset(offset, pos, moved);
     return moved;
@@ -233,8 +237,12 @@ export const copyFileRange = syscall({
     if ((File.flags.peek(to) & O_APPEND) !== 0) return -EBADF;
     const [posIn, posOut] = [getOffset(offIn), getOffset(offOut)];
     if (Number.isNaN(posIn) || Number.isNaN(posOut)) return -EFAULT;
-    if (Math.max(posIn, posOut, 0) + Math.min(count, MAX_RW_COUNT) >= 2 ** 63) return -EOVERFLOW;
-    if ((offIn !== 0 && posIn < 0) || (offOut !== 0 && posOut < 0)) return -EINVAL;
+    const given = [...(offIn === 0 ? [] : [posIn]), ...(offOut === 0 ? [] : [posOut])];
+    // A negative position is a large one here: the end may wrap.
+    if (given.some((pos) => pos < 0 && pos + count >= 0)) return -EOVERFLOW;
+    if (given.some((pos) => pos < 0)) return -EINVAL;
+    if (posOut >= MAX_FILE_BYTES) return -EFBIG;
+    if (posIn >= Inode.size.racy(File.inode.get(from))) return 0;
     const length = Math.min(count, MAX_RW_COUNT);
     if (File.inode.get(from) === File.inode.get(to)) {
       const [a, b] = [offIn !== 0 ? posIn : File.pos.racy(from), offOut !== 0 ? posOut : File.pos.racy(to)];

@@ -2,7 +2,15 @@
 import { allocFd, fget } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { EFD_SEMAPHORE, eventfdFile } from "../../kernel/ipc/eventfd.ts";
-import { isPidfd, pidfdOpen, pidfdSignal, pidfdTask } from "../../kernel/ipc/pidfd.ts";
+import {
+  isPidfd,
+  PIDFD_SIGNAL_PROCESS_GROUP,
+  PIDFD_SIGNAL_THREAD,
+  PIDFD_SIGNAL_THREAD_GROUP,
+  pidfdOpen,
+  pidfdSignal,
+  pidfdTask,
+} from "../../kernel/ipc/pidfd.ts";
 import { isSignalfd, signalfdChange, signalfdFile } from "../../kernel/ipc/signalfd.ts";
 import { isTimerfd, timerfdFile, timerfdGet, timerfdSet } from "../../kernel/ipc/timerfd.ts";
 import { faultIn, getUser32, getUser64, putUser64 } from "../../kernel/mm/uaccess.ts";
@@ -13,7 +21,7 @@ import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { fd, flagSet, oneOf, pid, ptr, signal, size, uint } from "../args.ts";
+import { fd, flagSet, oneOf, only, pid, ptr, signal, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { toNs } from "../time/timespec.ts";
 
@@ -127,17 +135,23 @@ export const pidfdOpenCall = syscall({
   handler: (task, target, flags) => installFile(task, pidfdOpen(target, flags), flags | O_CLOEXEC),
 });
 
+const SCOPES = { PIDFD_SIGNAL_THREAD, PIDFD_SIGNAL_THREAD_GROUP, PIDFD_SIGNAL_PROCESS_GROUP };
+const signalScope = only(
+  flagSet(SCOPES),
+  PIDFD_SIGNAL_THREAD | PIDFD_SIGNAL_THREAD_GROUP | PIDFD_SIGNAL_PROCESS_GROUP,
+);
 export const pidfdSendSignal = syscall({
   nr: 424,
   name: "pidfd_send_signal",
-  args: [fd, signal, ptr, uint],
+  args: [fd, signal, ptr, signalScope],
   partial: "the siginfo is always that of kill(2)",
   handler(task, descriptor, signo, _info, flags) {
-    if (flags !== 0) return -EINVAL;
+    // One of them at most.
+    if ((flags & (flags - 1)) !== 0) return -EINVAL;
     const file = fget(filesOf(task), descriptor);
     if (file < 0) return file;
     // A descriptor of /proc/PID does as well.
     const to = isPidfd(file as Ref<"file">) ? pidfdTask(file as Ref<"file">) : procTask(file as Ref<"file">);
-    return to < 0 ? to : pidfdSignal(to as Ref<"task"> | 0, signo);
+    return to < 0 ? to : pidfdSignal(to as Ref<"task"> | 0, signo, flags);
   },
 });

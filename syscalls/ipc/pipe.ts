@@ -9,7 +9,7 @@ import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_DIRECT, O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { fd, flagSet, outFdPair, ptr, size } from "../args.ts";
+import { fd, flagSet, outFdPair, ptr, size, uint } from "../args.ts";
 import { syscall } from "../syscall.ts";
 
 const pipeFlags = flagSet({ O_CLOEXEC, O_NONBLOCK, O_DIRECT });
@@ -72,6 +72,6 @@ export const tee = syscall({
 export const vmsplice = syscall({
   nr: 75,
   name: "vmsplice",
-  args: [fd, ptr, size, spliceFlags],
+  args: [fd, ptr, uint, spliceFlags],
   handler: (task, pipe, iov, count, flags) => vmsplicePipe(task, pipe, iov, count, flags),
 });

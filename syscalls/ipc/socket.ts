@@ -16,6 +16,7 @@ import { received } from "../../kernel/ipc/sock-io.ts";
 import { accept, connect, receive, send, socketType } from "../../kernel/ipc/socket.ts";
 import { socketOf } from "../../kernel/ipc/socket-file.ts";
 import {
+  claimed,
   controlFiles,
   header,
   messageIo,
@@ -24,9 +25,10 @@ import {
   writeReceived,
 } from "../../kernel/ipc/socket-msg.ts";
 import { getOption, setOption } from "../../kernel/ipc/socket-options.ts";
-import { UserIo } from "../../kernel/mm/iov.ts";
+import { MAX_RW_COUNT, UserIo } from "../../kernel/mm/iov.ts";
 import { faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
+import { nowNs } from "../../kernel/sched/current.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOTCONN, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import {
@@ -76,6 +78,7 @@ import {
   within,
 } from "../args.ts";
 import { type Syscall, syscall } from "../syscall.ts";
+import { readTimespec, timespecNs, writeTimespecNs } from "../time/timespec.ts";
 import { installFile } from "./event.ts";
 
 const domain = oneOf({ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK });
@@ -118,10 +121,11 @@ export const socketpair = syscall({
   name: "socketpair",
   args: [domain, socketTypeArg, int, outFdPair],
   handler(task, family, type, protocol, fds) {
+    if ((type & ~(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -EINVAL;
+    if (faultIn(fds, 8, ACCESS.WRITE) < 0) return -EFAULT;
     const kind = socketType(family, type, protocol);
     if (kind < 0) return kind;
     if (family !== AF_UNIX) return -EOPNOTSUPP;
-    if (faultIn(fds, 8, ACCESS.WRITE) < 0) return -EFAULT;
     const error = sockPair(kind, type, fput);
     if (error < 0) return error;
     const [a, b] = pair;
@@ -234,8 +238,8 @@ export const sendto = syscall({
   args: [fd, inBuffer(2), size, msgFlags, sockaddr(5), uint],
   handler: (task, descriptor, buffer, length, flags, to, toLength) =>
     withSocket(task, descriptor, (file) => {
-      const error = io.setUser(buffer, length);
-      return error < 0 ? error : send(task, file, io, flags, to, toLength, 0);
+      const error = io.setUser(buffer, Math.min(length, MAX_RW_COUNT));
+      return error < 0 ? error : send(task, file, io, flags, to, toLength);
     }),
 });
 
@@ -245,7 +249,7 @@ export const recvfrom = syscall({
   args: [fd, outBuffer, size, msgFlags, ptr, ptr],
   handler: (task, descriptor, buffer, length, flags, from, fromLength) =>
     withSocket(task, descriptor, (file) => {
-      const error = io.setUser(buffer, length);
+      const error = io.setUser(buffer, Math.min(length, MAX_RW_COUNT));
       if (error < 0) return error;
       const count = receive(task, file, io, flags);
       if (count < 0) return count;
@@ -281,9 +285,11 @@ export const shutdown = syscall({
 
 function sendOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: number): number {
   let error = readHeader(at);
-  if (error === 0) error = readControl(filesOf(task));
+  if (error === 0) error = readControl(sockOf(file), filesOf(task));
   if (error < 0) return error;
-  return send(task, file, messageIo, flags, header.name, header.nameLength, controlFiles);
+  const name = header.nameLength === 0 ? 0 : header.name;
+  const attached = { files: controlFiles, identity: claimed };
+  return send(task, file, messageIo, flags, name, header.nameLength, attached);
 }
 
 function receiveOne(task: Ref<"task">, file: Ref<"file">, at: number, flags: number): number {
@@ -321,10 +327,12 @@ function many(
   count: number,
   flags: number,
   one: typeof sendOne,
-  waitForOne: boolean,
+  deadline = Number.POSITIVE_INFINITY,
 ): number {
   let done = 0;
   while (done < Math.min(count, MMSG_MAX)) {
+    // As on Linux, the time is looked at when a message has come.
+    if (done > 0 && nowNs() >= deadline) break;
     const at = vector + done * MMSGHDR_BYTES;
     if (faultIn(at, MMSGHDR_BYTES, ACCESS.WRITE) < 0) return done > 0 ? done : -EFAULT;
     // Once one message went through, the call does not wait: it would run again from its start.
@@ -333,7 +341,6 @@ function many(
     if (result < 0) return done > 0 && !isBlock(result) ? done : result;
     putUser32(at + MSGHDR.BYTES, result);
     done++;
-    if (waitForOne && count === 1) break;
   }
   return done;
 }
@@ -344,16 +351,26 @@ export const sendmmsg = syscall({
   args: [fd, messagesOut(2), uint, messageFlags],
   partial: "waits for the first message only",
   handler: (task, descriptor, vector, count, flags) =>
-    withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, sendOne, false)),
+    withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, sendOne)),
 });
 
 export const recvmmsg = syscall({
   nr: 243,
   name: "recvmmsg",
   args: [fd, ptr, uint, messageFlags, timespec],
-  partial: "waits for the first message only; the time-out is not looked at",
-  handler: (task, descriptor, vector, count, flags) =>
-    withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, receiveOne, true)),
+  partial: "waits for the first message only, and counts its time-out from the end of that wait",
+  handler(task, descriptor, vector, count, flags, timeout) {
+    if (timeout === 0)
+      return withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, receiveOne));
+    const error = readTimespec(timeout);
+    if (error < 0) return error;
+    const deadline = nowNs() + timespecNs();
+    const result = withSocket(task, descriptor, (file) =>
+      many(task, file, vector, count, flags, receiveOne, deadline),
+    );
+    if (result <= 0) return result;
+    return writeTimespecNs(timeout, Math.max(0, deadline - nowNs())) < 0 ? -EFAULT : result;
+  },
 });
 
 export const calls: readonly Syscall[] = [

@@ -102,6 +102,9 @@ function setAltStack(task: Ref<"task">, sp: number, start: number, flags: number
   if (onAltStack(task, sp)) return -EPERM;
   const mode = flags & ~SS_AUTODISARM;
   if (mode !== SS_DISABLE && mode !== SS_ONSTACK && mode !== 0) return -EINVAL;
+  // Nothing changes: then the size may be what it is.
+  const [oldStart, oldBytes] = [Task.altStack.get(task), Task.altStackSize.get(task)];
+  if (start === oldStart && bytes === oldBytes && flags === Task.altStackFlags.get(task)) return 0;
   if (mode === SS_DISABLE) {
     Task.altStack.set(task, 0);
     Task.altStackSize.set(task, 0);

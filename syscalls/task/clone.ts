@@ -136,7 +136,7 @@ export const clone3 = syscall({
     // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     const [flags, exitSignal, stack, stackSize] = [field(0), field(4), field(5), field(6)];
     if (flags >= 2 * CLONE_CLEAR_SIGHAND || (flags & (CSIGNAL | CLONE_DETACHED)) !== 0) return -EINVAL;
-    if (exitSignal > NSIG || field(8) !== 0) return -EINVAL;
+    if (exitSignal > NSIG || field(8) !== 0 || field(9) !== 0) return -EINVAL;
     // A thread, and a sibling of the caller, have the signal of the one they join.
     if ((flags & (CLONE_THREAD | CLONE_PARENT)) !== 0 && exitSignal !== 0) return -EINVAL;
     const clearHandlers = flags >= CLONE_CLEAR_SIGHAND;

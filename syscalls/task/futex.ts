@@ -19,7 +19,7 @@ import {
   FUTEX_WAKE_BITSET,
   FUTEX_WAKE_OP,
 } from "../../kernel/uapi/futex.ts";
-import { DECODE, hexArg, int, ptr, uint } from "../args.ts";
+import { asPointer, DECODE, int, ptr, uint, word } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { readTimespec, timespecNs } from "../time/timespec.ts";
 
@@ -61,7 +61,7 @@ function deadlineOf(address: number, absolute: boolean, realtime: boolean): numb
 export const futex = syscall({
   nr: 98,
   name: "futex",
-  args: [ptr, operation, uint, hexArg, ptr, uint],
+  args: [ptr, operation, uint, word, ptr, uint],
   returns: int,
   partial: "priority-inheritance operations answer ENOSYS",
   handler(_task, address, op, value, timeout, address2, value3) {
@@ -71,7 +71,7 @@ export const futex = syscall({
       case FUTEX_WAIT:
       case FUTEX_WAIT_BITSET: {
         const withBitset = (op & FUTEX_CMD_MASK) === FUTEX_WAIT_BITSET;
-        const deadline = deadlineOf(timeout, withBitset, realtime);
+        const deadline = deadlineOf(asPointer(timeout), withBitset, realtime);
         if (deadline < 0) return deadline;
         return futexWait(
           address,

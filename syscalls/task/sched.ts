@@ -11,7 +11,7 @@ import { EACCES, EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts
 import { SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR } from "../../kernel/uapi/sched.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import type { Ref } from "../../rcu/index.ts";
-import { int, oneOf, orElse, outTimespec, pid, ptr, uint, within } from "../args.ts";
+import { int, oneOf, outTimespec, pid, ptr, uint, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { writeTimespecNs } from "../time/timespec.ts";
 import { lookup } from "./ids.ts";
@@ -29,9 +29,6 @@ export const schedYield = syscall({
 });
 
 const target = (task: Ref<"task">, id: number): Ref<"task"> | 0 => (id === 0 ? task : lookup(id));
-
-/** Longest CPU mask whose bits are counted in an int. */
-const MASK_BYTES_MAX = 2 ** 29 - 1;
 
 export const schedSetaffinity = syscall({
   nr: 122,
@@ -64,9 +61,10 @@ export const schedSetaffinity = syscall({
 export const schedGetaffinity = syscall({
   nr: 123,
   name: "sched_getaffinity",
-  args: [pid, orElse(uint, 0, MASK_BYTES_MAX, 0), ptr],
+  args: [pid, uint, ptr],
   handler(task, id, bytes, address) {
-    if (bytes % 8 !== 0 || bytes < 8) return -EINVAL;
+    // The bits are counted in 32 of them, as on Linux.
+    if (bytes % 8 !== 0 || (bytes * 8) % 2 ** 32 < nrCpus()) return -EINVAL;
     const of = target(task, id);
     if (of === 0) return -ESRCH;
     const words = new Int32Array(2);

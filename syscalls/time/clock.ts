@@ -57,9 +57,11 @@ export const isRealtime = (clock: number): boolean =>
   clock === CLOCK_REALTIME_ALARM ||
   clock === CLOCK_TAI;
 
-/** Clocks that are only read: nobody sleeps by them. */
-export const isCoarse = (clock: number): boolean =>
+const isCoarse = (clock: number): boolean =>
   clock === CLOCK_REALTIME_COARSE || clock === CLOCK_MONOTONIC_COARSE;
+
+/** Clocks that are only read: nobody sleeps by them, and no timer is set by them. */
+export const isReadOnly = (clock: number): boolean => clock === CLOCK_MONOTONIC_RAW || isCoarse(clock);
 
 export const isMonotonic = (clock: number): boolean =>
   clock === CLOCK_MONOTONIC ||
@@ -112,6 +114,9 @@ export const clockGetres = syscall({
   },
 });
 
+/** Latest time that the clock can be set to: 30 years before its numbers end (TIME_SETTOD_SEC_MAX). */
+const SETTABLE_SECONDS = Math.floor(2 ** 63 / NSEC_PER_SEC) - 30 * 365 * 86400;
+
 export const clockSettime = syscall({
   nr: 112,
   name: "clock_settime",
@@ -120,6 +125,7 @@ export const clockSettime = syscall({
     if (clock !== CLOCK_REALTIME) return -EINVAL;
     const failed = readTimespec(address);
     if (failed < 0) return failed;
+    if (readTimespec.seconds > SETTABLE_SECONDS) return -EINVAL;
     if (!capable(task, CAP_SYS_TIME)) return -EPERM;
     setRealtime(readTimespec.seconds, readTimespec.nanoseconds);
     return 0;
@@ -150,12 +156,13 @@ export const settimeofday = syscall({
   args: [ptr, ptr],
   handler(task, address, zone) {
     if (address !== 0 && faultIn(address, 16, ACCESS.READ) < 0) return -EFAULT;
-    const microseconds = address === 0 ? 0 : getUser64(address + 8);
+    const [seconds, microseconds] = address === 0 ? [0, 0] : [getUser64(address), getUser64(address + 8)];
     if (microseconds < 0 || microseconds >= 1_000_000) return -EINVAL;
+    if (seconds < 0 || seconds > SETTABLE_SECONDS) return -EINVAL;
     if (zone !== 0 && faultIn(zone, 8, ACCESS.READ) < 0) return -EFAULT;
     if (!capable(task, CAP_SYS_TIME)) return -EPERM;
     if (address === 0) return 0;
-    setRealtime(getUser64(address), microseconds * NSEC_PER_USEC);
+    setRealtime(seconds, microseconds * NSEC_PER_USEC);
     return 0;
   },
 });

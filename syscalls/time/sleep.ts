@@ -4,11 +4,11 @@ import { blockUntil, restartDeadline } from "../../kernel/sched/restart.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { nowNs, realtimeToMonotonic } from "../../kernel/time/clock.ts";
 import { EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
-import { CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID, TIMER_ABSTIME } from "../../kernel/uapi/time.ts";
+import { CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, TIMER_ABSTIME } from "../../kernel/uapi/time.ts";
 import type { Ref } from "../../rcu/index.ts";
 import { flagSet, ptr, timespec } from "../args.ts";
 import { syscall } from "../syscall.ts";
-import { clockId, isCoarse, isMonotonic, isRealtime } from "./clock.ts";
+import { clockId, isMonotonic, isReadOnly, isRealtime } from "./clock.ts";
 import { readTimespec, timespecNs } from "./timespec.ts";
 
 /** Sleeps until the deadline; `remaining`: where the rest is written when a handler ends the sleep, or 0. */
@@ -38,8 +38,8 @@ export const clockNanosleep = syscall({
   args: [clockId, flagSet({ TIMER_ABSTIME }), timespec, ptr],
   partial: "the CPU-time clock of the process answers EOPNOTSUPP",
   handler(task, clock, flags, request, remaining) {
-    const process = clock === CLOCK_PROCESS_CPUTIME_ID;
-    if (process || clock === CLOCK_MONOTONIC_RAW || isCoarse(clock)) return -EOPNOTSUPP;
+    const isCpuTime = clock === CLOCK_PROCESS_CPUTIME_ID || clock === CLOCK_THREAD_CPUTIME_ID;
+    if (isCpuTime || isReadOnly(clock)) return -EOPNOTSUPP;
     if (!isRealtime(clock) && !isMonotonic(clock)) return -EINVAL;
     if ((flags & TIMER_ABSTIME) === 0) return sleepFor(task, request, remaining);
     const failed = readTimespec(request);

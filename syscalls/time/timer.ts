@@ -11,14 +11,17 @@ import {
   posixTimerRemaining,
   setPosixTimer,
 } from "../../kernel/time/posix-timer.ts";
-import { EFAULT, EINVAL } from "../../kernel/uapi/errno.ts";
+import { EFAULT, EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import { NSIG, SIGALRM } from "../../kernel/uapi/signal.ts";
 import {
+  CLOCK_PROCESS_CPUTIME_ID,
+  CLOCK_THREAD_CPUTIME_ID,
   ITIMER_PROF,
   ITIMER_REAL,
   ITIMER_VIRTUAL,
   SIGEV_NONE,
   SIGEV_SIGNAL,
+  SIGEV_THREAD,
   SIGEV_THREAD_ID,
   TIMER_ABSTIME,
 } from "../../kernel/uapi/time.ts";
@@ -27,7 +30,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { flagSet, int, oneOf, ptr } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { lookup } from "../task/ids.ts";
-import { clockId, isMonotonic, isRealtime } from "./clock.ts";
+import { clockId, isMonotonic, isReadOnly, isRealtime } from "./clock.ts";
 import { readTimespec, readTimeval, timespecNs } from "./timespec.ts";
 
 const which = oneOf({ ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF });
@@ -77,20 +80,24 @@ export const timerCreate = syscall({
   nr: 107,
   name: "timer_create",
   args: [clockId, ptr, ptr],
-  partial: "CPU-time clocks answer EINVAL",
+  partial: "CPU-time clocks answer EOPNOTSUPP",
   handler(task, clock, event, address) {
+    // struct sigevent: value 8, signo 4, notify 4, thread id 4.
+    const bytes = event === 0 ? null : copyFromUser(event, 64);
+    if (event !== 0 && bytes === null) return -EFAULT;
+    const isCpuTime = clock === CLOCK_PROCESS_CPUTIME_ID || clock === CLOCK_THREAD_CPUTIME_ID;
+    if (isReadOnly(clock) || isCpuTime) return -EOPNOTSUPP;
     if (!isRealtime(clock) && !isMonotonic(clock)) return -EINVAL;
     const spec = { clock, notify: SIGEV_SIGNAL, signo: SIGALRM, tid: 0, valueLow: -1, valueHigh: -1 };
-    if (event !== 0) {
-      // struct sigevent: value 8, signo 4, notify 4, thread id 4.
-      const bytes = copyFromUser(event, 64);
-      if (bytes === null) return -EFAULT;
+    if (bytes !== null) {
       const view = new DataView(bytes.buffer, bytes.byteOffset, 64);
       spec.valueLow = view.getInt32(0, true);
       spec.valueHigh = view.getInt32(4, true);
       spec.signo = view.getInt32(8, true);
       spec.notify = view.getInt32(12, true);
       spec.tid = view.getInt32(16, true);
+      // A thread is the C library's to make: to the kernel that is a signal.
+      if (spec.notify === SIGEV_THREAD) spec.notify = SIGEV_SIGNAL;
       if (![SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID].includes(spec.notify)) return -EINVAL;
       if (spec.notify !== SIGEV_NONE && (spec.signo < 1 || spec.signo > NSIG)) return -EINVAL;
       if (spec.notify === SIGEV_THREAD_ID && !isOwnThread(task, spec.tid)) return -EINVAL;

@@ -1,7 +1,8 @@
-/** What Linux answered to the calls of vectors.ts (record.ts): per system call, its answers in order. */
+/** What Linux answered to the calls of vectors.ts and contents.ts (record.ts): per system call, its answers in order. */
 import { readFileSync } from "node:fs";
 
 export const ANSWERS = new URL("boundary.json", import.meta.url);
+export const CONTENTS = new URL("contents.json", import.meta.url);
 /** By call: the answers as boundary.c prints them; "e22*5" stands for five times "e22". */
 export type Answers = Readonly<Record<string, string>>;
 
@@ -21,4 +22,4 @@ export const unpack = (packed: string): string[] =>
     return new Array<string>(Number(count)).fill(answer!);
   });
 
-export const recorded = (): Answers => JSON.parse(readFileSync(ANSWERS, "utf8")) as Answers;
+export const recorded = (file: URL): Answers => JSON.parse(readFileSync(file, "utf8")) as Answers;

@@ -57,7 +57,7 @@ export const register = (value: bigint | number): bigint => BigInt.asUintN(64, B
 /** The numbers at which an argument of this type may go wrong, as register contents: each once, in a fixed order. */
 export function boundaryValues(arg: Arg): bigint[] {
   const values = [...EVERYWHERE];
-  const wide = arg.decode === DECODE.LONG || arg.decode === DECODE.ULONG;
+  const wide = arg.decode !== DECODE.INT && arg.decode !== DECODE.UINT;
   values.push(...(wide ? SIZES : INTEGERS));
   const { range } = arg;
   if (range !== undefined) {

@@ -100,7 +100,8 @@ function argument(kind: (typeof args)["int"]): number {
     return at;
   }
   if (kind === args.size || kind === args.ulong) return [0, 1, 2, 4, 8, 16, 24, 32, 64, 88, 128][random(11)]!;
-  if (kind.decode === args.DECODE.ULONG) return random(6) === 0 ? 0 : structure(0);
+  if (kind.decode === args.DECODE.ULONG || kind.decode === args.DECODE.WORD)
+    return random(6) === 0 ? 0 : structure(0);
   const number =
     random(3) === 0
       ? [-100, -1, 0, 1, 2, 0x1000, 1 << random(15)][random(7)]!

@@ -136,7 +136,10 @@ test.serial("ranges that no off_t and no address names", (t) => {
   sys("pipe2", B, 0);
   t.is(sys("lseek", new Int32Array(getBytes(B, 4).buffer)[0]!, 0, SEEK_CUR), -ESPIPE);
   putWords(B, -1, 0x7fff_ffff);
+  t.is(sys("copy_file_range", fd, B, open("/f", O_RDWR), 0, 10, 0), 0, "nothing is there");
+  putWords(B, -9, -1);
   t.is(sys("copy_file_range", fd, B, open("/f", O_RDWR), 0, 10, 0), -EOVERFLOW);
+  t.is(sys("copy_file_range", fd, B, open("/f", O_RDWR), 0, 8, 0), -EINVAL);
   t.is(sys("copy_file_range", open("/f", O_WRONLY), 0, fd, 0, 10, 0), -EBADF);
 });
 
@@ -224,7 +227,7 @@ test.serial("F_SETOWN_EX refuses owners of no kind", (t) => {
     [2, 77777, -ESRCH, -group],
     [3, 1, -EINVAL, -group],
     [-1, 1, -EINVAL, -group],
-    [0, -1, -EINVAL, -group],
+    [0, -1, -ESRCH, -group],
   ] as const) {
     putWords(DATA, type, pid);
     t.is(sys("fcntl", fd, F_SETOWN_EX, DATA), result);

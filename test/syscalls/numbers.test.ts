@@ -79,6 +79,11 @@ test.serial(
     Group.pgrp.store(Task.group.get(task), 5001);
     t.is(call(task, "fcntl", file, 8, 2 ** 32 - 5001), 0);
     t.is(call(task, "fcntl", file, 9, 0), -5001);
+    // As a C library passes the int: with its sign in the upper half.
+    t.is(ecall(25n, BigInt(file), 8n, -5002n), -ESRCH);
+    Group.pgrp.store(Task.group.get(task), 5002);
+    t.is(ecall(25n, BigInt(file), 8n, -5002n), 0);
+    t.is(call(task, "fcntl", file, 9, 0), -5002);
     t.truthy(File);
   },
 );

@@ -1,5 +1,6 @@
 /**
- * Records boundary.json, what the Linux of this machine (x86-64) answers to the calls of vectors.ts: node test/syscalls/record.ts
+ * Records boundary.json and contents.json, what the Linux of this machine (x86-64) answers to the calls of vectors.ts and
+ * contents.ts: node test/syscalls/record.ts [CALL...]; with names of calls only theirs, the other answers stay.
  * Needs gcc, root, and unshare and setpriv of util-linux: the calls are made by uid 1000 in namespaces of their own.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -8,9 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { syscalls } from "../../syscalls/table.ts";
-import { ANSWERS, type Answers, pack } from "./answers.ts";
-import { LEFT_OUT, line, vectorsOf } from "./vectors.ts";
+import { ANSWERS, type Answers, CONTENTS, pack, recorded } from "./answers.ts";
+import { contentsOf } from "./contents.ts";
+import { LEFT_OUT, line, type Vector, vectorsOf } from "./vectors.ts";
 
+const NAMES = process.argv.slice(2);
 /** Only riscv64 has these, or the headers that record.ts was made with do not know them. */
 const FOREIGN = ["riscv_flush_icache", "riscv_hwprobe", "rt_sigreturn", "fchmodat2"];
 const SOURCE = fileURLToPath(new URL("../guest/src/boundary.c", import.meta.url));
@@ -49,43 +52,50 @@ const flags =
   "-O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns -fno-pic -no-pie -w";
 execFileSync("gcc", [...flags.split(" "), "-DNATIVE", `-I${folder}`, "-o", program, SOURCE]);
 
-const vectors = syscalls
-  .filter((call) => !(call.name in LEFT_OUT) && !FOREIGN.includes(call.name))
-  .flatMap(vectorsOf);
-writeFileSync(join(folder, "input"), vectors.map((vector) => line(vector, true)).join(""));
 // Pids far from every boundary value; a private /tmp, /proc and network.
-const inside = `mount -t tmpfs none /tmp && mount -t proc proc /proc && mkdir /tmp/x && chmod 777 /tmp/x && cd /tmp/x && umask 022 &&
-  echo 30000 > /proc/sys/kernel/ns_last_pid && setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all /dev/fd/9; true`;
-const run = spawnSync(
-  "unshare",
-  [
-    "-m",
-    "-p",
-    "-f",
-    "-i",
-    "-u",
-    "-n",
-    "--kill-child",
-    "sh",
-    "-c",
-    `exec 9<${program} 8<${folder}/input; exec 0<&8; ${inside}`,
-  ],
-  {
+const inside = `mount -t tmpfs none /tmp && mount -t proc proc /proc && ip link set lo up && mkdir /tmp/x && chmod 777 /tmp/x &&
+  cd /tmp/x && umask 022 && echo 30000 > /proc/sys/kernel/ns_last_pid &&
+  setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all /dev/fd/9; true`;
+
+function ask(vectors: readonly Vector[]): string[] {
+  writeFileSync(join(folder, "input"), vectors.map((vector) => line(vector, true)).join(""));
+  const script = `exec 9<${program} 8<${folder}/input; exec 0<&8; ${inside}`;
+  const run = spawnSync("unshare", [..."-m -p -f -i -u -n --kill-child sh -c".split(" "), script], {
     encoding: "latin1",
     maxBuffer: 1 << 26,
-  },
-);
-const answers = run.stdout.trim().split("\n");
-if (answers.length !== vectors.length)
-  throw new Error(
-    `${answers.length} answers to ${vectors.length} calls: ${run.stderr} ${vectors[answers.length]?.call.name}`,
+  });
+  const answers = run.stdout.split("\n").slice(0, -1);
+  if (answers.length !== vectors.length)
+    throw new Error(
+      `${answers.length} answers to ${vectors.length} calls: ${run.stderr} ${vectors[answers.length]?.call.name}`,
+    );
+  return answers;
+}
+
+function record(vectors: readonly Vector[], file: URL): void {
+  const answers = ask(vectors);
+  // A computer that is busy may make a call look as if it waited.
+  const waiting = [...answers.keys()].filter((n) => answers[n] === "b");
+  ask(waiting.map((n) => vectors[n]!)).forEach((answer, n) => {
+    answers[waiting[n]!] = answer;
+  });
+  const byCall: Record<string, string[]> = {};
+  vectors.forEach(({ call }, n) => {
+    byCall[call.name] ??= [];
+    byCall[call.name]!.push(answers[n]!);
+  });
+  const packed: Answers = Object.fromEntries(
+    Object.entries(byCall).map(([name, list]) => [name, pack(list)]),
   );
-const byCall: Record<string, string[]> = {};
-vectors.forEach(({ call }, n) => {
-  byCall[call.name] ??= [];
-  byCall[call.name]!.push(answers[n]!);
-});
-const packed: Answers = Object.fromEntries(Object.entries(byCall).map(([name, list]) => [name, pack(list)]));
-writeFileSync(ANSWERS, `${JSON.stringify(packed, null, 1)}\n`);
+  const others = NAMES.length === 0 ? {} : recorded(file);
+  writeFileSync(file, `${JSON.stringify({ ...others, ...packed }, null, 1)}\n`);
+  console.log(`${vectors.length} calls, ${readFileSync(file).length} bytes`);
+}
+
+const calls = syscalls.filter(
+  ({ name }) =>
+    !(name in LEFT_OUT) && !FOREIGN.includes(name) && (NAMES.length === 0 || NAMES.includes(name)),
+);
+record(calls.flatMap(vectorsOf), ANSWERS);
+record(calls.flatMap(contentsOf), CONTENTS);
 rmSync(folder, { recursive: true });
-console.log(`${vectors.length} calls, ${readFileSync(ANSWERS).length} bytes`);

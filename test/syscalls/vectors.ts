@@ -7,9 +7,9 @@ import { type Arg, DECODE, fd, hexArg, path, size, str } from "../../syscalls/ar
 import type { Syscall } from "../../syscalls/syscall.ts";
 import { boundaryValues, FEW, register } from "./boundary.ts";
 
-const BUFFER = 0x30000000;
-const NAME = BUFFER + 0x8000;
-const FD = {
+export const BUFFER = 0x30000000;
+export const NAME = BUFFER + 0x8000;
+export const FD = {
   FILE: 3,
   STREAM: 4,
   DATAGRAM: 6,
@@ -19,6 +19,20 @@ const FD = {
   PIPE_OUT: 10,
   PIPE_IN: 11,
   FOLDER: 12,
+  EVENTFD: 13,
+  NETLINK: 14,
+  MASTER: 15,
+  TERMINAL: 16,
+  /** A datagram with a descriptor waits in it. */
+  MESSAGE: 18,
+  TCP: 19,
+  DATAGRAM6: 20,
+  /** An AF_UNIX datagram socket without a name. */
+  UNNAMED: 21,
+  /** A pipe that holds 8 bytes. */
+  FULL_PIPE: 22,
+  OOM_SCORE_ADJ: 24,
+  COMM: 25,
 };
 
 /** Calls that cannot be tried this way, and why. */
@@ -101,9 +115,11 @@ function usual(arg: Arg): number {
 
 export interface Vector {
   readonly call: Syscall;
-  /** Argument that is varied, and its value. */
-  readonly index: number;
+  /** What is varied: an argument's number, or the name of a field. */
+  readonly index: number | string;
   readonly args: readonly bigint[];
+  /** What the buffer holds, else zeros: offset, number of bytes, value. */
+  readonly memory?: readonly (readonly [at: number, bytes: number, value: bigint | number])[];
 }
 
 function base(call: Syscall): number[] {
@@ -147,5 +163,7 @@ export function vectorsOf(call: Syscall): Vector[] {
 export function line(vector: Vector, waits: boolean): string {
   const words = [waits ? 1n : 0n, BigInt(vector.call.nr), ...vector.args];
   while (words.length < 8) words.push(0n);
+  for (const [at, bytes, value] of vector.memory ?? [])
+    words.push(BigInt(at), BigInt(bytes), register(value));
   return `${words.map((word) => word.toString(16)).join(" ")}\n`;
 }
