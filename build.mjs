@@ -1,6 +1,7 @@
 /**
  * Builds dist/: the library (index.js), sternix/rcu (rcu.js, rcu-kernel.js), the worker entry (cpu-worker.js), the command line
- * (sternix.js) and type declarations. Third-party packages stay outside: piscina must load its own worker file.
+ * (sternix.js) and type declarations; in dist/sternix-rcu/ the package that has RCU alone. Third-party packages stay outside: piscina
+ * must load its own worker file.
  *
  * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
  */
@@ -10,6 +11,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "acorn";
 import { build } from "esbuild";
+import { layOutRcu } from "./rcu/package/lay-out.mjs";
 import { WORKLOADS } from "./userland/programs/workloads/index.ts";
 
 process.chdir(dirname(fileURLToPath(import.meta.url)));
@@ -77,6 +79,8 @@ process.exitCode = types.status ?? 1;
 const face = "dist/types/userland/index.d.ts";
 writeFileSync("dist/types/webassembly.d.ts", "declare namespace WebAssembly {\n  interface Memory {}\n}\n");
 writeFileSync(face, `/// <reference path="../webassembly.d.ts" />\n${readFileSync(face, "utf8")}`);
+
+await layOutRcu("dist/sternix-rcu", "dist/types/rcu", restoreConstants);
 
 /**
  * Declares what is never assigned again with `const`. esbuild turns a module's constants into `var` when it bundles, and V8

@@ -3,6 +3,9 @@
  * Kernel code uses it for words that live in RAM (page table entries, user futexes, needResched), which is not the
  * heap. All operations are sequentially consistent.
  */
+import { park } from "./park.ts";
+
+/** 32-bit words of shared memory. */
 export type SharedWords = Int32Array<SharedArrayBuffer>;
 
 /** Loads the word. */
@@ -32,7 +35,7 @@ export const atomicWait = (
   index: number,
   value: number,
   ms?: number,
-): "ok" | "not-equal" | "timed-out" => Atomics.wait(words, index, value, ms);
+): "ok" | "not-equal" | "timed-out" => park(words, index, value, ms);
 /** Wakes sleepers of atomicWait, all of them or `count`; returns how many. */
 export const atomicNotify = (words: SharedWords, index: number, count?: number): number =>
   Atomics.notify(words, index, count);

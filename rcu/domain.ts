@@ -18,7 +18,6 @@
  * Callbacks run at the end of turns, and within a long one when very many wait; never inside a scope, never while this thread
  * holds a lock. What they throw goes to `onError`. Threads that end, however they end, leave nothing behind.
  */
-import { getEnvironmentData, setEnvironmentData, type Worker } from "node:worker_threads";
 import { HELP_EVERY, pendingOwn, rcuRunCallbacks, runSome, setTurnHooks } from "./callback.ts";
 import { setErrorHandler } from "./contain.ts";
 import { RcuError } from "./error.ts";
@@ -38,12 +37,22 @@ import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { mutexesHeld } from "./mutex.ts";
+import {
+  afterTurn,
+  bequeath,
+  inBackground,
+  inherited,
+  mayBlock,
+  throwOutOfBand,
+  type Worker,
+  warn,
+} from "./platform.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { endEra, IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
 import { shrinkCaches } from "./shrink.ts";
 import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
-import { inHeap, joinTurns, leaveTurns, reapAtExit, throwOutOfBand } from "./turn.ts";
+import { inHeap, joinTurns, leaveTurns, reapAtExit } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
 
 const { HEADER, RCU } = layout;
@@ -109,7 +118,7 @@ export class RcuDomain {
   #pending = 0;
   /** The turn is over. A scope that is open now may be closed by a microtask; not later. */
   readonly #offline = (): void => {
-    if (this.#scopes > 0) setImmediate(this.#late);
+    if (this.#scopes > 0) afterTurn(this.#late);
     else this.#late();
   };
   readonly #late = (): void => inHeap(this.heap, () => this.#endTurn());
@@ -159,9 +168,9 @@ export class RcuDomain {
    */
   static global(): RcuDomain {
     if (RcuDomain.#global !== null) return RcuDomain.#global;
-    const handle = getEnvironmentData(GLOBAL) as unknown as HeapHandle | undefined;
+    const handle = inherited(GLOBAL) as HeapHandle | undefined;
     RcuDomain.#global = handle === undefined ? RcuDomain.create() : RcuDomain.attach(handle);
-    if (handle === undefined) setEnvironmentData(GLOBAL, RcuDomain.#global.handle() as never);
+    if (handle === undefined) bequeath(GLOBAL, RcuDomain.#global.handle());
     return RcuDomain.#global;
   }
 
@@ -301,11 +310,11 @@ export class RcuDomain {
     rcuRunCallbacks();
     if (pendingOwn() < BACKLOG) return;
     const before = pendingOwn();
-    if (synchronizeRcuAtMost(HOLD_BACK_MS)) runSome(Number.POSITIVE_INFINITY);
+    if (synchronizeRcuAtMost(mayBlock ? HOLD_BACK_MS : 0)) runSome(Number.POSITIVE_INFINITY);
     if (pendingOwn() < before || this.#warned) return;
     this.#warned = true;
     const laggards = rcuLaggards().join(", ");
-    process.emitWarning(
+    warn(
       `${pendingOwn()} callbacks of slot ${this.heap.slot} wait for a grace period, which slot ${laggards} holds up`,
       "RcuBacklog",
     );
@@ -318,7 +327,7 @@ export class RcuDomain {
     let pages = 0;
     for (let rounds = 0; rounds < 2; rounds++) {
       rcuRunCallbacks(); // Stamps what is not stamped.
-      if (!synchronizeRcuAtMost(MAKE_ROOM_MS)) break;
+      if (!synchronizeRcuAtMost(mayBlock ? MAKE_ROOM_MS : 0)) break;
       runSome(Number.POSITIVE_INFINITY);
       // What was freed now may be whole slabs, whose pages come back in the second round.
       if (rounds === 0) pages = this.#shrink();
@@ -375,12 +384,12 @@ export class RcuDomain {
   #lookAgain(ms: number): void {
     if (this.#looking || !this.#anyWaiting()) return;
     this.#looking = true;
-    setTimeout(() => {
+    inBackground(() => {
       this.#looking = false;
       if (this.heap.slot < 0) return;
       inHeap(this.heap, () => this.#turn());
       this.#lookAgain(Math.min(2 * ms, LAST_LOOK));
-    }, ms).unref();
+    }, ms);
   }
   #anyWaiting(): boolean {
     const words = this.heap.i32;
@@ -509,7 +518,7 @@ export class RcuDomain {
 
   /** The same, blocking this thread. Throws RcuDomainError inside a read scope. */
   synchronizeBlocking(): void {
-    this.#mayWait("synchronizeBlocking");
+    this.#mayBlock("synchronizeBlocking");
     inHeap(this.heap, () => {
       this.#endTurn();
       synchronizeRcu();
@@ -519,11 +528,19 @@ export class RcuDomain {
 
   /** Waits, blocking, until all callbacks that any thread has queued so far have run. */
   barrier(): void {
-    this.#mayWait("barrier");
+    this.#mayBlock("barrier");
     inHeap(this.heap, () => {
       this.#wake();
       rcuBarrier();
     });
+  }
+
+  #mayBlock(what: string): void {
+    this.#mayWait(what);
+    if (!mayBlock)
+      throw new RcuDomainError(
+        `${what}() in a window, which may not block: await synchronize(), or use a worker`,
+      );
   }
 
   #mayWait(what: string): void {
@@ -551,7 +568,7 @@ export class RcuDomain {
    * joined its first domain, on systems other than Linux: all others are seen to end.
    */
   watch(worker: Worker): void {
-    reapAtExit(worker, [this.heap]);
+    reapAtExit(worker, this.heap);
   }
 }
 

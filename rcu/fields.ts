@@ -9,6 +9,7 @@ import { CorruptionError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { locksHeld } from "./lock.ts";
 import { derefWord, f64, i32, u8 } from "./memory.ts";
+import { park } from "./park.ts";
 import { PROVE_RCU, STRICT_RCU } from "./prove.ts";
 import type { Held, Ptr, RcuScope, Ref } from "./ref.ts";
 import { assertScope } from "./scope.ts";
@@ -137,11 +138,11 @@ export class Atomic<N extends string, T extends number> extends Field {
   }
   /** Sleeps while the field holds `value`, at most `ms`; false on time-out. */
   wait(ref: Ref<N>, value: T, ms?: number): boolean {
-    return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
+    return park(i32, ref + this.offset, value, ms) !== "timed-out";
   }
   /** The same for the few who may hold locks meanwhile, since whoever waits for those does not keep them waiting. */
   waitWithLocks(ref: Ref<N>, value: T, ms: number): boolean {
-    return Atomics.wait(i32, ref + this.offset, value, ms) !== "timed-out";
+    return park(i32, ref + this.offset, value, ms) !== "timed-out";
   }
   /** Wakes sleepers of wait(), all of them or `count`; returns how many. */
   notify(ref: Ref<N>, count?: number): number {

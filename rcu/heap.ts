@@ -5,7 +5,6 @@
  * reserved at full size up front: untouched pages cost no memory, and a growable buffer would cost 50 ns an access.
  */
 
-import { threadId } from "node:worker_threads";
 import { initPages } from "./buddy.ts";
 import { HeapError, RcuUsageError } from "./error.ts";
 import { checkFields } from "./field-check.ts";
@@ -25,6 +24,7 @@ import {
 } from "./liveness.ts";
 import { checkLocks } from "./lock-order.ts";
 import { bindHeap, bindViews, heapDebug, i32, leaveHome, slot, type Views } from "./memory.ts";
+import { setting, threadId } from "./platform.ts";
 import { rcuNesting, setNesting } from "./scope.ts";
 import { adoptMagazines } from "./slab.ts";
 
@@ -139,7 +139,7 @@ export class Heap implements Views {
     heap.i32[HEADER.HASH_SEED] = hashSeed(options.hashSeed);
     heap.i32[HEADER.WORDS] = words;
     heap.i32[HEADER.FIRST_PAGE] = first;
-    heap.i32[HEADER.DEBUG] = (options.debug ?? process.env.STERNIX_DEBUG_HEAP === "1") ? 1 : 0;
+    heap.i32[HEADER.DEBUG] = (options.debug ?? setting("STERNIX_DEBUG_HEAP")) ? 1 : 0;
     for (let order = 0; order <= MAX_ORDER; order++) heap.i32[HEADER.FREE_AREA + order] = 0;
     initRcu(heap.i32);
     heap.#attach();

@@ -4,7 +4,7 @@
  * A slot is claimed by one compare-and-swap of its CLAIM word from 0 to the thread's number plus 1, and given back by storing 0 as the
  * very last thing. So the word names the owner from the first moment to the last, and whoever wants to reap a dead owner's slot
  * swaps exactly that number: the swap fails if the slot has become another thread's meanwhile. Thread numbers
- * (worker_threads.threadId) are never used twice in a process.
+ * (platform.ts) are never used twice in a process.
  *
  *   0            free
  *   id + 1       its owner's
@@ -13,12 +13,11 @@
  *
  * A worker can end without a word (terminate(), out of memory). On Linux the kernel tells: /proc/self/task lists the threads of the
  * process, and a thread's start time tells it from a later one with the same number. Elsewhere the threads that started the worker
- * are told by its 'exit' event (RcuDomain).
+ * are told by its 'exit' event, and in a browser all threads by its Web Lock (turn.ts).
  */
-import { readFileSync, readlinkSync } from "node:fs";
-import { threadId } from "node:worker_threads";
 import * as layout from "./layout.ts";
 import { i32 } from "./memory.ts";
+import { nativeIsGone, threadId, whenVisible } from "./platform.ts";
 
 const { MAX_SLOTS, SLOT } = layout;
 
@@ -70,11 +69,14 @@ export function claimForReaping(slot: number, id?: number, words: Int32Array = i
   return Atomics.compareExchange(words, word, claim, -own) === claim;
 }
 
-/** Remembers which thread of the operating system has the slot, so that others can see it end. */
+/** Remembers which thread of the operating system has the slot, as soon as others can see it end. */
 export function signSlot(words: Int32Array, slot: number): void {
   const base = SLOT.BASE + slot * SLOT.WORDS;
-  Atomics.store(words, base + SLOT.NATIVE, native.tid);
-  Atomics.store(words, base + SLOT.NATIVE_START, native.start);
+  whenVisible((thread, start) => {
+    if (Atomics.load(words, claimWord(slot)) !== own) return;
+    Atomics.store(words, base + SLOT.NATIVE, thread);
+    Atomics.store(words, base + SLOT.NATIVE_START, start);
+  });
 }
 export function unsignSlot(words: Int32Array, slot: number): void {
   Atomics.store(words, SLOT.BASE + slot * SLOT.WORDS + SLOT.NATIVE, 0);
@@ -90,7 +92,7 @@ export function noticeGone(slot: number, words: Int32Array = i32): boolean {
   if (claim <= 0) return claim < 0 && threadIsGone(-claim - 1, words);
   if ((claim & GONE) !== 0) return true;
   const tid = Atomics.load(words, base + SLOT.NATIVE);
-  if (tid === 0 || nativeStart(tid) === Atomics.load(words, base + SLOT.NATIVE_START)) return false;
+  if (!nativeIsGone(tid, Atomics.load(words, base + SLOT.NATIVE_START))) return false;
   // Fails if the slot has changed hands since: then it was another thread that is gone.
   return Atomics.compareExchange(words, base + SLOT.CLAIM, claim, claim | GONE) === claim;
 }
@@ -104,22 +106,13 @@ function threadIsGone(id: number, words: Int32Array): boolean {
   return true; // Who reaps is attached: it left by dying.
 }
 
-/** This thread as the operating system knows it; 0 where it does not tell. */
-const native = ((): { readonly tid: number; readonly start: number } => {
-  try {
-    const tid = Number(/task\/(\d+)$/.exec(readlinkSync("/proc/thread-self"))?.[1] ?? 0);
-    return { tid, start: tid === 0 ? 0 : nativeStart(tid) };
-  } catch {
-    return { tid: 0, start: 0 };
+/** The numbers of other threads that have slots and have signed. */
+export function signedThreads(words: Int32Array): number[] {
+  const ids: number[] = [];
+  for (let slot = 0; slot < MAX_SLOTS; slot++) {
+    const claim = Atomics.load(words, claimWord(slot));
+    const signed = Atomics.load(words, SLOT.BASE + slot * SLOT.WORDS + SLOT.NATIVE) !== 0;
+    if (signed && claim > 0 && claim !== own) ids.push((claim & ~GONE) - 1);
   }
-})();
-
-/** When a thread of this process started, in clock ticks modulo 2^31 (proc(5), stat, field 22); -1 when there is none. */
-function nativeStart(tid: number): number {
-  try {
-    const stat = readFileSync(`/proc/self/task/${tid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]) % 0x8000_0000;
-  } catch {
-    return -1;
-  }
+  return ids;
 }

@@ -10,6 +10,7 @@ import { RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { claimIsDead, noticeGone } from "./liveness.ts";
 import { i32, ownerId, slot } from "./memory.ts";
+import { park } from "./park.ts";
 
 const { SLOT, SLOT_ACTIVE, SLOT_RCU } = layout;
 
@@ -75,7 +76,7 @@ function checkPatience(word: number, since: number): void {
 /** Atomics.wait between the hooks. */
 function sleepOn(word: number, value: number): void {
   beforeSleep();
-  Atomics.wait(i32, word, value, LOCK_CHECK_MS);
+  park(i32, word, value, LOCK_CHECK_MS);
   afterSleep();
 }
 

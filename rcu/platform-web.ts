@@ -6,6 +6,8 @@
  * that carries its number, and a thread whose lock is held no more has ended (https://w3c.github.io/web-locks/, "termination of locks").
  */
 
+import { RcuUsageError } from "./error.ts";
+
 /** Another thread, as the one that started it sees it. */
 export interface Worker {
   postMessage(message: unknown): void;
@@ -17,7 +19,7 @@ interface Browser {
   readonly document?: unknown;
   readonly console: { warn(message: string): void };
   readonly navigator: {
-    readonly locks: {
+    readonly locks?: {
       request(name: string, held: () => Promise<never>): Promise<never>;
       query(): Promise<{ held?: readonly { name?: string }[] }>;
     };
@@ -58,8 +60,14 @@ export const inBackground = (run: () => void, ms: number): void => void browser.
 /** Reports an error that is nobody's result: an 'error' event of this thread, once. */
 export const throwOutOfBand = (error: unknown): void => browser.reportError(error);
 
-/** Nothing is inherited: a worker gets a domain's handle in a message. */
-export const inherited = (_name: string): unknown => undefined;
+/** Nothing is inherited: a worker gets a domain's handle in a message, and asks for it here in vain. */
+export function inherited(_name: string): unknown {
+  if (!mayBlock) return undefined;
+  throw new RcuUsageError(
+    "ERR_RCU_GLOBAL",
+    "a worker of a browser inherits nothing: send it the domain's handle(), and attach to that",
+  );
+}
 export const bequeath = (_name: string, _value: object): void => {};
 
 /** Nobody needs to be told of workers: their locks tell (watchThreads). */
@@ -78,25 +86,28 @@ export const unwatchThreads = (): void => browser.clearInterval(looking);
 
 async function look(gone: (id: number) => void, owners: () => number[]): Promise<void> {
   const ids = owners(); // Each of them had its lock by now.
-  const { held = [] } = await browser.navigator.locks.query();
+  const { held = [] } = await browser.navigator.locks!.query();
   const names = new Set(held.map(({ name }) => name));
   for (const id of ids) if (!names.has(lockName(id))) gone(id);
 }
 
-let visible: Promise<void> | null = null;
-/** Takes this thread's lock, once, and keeps it for as long as this thread lives. */
-const becomeVisible = (): Promise<void> =>
-  new Promise((resolve) => {
-    void browser.navigator.locks.request(lockName(threadId), () => {
-      resolve();
-      return new Promise(() => {});
-    });
+let visible = false;
+/**
+ * Takes this thread's lock when the module is loaded, and keeps it for as long as the thread lives. It is granted while the thread is in its
+ * event loop: one that attaches and then never returns there, not once, is not seen to end.
+ */
+const becoming = new Promise<void>((resolve) => {
+  void browser.navigator.locks?.request(lockName(threadId), () => {
+    visible = true;
+    resolve();
+    return new Promise(() => {});
   });
+});
 
 /** Calls `sign` as soon as others can see whether this thread lives. */
 export function whenVisible(sign: (native: number, start: number) => void): void {
-  visible ??= becomeVisible();
-  void visible.then(() => sign(1, 0));
+  if (visible) sign(1, 0);
+  else void becoming.then(() => sign(1, 0));
 }
 
 /** That takes a moment here: see watchThreads. */

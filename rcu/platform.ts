@@ -3,18 +3,15 @@
  * platform-web.ts stands in for this file.
  */
 import { readFileSync, readlinkSync } from "node:fs";
-import {
-  getEnvironmentData,
-  isMainThread,
-  setEnvironmentData,
-  threadId,
-  type Worker,
-} from "node:worker_threads";
+import { getEnvironmentData, isMainThread, threadId as ownId, setEnvironmentData } from "node:worker_threads";
 
-/** Another thread, as the one that started it sees it: worker_threads.Worker. */
-export type { Worker };
+/** Another thread, as the one that started it sees it: a Worker of worker_threads. */
+export interface Worker {
+  readonly threadId: number;
+  once(event: "exit", ended: () => void): unknown;
+}
 /** This thread's number, 0 or more and below 2^30 - 1, which no other thread of the process ever has. */
-export { threadId };
+export const threadId: number = ownId;
 
 /** Whether this thread may wait in Atomics.wait. */
 export const mayBlock = true;

@@ -11,6 +11,7 @@ import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { warn } from "./platform.ts";
 import { defineReclaimer, RcuHead } from "./reclaim.ts";
 import { hashName, type Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
@@ -142,8 +143,7 @@ export function drainReleases<C = number>(context: C): number {
     const done = releasePass(context, Infinity);
     if (done === 0) break;
     ran += done;
-    if (pass === WARN_PASSES)
-      process.emitWarning(`delayed releases: ${pass} passes, and more are queued`, "RcuRelease");
+    if (pass === WARN_PASSES) warn(`delayed releases: ${pass} passes, and more are queued`, "RcuRelease");
     if (pass > PANIC_PASSES)
       throw new RcuUsageError(
         "ERR_RCU_RELEASE_LOOP",

@@ -10,6 +10,7 @@
  *   }
  */
 import { i32 } from "./memory.ts";
+import { park } from "./park.ts";
 
 /** The time that stalls are measured by: milliseconds in 31 bits, which is what a word of the heap holds; the same on all threads. */
 export const stallClock = (): number => Date.now() & 0x7fff_ffff;
@@ -34,7 +35,7 @@ export class Rounds {
   /** Atomics.wait until the next round, or for `most` milliseconds. */
   sleep(word: number, value: number, most = Number.POSITIVE_INFINITY): void {
     const left = this.left();
-    this.#timedOut = Atomics.wait(i32, word, value, Math.min(left, most)) === "timed-out" && left <= most;
+    this.#timedOut = park(i32, word, value, Math.min(left, most)) === "timed-out" && left <= most;
   }
 
   /** Whether a round is due, after whatever ended the last sleep. Then it counts as made. */

@@ -5,6 +5,7 @@
 import { gpSeq, rcuLaggards, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { heapIdentity, i32 } from "./memory.ts";
+import { warn } from "./platform.ts";
 import { rcuBlockedTasks } from "./preempt.ts";
 import { stallClock } from "./rounds.ts";
 import { gpNumber, rcuEvent, traceRcu } from "./trace.ts";
@@ -53,7 +54,7 @@ export type RcuTaskNamer = (slot: number, record: number) => string;
 const DEFAULT_MS = 100;
 let timeoutMs = DEFAULT_MS;
 let namer: RcuTaskNamer = () => "";
-let handler: (stall: RcuStall) => void = (stall) => process.emitWarning(rcuStallText(stall), "RcuStall");
+let handler: (stall: RcuStall) => void = (stall) => warn(rcuStallText(stall), "RcuStall");
 /** What was reported last of each flavour and Srcu (`of`), and how old it was then. */
 const reported: { readonly of: number; readonly seq: number; readonly ms: number }[] = [];
 /** The heap that they are of. */

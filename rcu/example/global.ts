@@ -10,17 +10,15 @@ if (isMainThread) {
   Config.version.init(first, 1);
   const box = new RcuBox(Config, first);
   const worker = new Worker(new URL(import.meta.url));
-  const ended = once(worker, "exit");
   worker.postMessage(box.handle());
   const [version] = await once(worker, "message");
   console.log(`the worker read version ${version} in the global domain`);
-  await ended;
+  await worker.terminate();
   console.log(`the same domain in this thread: ${RcuDomain.global() === domain}`);
   domain.unregisterThread();
 } else {
   const [at] = await once(parentPort!, "message");
   const box = new RcuBox(Config, { at });
   parentPort!.postMessage(domain.run((scope) => Config.version.peek(box.get(scope))));
-  parentPort!.close();
   domain.unregisterThread();
 }

@@ -6,7 +6,9 @@ import { formatReport } from "./report.ts";
 import { FLAVOURS, type Flavour } from "./state.ts";
 import { MAX_ACTORS, MAX_CPUS, type TortureOptions, torture } from "./torture.ts";
 
-const USAGE = `usage: sternix torture [--seconds N] [--cpus N] [--readers N] [--updaters N]
+const usage = (
+  command: string,
+): string => `usage: ${command} [--seconds N] [--cpus N] [--readers N] [--updaters N]
     [--flavour ${FLAVOURS.join("|")}] [--strict] [--crash] [--mutant NAME] [--list-mutants] [--json FILE]
 
   --seconds N      length of the run (10)
@@ -31,13 +33,13 @@ interface Plan {
   readonly json: string | undefined;
 }
 
-/** Runs with the given arguments; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
-export async function tortureMain(args: string[]): Promise<number> {
+/** Runs with the given arguments, as the command of that name; returns the exit status: 0 success, 1 failure, 2 wrong usage. */
+export async function tortureMain(args: string[], command = "sternix torture"): Promise<number> {
   let plan: Plan;
   try {
     const { values } = parse(args);
     if (values.help === true) {
-      console.log(USAGE);
+      console.log(usage(command));
       return 0;
     }
     if (values["list-mutants"] === true) {
@@ -47,7 +49,7 @@ export async function tortureMain(args: string[]): Promise<number> {
     plan = planOf(values);
     if (plan.json !== undefined) closeSync(openSync(plan.json, "a")); // Better now than after the run.
   } catch (error) {
-    console.error(`sternix torture: ${(error as Error).message}; see \`sternix torture --help\``);
+    console.error(`${command}: ${(error as Error).message}; see \`${command} --help\``);
     return 2;
   }
   const interrupt = new AbortController();

@@ -3,7 +3,7 @@
  * module hook while a test worker loads it; the code itself has no switch. Text that is not found is an error, so
  * a mutant cannot rot unnoticed.
  */
-import { registerHooks } from "node:module";
+import * as modules from "node:module";
 import type { TortureOptions } from "./torture.ts";
 
 export interface Mutant {
@@ -372,7 +372,7 @@ export function installMutant(name: string): void {
   const mutant = findMutant(name);
   const url = new URL(`../${mutant.file}`, import.meta.url).href;
   if (!mutantsAvailable) throw new Error(`mutant ${name}: mutants exist in a source tree only`);
-  registerHooks({
+  modules.registerHooks({
     load(address, context, next) {
       const loaded = next(address, context);
       if (address !== url) return loaded;
