@@ -54,6 +54,10 @@ export class CpuWorkers {
   readonly #watchdog: Watchdog;
   readonly #stuckPrograms: StuckPrograms;
   readonly #pool: Piscina;
+  /** One thread more, which has loaded its code: there a CPU goes on at once that has to be restarted. */
+  #spare: Piscina | null = null;
+  /** The CPU that runs on it; -1: none. */
+  #onSpare = -1;
   readonly #reports: Promise<CpuReport | null>[] = [];
   /** Ends the worker of a CPU. */
   readonly #ends: AbortController[] = [];
@@ -79,20 +83,40 @@ export class CpuWorkers {
       else this.#options.log?.(`CPU ${cpu} is restarted: ${why.message}`);
       this.#ends[cpu]?.abort();
     });
-    this.#stuckPrograms = new StuckPrograms((cpu, why) => {
-      this.#options.log?.(`CPU ${cpu} is restarted: ${why}`);
-      this.#ends[cpu]?.abort();
-    });
-    this.#pool = new Piscina({
-      filename: options.worker.href,
-      minThreads: options.cpus,
-      maxThreads: options.cpus,
+    this.#stuckPrograms = new StuckPrograms(
+      (cpu, why) => {
+        this.#options.log?.(`CPU ${cpu} is restarted: ${why}`);
+        this.#ends[cpu]?.abort();
+      },
+      () => {
+        this.#spare ??= this.#threads(1);
+      },
+    );
+    this.#pool = this.#threads(options.cpus);
+  }
+
+  #threads(count: number): Piscina {
+    const pool = new Piscina({
+      filename: this.#options.worker.href,
+      minThreads: count,
+      maxThreads: count,
       concurrentTasksPerWorker: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
       atomics: "disabled",
       // A host file is opened on one CPU and closed on another, and outlives a CPU that is replaced.
       trackUnmanagedFds: false,
     });
+    // Of a thread that no CPU runs on; those of CPUs reject their reports.
+    pool.on("error", (error: Error) => this.#options.log?.(`a thread without a CPU ended: ${error.message}`));
+    return pool;
+  }
+
+  /** Where a CPU runs next: the pool has a thread for each, but one that is ended is replaced only then. */
+  #threadFor(cpu: number): Piscina {
+    if (this.#onSpare === cpu) this.#onSpare = -1;
+    if (this.#spare === null || this.#onSpare >= 0) return this.#pool;
+    this.#onSpare = cpu;
+    return this.#spare;
   }
 
   start(): void {
@@ -128,7 +152,7 @@ export class CpuWorkers {
   /** Ends the threads, whatever they do. */
   async destroy(): Promise<void> {
     this.#stopping = true;
-    await this.#pool.destroy();
+    await Promise.all([this.#pool.destroy(), this.#spare?.destroy()]);
   }
 
   async #reach(stage: number): Promise<void> {
@@ -161,13 +185,15 @@ export class CpuWorkers {
     const end = new AbortController();
     this.#ends[cpu] = end;
     this.#running.add(cpu);
-    this.#reports[cpu] = this.#pool.run(boot, { signal: end.signal }).then(
-      (report: CpuReport) => {
-        this.#running.delete(cpu);
-        return report;
-      },
-      (error: unknown) => this.#died(cpu, error, end.signal.aborted),
-    );
+    this.#reports[cpu] = this.#threadFor(cpu)
+      .run(boot, { signal: end.signal })
+      .then(
+        (report: CpuReport) => {
+          this.#running.delete(cpu);
+          return report;
+        },
+        (error: unknown) => this.#died(cpu, error, end.signal.aborted),
+      );
   }
 
   /** Buries a CPU and boots it again, unless there is no sense in it. */

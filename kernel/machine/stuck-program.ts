@@ -26,6 +26,8 @@ import { sendFromHost } from "./host-signal.ts";
 
 /** A program that is to die has this long to come to a system call, in milliseconds. */
 const GRACE_MS = 250;
+/** After so long it looks as if it would not. */
+const SUSPECT_MS = 30;
 /** From then on the CPU is held, and looked at after this time: a store of one CPU is seen by others long before. */
 const HELD_MS = 40;
 
@@ -54,11 +56,13 @@ function insistedOn(task: Ref<"task">): boolean {
 
 export class StuckPrograms {
   readonly #end: (cpu: number, why: string) => void;
+  readonly #prepare: () => void;
   readonly #seen: Seen[] = [];
 
-  /** `end` ends the worker of a CPU. */
-  constructor(end: (cpu: number, why: string) => void) {
+  /** `end` ends the worker of a CPU. `prepare` is called, once or more often, when that is likely to come. */
+  constructor(end: (cpu: number, why: string) => void, prepare: () => void) {
     this.#end = end;
+    this.#prepare = prepare;
   }
 
   /** On the host, the machine bound: on every tick. */
@@ -93,7 +97,10 @@ export class StuckPrograms {
       seen.resumed = resumed;
       return;
     }
-    if (now - seen.since < GRACE_MS) return;
+    if (now - seen.since < GRACE_MS) {
+      if (now - seen.since >= SUSPECT_MS) this.#prepare();
+      return;
+    }
     seen.heldSince = now;
     atomicStore(ram.i32, word(cpu, CPU_PROGRAM.HOLD), 1);
   }

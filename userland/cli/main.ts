@@ -58,7 +58,7 @@ const run = defineCommand<ArgsDef>({
       type: "string",
       valueHint: "MS",
       description:
-        "how long a subsystem may take for a callback, or to load (3000 at least), in milliseconds (default 10000)",
+        "how long a subsystem may take for a callback, or to load (8000 at least), in milliseconds (default 10000)",
     },
     debug: {
       type: "boolean",
