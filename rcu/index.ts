@@ -57,6 +57,7 @@ export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts"
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
 export { EVICTED, FULL, INSERTED, UPDATED } from "./outcome.ts";
 export { PercpuRef } from "./percpu-ref.ts";
+export { PercpuRwSemaphore } from "./percpu-rwsem.ts";
 export { RcuAtomic, RcuBox, RcuOptionBox, RcuPtr, RcuString } from "./ptr.ts";
 export { type ArrayOptions, RcuArray } from "./rcu-array.ts";
 export { defineReclaimer, type Reclaimer } from "./reclaim.ts";

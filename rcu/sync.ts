@@ -35,6 +35,9 @@ const LEAVING = 2;
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 const STATE = Sync.state.offset;
+/** For percpu-rwsem.ts, which looks at the state itself. */
+export const SYNC_STATE = STATE;
+export const SYNC_IDLE = IDLE;
 
 /** Tells readers whether anybody writes, for the price of a load. */
 export class RcuSync extends Collection<"rcu_sync"> {

@@ -313,6 +313,22 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "it shows on machines that reorder loads, which x86 does not",
   },
   {
+    name: "rwsem-no-wait",
+    why: "a writer does not wait for the readers that are in",
+    file: "percpu-rwsem.ts",
+    find: "if (Atomics.load(i32, word) === 0) continue;",
+    replace: "if (Atomics.load(i32, word) !== -1) continue;",
+    modelOnly: "torture has no semaphore",
+  },
+  {
+    name: "rwsem-blind-reader",
+    why: "a reader on the long way does not look for a writer",
+    file: "percpu-rwsem.ts",
+    find: "const writer = Sem.writer.load(this.ref); // [P]",
+    replace: "const writer = 0;",
+    modelOnly: "torture has no semaphore",
+  },
+  {
     name: "resize-loses-readers",
     why: "a growing table rewrites the links that its readers follow",
     file: "hash-table.ts",

@@ -128,6 +128,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   ],
   list: ["walked 1 2 3 4 40 5", "first 1, removed: true", "strings first walk", "tasks 2 3"],
   "list-move": ["appended: first walk and last; left: true", "split: first walk | and last", "cleared: true"],
+  rwsem: ["the reader leaves", "the writer is alone", "the reader is in again", "and tries: true"],
   weak: ["user 7", "kept: user 7", "gone: true, true", "the next one is found: true"],
   llist: ["taken 3000 of 3 workers, empty: true"],
   "percpu-ref": [

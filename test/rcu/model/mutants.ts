@@ -40,6 +40,8 @@ export const FOUND_BY: Readonly<
   "percpu-ref-sums-early": { scenario: "PercpuRef, killed while a count is held" },
   "sync-enter-at-once": { scenario: "RcuSync" },
   "sync-idle-at-once": { scenario: "RcuSync", memory: "weak" },
+  "rwsem-no-wait": { scenario: "PercpuRwSemaphore, a reader on the short way" },
+  "rwsem-blind-reader": { scenario: "PercpuRwSemaphore, an idle reader" },
   "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
   "relink-too-soon": { scenario: "RcuHashMap, the table grows twice" },
   "copied-nodes-freed": { scenario: "RcuHashMap, the table grows by copying its nodes" },

@@ -1,5 +1,5 @@
 /** What switches between a way without atomic operations and one with: PercpuRef, RcuSync. */
-import type { PercpuRef, RcuSync } from "../../../../rcu/index.ts";
+import type { PercpuRef, PercpuRwSemaphore, RcuSync } from "../../../../rcu/index.ts";
 import { noPoison, POISON, type Scenario, world } from "../scenario.ts";
 
 const percpuRef: Scenario = {
@@ -119,4 +119,45 @@ const sync: Scenario = {
   },
 };
 
-export const SWITCHES: readonly Scenario[] = [percpuRef, percpuRefReleases, sync];
+const rwsem = (idle: boolean): Scenario => ({
+  name: `PercpuRwSemaphore, ${idle ? "an idle reader" : "a reader on the short way"}`,
+  about: "a reader sees nothing half-written, and nobody is forgotten who waits",
+  ...(idle ? { models: ["tso", "weak"] as const } : { fullModels: ["weak"] as const }),
+  build(lib) {
+    const { old } = world(lib);
+    const at = new lib.PercpuRwSemaphore().ref;
+    return {
+      cpus: [
+        {
+          boot(lib) {
+            const sem = new lib.PercpuRwSemaphore({ at });
+            sem.readLock(); // Its word is this thread's from now on.
+            sem.readUnlock();
+            if (idle) lib.goIdle();
+            return sem;
+          },
+          run(lib, cpu, sem: PercpuRwSemaphore) {
+            sem.readLock();
+            if (!idle) lib.rcuQuiescent(); // A reader may sleep.
+            cpu.note("r0", lib.Thing.value.get(old));
+            sem.readUnlock();
+            if (!idle) lib.goIdle();
+          },
+        },
+        {
+          boot: (lib) => new lib.PercpuRwSemaphore({ at }),
+          run(lib, _cpu, sem: PercpuRwSemaphore) {
+            sem.writeLock();
+            lib.Thing.value.init(old, POISON);
+            lib.Thing.value.init(old, 2);
+            sem.writeUnlock();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+});
+
+export const SWITCHES: readonly Scenario[] = [percpuRef, percpuRefReleases, sync, rwsem(false), rwsem(true)];
