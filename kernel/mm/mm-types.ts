@@ -38,6 +38,9 @@ export const Mm = struct("mm", {
   /** Counts changes of `vmas`: a fault that sees it unchanged may install what it prepared. */
   seq: atomic(),
 
+  /** The task that has it to itself, or 0 (sched/hold.ts). */
+  owner: atomic<Ref<"task"> | 0>(),
+
   mmapLock: spinlock(5),
 
   // ptl for writers; `vmas` is read in a read scope (vma.ts).

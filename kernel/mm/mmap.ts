@@ -1,7 +1,8 @@
 /** mmap(2) and munmap(2). Addresses and lengths are bytes. */
 import type { Ref } from "../../rcu/index.ts";
 import { YIELD } from "../sched/block.ts";
-import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
+import { hasMm, releaseMm, takeMm, WHOLE_AREAS, yieldOwned } from "../sched/hold.ts";
+import { partAlso, partDone, resetPart, yieldWhole } from "../sched/yield.ts";
 import { EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from "../uapi/errno.ts";
 import {
   MAP_ANONYMOUS,
@@ -157,8 +158,8 @@ export function mmap(
   if (type === MAP_SHARED_VALIDATE && (flags & (~KNOWN_FLAGS | MAP_SYNC)) !== 0) return -EOPNOTSUPP;
   if (length === 0) return -EINVAL;
   const pages = pagesOf(length);
-  // The area is there since an earlier run of this call.
-  if (partDone() !== 0) return populateMapped(mm, partAlso(), pages);
+  // The area is there since an earlier run of this call, which does no longer make room for it.
+  if (partDone() !== 0 && !hasMm(mm)) return populateMapped(mm, partAlso(), pages);
   const fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0;
   if (fixed && addr % PAGE_SIZE !== 0) return -EINVAL;
   if (pages > END_PAGE - FIRST_PAGE) return -ENOMEM;
@@ -184,18 +185,59 @@ export function mmap(
     if ((flags & MAP_GROWSDOWN) !== 0 && !shared) vmFlags |= VM_GROWSDOWN;
     // What can never fit is refused; anything else is granted until it is touched (overcommit_memory 0).
     if ((vmFlags & (VM_WRITE | VM_NORESERVE)) === VM_WRITE && pages > frameTotal()) return -ENOMEM;
+  }
+  if ((flags & MAP_FIXED) !== 0 && (flags & MAP_FIXED_NOREPLACE) === 0) {
+    const cleared = clearParts(mm, addr / PAGE_SIZE, addr / PAGE_SIZE + pages);
+    if (cleared !== 0) return cleared;
+  }
+  if (mapping === 0) {
     if (shared) {
       const shmem = mappingCreate(MOPS.SHMEM);
-      if (shmem === 0) return -ENOMEM;
+      if (shmem === 0) {
+        releaseMm(mm);
+        return -ENOMEM;
+      }
       mapping = shmem;
       own = true;
     }
   }
   const result = mapPages(mm, addr, pages, vmFlags, mapping, backed, pgoff, flags);
+  releaseMm(mm);
   if (own) mappingPut(mapping as Ref<"mapping">); // The VMA has its own count.
   if (result >= 0 && (flags & (MAP_POPULATE | MAP_LOCKED)) !== 0 && (flags & MAP_NONBLOCK) === 0)
     return populateMapped(mm, result / PAGE_SIZE, pages);
   return result;
+}
+
+/**
+ * Unmaps pages [start, end) for a mapping that comes in their place, if they are many: 0, -errno or what takeMm says. The address space is the
+ * task's own then, until releaseMm, and no other thread sees the hole.
+ */
+export function clearParts(mm: Ref<"mm">, start: number, end: number): number {
+  if (!hasMm(mm) && !isLarge(mm, start, end)) return 0;
+  const taken = takeMm(mm);
+  if (taken !== 0) return taken;
+  for (let at = start + partDone(); at < end; ) {
+    const to = unmapPart(mm, at, end);
+    if (to < 0) {
+      releaseMm(mm);
+      return to;
+    }
+    at = to;
+    const stop = at < end ? yieldOwned(at - start) : 0;
+    if (stop !== 0) return stop;
+  }
+  resetPart();
+  return 0;
+}
+
+/** Whether there is so much in pages [start, end) that it takes long to change it. */
+export function isLarge(mm: Ref<"mm">, start: number, end: number): boolean {
+  if (end - start <= WHOLE_AREAS) return false;
+  const vmas = Mm.vmas.access(mm);
+  return (
+    vmaSearch(vmas, end) - vmaSearch(vmas, start) > WHOLE_AREAS || ptePart(Mm.pgd.get(mm), start, end) < end
+  );
 }
 
 /** MAP_POPULATE: the address of the area, with as many pages present as can be had, or YIELD. */
@@ -340,16 +382,25 @@ export function munmap(mm: Ref<"mm">, addr: number, length: number): number {
  */
 export function unmapParts(mm: Ref<"mm">, start: number, end: number): number {
   for (let at = start + partDone(); at < end; ) {
-    const to = ptePart(Mm.pgd.get(mm), at, end);
-    Mm.mmapLock.lock(mm);
-    const result = unmapLocked(mm, at, to);
-    Mm.mmapLock.unlock(mm);
-    if (result < 0) return result;
+    const to = unmapPart(mm, at, end);
+    if (to < 0) return to;
     at = to;
     const stop = at < end ? yieldWhole(at - start) : 0;
     if (stop !== 0) return stop;
   }
   return 0;
+}
+
+/** Unmaps a part of pages [start, end), no more pages and areas than take about a millisecond: where the next part begins, or -errno. */
+export function unmapPart(mm: Ref<"mm">, start: number, end: number): number {
+  Mm.mmapLock.lock(mm);
+  const vmas = Mm.vmas.access(mm);
+  const most = vmaSearch(vmas, start) + WHOLE_AREAS;
+  const stop = most < vmaCount(vmas) ? Math.min(end, vmaStartAt(vmas as Ref<"array">, most)) : end;
+  const to = ptePart(Mm.pgd.get(mm), start, stop);
+  const result = unmapLocked(mm, start, to);
+  Mm.mmapLock.unlock(mm);
+  return result < 0 ? result : to;
 }
 
 /** Unmaps pages [start, end); mmapLock is held. */

@@ -1,7 +1,8 @@
 /** mremap(2): resizes a mapping where it is, or moves its pages elsewhere without copying them. */
 import type { Ref } from "../../rcu/index.ts";
 import { YIELD } from "../sched/block.ts";
-import { partAlso, partDone } from "../sched/yield.ts";
+import { hasMm } from "../sched/hold.ts";
+import { partAlso, partDone, resetPart } from "../sched/yield.ts";
 import { EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from "../uapi/mman.ts";
 import { MMAP_MIN_ADDR, Mm } from "./mm.ts";
@@ -10,11 +11,14 @@ import {
   END_PAGE,
   FILE_PAGES,
   isFree,
+  isLarge,
   pagesOf,
   populate,
   settle,
   unmapLocked,
+  unmapParts,
 } from "./mmap.ts";
+import { moveInParts } from "./mremap-parts.ts";
 import { pteSet, pteTable, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { VM_LOCKED, VM_SHARED, VM_SPECIAL, Vma, type VmaSpec, vmaAt, vmaSpec, vmasHeld } from "./vma.ts";
@@ -47,12 +51,23 @@ export function mremap(
     if (to + newPages > END_PAGE) return -EINVAL;
     if (to < start + oldPages && start < to + newPages) return -EINVAL;
   }
+  if (!fixed && !dontUnmap && newPages < oldPages) {
+    const error = mayRemap(mm, start);
+    return error < 0 ? error : unmapParts(mm, start + newPages, start + oldPages) || addr;
+  }
   // It was moved in an earlier run of this call.
-  if (partDone() !== 0) return populateGrown(mm, partAlso(), oldPages, newPages);
-  Mm.mmapLock.lock(mm);
-  const result = remapLocked(mm, start, oldPages, newPages, flags, Math.floor(newAddr / PAGE_SIZE));
-  Mm.mmapLock.unlock(mm);
+  if (partDone() !== 0 && !hasMm(mm)) return populateGrown(mm, partAlso(), oldPages, newPages);
+  const target = fixed ? newAddr / PAGE_SIZE : -1;
+  const large = isLarge(mm, start, start + oldPages) || (fixed && isLarge(mm, target, target + newPages));
+  let result = BIG;
+  if (!hasMm(mm)) {
+    Mm.mmapLock.lock(mm);
+    result = remapLocked(mm, start, oldPages, newPages, flags, target, large);
+    Mm.mmapLock.unlock(mm);
+  }
+  if (result === BIG) result = moveInParts({ mm, start, oldPages, newPages, target, dontUnmap });
   if (result < 0) return result;
+  resetPart();
   const locked = vmaAt(mm, result);
   if (newPages > oldPages && locked !== 0 && (Vma.flags.get(locked) & VM_LOCKED) !== 0)
     return populateGrown(mm, result, oldPages, newPages);
@@ -65,7 +80,17 @@ function populateGrown(mm: Ref<"mm">, start: number, oldPages: number, newPages:
   return stop === YIELD ? stop : start * PAGE_SIZE;
 }
 
-/** First page of the result, or -errno. mmapLock is held. */
+/** What remapLocked answers when all is well, and there is more to move than it should. */
+const BIG = -(2 ** 60);
+
+/** Whether there is an area at page `start` that may be changed: 0 or -errno. */
+function mayRemap(mm: Ref<"mm">, start: number): number {
+  const vma = vmaAt(mm, start);
+  if (vma === 0) return -EFAULT;
+  return (Vma.flags.get(vma) & VM_SPECIAL) !== 0 ? -EINVAL : 0;
+}
+
+/** First page of the result, or -errno; BIG if it has to move and is `large`. mmapLock is held. */
 function remapLocked(
   mm: Ref<"mm">,
   start: number,
@@ -73,22 +98,16 @@ function remapLocked(
   newPages: number,
   flags: number,
   target: number,
+  large: boolean,
 ): number {
-  const vma = vmaAt(mm, start);
-  if (vma === 0) return -EFAULT;
-  const spec = vmaSpec(vma);
-  if ((spec.flags & VM_SPECIAL) !== 0) return -EINVAL;
+  const error = mayRemap(mm, start);
+  if (error < 0) return error;
+  const spec = vmaSpec(vmaAt(mm, start) as Ref<"vma">);
   const fixed = (flags & MREMAP_FIXED) !== 0;
   const dontUnmap = (flags & MREMAP_DONTUNMAP) !== 0;
   // Old size 0 duplicates a shared mapping.
   if (oldPages === 0 && (spec.flags & VM_SHARED) === 0) return -EINVAL;
-  if (!fixed && !dontUnmap && newPages <= oldPages) {
-    if (newPages < oldPages) {
-      const error = unmapLocked(mm, start + newPages, start + oldPages);
-      if (error < 0) return error;
-    }
-    return start;
-  }
+  if (!fixed && !dontUnmap && newPages === oldPages) return start;
   if (start + oldPages > spec.end) return -EFAULT;
   if (spec.mapping !== 0 && spec.pgoff + (start - spec.start) + newPages > FILE_PAGES) return -EINVAL;
   if (!fixed && !dontUnmap && oldPages !== 0 && start + oldPages === spec.end) {
@@ -96,7 +115,7 @@ function remapLocked(
     if (grown) return start;
   }
   if ((flags & MREMAP_MAYMOVE) === 0) return -ENOMEM;
-  return move(mm, spec, start, oldPages, newPages, fixed ? target : -1, dontUnmap);
+  return large ? BIG : move(mm, spec, start, oldPages, newPages, target, dontUnmap);
 }
 
 function growInPlace(mm: Ref<"mm">, spec: VmaSpec, end: number, newEnd: number): boolean {

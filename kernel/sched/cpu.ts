@@ -48,6 +48,7 @@ import { accountStart, accountSwitch } from "./account.ts";
 import { BLOCK, BLOCK_KILLABLE, EXIT_TASK, isBlock, NO_RETURN, YIELD } from "./block.ts";
 import { Cpu, clearNeedResched, cpuOf, needResched } from "./cpus.ts";
 import { setCurrent } from "./current.ts";
+import { unpark, waitForMm } from "./hold.ts";
 import { doChores, idle } from "./idle.ts";
 import { clearRestart } from "./restart.ts";
 import { cpuAllowed, pickTask, requeueTask, shareQueue } from "./runqueue.ts";
@@ -87,6 +88,7 @@ export function cpuLoop(number: number, modes: readonly UserMode[], syscalls: Sy
     }
     setCurrent(0);
     Cpu.curr.store(cpu, 0);
+    unpark(cpu);
     // Before the next quiescent state: the task may run and exit elsewhere by now, and its address space go with it.
     activateMm(0);
     safePoint(0);
@@ -122,6 +124,7 @@ function runTask(
       Task.yielding.set(task, 0);
     } else safePoint(task);
 
+    if (waitForMm(task, cpu)) continue;
     if (Task.restarting.get(task) !== 0) {
       finishWait(task);
       if (finishCall(task, regs, syscalls.call(task, regs)) === GONE) return;

@@ -45,6 +45,8 @@ export const Cpu = struct("cpu", {
   /** CPU_IDLE while the CPU sleeps, or is about to, on this word (sched/idle.ts). */
   idle: atomic(),
   /** The task that runs here; 0 for none. */
+  /** Its task waits for another one that has their address space to itself (hold.ts). */
+  parked: atomic(),
   curr: atomic<Ref<"task"> | 0>(),
   /** Tasks on `queue`. */
   queued: atomic(),

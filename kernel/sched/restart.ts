@@ -58,6 +58,11 @@ export const KEPT_VFORK = 3;
 /** The file of the program that execve is to run once the other threads are gone, with its count. */
 export const KEPT_EXEC = 4;
 
+/** The address space that the call has to itself (hold.ts). */
+export const KEPT_MM = 5;
+/** The address space of the child that fork makes, in parts (task/fork-memory.ts). */
+export const KEPT_FORK = 6;
+
 type GiveBack = (task: Ref<"task">, kept: number) => void;
 const givesBack: GiveBack[] = [];
 

@@ -5,7 +5,7 @@
 import { free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock, tryAlloc } from "../../rcu/index.ts";
 import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
-import { mmFork } from "../mm/fork.ts";
+import { forkMm } from "../mm/fork.ts";
 import { mmGet, mmPut } from "../mm/mm.ts";
 import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
 import { faultIn, putUser32 } from "../mm/uaccess.ts";
@@ -204,7 +204,11 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
   if ((flags & NAMESPACES) !== 0) return -EINVAL;
   if (machineIsFull(parent) || tooManyTasks(parent)) return -EAGAIN;
-  const child = copyTask(parent, args);
+  // First, since it is what costs: it may take several runs.
+  const mm = Task.mm.access(parent) as Ref<"mm">;
+  const memory = (flags & CLONE_VM) !== 0 ? mmGet(mm) : forkMm(mm);
+  if (memory < 0) return memory;
+  const child = copyTask(parent, args, memory as Ref<"mm">);
   if (child < 0) return child;
   return start(parent, child as Ref<"task">, args);
 }
@@ -247,12 +251,17 @@ function tooManyTasks(parent: Ref<"task">): boolean {
   return own >= most;
 }
 
-function copyTask(parent: Ref<"task">, args: CloneArgs): Ref<"task"> | number {
+/** Takes over one count of the memory. */
+function copyTask(parent: Ref<"task">, args: CloneArgs, memory: Ref<"mm">): Ref<"task"> | number {
   const { flags } = args;
   const isThread = (flags & CLONE_THREAD) !== 0;
   const group = Task.group.get(parent);
   const child = newTask(isThread ? group : 0, Task.kind.get(parent));
-  if (child === 0) return -ENOMEM;
+  if (child === 0) {
+    mmPut(memory);
+    return -ENOMEM;
+  }
+  Task.mm.init(child, memory);
   if (!copyResources(parent, child, args)) {
     discardTask(child, !isThread);
     return -ENOMEM;
@@ -284,11 +293,7 @@ function copyResources(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs)
     Group.oomScoreAdjMin.init(group, Group.oomScoreAdjMin.load(from));
     Group.tty.init(group, Group.tty.load(from));
   }
-  // Last, since it is what costs.
-  const mm = Task.mm.access(parent) as Ref<"mm">;
-  const newMm = (flags & CLONE_VM) !== 0 ? mmGet(mm) : mmFork(mm);
-  Task.mm.init(child, newMm);
-  return newMm !== 0;
+  return true;
 }
 
 function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void {
