@@ -290,8 +290,6 @@ export function insertItem(
   dataLow: number,
   dataHigh: number,
 ): Ref<"epitem"> | number {
-  const leaf = makeLeaf(held, ep, fd);
-  if (leaf === 0) return -ENOMEM;
   const user = Eventpoll.user.get(ep);
   if (!userCharge(user, "epollWatches", 1, limit("epollWatches"))) return -ENOSPC;
   const item = tryAlloc(Epitem);
@@ -314,7 +312,9 @@ export function insertItem(
     if (entry < 0) failed = true;
     else Epitem.hooks.set(item, count++, entry);
   });
-  if (failed) {
+  // Last, so that a failure leaves nothing behind.
+  const leaf = failed ? 0 : makeLeaf(held, ep, fd);
+  if (leaf === 0) {
     unhook(item);
     unready(ep, item);
     userUncharge(user, "epollWatches", 1);

@@ -18,6 +18,7 @@ import { clearRestart } from "../../../kernel/sched/restart.ts";
 import { finishWait } from "../../../kernel/sched/waitqueue.ts";
 import { commText } from "../../../kernel/task/exec.ts";
 import { GROUP_EXEC, Group, Task } from "../../../kernel/task/task.ts";
+import { tidy } from "../../../kernel/task/tidy.ts";
 import { E2BIG, EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR, ETXTBSY } from "../../../kernel/uapi/errno.ts";
 import { O_CLOEXEC, O_WRONLY } from "../../../kernel/uapi/fcntl.ts";
 import { USER_REGS } from "../../../kernel/usermode.ts";
@@ -203,6 +204,7 @@ test.serial("execve closes what is marked close-on-exec and leaks neither frames
   const files = Task.files.access(task) as Ref<"files">;
   const run = (): void => {
     t.is(execve(task, "/s", ["s"], []), 0);
+    while (!tidy(task)); // As the CPU loop does, before the new program runs.
     t.is(execve(task, "/lost", ["s"], []), -ENOENT);
     settle();
   };
