@@ -1,5 +1,5 @@
 /** Mistakes of an embedding program: each is an exception of its own kind that names what was given. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -9,7 +9,14 @@ import { findTask } from "../../kernel/task/pid.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { groupUsage } from "../../kernel/task/usage.ts";
 import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
-import { DEFAULT_ENV, Machine, MachineError, type MachineOptions, SpawnError } from "../../userland/index.ts";
+import {
+  DEFAULT_ENV,
+  Machine,
+  MachineError,
+  type MachineOptions,
+  SpawnError,
+  SubsystemError,
+} from "../../userland/index.ts";
 import { kernelOf } from "../../userland/machine/machine.ts";
 import { fixture } from "../guest/cases.ts";
 
@@ -115,7 +122,7 @@ test("options that no process can have are TypeErrors and RangeErrors", (t) => {
     [{ argv: ["a"], args: [] }, /^give argv, which begins with the program's own name, or args, not both$/],
     [{ env: { "A=B": "" } }, /^env: "A=B" is no name$/],
     [{ env: { A: "a\0b" } }, /^env\.A: holds a NUL/],
-    [{ killSignal: "SIGNONE" as NodeJS.Signals }, /^signal SIGNONE: there is no such signal$/],
+    [{ killSignal: "SIGNONE" as NodeJS.Signals }, /^signal SIGNONE: there is no such signal; give a name/],
   ] as const)
     t.throws(() => machine.spawn(guest("hello"), options), { instanceOf: TypeError, message });
   for (const [options, message] of [
@@ -144,9 +151,120 @@ test("options that no process can have are TypeErrors and RangeErrors", (t) => {
   });
   t.throws(() => machine.kill(1, 65), {
     instanceOf: TypeError,
-    message: /^signal 65: there is no such signal$/,
+    code: "ERR_UNKNOWN_SIGNAL",
+    message: /^signal 65: there is no such signal; give a name like "SIGTERM" or a number from 0 to 64$/,
   });
   t.false(machine.kill(1, "SIGKILL"), "the kernel's own process takes none");
+});
+
+/** Values of every kind, for options of every kind. */
+const ODD: readonly unknown[] = [
+  ...[5, 0, -1, Number.NaN, 1.5, Number.POSITIVE_INFINITY, 2 ** 40, 10n, true, null, Symbol("s"), () => {}],
+  ...[
+    "",
+    "x",
+    "a\0b",
+    "x".repeat(5000),
+    [],
+    [5],
+    [null],
+    [{}],
+    ["x"],
+    {},
+    { A: 5 },
+    new Date(),
+    new URL("http://x/"),
+  ],
+  ...[[{ host: "/tmp\0", guest: "/y" }], [{ host: "/tmp", guest: `/${"y".repeat(5000)}` }], [Symbol("s")]],
+  ...[
+    [{ module: 5 }],
+    [{ module: "kvcache", options: 5 }],
+    [{ module: "kvcache", optoins: {} }],
+    ["file:///%"],
+  ],
+];
+/** What is neither an error of ours nor one with a code. */
+function untyped(what: string, error: unknown): string[] {
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  const ours = error instanceof MachineError || error instanceof SubsystemError;
+  if (ours && typeof code === "string") return [];
+  const coded = (error instanceof TypeError || error instanceof RangeError) && typeof code === "string";
+  return coded && code.startsWith("ERR_") && !code.startsWith("ERR_INVALID")
+    ? []
+    : [`${what}: ${name} ${code} ${error}`];
+}
+/** Which of the odd values an option takes, by their places. */
+const TAKES: Readonly<Record<string, readonly number[]>> = {
+  cpus: [0],
+  subsystemTimeout: [0],
+  mounts: [16],
+  subsystems: [16],
+  debug: [8],
+  rootWritable: [8],
+  log: [11],
+};
+
+test("whatever is wrong with an option of a machine, it is an error with a code", async (t) => {
+  const names = "cpus memory heap root rootWritable mounts subsystems subsystemTimeout debug strace log";
+  const wrong: string[] = [];
+  for (const name of names.split(" "))
+    for (const [n, value] of ODD.entries()) {
+      if (TAKES[name]?.includes(n)) continue;
+      // strace takes descriptors: which ones this process has is not for a test to know.
+      if (name === "strace" && (value === 5 || value === 0)) continue;
+      const what = `${name}, value ${n}`;
+      const booted = await Machine.boot({ cpus: 1, memory: 64 << 20, [name]: value }).then(
+        async (machine) => {
+          await machine.shutdown();
+          return [`${what}: boots`];
+        },
+        (error: unknown) => untyped(what, error),
+      );
+      wrong.push(...booted);
+    }
+  t.deepEqual(wrong, []);
+});
+
+test("a trace goes to what can be written", async (t) => {
+  const reading = openSync(at("."), "r");
+  await t.throwsAsync(Machine.boot({ strace: reading }), {
+    code: "ERR_MACHINE_OPTION",
+    message: /neither a file/,
+  });
+  closeSync(reading);
+  writeFileSync(at("trace"), "");
+  const readOnly = openSync(at("trace"), "r");
+  await t.throwsAsync(Machine.boot({ strace: readOnly }), {
+    code: "ERR_MACHINE_OPTION",
+    message: /not open for writing/,
+  });
+  closeSync(readOnly);
+});
+
+test("whatever is wrong with what a method is given, it is an error with a code", async (t) => {
+  const wrong: string[] = [];
+  const names = "args argv env cwd uid gid signal timeout killSignal stdio stdin stdout stderr";
+  const tried = async (what: string, run: () => unknown): Promise<void> => {
+    try {
+      const result = run();
+      if (result instanceof Object && "exited" in result)
+        await (result as { exited: Promise<unknown> }).exited;
+    } catch (error) {
+      if ((error as Error).name !== "TimeoutError") wrong.push(...untyped(what, error));
+    }
+  };
+  for (const name of names.split(" "))
+    for (const [n, value] of ODD.entries())
+      await tried(`spawn ${name}, value ${n}`, () => machine.spawn(guest("hello"), { [name]: value }));
+  for (const [n, value] of ODD.entries()) {
+    await tried(`spawn of value ${n}`, () => machine.spawn(value as string));
+    await tried(`kill of value ${n}`, () => machine.kill(value as number, 0));
+    await tried(`kill by value ${n}`, () => machine.kill(12345, value as number));
+    await tried(`spawn with value ${n}`, () => machine.spawn(guest("hello"), value as object));
+  }
+  for (const url of ["file://host/x", "file:///x%00y", `file:///${"x".repeat(5000)}`])
+    await tried(url, () => machine.spawn(new URL(url)));
+  t.deepEqual(wrong, []);
 });
 
 test("args stand behind the program's name, undefined variables are not there", async (t) => {

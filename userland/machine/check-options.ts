@@ -36,10 +36,12 @@ export function optionMistake<T>(what: string, options: unknown, types: OptionTy
   return null;
 }
 
+/** A text that fits in a message. */
+export const shortened = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}...` : text);
+
 /** A value as a message shows it: short, and never a throw of its own. */
 function show(value: unknown): string {
-  if (typeof value === "string")
-    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === "string") return JSON.stringify(shortened(value));
   if (Array.isArray(value)) return "[...]";
   if (typeof value === "object" && value !== null) return "{...}";
   return typeof value === "function" ? "a function" : String(value);

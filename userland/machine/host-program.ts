@@ -7,6 +7,7 @@ import { mountHost } from "../../kernel/fs/vfs.ts";
 import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { EACCES, EISDIR, ENOENT, ENOEXEC, ERRNO } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
+import { codedTypeError } from "./process.ts";
 import { SpawnError } from "./spawn-error.ts";
 
 const EM_RISCV = 243;
@@ -91,17 +92,26 @@ export function findProgram(
     return isModule(path) ? { path: realpathSync(path), program: true } : { path: showProgram(kernel, path) };
   }
   if (program === "") throw new SpawnError(program, ENOENT, "a program has a name");
-  if (program.includes("\0")) throw new TypeError("program: a path holds no NUL");
+  if (program.includes("\0")) throw codedTypeError("ERR_SPAWN_OPTION", "program: a path holds no NUL");
   if (program.includes("/")) return { path: program };
   const candidates = searchPath.split(":").map((folder) => `${folder || "."}/${program}`);
   const path = kernel.run(() => candidates.find((one) => pathLookup(AT_FDCWD, one) === 0));
   if (path === undefined) {
-    const hint = statSync(program, { throwIfNoEntry: false })?.isFile()
+    const hint = isHostFile(program)
       ? "; the file of that name on this machine needs a path, or a file: URL"
       : "";
     throw new SpawnError(program, ENOENT, `there is no such program in the guest's PATH${hint}`);
   }
   return { path };
+}
+
+/** Whether this machine has a file of that name; a name that it cannot have is none. */
+function isHostFile(name: string): boolean {
+  try {
+    return statSync(name).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Host programs that a machine shows: guest paths by name and host path. */

@@ -1,5 +1,5 @@
 /** How a machine is booted. */
-import { fstatSync, statSync } from "node:fs";
+import { fstatSync, type Stats, statSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { MachineError } from "../../kernel/machine/error.ts";
@@ -10,9 +10,12 @@ import {
   aFunction,
   aNumber,
   anArray,
+  anObject,
+  anything,
   aString,
   type OptionTypes,
   optionMistake,
+  shortened,
 } from "./check-options.ts";
 import { defaultMemory, MAX_CPUS } from "./size.ts";
 
@@ -72,6 +75,9 @@ function refuse(mistake: string | null): void {
   if (mistake !== null) throw optionError(mistake);
 }
 
+type SubsystemParts = Extract<SubsystemSpec, { readonly options?: unknown }>;
+const SUBSYSTEM_TYPES: OptionTypes<SubsystemParts> = { module: anything, options: anObject };
+
 /** Throws MachineError for options that do not exist, or have another type. */
 export function checkMachineOptions(options: MachineOptions): void {
   refuse(optionMistake("Machine.boot", options, TYPES));
@@ -80,7 +86,10 @@ export function checkMachineOptions(options: MachineOptions): void {
     refuse(optionMistake(what, mount, MOUNT_TYPES));
     for (const name of ["host", "guest"] as const)
       if (mount[name] === undefined) refuse(`${what}: ${name} is missing`);
+    if (mount.host.includes("\0")) refuse(`${what}: host: a path holds no NUL`);
   }
+  for (const [n, spec] of (options.subsystems ?? []).entries())
+    checkSubsystem(spec, `Machine.boot, subsystems[${n}]`);
 }
 
 /** The options that are the kernel's, checked, with their defaults. Throws MachineError. */
@@ -107,16 +116,50 @@ export function kernelOptions(options: MachineOptions) {
   };
 }
 
+/** Throws MachineError for what no lines can be written to. */
 function checkDescriptor(fd: number): void {
+  const give = "give 2, or what fs.openSync returned for writing";
+  if (!(Number.isInteger(fd) && fd >= 0 && fd <= MAX_TIMEOUT))
+    throw optionError(`strace ${fd}: is no descriptor; ${give}`);
+  let stat: Stats;
   try {
-    fstatSync(fd);
+    stat = fstatSync(fd);
   } catch {
     throw optionError(`strace ${fd}: there is no such open descriptor`);
   }
+  if (!(stat.isFile() || stat.isFIFO() || stat.isCharacterDevice() || stat.isSocket()))
+    throw optionError(`strace ${fd}: is neither a file nor a pipe, a terminal or a socket; ${give}`);
+  try {
+    writeSync(fd, new Uint8Array(0));
+  } catch {
+    throw optionError(`strace ${fd}: is not open for writing; ${give}`);
+  }
+}
+
+/** Throws MachineError for a subsystem that is neither a name nor names a module. */
+function checkSubsystem(spec: unknown, what: string): void {
+  const isModule = (value: unknown) => (typeof value === "string" && value !== "") || value instanceof URL;
+  if (isModule(spec)) return;
+  const text = "a name, a path, a URL, or { module, options }";
+  if (!anObject.is(spec)) refuse(`${what}: is not ${text}`);
+  refuse(optionMistake<SubsystemParts>(what, spec, SUBSYSTEM_TYPES));
+  const { module, options = {} } = spec as SubsystemParts;
+  if (!isModule(module)) refuse(`${what}: module is not ${text.replace(/,? or .*/, "")}`);
+  for (const [name, value] of Object.entries(options))
+    if (!["string", "number", "boolean"].includes(typeof value))
+      refuse(`${what}: option ${name} is not a string, a number, true or false`);
 }
 
 function rootFolder(root: string): string {
-  const stat = statSync(root, { throwIfNoEntry: false });
+  if (root.includes("\0")) throw optionError("root: a path holds no NUL");
+  let stat: Stats | undefined;
+  try {
+    stat = statSync(root, { throwIfNoEntry: false });
+  } catch (error) {
+    throw optionError(
+      `root ${shortened(root)}: cannot be looked at (${(error as NodeJS.ErrnoException).code})`,
+    );
+  }
   if (stat?.isDirectory()) return resolve(root);
   throw optionError(
     `root ${root}: ${stat === undefined ? "there is no such folder" : "is not a folder"} on this machine`,

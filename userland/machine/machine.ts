@@ -15,7 +15,7 @@ import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
 import { OwnInput, ownConsole } from "./inherit.ts";
 import { checkMachineOptions, kernelOptions, type MachineOptions } from "./machine-options.ts";
-import { type GuestProcess, numberOf } from "./process.ts";
+import { codedTypeError, type GuestProcess, numberOf } from "./process.ts";
 import { startGuest } from "./spawn.ts";
 import type { SpawnOptions } from "./spawn-options.ts";
 import { createStats, type MachineStats } from "./stats.ts";
@@ -86,9 +86,14 @@ export class Machine implements AsyncDisposable {
     return started;
   }
 
-  /** Sends a signal to a process (pid > 0) or to a process group (-pid). False when there is none. */
+  /**
+   * Sends a signal to a process (pid > 0) or to a process group (-pid). False when there is none. Throws TypeError for a pid that is no
+   * whole number ("ERR_MACHINE_ARGUMENT") and for what is no signal ("ERR_UNKNOWN_SIGNAL").
+   */
   kill(pid: number, signal: number | NodeJS.Signals = "SIGTERM"): boolean {
     const number = numberOf(signal);
+    if (!Number.isInteger(pid))
+      throw codedTypeError("ERR_MACHINE_ARGUMENT", "kill: the pid is a whole number");
     return this.#stopped === null && this.#kernel.kill(pid, number);
   }
 

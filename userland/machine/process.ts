@@ -3,6 +3,7 @@ import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import type { Process } from "../../kernel/machine/processes.ts";
 import { ENOENT } from "../../kernel/uapi/errno.ts";
 import { NSIG, signalName, signalNumber } from "../../kernel/uapi/signal.ts";
+import { shortened } from "./check-options.ts";
 import { CpuLostError, notFound, SpawnError } from "./spawn-error.ts";
 import type { InputPipe, OutputPipe } from "./streams.ts";
 
@@ -112,17 +113,31 @@ export class GuestProcess {
   }
 }
 
-/** Throws TypeError for what is no signal. 0 is one that only asks whether the process is there. */
+/** Throws TypeError (`code` "ERR_UNKNOWN_SIGNAL") for what is no signal. 0 is one that only asks whether the process is there. */
 export function numberOf(signal: number | NodeJS.Signals): number {
-  const number = typeof signal === "number" ? signal : signalNumber(signal);
+  let number = -1;
+  if (typeof signal === "number") number = signal;
+  else if (typeof signal === "string") number = signalNumber(signal);
   if (Number.isInteger(number) && number >= 0 && number <= NSIG && (number > 0 || signal === 0))
     return number;
-  throw new TypeError(`signal ${signal}: there is no such signal`);
+  const what =
+    typeof signal === "number" || typeof signal === "string" ? shortened(String(signal)) : "of no kind";
+  throw codedTypeError(
+    "ERR_UNKNOWN_SIGNAL",
+    `signal ${what}: there is no such signal; give a name like "SIGTERM" or a number from 0 to ${NSIG}`,
+  );
 }
+
+/** A TypeError with `code`, as Node's own have one. */
+export const codedTypeError = (code: string, message: string): TypeError =>
+  Object.assign(new TypeError(message), { code });
 
 function there<T>(pipe: T | null | undefined, name: string): T {
   if (pipe == null)
-    throw new TypeError(`${name} is no pipe of this process: spawn it with { ${name}: "pipe" }`);
+    throw codedTypeError(
+      "ERR_SPAWN_OPTION",
+      `${name} is no pipe of this process: spawn it with { ${name}: "pipe" }`,
+    );
   return pipe;
 }
 

@@ -11,10 +11,11 @@ import type { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import type { Process } from "../../kernel/machine/processes.ts";
 import { ENOMEM, ENOTDIR } from "../../kernel/uapi/errno.ts";
 import { AT_FDCWD } from "../../kernel/uapi/fcntl.ts";
+import { shortened } from "./check-options.ts";
 import { wasClosed } from "./closed-streams.ts";
 import { findProgram } from "./host-program.ts";
 import type { OwnInput } from "./inherit.ts";
-import { GuestProcess, numberOf, type Streams } from "./process.ts";
+import { codedTypeError, GuestProcess, numberOf, type Streams } from "./process.ts";
 import { SpawnError } from "./spawn-error.ts";
 import {
   argvOf,
@@ -37,7 +38,12 @@ export function startGuest(
   options: SpawnOptions,
 ): GuestProcess {
   if (!(typeof program === "string" || program instanceof URL))
-    throw new TypeError("spawn: the program is a guest path or a file: URL");
+    throw codedTypeError("ERR_SPAWN_OPTION", "spawn: the program is a guest path or a file: URL");
+  if (program instanceof URL && !isFile(program))
+    throw codedTypeError(
+      "ERR_SPAWN_OPTION",
+      `spawn: ${shortened(program.href)} is no file: URL of this machine`,
+    );
   checkSpawnOptions(options);
   const { env = DEFAULT_ENV, cwd = "/", stdio } = options;
   const { stdin = stdio ?? "ignore", stdout = stdio ?? "pipe", stderr = stdio ?? "pipe" } = options;
@@ -73,6 +79,15 @@ export function startGuest(
   }
   const streams = { ...made, delivered: connect(made, stdin, stdout, stderr) };
   return new GuestProcess(kernel, name, started, streams, stop, killSignal);
+}
+
+/** Whether the URL names a path of this machine: without a host, without a NUL. */
+function isFile(url: URL): boolean {
+  try {
+    return !fileURLToPath(url).includes("\0");
+  } catch {
+    return false;
+  }
 }
 
 function checkFolder(kernel: KernelMachine, cwd: string): void {
