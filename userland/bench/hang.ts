@@ -3,6 +3,8 @@
  *
  * Seconds are counted in which this thread was free to run, so building a large table on it is no hang, nor is a suspended process.
  */
+import { leave } from "../leave.ts";
+
 const STATUS = 1;
 
 export class HangWatch {
@@ -53,5 +55,5 @@ export class HangWatch {
 /** What hangs cannot be asked to end. */
 function endProcess(report: string): never {
   process.stderr.write(`\nsternix: ${report}\n`);
-  process.exit(STATUS);
+  leave(STATUS);
 }

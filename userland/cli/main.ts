@@ -5,6 +5,7 @@ import { enableCompileCache } from "node:module";
 import { stripVTControlCharacters } from "node:util";
 import { type ArgsDef, type CommandDef, defineCommand, renderUsage } from "citty";
 import { SIGPIPE } from "../../kernel/uapi/signal.ts";
+import { leave } from "../leave.ts";
 import { wasClosed } from "../machine/closed-streams.ts";
 import { MAX_CPUS } from "../machine/size.ts";
 import { Failure, STATUS } from "./failure.ts";
@@ -150,4 +151,4 @@ try {
   process.exitCode = error.status;
 }
 // What the machine left behind (a stuck worker, an open terminal) must not keep the process.
-process.exit();
+leave(Number(process.exitCode));

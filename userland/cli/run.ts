@@ -1,7 +1,8 @@
 /** `sternix run`: one machine, one program, this process's own terminal, streams, signals and exit status. */
-import { openSync, writeFileSync } from "node:fs";
+import { openSync, writeFileSync, writeSync } from "node:fs";
 import { MachineError } from "../../kernel/machine/error.ts";
 import { SIGKILL, signalNumber } from "../../kernel/uapi/signal.ts";
+import { leave } from "../leave.ts";
 import { kernelOf, Machine } from "../machine/machine.ts";
 import type { GuestProcess } from "../machine/process.ts";
 import { CpuLostError, SpawnError } from "../machine/spawn-error.ts";
@@ -43,7 +44,7 @@ export async function runProgram(options: RunOptions): Promise<number> {
     const exitStatus = await statusOf(started);
     disconnect();
     const before: Report = { ...machine.stats(), subsystems: machine.reports() };
-    const impatient = setTimeout(() => leave(machine, "the machine does not stop"), PATIENCE_MS);
+    const impatient = setTimeout(() => giveUp(machine, "the machine does not stop"), PATIENCE_MS);
     await machine.shutdown();
     clearTimeout(impatient);
     if (stats !== null) tell({ ...before, engine: machine.stats().engine }, stats);
@@ -84,9 +85,9 @@ function tell(report: Report, fd: number): void {
 }
 
 /** What hangs, on standard error; then this process ends, whatever still runs in it. */
-function leave(machine: Machine, what: string): void {
-  process.stderr.write(`sternix: ${what} within ${PATIENCE_MS / 1000} s\n${machine.showState()}\n`);
-  process.exit(STATUS.FAILED);
+function giveUp(machine: Machine, what: string): void {
+  writeSync(process.stderr.fd, `sternix: ${what} within ${PATIENCE_MS / 1000} s\n${machine.showState()}\n`);
+  leave(STATUS.FAILED);
 }
 
 /** Leads this process's signals to the guest; returns what undoes it. */
@@ -102,7 +103,7 @@ function forwardSignals(machine: Machine, { pid }: GuestProcess): () => void {
   // A program may take its time over a signal, but it must hear of it.
   const expectHeard = (signal: string): void => {
     const check = (): void => {
-      if (kernelOf(machine).signalWaits(pid)) leave(machine, `${signal} does not reach the program`);
+      if (kernelOf(machine).signalWaits(pid)) giveUp(machine, `${signal} does not reach the program`);
     };
     timers.push(setTimeout(check, PATIENCE_MS));
   };
