@@ -229,14 +229,12 @@ export function detachMount(mount: M, flags: number): number {
   // Mounts below it go too: nobody can name them any more.
   const gone: M[] = [mount];
   for (const each of gone) for (const child of childrenOf(each)) gone.push(child);
-  // Children before their parents, which they count.
-  gone.reverse();
   for (const each of gone) {
     Mount.state.store(each, COUNTED);
     takeOff(held, each);
   }
   MountTable.lock.unlock(table);
-  // Thousands of them take their time.
+  // Thousands of them take their time. The last one comes first: children before their parents, which they count.
   for (const each of gone) laterByTask(LATER_MOUNT, each);
   return 0;
 }

@@ -25,7 +25,7 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { thisCpu } from "../sched/current.ts";
-import { defineLater, LATER_NAMES, laterByTask } from "../sched/later.ts";
+import { defineLater, LATER_DEAD_MOUNT, LATER_NAMES, laterByTask } from "../sched/later.ts";
 import { ENODEV, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MNT_FLAGS, MS_RDONLY } from "../uapi/mount.ts";
 import { dget, dgetLive, dput } from "./dcache.ts";
@@ -109,22 +109,27 @@ export function mntGetLive(mount: M): boolean {
     Mount.state.peek(mount) === ATTACHED || (Mount.state.peek(mount) === COUNTED && users(mount) > 0);
   if (live) arrayAdd(counts, counter(), 1);
   MountTable.lock.unlock(table);
-  if (!live) buryUnused(mount); // The last user may have seen the count that was added for a moment.
+  if (!live && claimUnused(mount)) destroy(mount); // The last user may have seen the count that was added for a moment.
   return live;
 }
 export function mntPut(mount: M): void {
-  arrayAdd(Mount.counts.get(mount), counter(), -1);
-  if (Mount.state.load(mount) !== ATTACHED) buryUnused(mount);
+  if (droppedLast(mount)) destroy(mount);
 }
 
-/** Destroys a mount that has lost its place and its last user: once, whoever notices. */
-function buryUnused(mount: M): void {
+/** Drops a count; true when the mount is the caller's to destroy now. */
+function droppedLast(mount: M): boolean {
+  arrayAdd(Mount.counts.get(mount), counter(), -1);
+  return Mount.state.load(mount) !== ATTACHED && claimUnused(mount);
+}
+
+/** Whether the mount has lost its place and its last user: true once, for whoever notices. */
+function claimUnused(mount: M): boolean {
   const table = mountTable.get();
   MountTable.lock.lock(table);
   const unused = Mount.state.peek(mount) === COUNTED && users(mount) === 0;
   if (unused) Mount.state.store(mount, DEAD);
   MountTable.lock.unlock(table);
-  if (unused) destroy(mount);
+  return unused;
 }
 
 /** Whether nothing may be changed through it; false for files without a mount (0). */
@@ -196,8 +201,22 @@ const freeMount = defineReclaimer("mount", (arg) => {
   free(Mount, mount);
 });
 
+/** So many mounts of a chain go in one piece; each is the last user of the one that it is mounted on. */
+const CHAIN_PART = 32;
+
 /** Nobody uses the mount any more. */
 export function destroy(mount: M): void {
+  let next: Ptr<"mount"> = mount;
+  for (let n = 0; n < CHAIN_PART && next !== 0; n++) next = destroyOne(next);
+  if (next !== 0) laterByTask(LATER_DEAD_MOUNT, next);
+}
+defineLater(LATER_DEAD_MOUNT, (mount) => {
+  destroy(mount as M);
+  return 0;
+});
+
+/** Gives the mount below it when that is to be destroyed too. */
+function destroyOne(mount: M): Ptr<"mount"> {
   const parent = Mount.parent.access(mount);
   const mountpoint = Mount.mountpoint.access(mount);
   const sb = Mount.sb.get(mount);
@@ -205,8 +224,8 @@ export function destroy(mount: M): void {
   if (Superblock.mounts.decAndTest(sb)) killSuper(sb);
   sbPut(sb);
   if (mountpoint !== 0) dput(mountpoint);
-  if (parent !== 0) mntPut(parent);
   callRcu(freeMount, mount);
+  return parent !== 0 && droppedLast(parent) ? parent : 0;
 }
 
 /** The last mount of a file system is gone: drops its names and its root, many names when the call is over. */

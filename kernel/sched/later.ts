@@ -54,6 +54,7 @@ export const LATER_TRUNCATE = 5;
 export const LATER_FLUSH = 6;
 export const LATER_MOUNT = 7;
 export const LATER_WATCHES = 8;
+export const LATER_DEAD_MOUNT = 9;
 
 const parts: Part[] = [];
 /** Says how work of a kind is done. */
