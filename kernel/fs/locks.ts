@@ -22,7 +22,12 @@ import {
   wide,
 } from "../../rcu/index.ts";
 import { BLOCK } from "../sched/block.ts";
+import { current } from "../sched/current.ts";
 import { waitOn, waitqueue, wakeUp } from "../sched/waitqueue.ts";
+import { credOf } from "../task/cred.ts";
+import { limit } from "../task/limits.ts";
+import { Cred } from "../task/task.ts";
+import { userCharge, userUncharge } from "../task/user.ts";
 import { EAGAIN, EINVAL, ENOLCK, ENOMEM } from "../uapi/errno.ts";
 import { F_RDLCK, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from "../uapi/fcntl.ts";
 import { onFdClose } from "./fdtable.ts";
@@ -34,7 +39,7 @@ type Ctx = Ref<"flctx">;
 
 /**
  * Record locks of one file. A look at them costs time for each, and nobody may make a call of others long: ENOLCK, the error of a full lock
- * table. Locks of flock(2) are not in this list: they cover whole files, so that numbers of them say all there is to know.
+ * table, which a user meets as well who has too many in all files. Locks of flock(2) are not in this list: they cover whole files, so that numbers of them say all there is to know.
  */
 const RECORDS_MOST = 16384;
 
@@ -44,6 +49,8 @@ const FileLock = struct("file_lock", {
   owner: fixed(),
   /** Process that set it, for F_GETLK; -1 for OFD locks. */
   pid: fixed(),
+  /** Who is charged for it. */
+  user: fixed<Ref<"user"> | 0>(),
   type: owned(),
   /** Bytes [start, end); end may be Infinity. */
   start: wide(),
@@ -111,9 +118,16 @@ function conflict(ctx: Ctx, want: Request): Lock | 0 {
 
 function add(held: Held<"lock">, ctx: Ctx, want: Request, type: number, start: number, end: number): boolean {
   const records = LockContext.records.get(held, ctx);
-  const lock = records < RECORDS_MOST ? tryAlloc(FileLock) : 0;
-  if (lock === 0) return false;
+  if (records >= RECORDS_MOST) return false;
+  const user = current() === 0 ? 0 : Cred.user.get(credOf(current()));
+  if (!userCharge(user, "recordLocks", 1, limit("recordLocks"))) return false;
+  const lock = tryAlloc(FileLock);
+  if (lock === 0) {
+    userUncharge(user, "recordLocks", 1);
+    return false;
+  }
   LockContext.records.set(held, ctx, records + 1);
+  FileLock.user.init(lock, user);
   FileLock.owner.init(lock, want.owner);
   FileLock.pid.init(lock, want.pid);
   FileLock.type.set(lock, type);
@@ -126,6 +140,7 @@ function add(held: Held<"lock">, ctx: Ctx, want: Request, type: number, start: n
 function remove(held: Held<"lock">, ctx: Ctx, lock: Lock): void {
   LockContext.records.set(held, ctx, LockContext.records.get(held, ctx) - 1);
   listDelInit(held, FileLock.node.at(lock));
+  userUncharge(FileLock.user.get(lock), "recordLocks", 1);
   free(FileLock, lock);
 }
 

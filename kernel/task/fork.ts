@@ -10,6 +10,7 @@ import { mmGet, mmPut } from "../mm/mm.ts";
 import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
 import { faultIn, putUser32 } from "../mm/uaccess.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { current } from "../sched/current.ts";
 import { defineKept, KEPT_VFORK, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
@@ -41,7 +42,7 @@ import {
 } from "../uapi/sched.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
 import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable, credGet, credOf, credPut } from "./cred.ts";
-import { limit } from "./limits.ts";
+import { limit, PID_MAX } from "./limits.ts";
 import {
   allGroups,
   allocPid,
@@ -50,7 +51,6 @@ import {
   lockTaskList,
   nextPid,
   nrTasks,
-  PID_MAX,
   setFamily,
   unlockTaskList,
 } from "./pid.ts";
@@ -182,6 +182,9 @@ export function publishTask(
     Group.tgid.init(group, pid);
     Group.leader.init(group, task);
     Group.parent.init(group, parent);
+    // Not by its parent, which may be the kernel's own group for whoever asks for a brother.
+    const by = current();
+    Group.origin.init(group, by === 0 ? pid : Group.origin.load(Task.group.get(by)));
     setFamily(listHeld, group, pgrp === 0 ? pid : pgrp, session === 0 ? pid : session);
     listAddTail(listHeld, Group.children.at(parent), Group.sibling.at(group));
     listAddTail(listHeld, allGroups(), Group.allNode.at(group));
@@ -216,15 +219,20 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
 /** A session of no more tasks than this gets on when the machine is full: it gets an eighth more. */
 const FEW_TASKS = 32;
 
-/** The machine has all the tasks that it may have. Beside a bomb a small session can still start a few. */
+/**
+ * The machine has all the tasks that it may have. Beside a bomb a small session can still start a few; and since every process of a bomb
+ * can make itself a session, the second half of what is left is for those that the host started and that have few descendants.
+ */
 function machineIsFull(parent: Ref<"task">): boolean {
   const most = Math.min(PID_MAX - 1, limit("threadsMax"));
   const tasks = nrTasks();
   if (tasks < most) return false;
   if (tasks >= Math.min(PID_MAX - 1, most + (most >> 3))) return true;
-  const session = Group.session.load(Task.group.get(parent));
-  const few = countTasks((task) => Group.session.load(Task.group.get(task)) === session);
-  return few > FEW_TASKS;
+  const few = (which: typeof Group.session | typeof Group.origin): boolean => {
+    const own = which.load(Task.group.get(parent));
+    return countTasks((task) => which.load(Task.group.get(task)) === own) <= FEW_TASKS;
+  };
+  return !few(Group.session) || (tasks >= most + (most >> 4) && !few(Group.origin));
 }
 
 function countTasks(counts: (task: Ref<"task">) => boolean): number {

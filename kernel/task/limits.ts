@@ -11,6 +11,8 @@ export const Limits = struct("limits", {
   threadsMax: atomic(),
   /** Open files of the machine. */
   fileMax: atomic(),
+  /** Pids are below this. */
+  pidMax: atomic(),
   /** Mounts of the machine; the host's own may go beyond. */
   mountMax: atomic(),
   // Of a user.
@@ -19,6 +21,8 @@ export const Limits = struct("limits", {
   epollWatches: atomic(),
   /** Pages of pipes beyond which a user's new pipes are small. */
   pipePages: atomic(),
+  /** Record locks: Linux counts them with the memory of a group of processes, and has no number for it. */
+  recordLocks: atomic(),
 });
 export type LimitName = Exclude<keyof typeof Limits & string, symbol>;
 
@@ -30,6 +34,7 @@ const TASK_BYTES = 64 << 10;
 const FILE_BYTES = 4 << 10;
 const MOUNT_BYTES = 8 << 10;
 const EPITEM_BYTES = 3 << 10;
+const RECORD_LOCK_BYTES = 1 << 10;
 
 /** Once per machine, by the booting thread, after createRam. */
 export function limitsInit(): void {
@@ -39,14 +44,19 @@ export function limitsInit(): void {
   const heap = total * page;
   const share = (bytes: number, most: number): number => Math.min(most, Math.floor(heap / bytes));
   Limits.threadsMax.init(ref, share(TASK_BYTES, THREADS_MOST));
+  Limits.pidMax.init(ref, PID_MAX);
   Limits.fileMax.init(ref, share(FILE_BYTES, FILES_MOST));
   Limits.mountMax.init(ref, share(MOUNT_BYTES, 100_000));
   Limits.inotifyInstances.init(ref, 128);
   Limits.inotifyWatches.init(ref, share(FILE_BYTES, 1_048_576));
   Limits.epollWatches.init(ref, share(EPITEM_BYTES, 0x7fff_ffff));
   Limits.pipePages.init(ref, Math.min(16384, frameTotal() >> 3));
+  Limits.recordLocks.init(ref, share(RECORD_LOCK_BYTES, 0x7fff_ffff));
   limits.init(ref);
 }
+
+/** Most pids: the tables have so many places. Linux's own default. */
+export const PID_MAX = 32768;
 
 /** Below the number of pids, so that the host can still start a process when a program has made all that it may. */
 export const THREADS_MOST = 32000;

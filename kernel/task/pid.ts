@@ -22,12 +22,11 @@ import {
   tryAllocArray,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { limit, PID_MAX } from "./limits.ts";
 import { Group } from "./task.ts";
 
-/** Pids are below this (/proc/sys/kernel/pid_max). */
-export const PID_MAX = 32768;
 /** Allocation starts over here after a wrap, as in Linux. */
-const RESERVED_PIDS = 300;
+export const RESERVED_PIDS = 300;
 
 export const TaskList = struct("task_list", {
   lock: spinlock(55),
@@ -78,9 +77,10 @@ export function allocPid(held: TaskListHeld): number {
   const list = taskList.get();
   const pids = TaskList.pids.get(list);
   const uses = TaskList.uses.get(list);
+  const most = Math.min(PID_MAX, limit("pidMax"));
   let pid = TaskList.nextPid.get(held, list);
   for (let tried = 0; tried < PID_MAX; tried++, pid++) {
-    if (pid >= PID_MAX) pid = RESERVED_PIDS;
+    if (pid >= most) pid = RESERVED_PIDS;
     if (arrayGet(pids, pid) !== 0 || arrayGet(uses, pid) !== 0) continue;
     TaskList.nextPid.set(held, list, pid + 1);
     return pid;

@@ -229,6 +229,8 @@ export const Group = struct("group", {
   exitCode: atomic(),
   pgrp: atomic(),
   session: atomic(),
+  /** The process that the host started and that this one descends from, itself or another: its pid. */
+  origin: atomic(),
   /** Controlling terminal: a number that drivers/tty gives meaning to; 0 none. */
   tty: atomic(),
   /** The request of the host that started this group (machine/spawn.ts), or 0. */

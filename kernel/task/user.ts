@@ -27,9 +27,16 @@ export const User = struct("user", {
   inotifyWatches: atomic(),
   epollWatches: atomic(),
   pipePages: atomic(),
+  recordLocks: atomic(),
 });
 type U = Ref<"user">;
-export type UserCount = "pending" | "inotifyInstances" | "inotifyWatches" | "epollWatches" | "pipePages";
+export type UserCount =
+  | "pending"
+  | "inotifyInstances"
+  | "inotifyWatches"
+  | "epollWatches"
+  | "pipePages"
+  | "recordLocks";
 
 const Users = struct("users", { lock: spinlock(96), first: locked<"lock", U | 0>("lock") });
 const users = kernelGlobal<Ref<"users">>("users");

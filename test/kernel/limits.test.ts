@@ -7,9 +7,21 @@ import { activateMm } from "../../kernel/mm/tlb.ts";
 import { fatalPending } from "../../kernel/sched/yield.ts";
 import { limit, setLimitValue } from "../../kernel/task/limits.ts";
 import { OOM_WAIT, outOfMemory } from "../../kernel/task/oom.ts";
-import { Task } from "../../kernel/task/task.ts";
-import { E2BIG, EACCES, EAGAIN, EINVAL, EMFILE, ENFILE, ENOENT, ENOSPC } from "../../kernel/uapi/errno.ts";
-import type { Held, Ref } from "../../rcu/index.ts";
+import { findTask, nrTasks } from "../../kernel/task/pid.ts";
+import { Group, Task } from "../../kernel/task/task.ts";
+import {
+  E2BIG,
+  EACCES,
+  EAGAIN,
+  EINVAL,
+  EMFILE,
+  ENFILE,
+  ENOENT,
+  ENOLCK,
+  ENOSPC,
+  ERANGE,
+} from "../../kernel/uapi/errno.ts";
+import { type Held, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { boot, call, getWords, newTask, putBytes, putWords, read, settle, write } from "./ipc/machine.ts";
 
 const { task: root, memory } = boot();
@@ -65,8 +77,20 @@ test.serial("oom_score_adj reads back what was written, from -1000 to 1000", (t)
     t.is(adjust(root, task, value), value.length);
     t.is(adjustment(task), `${Number(value)}\n`);
   }
-  for (const value of ["1001", "-1001", "", "x", "1x", "0x10"])
+  // As strtol(3) reads numbers; what is longer than 12 bytes is cut.
+  for (const [text, value] of [
+    ["0x10", 16],
+    ["010", 8],
+    ["-0x10", -16],
+    ["000000000000999", 0],
+    ["0", 0],
+  ] as const) {
+    t.is(adjust(root, task, text), Math.min(12, text.length));
+    t.is(adjustment(task), `${value}\n`);
+  }
+  for (const value of ["1001", "-1001", "", "x", "1x", "0x", "08", "1 2"])
     t.is(adjust(root, task, value), -EINVAL, value);
+  for (const value of ["2147483648", "-99999999999"]) t.is(adjust(root, task, value), -ERANGE, value);
   t.is(adjustment(task), "0\n");
 });
 
@@ -260,3 +284,70 @@ test.serial(
     t.true(grown < 64 << 20, `${grown} bytes`);
   },
 );
+
+test.serial("record locks in all files of a user are limited, and given back", (t) => {
+  const user = processOf(1234, "locks");
+  const before = limit("recordLocks");
+  setLimitValue("recordLocks", 50);
+  const lock = (fd: number, type: number, n: number): number => {
+    putWords(memory, type, 0, 2 * n, 0, 1, 0, 0, 0);
+    return sys(user, "fcntl", fd, 6, memory);
+  };
+  const files = [0, 1].map((n) => open(user, `/tmp/locked${n}`, 0o102));
+  const taken = files.map((fd) => untilRefused(() => lock(fd, 1, next++)));
+  t.deepEqual(taken, [
+    [50, -ENOLCK],
+    [0, -ENOLCK],
+  ]);
+  t.is(sys(user, "close", files[0]!), 0);
+  t.deepEqual(
+    untilRefused(() => lock(files[1]!, 1, next++)),
+    [50, -ENOLCK],
+  );
+  t.is(lock(files[1]!, 2, next - 2), 0);
+  t.is(lock(files[1]!, 1, next - 2), 0, "one was given back");
+  setLimitValue("recordLocks", before);
+  sys(user, "close", files[1]!);
+});
+let next = 0;
+
+test.serial("pid_max is where pids begin anew", (t) => {
+  const set = (text: string): number => write(root, open(root, "/proc/sys/kernel/pid_max", 1), text);
+  t.is(set("300"), -EINVAL);
+  t.is(set("40000"), -EINVAL);
+  t.is(set("400\n"), 4);
+  t.is(cat(root, "/proc/sys/kernel/pid_max"), "400\n");
+  const pids = Array.from({ length: 150 }, () => Task.pid.get(newTask("pids")));
+  t.true(
+    pids.every((pid) => pid < 400),
+    String(Math.max(...pids)),
+  );
+  t.is(new Set(pids).size, pids.length);
+  t.is(set("32768"), 5);
+});
+
+test.serial("sessions of its own do not get a bomb all that is kept for others", (t) => {
+  const before = limit("threadsMax");
+  const origin = (name: string): Ref<"task"> => {
+    const task = processOf(0, name);
+    Group.origin.store(Task.group.get(task), Task.pid.get(task));
+    return task;
+  };
+  const [bomb, other] = [origin("bomb"), origin("other")];
+  const most = nrTasks() + 40;
+  setLimitValue("threadsMax", most);
+  let last = bomb;
+  let refused = 0;
+  while (refused === 0) {
+    const pid = sys(last, "clone", CLONE_SIGCHLD, 0, 0, 0, 0);
+    if (pid < 0) refused = pid;
+    else {
+      last = findTask(rcuReadLock(), pid) as Ref<"task">;
+      rcuReadUnlock();
+      t.is(sys(last, "setsid"), pid);
+    }
+  }
+  t.deepEqual([refused, nrTasks()], [-EAGAIN, most + (most >> 4)]);
+  t.true(sys(other, "clone", CLONE_SIGCHLD, 0, 0, 0, 0) > 0);
+  setLimitValue("threadsMax", before);
+});

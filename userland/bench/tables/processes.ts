@@ -2,14 +2,8 @@
 
 import { handlerOf, Sighand, setAction, sighandOf } from "../../../kernel/signal/sighand.ts";
 import { CAP_KILL, capable, commitCred } from "../../../kernel/task/cred.ts";
-import {
-  attachPid,
-  detachPid,
-  findTask,
-  lockTaskList,
-  PID_MAX,
-  unlockTaskList,
-} from "../../../kernel/task/pid.ts";
+import { PID_MAX } from "../../../kernel/task/limits.ts";
+import { attachPid, detachPid, findTask, lockTaskList, unlockTaskList } from "../../../kernel/task/pid.ts";
 import { Cred, Group, Task } from "../../../kernel/task/task.ts";
 import {
   arrayGet,
