@@ -1,13 +1,14 @@
 /**
  * Builds dist/: the library (index.js), sternix/rcu (rcu.js, rcu-kernel.js), the worker entry (cpu-worker.js), the command line
- * (sternix.js) and type declarations; in dist/sternix-rcu/ the package that has RCU alone. Third-party packages stay outside: piscina
- * must load its own worker file.
+ * (sternix.js), the model checker (check.js, with the modules that it runs in model/) and type declarations; in dist/sternix-rcu/ the
+ * package that has RCU alone. Third-party packages stay outside: piscina must load its own worker file.
  *
  * Chunks and entries all lie flat in dist/, so that `new URL("./cpu-worker.js", import.meta.url)` is right from any of them.
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { stripTypeScriptTypes } from "node:module";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "acorn";
 import { build } from "esbuild";
@@ -23,6 +24,8 @@ const { outputFiles } = await build({
     index: "userland/index.ts",
     rcu: "rcu/index.ts",
     "rcu-kernel": "rcu/kernel.ts",
+    check: "userland/check/index.ts",
+    "check-worker": "userland/check/check-worker.ts",
     "cpu-worker": "userland/cpu-worker.ts",
     sternix: "userland/cli/sternix.ts",
     kvcache: "userland/subsystems/kvcache/index.ts",
@@ -57,6 +60,18 @@ chmodSync("dist/sternix.js", 0o755);
 copyFileSync("test/guest/bin/syscalls", "dist/bench-syscalls-guest");
 copyFileSync("test/guest/src/syscalls.c", "dist/bench-syscalls-guest.c");
 
+// The model checker runs modules one by one, of each thread a copy: as they are, without their types, every line in its place.
+for (const file of importedFrom([
+  "userland/check/model/library.ts",
+  "userland/check/inside/check.ts",
+  "userland/check/inside/sternix.ts",
+])) {
+  const code = stripTypeScriptTypes(readFileSync(file, "utf8"));
+  const target = `dist/model/${file.replace(/\.ts$/, ".js")}`;
+  mkdirSync(dirname(target), { recursive: true });
+  writeFileSync(target, code.replace(/((?:from|import) "\.[^"\n]*)\.ts"/g, '$1.js"'));
+}
+
 const declarations = {
   extends: "../tsconfig.json",
   compilerOptions: {
@@ -66,7 +81,13 @@ const declarations = {
     rootDir: "..",
     outDir: "types",
   },
-  include: ["../rcu/index.ts", "../rcu/kernel.ts", "../userland/index.ts", "../kernel/webassembly.d.ts"],
+  include: [
+    "../rcu/index.ts",
+    "../rcu/kernel.ts",
+    "../userland/index.ts",
+    "../userland/check/index.ts",
+    "../kernel/webassembly.d.ts",
+  ],
 };
 writeFileSync("dist/tsconfig.json", JSON.stringify(declarations));
 const types = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "--project", "dist"], {
@@ -81,6 +102,17 @@ writeFileSync("dist/types/webassembly.d.ts", "declare namespace WebAssembly {\n 
 writeFileSync(face, `/// <reference path="../webassembly.d.ts" />\n${readFileSync(face, "utf8")}`);
 
 await layOutRcu("dist/sternix-rcu", "dist/types/rcu", restoreConstants);
+
+/** The modules, and all that they import of this project while they run. */
+function importedFrom(entries) {
+  const found = new Set(entries);
+  for (const file of found) {
+    const code = stripTypeScriptTypes(readFileSync(file, "utf8"));
+    for (const [, path] of code.matchAll(/^(?:import|export)\b[^;"]*"(\.[^"]+)"/gm))
+      found.add(join(dirname(file), path));
+  }
+  return found;
+}
 
 /**
  * Declares what is never assigned again with `const`. esbuild turns a module's constants into `var` when it bundles, and V8

@@ -10,6 +10,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -19,6 +20,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
+const tutorial = readFileSync(join(root, "userland", "subsystems", "check.md"), "utf8");
 /** Those with workers, with a pool, with `using`, and one in which much can go wrong. */
 const RUN = [["table", "20000"], ["hotplug"], ["release"], ["domain"], ["srcu"], ["pool"]] as const;
 
@@ -46,6 +48,7 @@ try {
     types: ["node"],
     strict: true,
     noEmit: true,
+    allowImportingTsExtensions: true,
   };
   writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions }));
 
@@ -56,6 +59,21 @@ try {
     const said = run(project, process.execPath, [`${name}.ts`, ...args]).trimEnd();
     console.log(`${name}: ${said.split("\n").at(-1)}`);
   }
+  // The model checker, on what the tutorial shows.
+  for (const [, name, text] of tutorial.matchAll(/^```ts file=(\S+)\n(.*?)^```$/gms))
+    if (!name!.startsWith("pagecount")) writeFileSync(join(project, name!), text!);
+  const sternix = join(installed, "dist", "sternix.js");
+  provide("citty");
+  const checked = spawnSync(process.execPath, [sternix, "check", "lost.check.ts"], {
+    cwd: project,
+    encoding: "utf8",
+  });
+  if (
+    checked.status !== 1 ||
+    !checked.stdout.includes("lost.check.ts:7: Board.views.store(board, views + 1);")
+  )
+    throw new Error(`sternix check: status ${checked.status}\n${checked.stdout}${checked.stderr}`);
+  console.log(`check: ${checked.stdout.split("\n")[0]}`);
   mkdirSync(join(project, "node_modules", "@types"));
   for (const name of ["@types/node", "undici-types"]) provide(name);
   run(project, process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "--project", "."]);

@@ -302,6 +302,6 @@ test.serial("a lost wake-up is a run that never ends, and is found", async (t) =
     [{ how: "atomic store", word: "x", value: 1 }],
   ]);
   const { violation } = await check(lost);
-  t.is(violation?.what, "CPU 0 sleeps for ever");
+  t.is(violation?.what, "CPU 0 sleeps for ever on root#0.x");
   t.true(violation!.trace.some((line) => line.includes("sleeps on root#0.x = 0")));
 });

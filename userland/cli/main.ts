@@ -82,11 +82,12 @@ const torture = defineCommand<ArgsDef>({
   meta: { name: "torture", description: "Torture the RCU subsystem; status 0 if it held (torture --help)" },
 });
 
+const checkCommand = async () => (await import("../check/help.ts")).checkHelp;
 const benchCommand = async () => (await import("../bench/command.ts")).bench;
 
 const sternix = defineCommand<ArgsDef>({
   meta: { name: "sternix", version, description: "A Linux kernel for JavaScript" },
-  subCommands: { run, bench: benchCommand, torture },
+  subCommands: { run, bench: benchCommand, check: checkCommand, torture },
 });
 
 async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>): Promise<string> {
@@ -111,6 +112,12 @@ async function main(words: readonly string[]): Promise<number> {
         return 0;
       }
       return (await import("../bench/bench.ts")).runBench(rest);
+    case "check":
+      if (rest.includes("--help") || rest.includes("-h")) {
+        process.stdout.write(await usage(await checkCommand(), sternix));
+        return 0;
+      }
+      return (await import("../check/command.ts")).runCheck(rest);
     case "torture":
       return (await import("../../rcu/torture/cli.ts")).tortureMain(rest);
     case "--version":

@@ -16,14 +16,19 @@ let watching = false;
 
 /** The program, or in words why there is none. `path` is one of the host. */
 export function loadProgram(path: string): NonNullable<ReturnType<typeof programOf>> | string {
-  watch();
-  loaded = [];
+  beginLoading();
   try {
     const found = programOf((require(path) as { default?: Program }).default);
     return found ?? `${path}: its default export is not program(function* ...)`;
   } catch (error) {
-    return describe(path, error);
+    return describeLoadError(path, error);
   }
+}
+
+/** From here on the files that this thread loads are noted, for describeLoadError. */
+export function beginLoading(): void {
+  watch();
+  loaded = [];
 }
 
 function watch(): void {
@@ -43,7 +48,8 @@ interface Place {
   readonly column: number;
 }
 
-function describe(path: string, error: unknown): string {
+/** What is wrong with a module that could not be loaded, with the place of the mistake. `path`: the file that was asked for. */
+export function describeLoadError(path: string, error: unknown): string {
   if (!(error instanceof Error)) return `${path}: ${String(error)}`;
   const message = error.message.split("\n")[0]!;
   const { code } = error as NodeJS.ErrnoException;

@@ -75,7 +75,7 @@ async function report(scenario: Scenario, model: MemoryModel, mutant: string | n
       `${amount(verdict.executions).padStart(12)} executions ${String(verdict.outcomes.size).padStart(3)} outcomes`,
   );
   if (verdict.incomplete)
-    say(`  never with up to ${verdict.changes} changes of CPU; what needs more is not proved`);
+    say(`  never with up to ${verdict.preemptions} preemptions; what needs more is not proved`);
   if (given.scenario !== undefined)
     for (const outcome of verdict.outcomes) if (outcome !== "") say(`  ${outcome}`);
   if (

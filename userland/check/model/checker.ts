@@ -1,26 +1,24 @@
-/** Runs a scenario: makes its world, explores it, and tells what came of it. */
-
-import type { Heap, Ref } from "../../../rcu/index.ts";
-import { CACHE, HEADER, PAGE_MAP, PAGE_SHIFT, RCU } from "../../../rcu/layout.ts";
-import { type Exploration, Explorer, type Rules } from "./explore.ts";
-import { globalsOf } from "./globals.ts";
-import { type Edit, type Instance, instantiate, type Library } from "./instance.ts";
+/** Makes the world of a scenario, explores it, and tells what came of it. */
+import * as layout from "../../../rcu/layout.ts";
+import { type Exploration, Explorer, type Rules, type Violation } from "./explore.ts";
+import type { Code } from "./instance.ts";
 import type { MemoryModel } from "./machine.ts";
-import { Program, Restart, Sharing } from "./program.ts";
-import type { Scenario } from "./scenario.ts";
-import type { Move } from "./steps.ts";
+import { Program, Restart } from "./program.ts";
+import { follow, lengthsOf, type Plan, planOf } from "./sample.ts";
+import type { Cast, Scenario } from "./scenario.ts";
+import { borrow, type Seat } from "./seat.ts";
+import { Sharing } from "./sharing.ts";
+import { Steps } from "./steps.ts";
 import { Names, print } from "./trace.ts";
 
-export interface Options {
+const { CACHE, CELL_HEADER, HEADER, PAGE_MAP, PAGE_SHIFT, RCU, SLOT } = layout;
+
+export interface Options extends Partial<Code> {
   readonly model?: MemoryModel;
-  /** The module that gives scenarios what they call: of each CPU a copy. Default: sternix/rcu. */
-  readonly library?: URL;
-  /** Changes to make in the code that runs. */
-  readonly edits?: readonly Edit[];
   /** Explore without reduction: for comparison. */
   readonly reduce?: boolean;
   readonly limit?: number;
-  /** Look for the violation with the fewest changes of CPU, among this many states. 0: print the one that was found. */
+  /** Look for the violation with the fewest preemptions, among this many states. 0: print the one that was found. */
   readonly shortest?: number;
 }
 export interface Verdict extends Omit<Exploration, "violation"> {
@@ -37,14 +35,11 @@ export interface Verdict extends Omit<Exploration, "violation"> {
   readonly shared: number;
   /** Passes until nothing new was found. */
   readonly passes: number;
-  /** When incomplete: interleavings with up to so many changes of CPU were explored, all of them. Else Infinity. */
-  readonly changes: number;
+  /** When incomplete: interleavings with up to so many preemptions were explored, all of them. Else Infinity. */
+  readonly preemptions: number;
 }
 
 const LIMIT = 4_000_000;
-const HEAP_BYTES = 4 << 20;
-/** 2^32 over the golden ratio: scenarios know which keys share a bucket. */
-const GOLDEN = 0x9e3779b1 | 0;
 
 /** Explores a scenario. One at a time: the copies of the code are used again. */
 export async function explore(scenario: Scenario, options: Options = {}): Promise<Verdict> {
@@ -68,92 +63,237 @@ const added = (sum: Verdict, one: Verdict): Verdict => ({
 });
 
 async function exploreOne(scenario: Scenario, variant: number, options: Options): Promise<Verdict> {
-  const library = options.library ?? new URL("./library.ts", import.meta.url);
-  const { edits = [] } = options;
-  const model = options.model ?? scenario.models?.[0] ?? "tso";
-  const { reduce = true } = options;
-  const host = await borrow(library, edits, 0);
-  const seats: Seat[] = [];
-  host.create();
-  const cast = scenario.build(host.library, variant);
-  host.leave();
-  const sharing = new Sharing(!reduce);
-  for (let cpu = 1; cpu <= cast.cpus.length; cpu++) seats.push(await borrow(library, edits, cpu));
-  const programs = cast.cpus.map((body, cpu) => new Program(cpu, seats[cpu]!.instance, body, sharing));
-  for (const [cpu, program] of programs.entries())
-    seats[cpu]!.boot(program, host, cast.stock ?? ["rcu_head"]);
-  const image = new Int32Array(host.heap!.buffer).slice();
-  const names = new Names(host.library, image);
-  const rules: Rules = {
+  const { model = scenario.models?.[0] ?? "tso", reduce = true } = options;
+  const world = await World.make(scenario, variant, options, reduce);
+  const limit = options.limit ?? scenario.limit ?? LIMIT;
+  const found = world.explore(model, limit);
+  const looked = found.violation !== null && options.shortest !== 0;
+  const most = found.incomplete ? limit : (options.shortest ?? 300_000);
+  const bounded = looked || found.incomplete ? world.bounded(model, most) : null;
+  const violation = bounded?.violation ?? found.violation;
+  return {
+    ...found,
+    scenario: scenario.name,
     model,
-    reduce,
-    limit: options.limit ?? scenario.limit ?? LIMIT,
-    timeouts: scenario.timeouts ?? 0,
-    // The stall clock: starters of different grace periods, a stale one does no harm.
-    mayRace: new Set([RCU.GP_STARTED, ...names.words(scenario.mayRace ?? [])]),
-    name: (at) => names.word(at),
-    judge: cast.judge,
+    violation: violation === null ? null : { ...world.told(violation), what: violation.what },
+    nodes: world.programs.reduce((sum, program) => sum + program.nodes, 0),
+    shared: world.sharing.words.length,
+    passes: world.passes,
+    preemptions: found.incomplete ? bounded!.preemptions : Number.POSITIVE_INFINITY,
   };
-  let passes = 0;
-  for (;;) {
-    const explorer = (): Explorer => new Explorer(programs, sharing, image, cellOf(image), rules);
+}
+
+/** The heap, the programs, and what is known of them. */
+export class World {
+  readonly scenario: Scenario;
+  readonly cast: Cast;
+  readonly host: Seat;
+  readonly programs: readonly Program[];
+  readonly sharing: Sharing;
+  /** The heap as the programs find it. */
+  readonly image: Int32Array;
+  readonly names: Names;
+  readonly slots: readonly number[];
+  readonly #reduce: boolean;
+  readonly #cellOf: (at: number) => number;
+  passes = 0;
+
+  private constructor(
+    scenario: Scenario,
+    cast: Cast,
+    host: Seat,
+    programs: readonly Program[],
+    sharing: Sharing,
+    reduce: boolean,
+    slots: readonly number[],
+    cells: Cells,
+  ) {
+    this.scenario = scenario;
+    this.cast = cast;
+    this.host = host;
+    this.programs = programs;
+    this.sharing = sharing;
+    this.image = cells.image;
+    this.slots = slots;
+    this.#reduce = reduce;
+    this.#cellOf = (at) => cells.of(at);
+    this.names = new Names(host.library, this.image);
+    for (const program of programs) program.reset(this.image);
+  }
+
+  static async make(
+    scenario: Scenario,
+    variant: number,
+    given: Partial<Code>,
+    reduce = true,
+  ): Promise<World> {
+    const library = given.library ?? new URL("./library.ts", import.meta.url);
+    const code: Code = { ...given, library };
+    const host = await borrow(code, 0);
+    host.create(scenario.heap ?? {});
+    let cast: Cast;
     try {
-      for (const program of programs) program.reset(image);
-      for (;;) {
-        const before = surprises(programs);
-        passes++;
-        const found = explorer().explore();
-        if (found.violation === null && !found.incomplete && reduce && surprises(programs) !== before)
-          continue;
-        const looked = found.violation !== null && options.shortest !== 0;
-        const most = found.incomplete ? rules.limit : (options.shortest ?? 300_000);
-        let bounded: ReturnType<Explorer["shortest"]> | null = null;
-        if (looked || found.incomplete)
-          for (let known = -1; bounded?.violation == null && known !== surprises(programs); ) {
-            known = surprises(programs);
-            bounded = explorer().shortest(most);
-          }
-        const violation = bounded?.violation ?? found.violation;
-        return {
-          ...found,
-          scenario: scenario.name,
-          model,
-          violation: violation === null ? null : told(violation, programs, names),
-          nodes: size(programs),
-          shared: sharing.words.length,
-          passes,
-          changes: found.incomplete ? bounded!.changes : Number.POSITIVE_INFINITY,
-        };
-      }
-    } catch (error) {
-      if (!(error instanceof Restart)) throw error;
-      sharing.learn();
+      cast = scenario.build(host.library, variant, host.instance.subject);
+    } finally {
+      host.leave();
     }
+    const sharing = new Sharing(!reduce);
+    const cells = new Cells();
+    const seats: Seat[] = [];
+    for (let cpu = 1; cpu <= cast.cpus.length; cpu++) seats.push(await borrow(code, cpu));
+    const programs = cast.cpus.map(
+      (body, cpu) => new Program(cpu, seats[cpu]!.instance, body, sharing, (at) => cells.payload(at)),
+    );
+    const slots = programs.map((program, cpu) => seats[cpu]!.boot(program, host, cast.stock ?? ["rcu_head"]));
+    cells.image = new Int32Array(host.heap!.buffer).slice();
+    const make = () => new World(scenario, cast, host, programs, sharing, reduce, slots, cells);
+    for (;;)
+      try {
+        return make();
+      } catch (error) {
+        if (!(error instanceof Restart)) throw error;
+        sharing.learn();
+      }
+  }
+
+  #rules(model: MemoryModel, limit: number): Rules {
+    const { scenario, cast, names, image } = this;
+    // The stall clock: starters of different grace periods, a stale one does no harm.
+    const racing = new Set<number>([RCU.GP_STARTED, ...names.words(scenario.mayRace ?? [])]);
+    return {
+      model,
+      reduce: this.#reduce,
+      limit,
+      timeouts: scenario.timeouts ?? 0,
+      guarded: {
+        payload: (at) => this.#cellOf(at) >= 0 && at - this.#cellOf(at) >= CELL_HEADER,
+        updated: cast.updated ?? (() => false),
+        mayRace: (at) => racing.has(at),
+      },
+      owners: this.slots.map((slot) => {
+        const incarnation = image[SLOT.BASE + slot * SLOT.WORDS + SLOT.INCARNATION]!;
+        return ((incarnation & 0x3fffff) << 8) | (slot + 1);
+      }),
+      name: (at) => names.word(at),
+      cpu: (number) => cast.names?.[number] ?? `CPU ${number}`,
+      judge: cast.judge,
+    };
+  }
+  #explorer(model: MemoryModel, limit = 0): Explorer {
+    const { programs, sharing, image } = this;
+    return new Explorer(programs, sharing, image, this.#cellOf, this.#rules(model, limit));
+  }
+  #steps(model: MemoryModel): Steps {
+    const { programs, sharing, image, scenario } = this;
+    const { guarded } = this.#rules(model, 0);
+    return new Steps(programs, sharing, image, this.#cellOf, model, scenario.timeouts ?? 0, guarded);
+  }
+
+  /** Does it again whenever a word turned out to be shared that was not known to be. */
+  #settled<T>(work: () => T): T {
+    for (let fresh = true; ; fresh = false)
+      try {
+        if (!fresh) for (const program of this.programs) program.reset(this.image);
+        return work();
+      } catch (error) {
+        if (!(error instanceof Restart)) throw error;
+        this.sharing.learn();
+      }
+  }
+  #surprises(): number {
+    return this.programs.reduce((sum, program) => sum + program.surprises, 0);
+  }
+
+  /** Every interleaving, unless there are more states than `limit`. */
+  explore(model: MemoryModel, limit: number): Exploration {
+    return this.#settled(() => {
+      for (;;) {
+        const before = this.#surprises();
+        this.passes++;
+        const found = this.#explorer(model, limit).explore();
+        const grown = this.#reduce && this.#surprises() !== before;
+        if (found.violation !== null || found.incomplete || !grown) return found;
+      }
+    });
+  }
+  /** The violation with the fewest preemptions; see Explorer.shortest. */
+  bounded(model: MemoryModel, limit: number, most?: number): ReturnType<Explorer["shortest"]> {
+    return this.#settled(() => {
+      for (;;) {
+        const before = this.#surprises();
+        const found = this.#explorer(model).shortest(limit, most);
+        if (found.violation !== null || this.#surprises() === before) return found;
+      }
+    });
+  }
+  /** Random schedules: those of `seed` and of the numbers behind it, until one of them shows something. */
+  sample(
+    model: MemoryModel,
+    seed: number,
+    count: number,
+    depth: number,
+  ): { violation: Violation; seed: number } | null {
+    for (let n = 0; n < count; n++) {
+      // What was learned of the programs fills the memory.
+      if (this.programs.some((program) => program.nodes > 200_000))
+        for (const program of this.programs) program.forget(this.image);
+      const violation = this.#settled(() => {
+        const steps = this.#steps(model);
+        const explorer = this.#explorer(model);
+        const lengths = (this.#lengths ??= lengthsOf(explorer, this.#steps("sc"), this.programs));
+        const plan = planOf(seed + n, lengths, depth);
+        const { violation } = follow(explorer, steps, plan);
+        return violation === null ? null : this.#simpler(explorer, steps, plan, violation);
+      });
+      if (violation !== null) return { violation, seed: seed + n };
+    }
+    return null;
+  }
+  #lengths: number[] | null = null;
+  /** Without those changes of priority that do not matter. */
+  #simpler(explorer: Explorer, steps: Steps, plan: Plan, violation: Violation): Violation {
+    for (const change of plan.changes) {
+      const changes = plan.changes.filter((other) => other !== change);
+      const again = follow(explorer, steps, { ...plan, changes }).violation;
+      if (again?.kind === violation.kind) return this.#simpler(explorer, steps, { ...plan, changes }, again);
+    }
+    return violation;
+  }
+  /** What the judge says of the CPUs one after another, in every order in which none has to wait for a later one. */
+  serially(visit: (judged: ReturnType<Explorer["failure"]>, order: readonly number[]) => void): void {
+    for (const order of permutations(this.programs.map((_, cpu) => cpu))) {
+      const { violation, moves } = this.#settled(() =>
+        follow(this.#explorer("sc"), this.#steps("sc"), { seed: 0, order, changes: [] }),
+      );
+      const blocks = moves.filter((move, n) => n === 0 || move.cpu !== moves[n - 1]!.cpu).length;
+      if (blocks <= order.length) visit(violation, order);
+    }
+  }
+
+  /** A violation's lines, and how often it changes from one CPU to another. */
+  told({ moves }: Violation): { trace: string[]; changes: number } {
+    const steps = moves.filter((move) => move.kind !== "drain");
+    const changes = steps.filter((move, n) => n > 0 && move.cpu !== steps[n - 1]!.cpu).length;
+    return { trace: print(moves, this.programs, this.names), changes };
   }
 }
 
-const size = (programs: readonly Program[]): number =>
-  programs.reduce((sum, program) => sum + program.nodes, 0);
-
-const surprises = (programs: readonly Program[]): number =>
-  programs.reduce((sum, program) => sum + program.surprises, 0);
-
-function told(
-  violation: { what: string; moves: readonly Move[] },
-  programs: readonly Program[],
-  names: Names,
-): NonNullable<Verdict["violation"]> {
-  const { moves } = violation;
-  const steps = moves.filter((move) => move.kind !== "drain");
-  const changes = steps.filter((move, n) => n > 0 && move.cpu !== steps[n - 1]!.cpu).length;
-  return { what: violation.what, trace: print(moves, programs, names), changes };
+function permutations(of: readonly number[]): number[][] {
+  if (of.length <= 1) return [[...of]];
+  return of.flatMap((first) =>
+    permutations(of.filter((one) => one !== first)).map((rest) => [first, ...rest]),
+  );
 }
 
-/** The cell that an address lies in; -1 when it is in none. */
-function cellOf(image: Int32Array): (at: number) => number {
-  const first = image[HEADER.FIRST_PAGE]!;
-  return (at) => {
-    if (at < first || at >= image.length) return -1;
+/** Which words are a cell. */
+class Cells {
+  image = new Int32Array(0);
+
+  /** The cell that an address lies in; -1 when it is in none. */
+  of(at: number): number {
+    const { image } = this;
+    const first = image[HEADER.FIRST_PAGE]!;
+    if (!(at >= first && at < image.length)) return -1;
     const page = (at - first) >> PAGE_SHIFT;
     const entry = -image[PAGE_MAP + page]!;
     const cache = (entry >> 8) - 1;
@@ -161,82 +301,9 @@ function cellOf(image: Int32Array): (at: number) => number {
     const run = first + ((page & -(1 << ((entry & 0xff) - 1))) << PAGE_SHIFT);
     const words = image[CACHE.BASE + cache * CACHE.WORDS + CACHE.CELL_WORDS]!;
     return run + Math.floor((at - run) / words) * words;
-  };
-}
-
-/** A copy of the code, and the heap that it is bound to. Copies are kept: importing one takes longer than most scenarios. */
-class Seat {
-  readonly instance: Instance;
-  readonly #mode: Mode;
-  readonly #pristine: unknown[][];
-  heap: Heap | null = null;
-
-  constructor(instance: Instance, mode: Mode) {
-    this.instance = instance;
-    this.#mode = mode;
-    this.#pristine = instance.checkpoint();
   }
-  get library(): Library {
-    return this.instance.library;
+  payload(at: number): boolean {
+    const cell = this.of(at);
+    return cell >= 0 && at - cell >= CELL_HEADER;
   }
-  /** Makes the heap of a scenario and attaches to it; `leave` ends that. */
-  create(): void {
-    this.instance.rollback(this.#pristine);
-    this.#mode.direct = true;
-    this.heap = this.library.Heap.create({ bytes: HEAP_BYTES, hashSeed: GOLDEN });
-    this.#warm();
-  }
-  leave(): void {
-    this.heap!.detach();
-    this.#mode.direct = false;
-  }
-  /** Boots the program of a CPU on the heap of `host`, with some cells of the given types in its magazines. */
-  boot(program: Program, host: Seat, stock: readonly string[]): void {
-    const handle = host.heap!.handle();
-    const types = stock.map((name) => {
-      const type = this.library.declaredStructs.get(name);
-      if (type === undefined) throw new Error(`stock of ${name}: no struct has that name`);
-      return type;
-    });
-    const attach = (): void => {
-      this.heap = this.library.Heap.attach(handle);
-      for (const type of types) this.library.free(type, this.library.alloc(type) as Ref<string>);
-    };
-    this.#mode.program = program;
-    this.instance.rollback(this.#pristine);
-    this.#mode.direct = true;
-    attach();
-    this.#warm();
-    this.heap!.detach();
-    program.boot(attach, () => new Int32Array(handle.buffer).slice());
-    this.#mode.direct = false;
-  }
-  /** Makes every module look its caches up, which it does once per heap, and every cache take its first pages. */
-  #warm(): void {
-    const { library } = this;
-    for (const type of library.declaredStructs.values())
-      library.free(type, library.alloc(type) as Ref<string>);
-    for (let words = 2; words <= 64; words *= 2) library.freeArray(library.allocArray(words) as Ref<"array">);
-  }
-}
-interface Mode {
-  /** Accesses go to the heap, not to the program. */
-  direct: boolean;
-  program: Program | null;
-}
-
-const seats = new Map<string, Promise<Seat>>();
-function borrow(library: URL, edits: readonly Edit[], number: number): Promise<Seat> {
-  const key = `${library.href}/${edits.map((edit) => edit.name).join()}/${number}`;
-  let seat = seats.get(key);
-  if (seat === undefined) {
-    const mode: Mode = { direct: true, program: null };
-    const globals = globalsOf(
-      () => mode.direct,
-      () => mode.program!,
-    );
-    seat = instantiate(library, globals, edits).then((instance) => new Seat(instance, mode));
-    seats.set(key, seat);
-  }
-  return seat;
 }

@@ -16,7 +16,7 @@
  * Not modelled: a plain load that takes its value only after a later store of its CPU (load buffering), or after a later atomic
  * load; two loads of one word that go backwards; plain stores to one word that race (reported instead).
  */
-import { applied, type Op } from "./access.ts";
+import { applied, isPlainStore, type Op } from "./access.ts";
 import type { Node } from "./program.ts";
 
 export type MemoryModel = "sc" | "tso" | "weak";
@@ -31,6 +31,12 @@ export interface Outcome<M extends Memory> {
   readonly memory: M;
   /** Two stores to this word race, and one of them is plain: their order is not explored. */
   readonly race?: boolean;
+  /** The load gives what a later store has replaced. */
+  readonly old?: boolean;
+  /** The load gives what the cell held before the reference to it was published. */
+  readonly stale?: boolean;
+  /** The store is to a word that holds this. */
+  readonly over?: number;
 }
 
 /** sc and tso: words alone; the buffers are in the programs' nodes (explore.ts). */
@@ -70,7 +76,12 @@ export class FlatMemory {
   access(memory: Words, word: number, op: Op): Outcome<Words> {
     const old = memory.words[word]!;
     const fresh = applied(op, old);
-    return { value: old, memory: fresh === undefined ? memory : this.set(memory, word, fresh) };
+    const stores = isPlainStore(op) || op.kind === "atomic store";
+    return {
+      value: stores ? 0 : old,
+      over: old,
+      memory: fresh === undefined ? memory : this.set(memory, word, fresh),
+    };
   }
 }
 
@@ -80,7 +91,12 @@ interface Store {
   readonly value: number;
   /** What its CPU had seen, when it is atomic. */
   readonly view: View | null;
+  /** What its CPU had seen, when it is the plain store of a reference: who follows that should see as much. */
+  readonly seen: View | null;
+  /** The bits that a plain store changed. */
+  readonly mask: number;
 }
+const ALL = -1;
 /** Views of the words of cells to which a CPU has loaded a reference. */
 type Depends = ReadonlyMap<number, View>;
 
@@ -93,6 +109,8 @@ export class Histories implements Memory {
   /** What atomic stores have left behind. */
   readonly common: View;
   readonly depends: readonly Depends[];
+  /** What CPUs should see in cells to which they loaded a reference, whether they must or not. */
+  readonly expects: readonly Depends[];
   /** What accesses make of it, once computed. */
   readonly next = new Map<string, Outcome<Histories>[]>();
 
@@ -103,6 +121,7 @@ export class Histories implements Memory {
     this.views = from.views;
     this.common = from.common;
     this.depends = from.depends;
+    this.expects = from.expects;
   }
 }
 type Draft = Omit<Histories, "id" | "next">;
@@ -126,10 +145,11 @@ export class WeakMemory {
     return this.#intern(
       {
         base: zero,
-        stores: Array.from(words, (value) => [{ value, view: null }]),
+        stores: Array.from(words, (value) => [{ value, view: null, seen: null, mask: ALL }]),
         views: Array.from({ length: cpus }, () => zero),
         common: zero,
         depends: Array.from({ length: cpus }, () => NONE),
+        expects: Array.from({ length: cpus }, () => NONE),
       },
       (1 << cpus) - 1,
     );
@@ -153,10 +173,19 @@ export class WeakMemory {
       return text;
     };
     const key = [
-      stores.map((list) => list.map((store) => `${store.value}:${relative(store.view)}`).join(";")).join("/"),
+      stores
+        .map((list) =>
+          list
+            .map(({ value, view, mask, seen }) => `${value}:${relative(view)}:${mask}:${relative(seen)}`)
+            .join(";"),
+        )
+        .join("/"),
       draft.views.map((view, cpu) => ((running & (1 << cpu)) !== 0 ? relative(view) : "-")).join("/"),
       relative(draft.common),
       draft.depends
+        .map((map) => [...map].map(([cell, view]) => `${cell}:${relative(view)}`).join(";"))
+        .join("/"),
+      draft.expects
         .map((map) => [...map].map(([cell, view]) => `${cell}:${relative(view)}`).join(";"))
         .join("/"),
     ].join("|");
@@ -186,8 +215,12 @@ export class WeakMemory {
   }
   #access(memory: Histories, cpu: number, word: number, op: Op, running: number): Outcome<Histories>[] {
     if (op.kind === "load") return this.#load(memory, cpu, word, running);
-    if (op.kind === "store") return [this.#store(memory, cpu, word, op.a | 0, false, running)];
-    if (op.kind === "atomic store") return [this.#store(memory, cpu, word, op.a | 0, true, running)];
+    if (isPlainStore(op)) {
+      // Of bytes: the others are those that were there last, whoever stored them.
+      const value = applied(op, this.value(memory, word))!;
+      return [this.#store(memory, cpu, word, value, op.kind === "store" ? ALL : op.b, running)];
+    }
+    if (op.kind === "atomic store") return [this.#store(memory, cpu, word, op.a | 0, 0, running)];
     if (op.kind === "notify") return [{ value: 0, memory: this.#publish(memory, cpu, running) }];
     return this.#atomic(memory, cpu, word, op, running);
   }
@@ -195,12 +228,15 @@ export class WeakMemory {
   #load(memory: Histories, cpu: number, word: number, running: number): Outcome<Histories>[] {
     const view = memory.views[cpu]!;
     const depends = memory.depends[cpu]!;
-    const inherited = depends.get(this.#cellOf(this.#words[word]!));
+    const at = this.#cellOf(this.#words[word]!);
+    const inherited = depends.get(at);
+    const expected = memory.expects[cpu]!.get(at);
     const low = Math.max(view[word]!, inherited?.[word] ?? 0);
     const list = memory.stores[word]!;
     const outcomes: Outcome<Histories>[] = [];
     for (let n = low - memory.base[word]!; n < list.length; n++) {
-      const { value, view: left } = list[n]!;
+      const { value, view: left, seen } = list[n]!;
+      const stale = memory.base[word]! + n < (expected?.[word] ?? 0);
       const views = memory.views.with(cpu, view.with(word, memory.base[word]! + n));
       const cell = this.#cellOf(value);
       let mine = depends;
@@ -208,8 +244,20 @@ export class WeakMemory {
         const from = [left, inherited, depends.get(cell)].filter((seen) => seen != null);
         mine = new Map(depends).set(cell, from.reduce(later));
       }
-      const draft = { ...memory, views, depends: memory.depends.with(cpu, mine) };
-      outcomes.push({ value, memory: this.#intern(draft, running) });
+      let { expects } = memory;
+      if (cell >= 0 && (seen !== null || expected !== undefined)) {
+        const before = expects[cpu]!;
+        const from = [seen, expected, before.get(cell)].filter((view) => view != null);
+        const sum = from.reduce(later);
+        // What must be seen anyway need not be remembered.
+        const must = mine.get(cell);
+        const known = views[cpu]!;
+        if (sum.some((first, n) => first > Math.max(known[n]!, must?.[n] ?? 0)))
+          expects = expects.with(cpu, new Map(before).set(cell, sum));
+      }
+      const draft = { ...memory, views, depends: memory.depends.with(cpu, mine), expects };
+      const old = n < list.length - 1;
+      outcomes.push({ value, stale, old, memory: this.#intern(draft, running) });
     }
     return outcomes;
   }
@@ -219,24 +267,34 @@ export class WeakMemory {
     cpu: number,
     word: number,
     value: number,
-    atomic: boolean,
+    /** The bits that a plain store changes; 0: an atomic one. */
+    mask: number,
     running: number,
   ): Outcome<Histories> {
+    const atomic = mask === 0;
     const list = memory.stores[word]!;
     const top = memory.base[word]! + list.length - 1;
     const seen = memory.views[cpu]![word]!;
     // Unseen stores: atomic ones are ordered with an atomic one, any other pair races.
     const race = list
       .slice(Math.max(0, seen + 1 - memory.base[word]!))
-      .some((store) => !atomic || store.view === null);
+      .some((store) => (atomic ? store.view === null : store.view !== null || (store.mask & mask) !== 0));
     const view = memory.views[cpu]!.with(word, top + 1);
     const draft = {
       ...memory,
-      stores: memory.stores.with(word, [...list, { value, view: atomic ? view : null }]),
+      stores: memory.stores.with(word, [
+        ...list,
+        {
+          value,
+          view: atomic ? view : null,
+          seen: !atomic && this.#cellOf(value) >= 0 ? view : null,
+          mask: atomic ? ALL : mask,
+        },
+      ]),
       views: memory.views.with(cpu, view),
       common: atomic ? later(memory.common, view) : memory.common,
     };
-    return { value: 0, memory: this.#intern(draft, running), race };
+    return { value: 0, memory: this.#intern(draft, running), race, over: list.at(-1)!.value };
   }
 
   /** Loads atomically, and stores if the operation does. */
@@ -252,7 +310,7 @@ export class WeakMemory {
       if (fresh === undefined) {
         const views = memory.views.with(cpu, view.with(word, at));
         const read = { ...memory, views, depends: memory.depends.with(cpu, NONE) };
-        outcomes.push({ value, memory: this.#intern(read, running) });
+        outcomes.push({ value, old: n < list.length - 1, memory: this.#intern(read, running) });
       } else if (n < list.length - 1)
         continue; // It takes the last store: an unseen plain one races with it.
       else {
@@ -260,7 +318,7 @@ export class WeakMemory {
         // Later plain loads may pass its store: all that is sure to be in their past is what the store that it read had seen.
         const acquired = left === null ? mine : later(mine, left);
         const read = { ...memory, views: memory.views.with(cpu, acquired.with(word, at)) };
-        const stored = this.#store(read, cpu, word, fresh, true, running);
+        const stored = this.#store(read, cpu, word, fresh, 0, running);
         outcomes.push({ value, memory: stored.memory, race: race || stored.race === true });
       }
     }
@@ -281,6 +339,6 @@ export class WeakMemory {
 export function buffered(node: Node, lag: number): Op[] {
   const stores: Op[] = [];
   for (let at = node.parent; stores.length < lag; at = at!.parent)
-    if (at!.op!.kind === "store") stores.push(at!.op!);
+    if (isPlainStore(at!.op!)) stores.push(at!.op!);
   return stores.reverse();
 }

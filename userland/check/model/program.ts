@@ -7,8 +7,21 @@
  * Words that only one CPU touches, or that nobody writes, are no scheduling points: which ones, is found out
  * (Sharing). All accesses to the others are.
  */
-import { applied, effect, type Op, type OpKind, READS, TIMED_OUT, WRITES } from "./access.ts";
+import * as layout from "../../../rcu/layout.ts";
+import { applied, effect, isPlainStore, type Op, type OpKind, TIMED_OUT, WRITES } from "./access.ts";
+import type { Runner } from "./globals.ts";
 import type { Instance, Library } from "./instance.ts";
+import type { Sharing } from "./sharing.ts";
+
+/** How a program ended: what it noted and returned, why it failed, the words that it alone wrote. */
+export interface End {
+  readonly notes: ReadonlyMap<string, number>;
+  readonly result: unknown;
+  readonly error: Error | null;
+  /** It gave up, as if it waited for ever. */
+  readonly aborted: boolean;
+  readonly words: ReadonlyMap<number, number>;
+}
 
 export class Node {
   readonly id: number;
@@ -18,10 +31,12 @@ export class Node {
   readonly depth: number;
   /** Sleeps that ended by time-out so far. */
   readonly timeouts: number;
+  /** Accesses before the next one, private ones too. */
+  accesses = 0;
   /** The next access; null when the program has ended. */
   op: Op | null = null;
-  /** Once it has ended: what it noted, why it failed, the words that it alone wrote. */
-  end: { notes: Map<string, number>; error: Error | null; words: Map<number, number> } | null = null;
+  /** Once it has ended. */
+  end: End | null = null;
   readonly children = new Map<number, Node>();
   /** By shared word: READS and WRITES of this access and of those that may follow it, as far as known. */
   readonly future: Uint8Array;
@@ -44,43 +59,6 @@ export class Node {
   }
 }
 
-/** Which words are shared: found by watching who touches the others. */
-export class Sharing {
-  /** Shared words, to their dense numbers. */
-  readonly index = new Map<number, number>();
-  readonly words: number[] = [];
-  readonly #users = new Map<number, { readers: number; writers: number }>();
-  readonly #found = new Set<number>();
-  /** All words that any CPU touches are scheduling points: for comparison. */
-  readonly everything: boolean;
-
-  constructor(everything: boolean) {
-    this.everything = everything;
-  }
-  /** A CPU touches a word that is not known to be shared. */
-  touch(cpu: number, at: number, how: number): void {
-    let users = this.#users.get(at);
-    if (users === undefined) this.#users.set(at, (users = { readers: 0, writers: 0 }));
-    if ((how & READS) !== 0) users.readers |= 1 << cpu;
-    if ((how & WRITES) !== 0) users.writers |= 1 << cpu;
-    const all = users.readers | users.writers;
-    if (this.everything || (users.writers !== 0 && (all & (all - 1)) !== 0)) this.#found.add(at);
-  }
-  /** Words that turned out to be shared are so from here on; says whether there were any. */
-  learn(): boolean {
-    const more = [...this.#found].filter((at) => !this.index.has(at));
-    this.#found.clear();
-    for (const at of more) {
-      this.index.set(at, this.words.length);
-      this.words.push(at);
-    }
-    return more.length > 0;
-  }
-  get pending(): boolean {
-    return this.#found.size > 0;
-  }
-}
-
 /** A word turned out to be shared that was not known to be: exploration starts over. */
 export class Restart extends Error {}
 class Suspended extends Error {}
@@ -89,15 +67,32 @@ class Died extends Error {}
 const DIED = new Died();
 const SUSPENDED = new Suspended();
 
+const { POISON } = layout;
+
 /** More accesses than any program of ours makes: it runs in circles. */
 const MAX_DEPTH = 400;
 const MAX_PRIVATE = 200_000;
 
+/** Memory that nobody may look at was looked at. */
+export class UseAfterFree extends Error {
+  readonly at: number;
+  constructor(at: number, message: string) {
+    super(message);
+    this.at = at;
+  }
+}
+
 /** What a program is given beside the library. */
 export interface Cpu {
   readonly number: number;
+  /** The user's module, this CPU's copy. */
+  readonly subject: unknown;
+  /** Closures that wait for a grace period. */
+  readonly closures: number;
   /** Remembers a value for the scenario to judge. */
   note(name: string, value: number): void;
+  /** What the program comes to, once it has ended. */
+  result(value: unknown): void;
   /** Ends the program here, as if it waited for ever: the execution counts, what comes later does not happen. */
   abort(): never;
   /** Runs what queueMicrotask and setImmediate were given: the end of an event-loop turn. */
@@ -106,8 +101,8 @@ export interface Cpu {
 export interface Body {
   /** Runs once the CPU is attached, before the scenario begins. What it returns is given to `run`. */
   boot?(lib: Library, cpu: Cpu): unknown;
-  /** Objects made by `boot` change: make them anew for every run. */
-  readonly reboot?: true;
+  /** Objects made by `boot` change: make them anew for every run, and attach anew (true) or not. */
+  readonly reboot?: true | "attached";
   /** The CPU is not attached when the scenario begins: `run` does that, or does not need it. */
   readonly absent?: true;
   run(lib: Library, cpu: Cpu, booted: never): void;
@@ -116,7 +111,14 @@ export interface Body {
   died?(lib: Library, cpu: Cpu): void;
 }
 
-export class Program implements Cpu {
+/** What an access tells who explains a run. */
+export interface Watched {
+  readonly op: Op;
+  /** A scheduling point; other accesses are the program's own affair. */
+  readonly shared: boolean;
+}
+
+export class Program implements Cpu, Runner {
   readonly number: number;
   readonly instance: Instance;
   readonly #body: Body;
@@ -136,6 +138,7 @@ export class Program implements Cpu {
   #log: Op[] = [];
   #path: Int32Array = new Int32Array(0);
   #cursor = 0;
+  #accesses = 0;
   #privately = 0;
   /** Accesses until the thread is terminated. */
   #left = Number.POSITIVE_INFINITY;
@@ -145,27 +148,48 @@ export class Program implements Cpu {
   #booting = false;
   #found: Op | null = null;
   #notes = new Map<string, number>();
+  #result: unknown;
   #turns: (() => void)[] = [];
   /** Called for each access of a run that is being explained. */
-  #watch: ((op: Op) => void) | null = null;
+  #watch: ((seen: Watched) => void) | null = null;
+  #printed: ((text: string) => void) | null = null;
+  /** Whether a word is a cell's, behind its header: what is poisoned when the cell is freed. */
+  readonly #payload: (at: number) => boolean;
 
-  constructor(number: number, instance: Instance, body: Body, sharing: Sharing) {
+  constructor(
+    number: number,
+    instance: Instance,
+    body: Body,
+    sharing: Sharing,
+    payload: (at: number) => boolean,
+  ) {
     this.number = number;
     this.instance = instance;
     this.#body = body;
     this.#sharing = sharing;
+    this.#payload = payload;
+  }
+  get closures(): number {
+    return this.instance.closures();
+  }
+  get subject(): unknown {
+    return this.instance.subject;
   }
 
   /** Attaches the CPU and boots it; accesses go to the real heap. */
   boot(attach: () => void, image: () => Int32Array): void {
-    this.#attach = attach;
+    const { reboot, absent } = this.#body;
+    const attaching = absent === true ? () => {} : attach;
+    if (reboot === "attached") attaching();
+    else this.#attach = attaching;
     this.#start = this.instance.checkpoint();
-    if (this.#body.reboot) this.#before = image();
-    if (this.#body.absent !== true) attach();
+    if (reboot !== undefined) this.#before = image();
+    this.#attach();
     this.#booted = this.#body.boot?.(this.instance.library, this);
-    if (!this.#body.reboot) this.#start = this.instance.checkpoint();
+    if (reboot === undefined) this.#start = this.instance.checkpoint();
   }
-  #attach!: () => void;
+  /** What is done again before each run. */
+  #attach = (): void => {};
   /** The variables of the code when a run begins. */
   #start: unknown[][] = [];
 
@@ -174,6 +198,12 @@ export class Program implements Cpu {
     this.#image = image;
     this.#ids = 0;
     this.root = this.#discover(null, 0);
+  }
+
+  /** What was learned goes, but for which words are shared. */
+  forget(image: Int32Array): void {
+    this.nodes = 0;
+    this.reset(image);
   }
 
   /** The state after the node's access has given `value`. */
@@ -187,12 +217,15 @@ export class Program implements Cpu {
     const error =
       node.depth > most ? new Error(`more than ${most} accesses: it runs in circles`) : this.#run(node);
     if (this.#sharing.pending) throw new Restart();
+    node.accesses = this.#accesses;
     if (error === SUSPENDED) {
       node.op = this.#found!;
       this.#remember(node);
     } else {
-      const failed = error === null || error instanceof Aborted ? null : (error as Error);
-      node.end = { notes: this.#notes, error: failed, words: this.#words };
+      const aborted = error instanceof Aborted;
+      const failed =
+        error === null || aborted ? null : error instanceof Error ? error : new Error(String(error));
+      node.end = { notes: this.#notes, result: this.#result, error: failed, aborted, words: this.#words };
     }
     parent?.children.set(value, node);
     this.nodes++;
@@ -207,7 +240,7 @@ export class Program implements Cpu {
       at.future[word]! |= how;
       if (at.relied[word] !== 0) this.surprises++;
     }
-    if (node.op!.kind === "load" || node.op!.kind === "store") return;
+    if (node.op!.kind === "load" || isPlainStore(node.op!)) return;
     const takes = node.op!.kind !== "atomic store";
     const leaves = node.op!.kind !== "atomic load";
     for (let at: Node | null = node; at !== null; at = at.parent) {
@@ -229,8 +262,11 @@ export class Program implements Cpu {
     this.instance.rollback(this.#start);
     this.#words = new Map();
     this.#notes = new Map();
+    this.#result = undefined;
     this.#turns = [];
+    this.#fault = null;
     this.#cursor = 0;
+    this.#accesses = 0;
     this.#privately = 0;
     this.#slept = 0;
     this.#dead = false;
@@ -244,19 +280,31 @@ export class Program implements Cpu {
         this.#left = Number.POSITIVE_INFINITY;
         this.#body.died?.(this.instance.library, this);
       }
-      return this.#dead ? SUSPENDED : null;
+      return this.#fault ?? (this.#dead ? SUSPENDED : null);
     } catch (error) {
-      return this.#dead ? SUSPENDED : error;
+      return this.#fault ?? (this.#dead ? SUSPENDED : error);
     } finally {
       this.#dead = true;
     }
+  }
+  /** Ends the run, whatever the program would catch. */
+  #fail(error: Error): never {
+    this.#fault ??= error;
+    this.#dead = true;
+    throw SUSPENDED;
+  }
+  #fault: Error | null = null;
+  #checked(op: Op, value: number): number {
+    if (value === POISON && op.trusted !== true && this.#payload(op.at))
+      this.#fail(new UseAfterFree(op.at, "use after free"));
+    return value;
   }
 
   /** Boots again, on the heap as it was then; what that writes is in the image already. */
   #reboot(): void {
     this.#booting = true;
     try {
-      if (this.#body.absent !== true) this.#attach();
+      this.#attach();
       this.#booted = this.#body.boot?.(this.instance.library, this);
     } finally {
       this.#booting = false;
@@ -267,8 +315,9 @@ export class Program implements Cpu {
   /** An access of the running program: private, from the log, or the one at which it is left. */
   access(kind: OpKind, at: number, a: number, b: number): number {
     if (this.#dead) throw SUSPENDED;
-    const op = { kind, at, a, b };
+    const op = this.instance.trusted > 0 ? { kind, at, a, b, trusted: true } : { kind, at, a, b };
     if (this.#booting) return this.#private(op, this.#before);
+    this.#accesses++;
     if (this.#left <= 0) throw DIED; // Again and again: what `finally` would do does not happen.
     this.#left--;
     if (!this.#sharing.index.has(at)) {
@@ -278,10 +327,13 @@ export class Program implements Cpu {
         this.#dead = true;
         throw SUSPENDED;
       }
-      return this.#private(op, this.#image);
+      this.#watch?.({ op, shared: false });
+      const old = this.#words.get(at) ?? this.#image[at]!;
+      if (isPlainStore(op) || kind === "atomic store") this.#checked(op, old);
+      return this.#checked(op, this.#private(op, this.#image));
     }
     if (this.#cursor === this.#path.length) {
-      this.#watch?.(op);
+      this.#watch?.({ op, shared: true });
       this.#found = op;
       this.#dead = true;
       throw SUSPENDED;
@@ -291,10 +343,10 @@ export class Program implements Cpu {
       throw new Error(
         `CPU ${this.number} is not a function of what it reads: access ${this.#cursor} was ${before.kind} of ${before.at}, now ${kind} of ${at}`,
       );
-    this.#watch?.(op);
+    this.#watch?.({ op, shared: true });
     const value = this.#path[this.#cursor++]!;
     if (kind === "wait" && value === TIMED_OUT) this.#slept++;
-    return value;
+    return kind === "wait" || kind === "notify" || isPlainStore(op) ? value : this.#checked(op, value);
   }
 
   #private(op: Op, image: Int32Array): number {
@@ -304,14 +356,22 @@ export class Program implements Cpu {
     return op.kind === "notify" ? 0 : old;
   }
 
-  /** Runs the program once more up to the node and tells of each access on the way: for stack traces. */
-  explain(node: Node, watch: (op: Op) => void): void {
+  /** Runs the program once more up to the node and tells of each access on the way, and of what it prints: for stack traces. */
+  explain(node: Node, watch: (seen: Watched) => void, printed: ((text: string) => void) | null = null): void {
     this.#watch = watch;
+    this.#printed = printed;
     try {
       this.#run(node);
     } finally {
       this.#watch = null;
+      this.#printed = null;
     }
+  }
+  print(text: string): void {
+    if (!this.#dead) this.#printed?.(text);
+  }
+  result(value: unknown): void {
+    if (!this.#dead) this.#result = value;
   }
 
   note(name: string, value: number): void {

@@ -4,9 +4,10 @@
  * an access that was relied not to be there (`relied`), exploration is repeated, until a pass has relied on nothing that was wrong. Why
  * this loses no outcome: userland/check/model/README.md.
  */
-import { effect, type Op, WRITES } from "./access.ts";
+import { effect, isPlainStore, type Op, WRITES } from "./access.ts";
 import { buffered, type MemoryModel } from "./machine.ts";
-import type { Node, Sharing } from "./program.ts";
+import type { Node } from "./program.ts";
+import type { Sharing } from "./sharing.ts";
 import type { Move, State, Steps } from "./steps.ts";
 
 export class Reduction {
@@ -23,7 +24,7 @@ export class Reduction {
   /** One access of one CPU, if it is in conflict with nothing that others may do and commutes with the CPU's own buffer. */
   single(state: State, cpu: number, moves: readonly Move[]): Move[] | null {
     const op = state.nodes[cpu]!.op;
-    const buffering = this.#model === "tso" && op?.kind === "store";
+    const buffering = this.#model === "tso" && op !== null && isPlainStore(op);
     const steps = moves.filter((move) => move.kind === "step");
     const drains = moves.filter((move) => move.kind === "drain");
     if (steps.length > 0 && (buffering || !this.#anyConflict(state, cpu, [op!]))) return steps;
@@ -91,7 +92,7 @@ const meets = (mine: number, theirs: number): boolean =>
 
 /** weak: an atomic load is in conflict with every atomic store, by the common view. */
 function meetsCommon(op: Op, node: Node): boolean {
-  if (op.kind === "load" || op.kind === "store") return false;
+  if (op.kind === "load" || isPlainStore(op)) return false;
   const takes = op.kind !== "atomic store" && op.kind !== "notify";
   const leaves = op.kind !== "atomic load";
   return (takes && node.leaves) || (leaves && node.takes);

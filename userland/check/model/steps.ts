@@ -2,17 +2,22 @@
  * What may happen next: each CPU's access with all that it may give, stores that leave a buffer, sleepers that are woken or time out.
  * Time passes only when nobody can do anything else: then a sleeper may time out.
  */
-import { effect, NOT_EQUAL, type Op, READS, TIMED_OUT, WOKEN } from "./access.ts";
+import * as layout from "../../../rcu/layout.ts";
+import { applied, effect, isPlainStore, NOT_EQUAL, type Op, READS, TIMED_OUT, WOKEN } from "./access.ts";
 import {
   buffered,
   FlatMemory,
   type Histories,
   type Memory,
   type MemoryModel,
+  type Outcome,
   WeakMemory,
   type Words,
 } from "./machine.ts";
-import type { Node, Program, Sharing } from "./program.ts";
+import type { Node, Program } from "./program.ts";
+import type { Sharing } from "./sharing.ts";
+
+const { POISON } = layout;
 
 export interface State {
   readonly nodes: readonly Node[];
@@ -21,6 +26,14 @@ export interface State {
   /** CPUs that sleep, the first to sleep first. */
   readonly asleep: readonly number[];
   readonly memory: Memory;
+  /** Of each CPU, the words that it loaded and that another CPU has stored to since (where updates may be lost). */
+  readonly missed: readonly (readonly number[])[];
+}
+/** What a move does that it must not. */
+export interface Fault {
+  readonly kind: "race" | "stale value" | "use after free" | "lost update";
+  /** The word. */
+  readonly at: number;
 }
 /** One step of a run. */
 export interface Move {
@@ -29,8 +42,16 @@ export interface Move {
   /** What the access gave, or what drained. */
   readonly value: number;
   readonly to: State;
-  /** The word on which two stores race; -1: none. */
-  readonly race: number;
+  readonly fault: Fault | null;
+}
+/** Which words are looked after. */
+export interface Guarded {
+  /** Whether the word is a cell's, behind its header: poisoned when that is free. */
+  payload(at: number): boolean;
+  /** Whether an update of the word may not be lost. */
+  updated(at: number): boolean;
+  /** Whether plain stores to the word may race. */
+  mayRace(at: number): boolean;
 }
 
 export class Steps {
@@ -40,6 +61,7 @@ export class Steps {
   readonly #model: MemoryModel;
   /** Time-outs that one CPU may need. */
   readonly #timeouts: number;
+  readonly #guarded: Guarded;
   readonly #flat = new FlatMemory();
   readonly #weak: WeakMemory;
 
@@ -50,7 +72,9 @@ export class Steps {
     cellOf: (at: number) => number,
     model: MemoryModel,
     timeouts: number,
+    guarded: Guarded,
   ) {
+    this.#guarded = guarded;
     this.#programs = programs;
     this.#sharing = sharing;
     this.#image = image;
@@ -65,7 +89,8 @@ export class Steps {
     const memory =
       this.#model === "weak" ? this.#weak.initial(words, this.#programs.length) : this.#flat.initial(words);
     const nodes = this.#programs.map((program) => program.root);
-    return this.#settled({ nodes, lag: nodes.map(() => 0), asleep: [], memory });
+    const missed = nodes.map((): readonly number[] => []);
+    return this.#settled({ nodes, lag: nodes.map(() => 0), asleep: [], memory, missed });
   }
 
   /** Forgets, in weak memory, what CPUs that have ended could see. */
@@ -124,19 +149,22 @@ export class Steps {
   #tso(state: State, cpu: number, op: Op): Move[] {
     const node = state.nodes[cpu]!;
     const lag = state.lag[cpu]!;
-    if (op.kind === "store") {
+    if (isPlainStore(op)) {
       const to = {
         ...state,
         nodes: state.nodes.with(cpu, this.#programs[cpu]!.step(node, 0)),
         lag: state.lag.with(cpu, lag + 1),
       };
-      return [{ cpu, kind: "step", value: 0, to, race: -1 }];
+      return [{ cpu, kind: "step", value: 0, to, fault: null }];
     }
-    const own = lag > 0 ? buffered(node, lag).findLast((store) => store.at === op.at) : undefined;
     if (effect(op) === READS) {
-      const value = own === undefined ? (state.memory as Words).words[this.wordOf(node)]! : own.a | 0;
-      const to = { ...state, nodes: state.nodes.with(cpu, this.#programs[cpu]!.step(node, value)) };
-      return [{ cpu, kind: "step", value, to, race: -1 }];
+      // Its own stores, which are still on their way, first.
+      const own = buffered(node, lag).filter((store) => store.at === op.at);
+      let value = (state.memory as Words).words[this.wordOf(node)]!;
+      for (const store of own) value = applied(store, value)!;
+      const nodes = state.nodes.with(cpu, this.#programs[cpu]!.step(node, value));
+      const missed = own.length > 0 ? state.missed : this.#sees(state, cpu, op.at);
+      return [{ cpu, kind: "step", value, to: { ...state, nodes, missed }, fault: null }];
     }
     if (lag > 0) return []; // Waits for its buffer.
     return this.#outcomes(state, cpu, [this.#flat.access(state.memory as Words, this.wordOf(node), op)]);
@@ -146,25 +174,63 @@ export class Steps {
   #drain(state: State, cpu: number): Move {
     const lag = state.lag[cpu]!;
     const store = buffered(state.nodes[cpu]!, lag)[0]!;
-    const memory = this.#flat.set(state.memory as Words, this.#sharing.index.get(store.at)!, store.a | 0);
-    const to = { ...state, memory, lag: state.lag.with(cpu, lag - 1) };
-    return { cpu, kind: "drain", value: store.a | 0, to, race: -1 };
+    const word = this.#sharing.index.get(store.at)!;
+    const { memory, over } = this.#flat.access(state.memory as Words, word, store);
+    const missed = this.#overwrites(state, cpu, store.at);
+    const to = { ...state, memory, lag: state.lag.with(cpu, lag - 1), missed };
+    const fault = this.#overwritten(state, cpu, store, over!);
+    return { cpu, kind: "drain", value: applied(store, over!)!, to, fault };
+  }
+
+  /** The CPU has seen what the word holds now. */
+  #sees(state: State, cpu: number, at: number): State["missed"] {
+    const mine = state.missed[cpu]!;
+    return mine.includes(at)
+      ? state.missed.with(
+          cpu,
+          mine.filter((word) => word !== at),
+        )
+      : state.missed;
+  }
+  /** A store reaches memory: who loaded the word before has missed it. */
+  #overwrites(state: State, cpu: number, at: number): State["missed"] {
+    if (!this.#guarded.updated(at)) return state.missed;
+    return state.missed.map((words, other) => {
+      if (other === cpu) return words.filter((word) => word !== at);
+      if (words.includes(at) || state.nodes[other]!.end !== null || !loaded(state.nodes[other]!, at))
+        return words;
+      return [...words, at].sort((a, b) => a - b);
+    });
+  }
+  /** What is wrong with a store to a word that holds `over`. */
+  #overwritten(state: State, cpu: number, op: Op, over: number): Fault | null {
+    if (over === POISON && op.trusted !== true && this.#guarded.payload(op.at))
+      return { kind: "use after free", at: op.at };
+    return state.missed[cpu]!.includes(op.at) ? { kind: "lost update", at: op.at } : null;
   }
 
   /** Moves from what the access may give; sleeping and waking are done here. */
-  #outcomes(
-    state: State,
-    cpu: number,
-    outcomes: readonly { value: number; memory: Memory; race?: boolean }[],
-  ): Move[] {
+  #outcomes(state: State, cpu: number, outcomes: readonly Outcome<Memory>[]): Move[] {
     const node = state.nodes[cpu]!;
     const op = node.op!;
     const program = this.#programs[cpu]!;
-    return outcomes.map(({ value, memory, race = false }) => {
+    return outcomes.map(({ value, memory, race, stale, old, over }) => {
+      const changes = applied(op, over ?? value);
+      let fault: Fault | null = null;
+      let { missed } = state;
+      if (changes === undefined) {
+        if (old !== true) missed = this.#sees(state, cpu, op.at);
+        if (stale === true) fault = { kind: "stale value", at: op.at };
+      } else {
+        // A read-modify-write has seen what it replaces.
+        if (isPlainStore(op) || op.kind === "atomic store") fault = this.#overwritten(state, cpu, op, over!);
+        missed = this.#overwrites(state, cpu, op.at);
+        if (race === true && !this.#guarded.mayRace(op.at)) fault ??= { kind: "race", at: op.at };
+      }
       let to: State;
       let answer = value;
       if (op.kind === "wait" && value === (op.a | 0))
-        to = { ...state, memory, asleep: [...state.asleep, cpu] };
+        to = { ...state, memory, asleep: [...state.asleep, cpu], missed };
       else if (op.kind === "notify") {
         const woken = state.asleep.filter((sleeper) => state.nodes[sleeper]!.op!.at === op.at).slice(0, op.a);
         answer = woken.length;
@@ -178,13 +244,14 @@ export class Steps {
           ...state,
           nodes,
           memory: after,
+          missed,
           asleep: state.asleep.filter((sleeper) => !woken.includes(sleeper)),
         };
       } else {
         if (op.kind === "wait") answer = NOT_EQUAL;
-        to = { ...state, nodes: state.nodes.with(cpu, program.step(node, answer)), memory };
+        to = { ...state, nodes: state.nodes.with(cpu, program.step(node, answer)), memory, missed };
       }
-      return { cpu, kind: "step", value, to: this.#settled(to), race: race ? op.at : -1 };
+      return { cpu, kind: "step", value, to: this.#settled(to), fault };
     });
   }
 
@@ -199,9 +266,16 @@ export class Steps {
         nodes,
         asleep: state.asleep.filter((sleeper) => sleeper !== cpu),
       });
-      return [{ cpu, kind: "time-out" as const, value: TIMED_OUT, to, race: -1 }];
+      return [{ cpu, kind: "time-out" as const, value: TIMED_OUT, to, fault: null }];
     });
   }
+}
+
+/** Whether the last access of a CPU to the word was a load, and the word is one that it may store to without looking again. */
+function loaded(node: Node, at: number): boolean {
+  for (let up = node.parent; up !== null; up = up.parent)
+    if (up.op!.at === at) return up.op!.kind === "load" || up.op!.kind === "atomic load";
+  return false;
 }
 
 const running = (state: State): number =>

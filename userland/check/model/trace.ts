@@ -9,6 +9,7 @@ import {
   MAGAZINE,
   PAGE_MAP,
   PAGE_SHIFT,
+  POISON,
   RCU,
   SLOT,
   SLOT_RCU,
@@ -79,6 +80,7 @@ export class Names {
 
   /** A value, as the name of the cell that it refers to if it does. */
   value(value: number): string {
+    if (value === POISON) return "poison";
     const cell = this.#cell(value);
     if (cell === null || cell.offset < 0) return String(value);
     if (cell.offset === 0) return `&${cell.name}`;
@@ -147,7 +149,9 @@ export function print(moves: readonly Move[], programs: readonly Program[], name
     const found: { call: string; line: string }[] = [];
     const limit = Error.stackTraceLimit;
     Error.stackTraceLimit = 40;
-    program.explain(last.nodes[cpu]!, () => found.push(place(new Error().stack ?? "")));
+    program.explain(last.nodes[cpu]!, ({ shared }) => {
+      if (shared) found.push(place(new Error().stack ?? ""));
+    });
     Error.stackTraceLimit = limit;
     return found;
   });
@@ -181,7 +185,7 @@ export function print(moves: readonly Move[], programs: readonly Program[], name
 const row = (cpu: number, line: string, call: string, what: string): string =>
   `CPU ${cpu}  ${line.padEnd(26)} ${what.padEnd(58)} ${call}`.trimEnd();
 
-function told(op: Op, value: number, names: Names, move: Move): string {
+export function told(op: Op, value: number, names: Names, move: Move): string {
   const word = names.word(op.at);
   const read = names.value(value);
   switch (op.kind) {
@@ -190,6 +194,7 @@ function told(op: Op, value: number, names: Names, move: Move): string {
     case "atomic load":
       return `${word} is ${read}`;
     case "store":
+    case "store bytes":
       return `${word} := ${names.value(op.a | 0)} (plain)`;
     case "atomic store":
       return `${word} := ${names.value(op.a | 0)}`;
