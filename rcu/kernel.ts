@@ -30,6 +30,6 @@ export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { hashName } from "./ref.ts";
 export { rcuNesting } from "./scope.ts";
 export { limitCaches, setHeapWatch, shrinkCaches } from "./shrink.ts";
-export { abandonSrcuScopes } from "./srcu.ts";
+export { abandonSrcuScopes } from "./srcu-gp.ts";
 export { cacheOf, declaredStructs, TYPE } from "./struct.ts";
 export { rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "./switch.ts";

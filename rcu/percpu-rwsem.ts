@@ -20,6 +20,7 @@ import { ownerIsDead, ownerSlot } from "./lock.ts";
 import { heapIdentity, i32, ownerId, slot } from "./memory.ts";
 import type { Ref } from "./ref.ts";
 import { rcuNesting } from "./scope.ts";
+import { cellIsAlive } from "./slab.ts";
 import { atomic, fixed, free, mutex, struct, tryAlloc } from "./struct.ts";
 import { RcuSync, SYNC_IDLE, SYNC_STATE } from "./sync.ts";
 import { assertMayWait, newRounds } from "./synchronize.ts";
@@ -44,6 +45,7 @@ const STRIDE = 16;
 const OWNER = 1;
 const STATE = SYNC_STATE; // V8 folds a constant of this module, not an imported one.
 const IDLE = SYNC_IDLE;
+const alive = cellIsAlive;
 
 /** The word of slot 0. In the stride before it the owner is no thread: where one would look that has no slot. */
 const countsOf = (ref: SemRef): number => Sem.counts.get(ref) + ARRAY_ELEMENTS + STRIDE;
@@ -69,7 +71,8 @@ export class PercpuRwSemaphore extends Collection<"percpu_rwsem"> {
   readLock(): void {
     if (this.checked || this.heapId !== heapIdentity) this.assertHeap();
     const word = this.#counts + slot * STRIDE;
-    if (i32[this.#state] === IDLE && rcuNesting() >= 0 && i32[word + OWNER] === ownerId) i32[word]!++;
+    if (i32[this.#state] === IDLE && rcuNesting() >= 0 && i32[word + OWNER] === ownerId && alive(this.ref))
+      i32[word]!++;
     else this.#enter(word, true);
   }
 

@@ -1,5 +1,6 @@
 /** What an Srcu is in the heap, and who reads in it: its counts, its name, the list of them all, reports of stalls. srcu.ts moves it on. */
 import { freeArray, freeString, stringText, tryAllocArray, tryAllocString } from "./array.ts";
+import { kfreeArrayRcu, kfreeRcu } from "./callback.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
 import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
@@ -14,11 +15,15 @@ const { ARRAY_ELEMENTS, CBLIST, GP_SEQ_START, MAX_SLOTS, RCU, SEQ_START } = layo
 
 export const Domain = struct("srcu", {
   counts: fixed<Ref<"array">>(),
+  /** 1: its readers count themselves plainly. */
+  fast: fixed(),
+  /** The grace period of RCU that the step in progress waits for, when they do. */
+  grace: atomic(),
   /** What reports call it. */
   name: fixed<Ref<"string"> | 0>(),
   /** The bank that new readers use. */
   index: atomic(),
-  /** Grace periods: 0 none in progress, 1 the other bank empties, 2 switched, the old bank empties. */
+  /** Grace periods: 0 none in progress, 1 the other bank empties, 2 switched, the old bank empties, 3 (fast only) it was empty. */
   seq: atomic(),
   /** The grace period that somebody waits for, at most. */
   needed: atomic(),
@@ -50,7 +55,7 @@ export const LEAVING = 4;
 export const countsOf = (ref: SrcuRef): number => Domain.counts.get(ref) + ARRAY_ELEMENTS;
 export const wordOf = (ref: SrcuRef, of: number): number => countsOf(ref) + of * STRIDE;
 
-export function createSrcu(name: string): SrcuRef {
+export function createSrcu(name: string, fast: boolean): SrcuRef {
   const counts = tryAllocArray(MAX_SLOTS * STRIDE);
   const text = name === "" ? 0 : tryAllocString(name);
   const ref = counts === 0 || (text === 0 && name !== "") ? 0 : tryAlloc(Domain);
@@ -60,6 +65,7 @@ export function createSrcu(name: string): SrcuRef {
     throw new HeapFullError("new Srcu");
   }
   Domain.name.init(ref, text);
+  Domain.fast.init(ref, fast ? 1 : 0);
   Domain.counts.init(ref, counts);
   Domain.seq.init(ref, GP_SEQ_START);
   Domain.needed.init(ref, GP_SEQ_START);
@@ -85,11 +91,17 @@ export function unlistSrcu(ref: SrcuRef): void {
   unlockWord(RCU.SRCU_LOCK);
 }
 
+/** Readers that count plainly may look at it until their next quiescent state. */
 export function freeSrcu(ref: SrcuRef): void {
-  freeArray(Domain.counts.get(ref));
   const name = Domain.name.get(ref);
   if (name !== 0) freeString(name);
-  free(Domain, ref);
+  if (Domain.fast.get(ref) === 0) {
+    freeArray(Domain.counts.get(ref));
+    free(Domain, ref);
+  } else {
+    kfreeArrayRcu(Domain.counts.get(ref));
+    kfreeRcu(Domain, ref);
+  }
 }
 
 /** Every Srcu of the heap, under SRCU_LOCK: none is destroyed meanwhile. */

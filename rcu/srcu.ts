@@ -6,51 +6,48 @@
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
  * current one, and waits until the other is empty. Readers that come after the switch are not waited for.
  *
+ * _Fast_ readers count themselves by plain additions, and no atomic operation. What those would order, three grace periods of RCU
+ * do instead, which the updater waits for: one before the switch (whoever enters after it has seen what was unlinked, and what was counted
+ * before is seen), one after it (nobody picks the old bank any more), and one when the old bank is empty (what its readers read comes before
+ * that). An idle thread, for which no grace period waits, counts atomically. (Linux: srcu_read_lock_fast.)
+ *
  * Nobody waits in the middle of it: the state (`seq`: count << 2 | step, like gpSeq) is moved on by whoever finds that it
  * can be, under `gate`: who asks for a grace period, and every reader that leaves while one is wanted.
  */
 import { withRoom } from "./callback.ts";
 import { Collection, checkObject, type Handle, isAt } from "./collection.ts";
 import { RcuUsageError } from "./error.ts";
-import { seqDone, seqSnap } from "./grace-period.ts";
-import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+import { goActive, goIdle, gpSeq, seqDone, seqSnap } from "./grace-period.ts";
 import * as layout from "./layout.ts";
-import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
+import { ownerIsDead } from "./lock.ts";
 import { heapIdentity, home, i32, ownerId, slot } from "./memory.ts";
 import type { Reclaimer } from "./reclaim.ts";
 import type { Brand } from "./ref.ts";
-import { stallClock } from "./rounds.ts";
+import type { Rounds } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
 import {
   checkSrcu,
   countsOf,
   createSrcu,
   Domain,
-  forEachSrcu,
   freeSrcu,
-  LEAVING,
   LEFT,
   openOf,
   readersText,
-  type SrcuRef,
   STRIDE,
   srcuName,
   unlistSrcu,
-  wordOf,
 } from "./srcu-domain.ts";
-import { newRounds, rcuBarrier } from "./synchronize.ts";
+import { accelerate, advance, countLeaving, empty, leaveForeign, leaving, request } from "./srcu-gp.ts";
+import { assertMayWait, condSynchronizeRcu, type GpCookie, newRounds, rcuBarrier } from "./synchronize.ts";
 import { waitAsync } from "./wait-async.ts";
-import {
-  handedOver,
-  handOver,
-  makeCall,
-  mendBehind,
-  queueBehind,
-  queuedBehind,
-  stampBehind,
-} from "./waitlist.ts";
+import { handedOver, makeCall, queueBehind, queuedBehind } from "./waitlist.ts";
 
-const { CBLIST, RCU } = layout;
+const { CELL_LIVE, CELL_STATE } = layout; // V8 folds a constant of this module, not an imported one.
+const WORDS = STRIDE;
+const LEFT_AT = LEFT;
+const INDEX = Domain.index.offset;
+const WAITING = Domain.waiting.offset;
 
 /** What readLock returned: to be given back to readUnlock, on whatever thread. */
 export type SrcuScope = Brand<"srcu scope">;
@@ -60,21 +57,27 @@ export type SrcuCookie = Brand<"srcu cookie">;
 /** A domain of sleepable read scopes. Another thread opens the same one with `new Srcu({ at: srcu.ref })`. */
 export class Srcu extends Collection<"srcu"> {
   readonly #counts: number;
+  readonly #fast: boolean;
+  /** Fast, and nothing is checked. */
+  readonly #plain: boolean;
   /** Its heap, for what goes on after an await. */
   readonly #home = home;
 
   /**
-   * `name` is for reports: whose scopes are open. Throws HeapFullError; StaleReferenceError, WrongTypeError or WrongHeapError when
+   * `name` is for reports: whose scopes are open. `fast`: its readers do no atomic operation (a scope costs a quarter), must leave
+   * on the thread that they entered on, and its grace periods take three of RCU. Throws HeapFullError; StaleReferenceError, WrongTypeError or WrongHeapError when
    * `at`, a reference or a handle, names no Srcu of this heap.
    */
-  constructor(options: { at?: number | Handle; name?: string } = {}) {
+  constructor(options: { at?: number | Handle; name?: string; fast?: boolean } = {}) {
     super(
       Domain,
       isAt(options)
         ? checkObject(Domain, options.at, "Srcu")
-        : withRoom(() => createSrcu(options.name ?? "")),
+        : withRoom(() => createSrcu(options.name ?? "", options.fast ?? false)),
     );
     this.#counts = countsOf(this.ref);
+    this.#fast = Domain.fast.get(this.ref) !== 0;
+    this.#plain = this.#fast && !this.checked;
   }
 
   /** Goes on after an await, when this thread may use another heap. */
@@ -103,25 +106,62 @@ export class Srcu extends Collection<"srcu"> {
 
   /** Enters a scope. It ends with its thread: when the worker that entered it dies, nobody waits for it any longer. */
   readLock(): SrcuScope {
+    const words = i32; // Once for all of it: V8 would ask again what it is.
+    if (
+      this.#plain &&
+      this.heapId === heapIdentity &&
+      rcuNesting() >= 0 &&
+      (words[this.ref + CELL_STATE]! & 0xff) === CELL_LIVE
+    ) {
+      // No quiescent state lies between the look and the count.
+      const bank = words[this.ref + INDEX]! & 1;
+      words[this.#counts + slot * WORDS + bank]!++;
+      return ((ownerId << 1) | bank) as SrcuScope;
+    }
+    return this.#enter();
+  }
+
+  #enter(): SrcuScope {
     this.assertHeap();
     if (slot < 0)
       throw new RcuUsageError("ERR_RCU_NOT_ATTACHED", "Srcu.readLock: this thread is not attached");
     const bank = Domain.index.peek(this.ref) & 1; // However old: every grace period waits for both banks.
-    const word = this.#counts + slot * STRIDE + bank;
+    const word = this.#counts + slot * WORDS + bank;
     Atomics.add(i32, word, 1);
     Atomics.load(i32, word); // [S] Plain loads may pass the addition's store, but not this load (rcu/design.md).
     return ((ownerId << 1) | bank) as SrcuScope;
   }
 
-  /** Leaves it: on any thread of the heap. */
+  /** Leaves it: on any thread of the heap, but where readers are fast. */
   readUnlock(scope: SrcuScope): void {
-    this.assertHeap();
+    const words = i32;
     const owner = scope >>> 1;
-    const word = this.#counts + ((owner & 0xff) - 1) * STRIDE + LEFT + (scope & 1);
+    const word = this.#counts + ((owner & 0xff) - 1) * WORDS + LEFT_AT + (scope & 1);
+    if (
+      this.#plain &&
+      owner === ownerId &&
+      this.heapId === heapIdentity &&
+      rcuNesting() >= 0 &&
+      words[word] !== words[word - LEFT_AT] &&
+      words[this.ref + WAITING] === 0
+    )
+      words[word]!++; // Who waits since then waits for a grace period of RCU before it looks here.
+    else this.#leave(owner, word);
+  }
+
+  #leave(owner: number, word: number): void {
+    this.assertHeap();
+    if (this.#fast && owner !== ownerId) {
+      if (ownerIsDead(owner)) return; // Its scopes ended with it.
+      throw new RcuUsageError(
+        "ERR_RCU_LOCK_PAIRING",
+        `Srcu.readUnlock of ${this.name}: a fast scope is left on the thread that entered it`,
+      );
+    }
     countLeaving(this.#counts, 1);
     if (owner === ownerId) {
       // Its own count of scopes that it entered: no other thread changes that.
-      if (((i32[word - LEFT]! - Atomics.add(i32, word, 1)) | 0) <= 0) this.#leftTwice(word);
+      if (((i32[word - LEFT_AT]! - Atomics.add(i32, word, 1)) | 0) <= 0) this.#leftTwice(word);
     } else leaveForeign(owner, word);
     if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
     countLeaving(this.#counts, -1);
@@ -183,8 +223,10 @@ export class Srcu extends Collection<"srcu"> {
     try {
       const words = i32;
       let event = this.#begin(cookie);
-      while (!this.#atHome(() => this.pollState(cookie))) {
-        await waitAsync(words, this.ref + Domain.event.offset, event, rounds.left());
+      for (let pause = 1; !this.#atHome(() => this.pollState(cookie)); pause = Math.min(2 * pause, 16)) {
+        // The end of a grace period of RCU wakes nobody here; whoever runs its callback does.
+        const most = this.#fast ? pause : rounds.left();
+        await waitAsync(words, this.ref + Domain.event.offset, event, Math.min(most, rounds.left()));
         event = Atomics.load(words, this.ref + Domain.event.offset);
         if (rounds.due()) this.#atHome(() => checkSrcu(this.ref));
       }
@@ -200,11 +242,29 @@ export class Srcu extends Collection<"srcu"> {
     Domain.waiting.add(this.ref, 1);
     try {
       for (let event = this.#begin(cookie); !this.pollState(cookie); event = Domain.event.load(this.ref)) {
-        rounds.sleep(this.ref + Domain.event.offset, event);
+        if (this.#fast) this.#sleepIdle(rounds, event);
+        else rounds.sleep(this.ref + Domain.event.offset, event);
         if (rounds.due()) checkSrcu(this.ref);
       }
     } finally {
       Domain.waiting.add(this.ref, -1);
+    }
+  }
+
+  /** What is waited for may be a grace period of RCU: for that, or for the readers, but so that this thread holds none up. */
+  #sleepIdle(rounds: Rounds, event: number): void {
+    const stamp = Domain.grace.load(this.ref);
+    if (!seqDone(gpSeq(), stamp)) {
+      condSynchronizeRcu(stamp as number as GpCookie);
+      return;
+    }
+    assertMayWait("Srcu.synchronizeBlocking");
+    const active = rcuNesting() === 0;
+    if (active) goIdle();
+    try {
+      rounds.sleep(this.ref + Domain.event.offset, event);
+    } finally {
+      if (active) goActive();
     }
   }
 
@@ -270,155 +330,6 @@ export class Srcu extends Collection<"srcu"> {
     freeSrcu(this.ref);
     this.destroyed();
   }
-}
-
-/** A scope that another thread entered. If that one has died, its scopes were ended for it. */
-function leaveForeign(owner: number, word: number): void {
-  lockWord(RCU.SRCU_LOCK);
-  if (!ownerIsDead(owner)) Atomics.add(i32, word, 1);
-  unlockWord(RCU.SRCU_LOCK);
-}
-
-/** Whether no reader is in the bank: what left is counted before what entered, so equal means empty. */
-function empty(ref: SrcuRef, bank: number): boolean {
-  const counts = countsOf(ref);
-  const high = Atomics.load(i32, RCU.SLOT_HIGH); // Who attaches later has not read yet.
-  let left = 0;
-  let entered = 0;
-  for (let of = 0; of < high; of++) left += Atomics.load(i32, counts + of * STRIDE + LEFT + bank);
-  for (let of = 0; of < high; of++) entered += Atomics.load(i32, counts + of * STRIDE + bank);
-  return ((entered - left) | 0) === 0;
-}
-
-/** A plain store by the slot's owner, before an atomic one: who sees that a scope has ended sees this too. */
-function countLeaving(counts: number, change: number): void {
-  if (slot >= 0) i32[counts + slot * STRIDE + LEAVING]! += change;
-}
-
-/** Whether some thread still looks at it on its way out. */
-function leaving(ref: SrcuRef): boolean {
-  const high = Atomics.load(i32, RCU.SLOT_HIGH);
-  for (let of = 0; of < high; of++) if (Atomics.load(i32, wordOf(ref, of) + LEAVING) !== 0) return true;
-  return false;
-}
-
-/** Asks for a grace period that ends at `stamp` or later, and does what can be done for it now. */
-function request(ref: SrcuRef, stamp: number): void {
-  want(ref, stamp);
-  advance(ref);
-}
-
-function want(ref: SrcuRef, stamp: number): void {
-  for (;;) {
-    const needed = Domain.needed.load(ref);
-    if (seqDone(needed, stamp) || Domain.needed.cas(ref, needed, stamp)) return;
-  }
-}
-
-/**
- * Moves the grace period on as far as it goes without waiting, and hands callbacks over. Who finds the gate taken has said
- * in `looks` that something changed; the holder looks again when it did.
- */
-function advance(ref: SrcuRef): void {
-  const wait = Domain.list.at(ref) + CBLIST.WAIT;
-  // Counted once: if looking again counted too, two threads could keep each other looking for ever.
-  let look = (Domain.looks.add(ref, 1) + 1) | 0;
-  for (let again = true; again; ) {
-    if (!takeOverWord(ref + Domain.gate.offset)) return;
-    const before = Domain.seq.load(ref);
-    try {
-      while (step(ref));
-    } finally {
-      dropWord(ref + Domain.gate.offset);
-    }
-    if (Domain.seq.load(ref) !== before) {
-      Domain.event.add(ref, 1);
-      Domain.event.notify(ref);
-    }
-    const now = Domain.looks.load(ref);
-    again = now !== look;
-    look = now;
-    if (i32[wait] !== 0) again = handOverDone(ref) || again;
-  }
-}
-
-/** One step, with the gate held; false when there is nothing to do or a reader is in the way. */
-function step(ref: SrcuRef): boolean {
-  const seq = Domain.seq.load(ref);
-  const bank = Domain.index.load(ref) & 1;
-  if ((seq & 3) === 0) {
-    if (seqDone(seq, Domain.needed.load(ref))) return false;
-    i32[ref + Domain.started.offset] = stallClock();
-  } else if (!empty(ref, bank ^ 1)) return false;
-  if ((seq & 3) === 1) Domain.index.store(ref, bank ^ 1);
-  Domain.seq.store(ref, ((seq & 3) === 2 ? seq + 2 : seq + 1) | 0);
-  return true;
-}
-
-/** Stamps callbacks that have none, if a segment is free for them. Returns the stamp that the list waits for. Locked. */
-function accelerate(ref: SrcuRef): number {
-  const list = Domain.list.at(ref);
-  const stamp = seqSnap(Domain.seq.load(ref));
-  if (i32[list + CBLIST.WAIT] === 0 || i32[list + CBLIST.WAIT_STAMP] === stamp) stampBehind(list, stamp);
-  return i32[list + CBLIST.WAIT_STAMP]!;
-}
-
-/**
- * Gives the callbacks whose grace period is over to this thread's RCU list: they run at a safe point, as all do. An idle
- * thread passes one now, since nobody else may come by. Returns whether there was something; then those left are stamped.
- */
-function handOverDone(ref: SrcuRef): boolean {
-  const list = Domain.list.at(ref);
-  const idle = rcuNesting() < 0;
-  if (idle) rcuIdleExit();
-  Domain.lock.lock(ref);
-  const count = seqDone(Domain.seq.load(ref), i32[list + CBLIST.WAIT_STAMP]!) ? handOver(list) : 0;
-  if (count > 0 && i32[list + CBLIST.NEXT] !== 0) want(ref, accelerate(ref));
-  Domain.lock.unlock(ref);
-  Domain.waiting.add(ref, -count);
-  if (idle) rcuIdleEnter();
-  return count > 0;
-}
-
-/**
- * Ends the scopes that this thread has entered and nobody has left, and tells which: for a thread that must detach all the same, and
- * does so next. Giving one of them back after that does nothing, on whatever thread.
- */
-export function abandonSrcuScopes(): { readonly name: string; readonly scopes: number }[] {
-  const open: { name: string; scopes: number }[] = [];
-  forEachSrcu((ref) => {
-    const scopes = openOf(ref, slot);
-    if (scopes > 0) open.push({ name: srcuName(ref), scopes });
-  });
-  if (open.length > 0) dropSrcuScopes(slot);
-  return open;
-}
-
-/** The thread of slot `of` is dead: the scopes that it entered and nobody left are over, and its hands are off the callbacks. */
-export function dropSrcuScopes(of: number): void {
-  const dropped: SrcuRef[] = [];
-  forEachSrcu((ref) => {
-    const word = wordOf(ref, of);
-    for (const bank of [0, 1]) Atomics.store(i32, word + LEFT + bank, Atomics.load(i32, word + bank));
-    Atomics.store(i32, word + LEAVING, 0);
-    countLeaving(countsOf(ref), 1);
-    dropped.push(ref);
-  });
-  for (const ref of dropped) {
-    if (Domain.waiting.load(ref) !== 0) {
-      mendCallbacks(ref);
-      advance(ref);
-    }
-    countLeaving(countsOf(ref), -1);
-  }
-}
-
-function mendCallbacks(ref: SrcuRef): void {
-  Domain.lock.lock(ref);
-  const list = Domain.list.at(ref);
-  mendBehind(list);
-  if (i32[list + CBLIST.NEXT] !== 0) want(ref, accelerate(ref));
-  Domain.lock.unlock(ref);
 }
 
 /** Queues a callback behind the readers of `srcu`: srcu.call(). (Linux: call_srcu.) */

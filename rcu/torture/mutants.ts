@@ -147,9 +147,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "srcu-one-bank",
     why: "SRCU waits for the bank that is not current only, not for the one that was",
-    file: "srcu.ts",
-    find: "} else if (!empty(ref, bank ^ 1)) return false;",
-    replace: "} else if ((seq & 3) === 1 && !empty(ref, bank ^ 1)) return false;",
+    file: "srcu-gp.ts",
+    find: "if ((seq & 3) !== 3 && !empty(ref, bank ^ 1)) return false;",
+    replace: "if ((seq & 3) === 1 && !empty(ref, bank ^ 1)) return false;",
     flavour: "srcu",
   },
   {
@@ -221,7 +221,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "srcu-hands-lost",
     why: "callbacks that a thread had in its hands when it died still count as waiting: barriers wait for ever",
-    file: "srcu.ts",
+    file: "srcu-gp.ts",
     find: "      mendCallbacks(ref);\n",
     replace: "",
     flavour: "srcu",
@@ -235,6 +235,22 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    //",
     flavour: "srcu",
     modelOnly: "it shows on arm64 without LSE",
+  },
+  {
+    name: "srcu-fast-no-grace",
+    why: "fast readers of an Srcu are counted without waiting for a grace period of RCU, which makes their counts visible",
+    file: "srcu-gp.ts",
+    find: "if (fast && !seqDone(gpSeq(), Domain.grace.load(ref))) return false;",
+    replace: "//",
+    modelOnly: "it shows when a count waits in a store buffer",
+  },
+  {
+    name: "srcu-fast-idle",
+    why: "a thread that is idle, for which no grace period waits, counts itself plainly",
+    file: "srcu.ts",
+    find: "      rcuNesting() >= 0 &&\n      (words[",
+    replace: "      (words[",
+    modelOnly: "it shows when a count waits in a store buffer",
   },
   {
     name: "replace-by-removal",

@@ -210,6 +210,7 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "the reader used 42 after an await",
     "session 1 retired",
     "synchronized, the cookie is done: true",
+    "fast: read",
   ],
   stale: [
     "untagged: true, generation 0",

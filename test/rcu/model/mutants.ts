@@ -31,6 +31,8 @@ export const FOUND_BY: Readonly<
   "stall-tasks-unnamed": { scenario: "a stall, by a task that does not switch" },
   "srcu-hands-lost": { scenario: "a CPU dies among the callbacks of an Srcu" },
   "srcu-count-passed": { scenario: "SRCU, a delayed reader", memory: "weak" },
+  "srcu-fast-no-grace": { scenario: "SRCU, a fast reader" },
+  "srcu-fast-idle": { scenario: "SRCU, a fast reader that is idle" },
   "replace-by-removal": { scenario: "a list, a node is replaced" },
   "splice-at-once": { scenario: "lists, one is joined to another" },
   "append-cuts-first": { scenario: "RcuList, appended to another" },

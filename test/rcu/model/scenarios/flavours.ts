@@ -270,7 +270,52 @@ const domain: Scenario = {
   },
 };
 
+const srcuFast = (idle: boolean): Scenario => ({
+  name: `SRCU, a fast reader${idle ? " that is idle" : ""}`,
+  about: "a reader that counts itself plainly is waited for, whatever it does in its scope",
+  ...(idle ? { models: ["tso", "weak"] as const } : { fullModels: ["weak"] as const }),
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    const at = new lib.Srcu({ fast: true }).ref;
+    return {
+      cpus: [
+        {
+          boot(lib) {
+            if (idle) lib.goIdle();
+            return new lib.Srcu({ at });
+          },
+          run(lib, cpu, domain: Srcu) {
+            domain.readLock(); // And stays in the scope.
+            const thing = lib.Root.current.deref(1 as never, root) as ThingRef;
+            if (!idle) lib.goIdle(); // It may sleep there: no grace period of RCU waits for it.
+            cpu.note("r0", lib.Thing.value.get(thing));
+          },
+        },
+        {
+          boot: (lib) => new lib.Srcu({ at }),
+          run(lib, cpu, domain: Srcu) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            const cookie = domain.startPoll();
+            for (let n = 0; n < 8; n++) {
+              lib.rcuQuiescent();
+              if (!domain.pollState(cookie)) continue;
+              cpu.note("freed", 1);
+              lib.Thing.value.init(old, POISON);
+              break;
+            }
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+});
+
 export const FLAVOURS: readonly Scenario[] = [
+  srcuFast(false),
+  srcuFast(true),
   srcu(1),
   srcuDelayed,
   srcu(2),
