@@ -16,6 +16,7 @@ const text = (context: Context): string => String(sysstat.proc!.read!(context as
 /** Two CPUs make a task's first call at the same time: each is counted, in one entry of that call. */
 export const firstCalls = scenario({
   flavour: "cpu",
+  memory: ["sc", "weak"],
   setup: plugged.setup,
   open: plugged.open,
   threads: { one: (context) => makes(context, 1), other: (context) => makes(context, 2) },
@@ -31,6 +32,8 @@ export const firstCalls = scenario({
 /** A task ends while another CPU reads the file: its histogram is there, or with its program, whole. */
 export const taskEnds = scenario({
   flavour: "cpu",
+  // Reading walks all buckets of three maps: on the memory that allows most, and on no other.
+  memory: ["weak"],
   setup() {
     const tables = plugged.setup();
     makes(plugged.open(tables), 1);
