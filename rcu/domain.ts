@@ -57,7 +57,7 @@ import { waitAsync } from "./wait-async.ts";
 
 const { HEADER, RCU } = layout;
 
-/** Outermost scopes between two quiescent states within one turn: a power of two. */
+/** Outermost scopes between two quiescent states within one turn. */
 const QUIESCE_EVERY = 64;
 /** Callbacks of one thread above which its updates wait for a grace period, and the longest such wait in ms. */
 const BACKLOG = 16 * HELP_EVERY;
@@ -239,6 +239,7 @@ export class RcuDomain {
     return result;
   }
 
+  #sinceQuiescent = 0;
   /** The last scope closed. */
   #outermost(): void {
     if (this.announcing || this.#pending > 0) {
@@ -249,7 +250,10 @@ export class RcuDomain {
       if (pendingOwn() > 0) this.#afterQueueing();
       return;
     }
-    if ((endEra() & (QUIESCE_EVERY - 1)) !== 0) return;
+    endEra();
+    // Not by the era: another domain's scopes end eras too, and this one's might never meet the right one.
+    if (++this.#sinceQuiescent < QUIESCE_EVERY) return;
+    this.#sinceQuiescent = 0;
     if (rcuNesting() !== 0) return;
     rcuQuiescent();
     if (pendingOwn() >= HELP_EVERY && locksHeld === 0) this.#help();

@@ -23,9 +23,9 @@ const eras = new Int32Array(new ArrayBuffer(4));
 export function rcuEra(): number {
   return eras[0]!;
 }
-/** A scope of a domain, or the time between two quiescent states, is over. Returns how often that was, modulo 2^32. */
-export function endEra(): number {
-  return ++eras[0]!;
+/** A scope of a domain, or the time between two quiescent states, is over. */
+export function endEra(): void {
+  eras[0]!++;
 }
 
 /** Open read scopes of this thread; IDLE_NESTING plus that while idle. */
