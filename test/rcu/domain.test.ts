@@ -7,6 +7,7 @@ import {
   fixed,
   kfreeRcu,
   liveObjects,
+  pollStateSynchronizeRcu,
   RcuDomain,
   RcuDomainError,
   RcuHashMap,
@@ -15,6 +16,7 @@ import {
   rcuStats,
   Srcu,
   setRcuStallHandler,
+  startPollSynchronizeRcu,
   struct,
   tryAlloc,
 } from "../../rcu/index.ts";
@@ -259,3 +261,26 @@ test.serial("an SRCU reader may await; synchronize waits for it, and only for it
   srcu.destroy();
   domain.unregisterThread();
 });
+
+test.serial(
+  "a thread is quiescent every 64 scopes of a domain, whatever scopes of others lie between",
+  (t) => {
+    const plain = RcuDomain.create(small);
+    const other = RcuDomain.create({ ...small, announce: true });
+    for (let between = 0; between < 4; between++)
+      for (let offset = 0; offset < 2; offset++) {
+        const cookie = plain.run(() => startPollSynchronizeRcu());
+        for (let n = 0; n < offset; n++) other.run(() => 0);
+        for (let n = 0; n < 200; n++) {
+          plain.run(() => 0);
+          for (let m = 0; m < between; m++) other.run(() => 0);
+        }
+        t.true(
+          plain.run(() => pollStateSynchronizeRcu(cookie)),
+          `${between} between, from ${offset}`,
+        );
+      }
+    plain.unregisterThread();
+    other.unregisterThread();
+  },
+);
