@@ -274,7 +274,8 @@ export function mapPages(
   if (error === 0) {
     const spec: VmaSpec = { start, end: start + pages, flags: vmFlags, mapping, file, pgoff };
     error = editVmas(held, mm, start, start + pages, null, spec, removed);
-    if (error === 0) zapRange(held, mm, start, start + pages, zapped);
+    // Where clearParts has been, nothing is left.
+    if (error === 0 && !hasMm(mm)) zapRange(held, mm, start, start + pages, zapped);
   }
   Mm.ptl.unlock(mm);
   if (error === 0) {
