@@ -50,7 +50,7 @@ const alive = cellIsAlive;
 /** The word of slot 0. In the stride before it the owner is no thread: where one would look that has no slot. */
 const countsOf = (ref: SemRef): number => Sem.counts.get(ref) + ARRAY_ELEMENTS + STRIDE;
 
-/** A reader-writer lock for what is hardly ever written: readers may sleep, and cost a nanosecond each way. Takes 16 KiB of the heap. */
+/** A reader-writer lock for what is hardly ever written: readers may sleep, and do no atomic operation while nobody writes. Takes 16 KiB of the heap. */
 export class PercpuRwSemaphore extends Collection<"percpu_rwsem"> {
   readonly #counts: number;
   readonly #state: number;
