@@ -89,7 +89,7 @@ test("what cannot be used is refused with a SubsystemError that names it", async
   );
 });
 
-test("those that come with Sternix import nothing but sternix and sternix/rcu", (t) => {
+test("those that come with Sternix import nothing but sternix, sternix/rcu and sternix/check", (t) => {
   const folder = fileURLToPath(new URL("../../userland/subsystems/", import.meta.url));
   const files = globSync("*/*.ts", { cwd: folder });
   t.true(files.length >= 6);
@@ -97,7 +97,7 @@ test("those that come with Sternix import nothing but sternix and sternix/rcu", 
     for (const [, from] of readFileSync(folder + file, "utf8").matchAll(/ from "(.+?)";/g))
       t.regex(
         from!,
-        /^(\.\/[a-z]+\.ts|\.\.\/\.\.\/index\.ts|\.\.\/\.\.\/\.\.\/rcu\/index\.ts|node:.+)$/,
+        /^(\.\/[a-z]+\.ts|\.\.\/\.\.\/index\.ts|\.\.\/\.\.\/check\/index\.ts|\.\.\/\.\.\/\.\.\/rcu\/index\.ts|node:.+)$/,
         file,
       );
 });
