@@ -13,8 +13,13 @@ import { current, thisCpu } from "./sched/current.ts";
 import { commText } from "./task/exec.ts";
 import { Task } from "./task/task.ts";
 
-export const traceOf = (error: unknown): string =>
-  error instanceof Error ? (error.stack ?? error.message) : String(error);
+/** What was thrown, and from where. Node.js may put the line of the source before an error's name: what comes first here is the name. */
+export function traceOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const name = Error.prototype.toString.call(error); // Its own toString() may be anything.
+  const trace = error.stack ?? name;
+  return trace.slice(Math.max(0, trace.indexOf(name)));
+}
 
 function whose(): string {
   const task = current();

@@ -10,8 +10,10 @@
  * - it waits, or returns a promise: the wait is undone, and it counts as a throw;
  * - it does not return: on the host it is ended (limit.ts), on a CPU the host restarts that CPU (machine/watchdog.ts).
  */
+
 import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { locksHeld, mutexesHeld, rcuNesting, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
+import { traceOf } from "../oops.ts";
 import { BLOCK } from "../sched/block.ts";
 import { current, thisCpu } from "../sched/current.ts";
 import { finishWait, waitPrepared } from "../sched/waitqueue.ts";
@@ -59,7 +61,7 @@ export function guard<R>(
   } catch (error) {
     result = fallback;
     const endless = error instanceof TimeLimitError;
-    fault(place, endless ? `does not return: ${error.message}` : `threw ${describe(error)}`, endless);
+    fault(place, endless ? `does not return: ${error.message}` : `threw ${traceOf(error)}`, endless);
   }
   leavePlace(outer);
   if (locksHeld !== depth || rcuNesting() !== nesting || mutexesHeld() !== mutexes) {
@@ -100,10 +102,6 @@ function show(result: unknown): string {
   if (typeof result === "string") return `a string of ${result.length}`;
   if (result instanceof Uint8Array) return `${result.length} bytes`;
   return typeof result === "object" && result !== null ? "an object" : String(result);
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 function unbalanced(place: Place, nesting: number, depth: number, mutexes: number): void {
