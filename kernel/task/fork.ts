@@ -2,6 +2,7 @@
  * Making tasks: clone(2) and what the host spawns. A new task is complete before it is linked and published
  * under its pid, in one critical section of the task list lock.
  */
+
 import { free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock, tryAlloc } from "../../rcu/index.ts";
 import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
@@ -19,7 +20,6 @@ import { copySighand, flushHandlers, newSighand, sighandGet, sighandPut } from "
 import { hooks } from "../subsystem/hooks.ts";
 import { nowNs } from "../time/clock.ts";
 import { EAGAIN, EINVAL, ENOMEM } from "../uapi/errno.ts";
-import { RLIMIT_NPROC } from "../uapi/resource.ts";
 import {
   CLONE_CHILD_CLEARTID,
   CLONE_CHILD_SETTID,
@@ -41,23 +41,11 @@ import {
   CLONE_VM,
 } from "../uapi/sched.ts";
 import { ACCESS, USER_REGS } from "../usermode.ts";
-import { CAP_SYS_ADMIN, CAP_SYS_RESOURCE, capable, credGet, credOf, credPut } from "./cred.ts";
-import { limit, PID_MAX } from "./limits.ts";
-import {
-  allGroups,
-  allocPid,
-  attachPid,
-  findTask,
-  lockTaskList,
-  nextPid,
-  nrTasks,
-  setFamily,
-  unlockTaskList,
-} from "./pid.ts";
+import { credGet, credOf, credPut } from "./cred.ts";
+import { allGroups, allocPid, attachPid, findTask, lockTaskList, setFamily, unlockTaskList } from "./pid.ts";
 import { copyProgram, putProgram } from "./program.ts";
-import { defaultLimits, rlimit } from "./rlimit.ts";
+import { defaultLimits } from "./rlimit.ts";
 import {
-  Cred,
   GROUP_EXEC,
   GROUP_EXITING,
   Group,
@@ -69,6 +57,7 @@ import {
   Task,
   WORK_CHILD_TID,
 } from "./task.ts";
+import { tooManyTasks } from "./too-many.ts";
 
 const NAMESPACES =
   CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
@@ -206,7 +195,7 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   if ((flags & CLONE_SIGHAND) !== 0 && (flags & CLONE_VM) === 0) return -EINVAL;
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
   if ((flags & NAMESPACES) !== 0) return -EINVAL;
-  if (machineIsFull(parent) || tooManyTasks(parent)) return -EAGAIN;
+  if (tooManyTasks(parent)) return -EAGAIN;
   // First, since it is what costs: it may take several runs.
   const mm = Task.mm.access(parent) as Ref<"mm">;
   const memory = (flags & CLONE_VM) !== 0 ? mmGet(mm) : forkMm(mm);
@@ -214,49 +203,6 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   const child = copyTask(parent, args, memory as Ref<"mm">);
   if (child < 0) return child;
   return start(parent, child as Ref<"task">, args);
-}
-
-/** A session of no more tasks than this gets on when the machine is full: it gets an eighth more. */
-const FEW_TASKS = 32;
-
-/**
- * The machine has all the tasks that it may have. Beside a bomb a small session can still start a few; and since every process of a bomb
- * can make itself a session, the second half of what is left is for those that the host started and that have few descendants.
- */
-function machineIsFull(parent: Ref<"task">): boolean {
-  const most = Math.min(PID_MAX - 1, limit("threadsMax"));
-  const tasks = nrTasks();
-  if (tasks < most) return false;
-  if (tasks >= Math.min(PID_MAX - 1, most + (most >> 3))) return true;
-  const few = (which: typeof Group.session | typeof Group.origin): boolean => {
-    const own = which.load(Task.group.get(parent));
-    return countTasks((task) => which.load(Task.group.get(task)) === own) <= FEW_TASKS;
-  };
-  return !few(Group.session) || (tasks >= most + (most >> 4) && !few(Group.origin));
-}
-
-function countTasks(counts: (task: Ref<"task">) => boolean): number {
-  const scope = rcuReadLock();
-  let count = 0;
-  for (let pid = nextPid(scope, 1); pid !== 0; pid = nextPid(scope, pid + 1)) {
-    const task = findTask(scope, pid);
-    if (task !== 0 && counts(task)) count++;
-  }
-  rcuReadUnlock();
-  return count;
-}
-
-/** RLIMIT_NPROC: tasks of the caller's real user. Those who may exceed it (root, CAP_SYS_RESOURCE, CAP_SYS_ADMIN) do. */
-function tooManyTasks(parent: Ref<"task">): boolean {
-  const most = rlimit(parent, RLIMIT_NPROC);
-  if (nrTasks() <= most) return false;
-  const uid = Cred.uid.get(credOf(parent));
-  if (uid === 0 || capable(parent, CAP_SYS_RESOURCE) || capable(parent, CAP_SYS_ADMIN)) return false;
-  const own = countTasks((task) => {
-    const cred = Task.cred.access(task);
-    return cred !== 0 && Cred.uid.get(cred) === uid;
-  });
-  return own >= most;
 }
 
 /** Takes over one count of the memory. */
