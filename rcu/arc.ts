@@ -9,6 +9,7 @@
 import { callRcu, kfreeCellRcu, kfreeRcu, withRoom } from "./callback.ts";
 import { type At, Collection, checkObject, isAt } from "./collection.ts";
 import { HeapFullError } from "./error.ts";
+import type { Atomic } from "./fields.ts";
 import { derefWord } from "./memory.ts";
 import { defineReclaimer } from "./reclaim.ts";
 import type { RcuScope, Ref } from "./ref.ts";
@@ -83,7 +84,7 @@ export type ArcUpdate =
 export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
   /** Takes over the caller's count. Throws HeapFullError: the count is still the caller's then. */
   constructor(init: Arc<N> | 0 | At = 0) {
-    super(Slot, isAt(init) ? checkObject(Slot, init.at, "RcuArc") : makeSlot(init as Arc<N> | 0));
+    super(Slot, isAt(init) ? checkObject(Slot, init.at, "RcuArc") : makeSlot(Slot, init as number, "RcuArc"));
   }
   /** The object, good in the scope; 0 when empty. */
   get(_scope: RcuScope): Ref<N> | 0 {
@@ -115,11 +116,16 @@ export class RcuOptionArc<N extends string> extends Collection<"rcu_arc_slot"> {
   }
 }
 
-function makeSlot<N extends string>(init: Arc<N> | 0): Ref<"rcu_arc_slot"> {
-  if (init !== 0) checkObject(Counts, init, "RcuArc");
-  const ref = withRoom(() => tryAlloc(Slot));
-  if (ref === 0) throw new HeapFullError("new RcuArc");
-  Slot.arc.init(ref, init);
+/** A cell of either kind, with the count that it takes over. */
+function makeSlot<N extends "rcu_arc_slot" | "rcu_weak_slot">(
+  type: StructType<N> & { readonly arc: Atomic<N, number> },
+  init: number,
+  what: string,
+): Ref<N> {
+  if (init !== 0) checkObject(Counts, init, what);
+  const ref = withRoom(() => tryAlloc(type));
+  if (ref === 0) throw new HeapFullError(`new ${what}`);
+  type.arc.init(ref, init);
   return ref;
 }
 
@@ -146,7 +152,7 @@ export class RcuWeak<N extends string> extends Collection<"rcu_weak_slot"> {
   constructor(init: Weak<N> | 0 | At = 0) {
     super(
       WeakSlot,
-      isAt(init) ? checkObject(WeakSlot, init.at, "RcuWeak") : makeWeakSlot(init as Weak<N> | 0),
+      isAt(init) ? checkObject(WeakSlot, init.at, "RcuWeak") : makeSlot(WeakSlot, init as number, "RcuWeak"),
     );
   }
   /** The object, good in the scope; 0 when it is gone or the cell is empty. */
@@ -176,12 +182,4 @@ export class RcuWeak<N extends string> extends Collection<"rcu_weak_slot"> {
     kfreeRcu(WeakSlot, this.ref);
     this.destroyed();
   }
-}
-
-function makeWeakSlot<N extends string>(init: Weak<N> | 0): Ref<"rcu_weak_slot"> {
-  if (init !== 0) checkObject(Counts, init, "RcuWeak");
-  const ref = withRoom(() => tryAlloc(WeakSlot));
-  if (ref === 0) throw new HeapFullError("new RcuWeak");
-  WeakSlot.arc.init(ref, init);
-  return ref;
 }

@@ -26,7 +26,7 @@ import { INNERMOST } from "./lock-order.ts";
 import { i32 } from "./memory.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
-import { END, RcuWalk } from "./walk.ts";
+import { type RcuWalk, walkLinks } from "./walk.ts";
 
 const Head = struct("rcu_list", { entries: listNode(), lock: spinlock(INNERMOST), kind: fixed() });
 
@@ -82,12 +82,13 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
   }
   /** Iterates over the objects: `for (const job of jobs.values(scope))`. The loop may change the list. */
   values(scope: RcuScope): RcuWalk<Ref<N>> {
-    let at: Ref<N> | 0 | undefined;
     this.beforeRead();
-    return new RcuWalk(scope, () => {
-      at = at === undefined ? this.first(scope) : at === 0 ? 0 : this.next(scope, at);
-      return at === 0 ? END : at;
-    });
+    return walkLinks<Ref<N>, Ref<N>>(
+      scope,
+      () => this.first(scope),
+      (at) => this.next(scope, at),
+      (at) => at,
+    );
   }
 
   /** Takes the lock, for several changes and for looking without a scope. */

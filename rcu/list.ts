@@ -12,7 +12,7 @@ import { RcuIntrusiveList } from "./intrusive-list.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
 import type { Brand, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, struct, tryAlloc } from "./struct.ts";
-import { END, RcuWalk } from "./walk.ts";
+import { type RcuWalk, walkLinks } from "./walk.ts";
 
 const Entry = struct("rcu_list_entry", { node: listNode(), value: fixed() });
 type EntryRef = Ref<"rcu_list_entry">;
@@ -141,12 +141,13 @@ export class RcuList<V extends Value = number> {
     return this.#walk(scope, (cursor) => [cursor, this.value(scope, cursor)]);
   }
   #walk<T>(scope: RcuScope, read: (cursor: Cursor) => T): RcuWalk<T> {
-    let at: Cursor | 0 | undefined;
     this.#list.checkRead();
-    return new RcuWalk(scope, () => {
-      at = at === undefined ? this.first(scope) : at === 0 ? 0 : this.next(scope, at);
-      return at === 0 ? END : read(at);
-    });
+    return walkLinks<Cursor, T>(
+      scope,
+      () => this.first(scope),
+      (at) => this.next(scope, at),
+      read,
+    );
   }
 
   /** Removes all entries, in one step: readers find all of them or none. */

@@ -61,3 +61,17 @@ export class RcuWalk<T> extends Iterator<T, undefined> {
     );
   }
 }
+
+/** Iterates over what hangs together by links: from `first()` on to `next(at)`, until that is 0. `read` makes an element of each. */
+export function walkLinks<L extends number, T>(
+  scope: RcuScope,
+  first: () => L | 0,
+  next: (at: L) => L | 0,
+  read: (at: L) => T,
+): RcuWalk<T> {
+  let at: L | 0 | undefined;
+  return new RcuWalk(scope, () => {
+    at = at === undefined ? first() : at === 0 ? 0 : next(at);
+    return at === 0 ? END : read(at);
+  });
+}
