@@ -20,18 +20,9 @@
  */
 import { HELP_EVERY, pendingOwn, rcuRunCallbacks, runSome, setTurnHooks } from "./callback.ts";
 import { setErrorHandler } from "./contain.ts";
-import { RcuError } from "./error.ts";
-import {
-  announceScope,
-  endAnnouncedScope,
-  goIdle,
-  gpSeq,
-  gpStamp,
-  rcuLaggards,
-  rcuQuiescent,
-  requestGp,
-  seqDone,
-} from "./grace-period.ts";
+import { gracePeriod, type SynchronizeOptions } from "./domain-wait.ts";
+import { RcuDomainError } from "./error.ts";
+import { announceScope, endAnnouncedScope, goIdle, rcuLaggards, rcuQuiescent } from "./grace-period.ts";
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
@@ -51,9 +42,8 @@ import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { endEra, IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
 import { shrinkCaches } from "./shrink.ts";
-import { newRounds, nudge, rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
+import { rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
 import { inHeap, joinTurns, leaveTurns, reapAtExit } from "./turn.ts";
-import { waitAsync } from "./wait-async.ts";
 
 const { HEADER, RCU } = layout;
 
@@ -69,14 +59,6 @@ const FIRST_LOOK = 1;
 const LAST_LOOK = 64;
 const GLOBAL = "sternix/rcu global domain";
 
-/** A call that the rules of the domain forbid; the message says what to do instead. */
-export class RcuDomainError extends RcuError {
-  constructor(message: string) {
-    super("ERR_RCU_DOMAIN", message);
-  }
-}
-RcuDomainError.prototype.name = "RcuDomainError";
-
 /** How a thread takes part in a domain. */
 export interface DomainThreadOptions {
   /**
@@ -90,17 +72,6 @@ export interface DomainThreadOptions {
 export interface RcuDomainOptions extends HeapOptions, DomainThreadOptions {
   /** Readers announce each outermost scope, so that nobody ever waits for a thread outside of one. Default: false. */
   announce?: boolean;
-}
-
-/** How RcuDomain.synchronize waits. */
-export interface SynchronizeOptions {
-  /**
-   * Called again and again until the grace period is over, with the milliseconds after which a look is due; it must return a promise.
-   * synchronize goes on when that settles or when the grace period ends, whichever comes first; each time the promise was first, lagging
-   * threads are asked to hurry and a stall is looked for. What it rejects with, synchronize rejects with. Default: a timer.
-   * (minircu: synchronize's sleep.)
-   */
-  sleep?: (ms: number) => Promise<unknown>;
 }
 
 /** A heap with its grace periods, and this thread's registration in it. */
@@ -478,46 +449,12 @@ export class RcuDomain {
   async #synchronizeAll(): Promise<void> {
     await null;
     this.#batch = null;
-    return this.#synchronize(null);
+    return this.#synchronize(undefined);
   }
 
-  async #synchronize(sleep: ((ms: number) => Promise<unknown>) | null): Promise<void> {
-    const words = this.heap.i32;
-    const stamp = inHeap(this.heap, () => {
-      const needed = gpStamp();
-      requestGp(needed);
-      return needed;
-    });
-    const rounds = newRounds();
-    const over = (): boolean => seqDone(Atomics.load(words, RCU.GP_SEQ), stamp);
-    let asleep: Promise<boolean> | null = null;
-    let moved: Promise<boolean> | null = null;
-    Atomics.add(words, RCU.GP_WAITERS, 1);
-    try {
-      while (!over()) {
-        moved ??= this.#gpMoved(stamp, rounds.left());
-        if (sleep !== null) asleep ??= sleepOf(sleep, rounds.left());
-        const slept = await (asleep === null ? moved : Promise.race([asleep, moved]));
-        if (slept) asleep = null;
-        else moved = null;
-        // A sleep of the caller's has its own pace.
-        if (!rounds.due() && !slept) continue;
-        inHeap(this.heap, () => {
-          if (!over()) nudge(gpSeq());
-        });
-      }
-    } finally {
-      Atomics.sub(words, RCU.GP_WAITERS, 1);
-    }
+  async #synchronize(sleep: SynchronizeOptions["sleep"]): Promise<void> {
+    await gracePeriod(this.heap, sleep);
     if (this.heap.slot >= 0) inHeap(this.heap, () => this.#turn());
-  }
-
-  /** Until gpSeq moves, or it is time to look for a stall. */
-  async #gpMoved(stamp: number, ms: number): Promise<boolean> {
-    const words = this.heap.i32;
-    const seq = Atomics.load(words, RCU.GP_SEQ);
-    if (!seqDone(seq, stamp)) await waitAsync(words, RCU.GP_SEQ, seq, ms);
-    return false;
   }
 
   /** The same, blocking this thread. Throws RcuDomainError inside a read scope. */
@@ -574,13 +511,4 @@ export class RcuDomain {
   watch(worker: Worker): void {
     reapAtExit(worker, this.heap);
   }
-}
-
-/** Settles with true when the caller's sleep is over. */
-async function sleepOf(sleep: (ms: number) => Promise<unknown>, ms: number): Promise<boolean> {
-  const slept = sleep(ms);
-  if (typeof slept?.then !== "function")
-    throw new RcuDomainError("synchronize({ sleep }): sleep must return a promise");
-  await slept;
-  return true;
 }

@@ -97,6 +97,13 @@ export class RcuUsageError extends RcuError {}
 /** Shared memory does not hold what it must: an object freed twice, or written after it was freed. */
 export class CorruptionError extends RcuError {}
 
+/** A call that the rules of the domain forbid; the message says what to do instead. */
+export class RcuDomainError extends RcuError {
+  constructor(message: string) {
+    super("ERR_RCU_DOMAIN", message);
+  }
+}
+
 // Not in a static block of each: a class that names itself is renamed when it is bundled, and stack traces show that name.
 for (const type of [
   RcuError,
@@ -108,5 +115,6 @@ for (const type of [
   DeclarationError,
   RcuUsageError,
   CorruptionError,
+  RcuDomainError,
 ])
   type.prototype.name = type.name;

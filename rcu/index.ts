@@ -35,7 +35,8 @@ export {
 export { rcuPending } from "./catch-up.ts";
 export type { At, Handle } from "./collection.ts";
 export { type ErrorHandler, setErrorHandler } from "./contain.ts";
-export { RcuDomain, RcuDomainError, type SynchronizeOptions } from "./domain.ts";
+export { RcuDomain } from "./domain.ts";
+export type { SynchronizeOptions } from "./domain-wait.ts";
 export * from "./error.ts";
 export * from "./fields.ts";
 export { type ForceNotifier, forceQuiescentStates, setForceNotifier } from "./force.ts";

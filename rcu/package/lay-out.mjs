@@ -11,7 +11,7 @@ import {
   readFileSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join, normalize, relative } from "node:path";
+import { join, normalize } from "node:path";
 import { build, transform } from "esbuild";
 
 const NAME = "sternix-rcu";
