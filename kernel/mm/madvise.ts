@@ -1,8 +1,8 @@
-/** madvise(2), msync(2), mincore(2), mlock(2) and its family. */
+/** madvise(2), msync(2), mincore(2). */
 import type { Ref } from "../../rcu/index.ts";
-import { YIELD } from "../sched/block.ts";
+import { WHOLE_AREAS } from "../sched/hold.ts";
 import { partAlso, partDone, resetPart, yieldWhole } from "../sched/yield.ts";
-import { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENOMEM, EPERM } from "../uapi/errno.ts";
+import { EBUSY, EFAULT, EINVAL, EIO, ENOMEM } from "../uapi/errno.ts";
 import {
   MADV_COLD,
   MADV_COLLAPSE,
@@ -35,12 +35,14 @@ import { ACCESS } from "../usermode.ts";
 import { FAULT_ACCERR, FAULT_BUS, FAULT_MAPERR, FAULT_NOMEM } from "./fault.ts";
 import { isShmem } from "./mapping.ts";
 import { Mm } from "./mm.ts";
-import { END_PAGE, pagesOf, populate, populatePages, settle, WRAP_PAGES } from "./mmap.ts";
+import { END_PAGE, pagesOf, settle, WRAP_PAGES } from "./mmap.ts";
 import { invalidatePart, mappingFind, writebackError, writebackPart } from "./pagecache.ts";
+import { populatePages } from "./populate.ts";
 import { pteGet, ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { copyToUser } from "./uaccess.ts";
 import {
+  areasEnd,
   VM_DONTDUMP,
   VM_DONTFORK,
   VM_LOCKED,
@@ -59,8 +61,6 @@ import {
 import { editVmas, nothingRemoved } from "./vma-edit.ts";
 import { zapBegin, zapFinish, zapRange } from "./zap.ts";
 
-/** Areas that are looked at in one part. */
-const PART_AREAS = 1024;
 /** What partAlso() says when a call has seen a hole. */
 const HOLE = 1;
 
@@ -83,7 +83,7 @@ function eachPart(
     const vmas = vmasHeld(held, mm);
     const count = vmaCount(vmas);
     const first = vmaSearch(vmas, at);
-    for (let index = first; index < count && index < first + PART_AREAS; index++) {
+    for (let index = first; index < count && index < first + WHOLE_AREAS; index++) {
       const from = vmaStartAt(vmas as Ref<"array">, index);
       if (from >= end) break;
       const to = Math.min(end, vmaEndAt(vmas as Ref<"array">, index));
@@ -96,7 +96,7 @@ function eachPart(
       if (result < 0) return result;
       at = to;
     }
-    if (parts.length < PART_AREAS || at >= end) return also === HOLE || at < end ? -ENOMEM : 0;
+    if (parts.length < WHOLE_AREAS || at >= end) return also === HOLE || at < end ? -ENOMEM : 0;
     const stop = yieldWhole(at - start, also);
     if (stop !== 0) return stop;
   }
@@ -107,9 +107,7 @@ function changePart(mm: Ref<"mm">, start: number, end: number, set: number, clea
   const removed = nothingRemoved();
   Mm.mmapLock.lock(mm);
   const held = Mm.ptl.lock(mm);
-  const vmas = vmasHeld(held, mm);
-  const last = vmaSearch(vmas, start) + PART_AREAS;
-  const to = last < vmaCount(vmas) ? Math.min(end, vmaStartAt(vmas as Ref<"array">, last)) : end;
+  const to = areasEnd(vmasHeld(held, mm), start, end, WHOLE_AREAS);
   const change = (piece: VmaSpec): boolean => {
     piece.flags = (piece.flags & ~clear) | set;
     return true;
@@ -122,7 +120,7 @@ function changePart(mm: Ref<"mm">, start: number, end: number, set: number, clea
 }
 
 /** The same for all of them, in parts: 0, -errno or what yieldWhole says; progress is counted from page `start`. Others may see it half done. */
-function changeFlags(
+export function changeFlags(
   mm: Ref<"mm">,
   start: number,
   end: number,
@@ -198,7 +196,8 @@ export function madvise(mm: Ref<"mm">, addr: number, length: number, advice: num
 /** What partAlso() says while flags are changed: HOLE or not, and that all areas have been looked at before. */
 const LOOKED = 2;
 
-function adviseFlags(
+/** Changes what is mapped as an advice says, in parts: 0, -ENOMEM when there are holes, whose surroundings are changed all the same, or YIELD. */
+export function adviseFlags(
   mm: Ref<"mm">,
   start: number,
   end: number,
@@ -347,55 +346,3 @@ export function mincore(mm: Ref<"mm">, addr: number, length: number, vec: number
   });
   return error;
 }
-
-/** What partAlso() says when the areas are locked, and their pages are made present. */
-const POPULATES = 4;
-
-/** 0, -ENOMEM when there are holes, whose surroundings are locked all the same, or YIELD. */
-function lockFlags(mm: Ref<"mm">, start: number, end: number, lock: boolean): number {
-  return adviseFlags(mm, start, end, MADV_NORMAL, lock ? [VM_LOCKED, 0] : [0, VM_LOCKED]);
-}
-
-/**
- * mlock(2), munlock(2): nothing is ever paged out, so locking only makes the pages present and is accounted (VmLck).
- * `limit`: bytes that may be locked (RLIMIT_MEMLOCK), Infinity for the privileged.
- */
-export function mlock(
-  mm: Ref<"mm">,
-  addr: number,
-  length: number,
-  lock: boolean,
-  onFault: boolean,
-  limit: number,
-): number {
-  const start = Math.floor(addr / PAGE_SIZE);
-  const pages = pagesOf(length + (addr % PAGE_SIZE));
-  const end = start + pages;
-  if (length === 0 || pages === WRAP_PAGES) return 0; // Rounded to whole pages that is nothing.
-  if (lock && limit === 0) return -EPERM;
-  if (lock && partDone() === 0 && (Mm.lockedVm.racy(mm) + pages) * PAGE_SIZE > limit) return -ENOMEM;
-  if (end > END_PAGE) return end >= WRAP_PAGES ? -EINVAL : -ENOMEM;
-  if (partDone() === 0 || partAlso() !== POPULATES) {
-    const result = lockFlags(mm, start, end, lock);
-    if (result < 0 || !lock || onFault) return result;
-    resetPart();
-  }
-  const result = populate(mm, start, end, POPULATES);
-  return result < 0 && result !== YIELD ? -EAGAIN : result;
-}
-
-/** mlockall(2): `current` locks what is mapped, `future` what will be. munlockall: both false. */
-export function mlockall(mm: Ref<"mm">, current: boolean, future: boolean, onFault: boolean): number {
-  if (partDone() === 0) Mm.defFlags.store(mm, future ? VM_LOCKED : 0);
-  const unlock = !current && !future;
-  if ((current || unlock) && (partDone() === 0 || partAlso() !== POPULATES)) {
-    const flags = current ? [VM_LOCKED, 0] : [0, VM_LOCKED];
-    const result = changeFlags(mm, 0, END_PAGE, flags[0]!, flags[1]!);
-    if (result < 0) return result;
-    resetPart();
-  }
-  return current && !onFault ? populateAll(mm) : 0;
-}
-
-/** What cannot be had is no error of mlockall(2). */
-const populateAll = (mm: Ref<"mm">): number => (populate(mm, 0, END_PAGE, POPULATES) === YIELD ? YIELD : 0);

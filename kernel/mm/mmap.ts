@@ -19,10 +19,7 @@ import {
   MAP_STACK,
   MAP_SYNC,
   MAP_TYPE,
-  PROT_READ,
-  PROT_WRITE,
 } from "../uapi/mman.ts";
-import { ACCESS } from "../usermode.ts";
 import {
   CODE_MAP,
   CODE_UNMAP,
@@ -31,16 +28,16 @@ import {
   fileMark,
   newCodeSpace,
 } from "./codespace.ts";
-import { resolvePage } from "./fault.ts";
 import { fileBacking } from "./filemap.ts";
 import { frameTotal } from "./frame.ts";
 import { Mapping, MOPS, mappingCreate, mappingPut } from "./mapping.ts";
 import { MMAP_MIN_ADDR, Mm, TASK_SIZE } from "./mm.ts";
+import { populate } from "./populate.ts";
 import { ptePart } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { STACK_GUARD_PAGES } from "./stack.ts";
 import {
-  forEachVma,
+  areasEnd,
   VM_EXEC,
   VM_GROWSDOWN,
   VM_LOCKED,
@@ -323,54 +320,6 @@ export function settle(
   freeRemoved(removed);
 }
 
-/**
- * Faults pages [start, end) in, as far as that goes: 0, a FAULT_ number, or YIELD, after which the call in progress runs again and comes
- * back here (partDone() is not 0 then, and partAlso() is `also`).
- */
-export function populate(mm: Ref<"mm">, start: number, end: number, also = 0): number {
-  const resumed = start + partDone();
-  let result = 0;
-  forEachVma(
-    mm,
-    (vma) => {
-      const from = Math.max(Vma.start.get(vma), resumed);
-      const to = Math.min(Vma.end.get(vma), end);
-      if (from >= end) return false;
-      const flags = Vma.flags.get(vma);
-      if ((flags & VM_PROT) === 0) return true;
-      const write = (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
-      const access = write
-        ? ACCESS.WRITE
-        : (flags & (PROT_READ | PROT_WRITE)) !== 0
-          ? ACCESS.READ
-          : ACCESS.EXEC;
-      result = populatePages(mm, from, to, access, start, also);
-      return result >= 0;
-    },
-    resumed,
-  );
-  return Math.min(result, 0);
-}
-
-/** Faults pages [from, to) in: 0, a FAULT_ number, or what yieldWhole says; progress is counted from page `start`. */
-export function populatePages(
-  mm: Ref<"mm">,
-  from: number,
-  to: number,
-  access: number,
-  start: number,
-  also = 0,
-): number {
-  for (let page = from; page < to; page++) {
-    const result = resolvePage(mm, page * PAGE_SIZE, access);
-    if (result < 0) return result;
-    // After something was done, or a call that is asked for the CPU all the time would never end.
-    const stop = yieldWhole(page + 1 - start, also);
-    if (stop !== 0) return stop;
-  }
-  return 0;
-}
-
 /** Unmaps [addr, addr + length): 0, -errno or YIELD. munmap(2). */
 export function munmap(mm: Ref<"mm">, addr: number, length: number): number {
   if (addr % PAGE_SIZE !== 0 || length === 0 || addr + length > TASK_SIZE) return -EINVAL;
@@ -395,9 +344,7 @@ export function unmapParts(mm: Ref<"mm">, start: number, end: number): number {
 /** Unmaps a part of pages [start, end), no more pages and areas than take about a millisecond: where the next part begins, or -errno. */
 export function unmapPart(mm: Ref<"mm">, start: number, end: number): number {
   Mm.mmapLock.lock(mm);
-  const vmas = Mm.vmas.access(mm);
-  const most = vmaSearch(vmas, start) + WHOLE_AREAS;
-  const stop = most < vmaCount(vmas) ? Math.min(end, vmaStartAt(vmas as Ref<"array">, most)) : end;
+  const stop = areasEnd(Mm.vmas.access(mm), start, end, WHOLE_AREAS);
   const to = ptePart(Mm.pgd.get(mm), start, stop);
   const result = unmapLocked(mm, start, to);
   Mm.mmapLock.unlock(mm);

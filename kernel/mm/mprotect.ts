@@ -10,6 +10,7 @@ import { END_PAGE, isLarge, pagesOf, settle } from "./mmap.ts";
 import { PTE_EXEC, PTE_READ, PTE_WRITE, ptePart, pteTake, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import {
+  areasEnd,
   VM_EXEC,
   VM_GROWSDOWN,
   VM_MAYWRITE,
@@ -109,12 +110,7 @@ function protectParts(mm: Ref<"mm">, at: number, also: number, wanted: number): 
   while (at < stop && error === 0) {
     Mm.mmapLock.lock(mm);
     const vmas = Mm.vmas.access(mm) as Ref<"array">;
-    const most = vmaSearch(vmas, at) + WHOLE_AREAS;
-    const to = ptePart(
-      Mm.pgd.get(mm),
-      at,
-      most < vmaCount(vmas) ? Math.min(stop, vmaStartAt(vmas, most)) : stop,
-    );
+    const to = ptePart(Mm.pgd.get(mm), at, areasEnd(vmas, at, stop, WHOLE_AREAS));
     // No area is cut in two for it: what is changed twice is changed once.
     const whole = Math.min(stop, vmaEndAt(vmas, vmaSearch(vmas, to - 1)));
     error = protectLocked(mm, at, to, whole, wanted, (also & ADDS_EXEC) !== 0);

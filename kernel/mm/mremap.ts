@@ -13,12 +13,12 @@ import {
   isFree,
   isLarge,
   pagesOf,
-  populate,
   settle,
   unmapLocked,
   unmapParts,
 } from "./mmap.ts";
 import { moveInParts } from "./mremap-parts.ts";
+import { populate } from "./populate.ts";
 import { pteSet, pteTable, pteWalk } from "./pte.ts";
 import { PAGE_SIZE } from "./ram.ts";
 import { VM_LOCKED, VM_SHARED, VM_SPECIAL, Vma, type VmaSpec, vmaAt, vmaSpec, vmasHeld } from "./vma.ts";

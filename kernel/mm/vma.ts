@@ -159,3 +159,9 @@ export function mayMerge(a: VmaSpec, b: VmaSpec): boolean {
 
 /** The VMA array, for the holder of ptl. */
 export const vmasHeld = (held: Held, mm: Ref<"mm">): Ptr<"array"> => Mm.vmas.peek(held, mm) as Ptr<"array">;
+
+/** Where a part of pages [start, end) ends that takes in no more than so many areas. */
+export function areasEnd(vmas: Ref<"array"> | 0, start: number, end: number, areas: number): number {
+  const last = vmaSearch(vmas, start) + areas;
+  return last < vmaCount(vmas) ? Math.min(end, vmaStartAt(vmas as Ref<"array">, last)) : end;
+}

@@ -3,7 +3,8 @@
  * A task does it before it goes back to user mode (WORK_TIDY), and before it exits (WORK_EXIT).
  */
 import type { Ref } from "../../rcu/index.ts";
-import { closePart, Files, NR_OPEN } from "../fs/fdtable.ts";
+import { closePart } from "../fs/close-range.ts";
+import { Files, NR_OPEN } from "../fs/fdtable.ts";
 import { exitRobustList } from "../futex-robust.ts";
 import { Mm, mmRss, SHED_PAGES } from "../mm/mm.ts";
 import { SHED_END, shedPart } from "../mm/reap.ts";

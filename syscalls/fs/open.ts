@@ -1,8 +1,8 @@
 /** openat(2), openat2(2), close(2), close_range(2), dup(2), dup3(2), memfd_create(2). */
+import { closeRange as closeFdRange } from "../../kernel/fs/close-range.ts";
 import {
   allocFd,
   closeFd,
-  closeRange as closeFdRange,
   fdInstall,
   fgetRawRef,
   getUnusedFd,

@@ -1,10 +1,5 @@
-import {
-  madvise as advise,
-  mincore as inCore,
-  mlock as lock,
-  mlockall as lockAll,
-  msync as sync,
-} from "../../kernel/mm/madvise.ts";
+import { madvise as advise, mincore as inCore, msync as sync } from "../../kernel/mm/madvise.ts";
+import { mlock as lock, mlockall as lockAll } from "../../kernel/mm/mlock.ts";
 import { Mm } from "../../kernel/mm/mm.ts";
 import { activeMm } from "../../kernel/mm/tlb.ts";
 import { capable } from "../../kernel/task/cred.ts";

@@ -1,8 +1,8 @@
 import test from "ava";
+import { closePart } from "../../../kernel/fs/close-range.ts";
 import {
   allocFd,
   closeFd,
-  closePart,
   fget,
   fgetRawRef,
   filesFork,
