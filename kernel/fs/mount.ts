@@ -232,9 +232,7 @@ function destroyOne(mount: M): Ptr<"mount"> {
 function killSuper(sb: Ref<"superblock">): void {
   if (Superblock.root.get(sb) === 0) return;
   sbGet(sb);
-  const at = dropNames(sb, 0);
-  if (at === 0) return;
-  laterByTask(LATER_NAMES, sb);
+  if (dropNames(sb, 0) !== 0) laterByTask(LATER_NAMES, sb);
 }
 
 /** A part of that: where the next one begins, 0 when it was the last. Takes over a count then. */

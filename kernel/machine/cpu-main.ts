@@ -13,7 +13,7 @@ import { bindGlobals } from "../global.ts";
 import { klog } from "../klog.ts";
 import { bindRam, cpuArea, ram } from "../mm/ram.ts";
 import { tlbInit, tlbLazyEnter } from "../mm/tlb.ts";
-import { reportOopses } from "../oops.ts";
+import { reportOopses, traceOf } from "../oops.ts";
 import { cpuLoop } from "../sched/cpu.ts";
 import { CPU_OFFLINE, CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { setCurrent, setThisCpu } from "../sched/current.ts";
@@ -182,7 +182,7 @@ function pluggedIn(cpu: number, uses: readonly SubsystemUse[]): SubsystemCalls {
  */
 function die(cpu: number, heap: Heap, error: unknown): never {
   try {
-    klog(`CPU ${cpu} died: ${error instanceof Error ? error.stack : String(error)}`);
+    klog(`CPU ${cpu} died: ${traceOf(error)}`);
     notifyHost();
   } catch {
     // The log itself may be what is locked; the host still learns that the worker is gone.

@@ -4,6 +4,7 @@
  */
 import { Piscina } from "piscina";
 import { atomicLoad } from "../../rcu/index.ts";
+import { traceOf } from "../oops.ts";
 import { CPU_ONLINE, Cpu, cpuOf } from "../sched/cpus.ts";
 import { DEFAULT_LIMIT_MS, SubsystemError } from "../subsystem/boot.ts";
 import { type Kernel, MachineError } from "./boot.ts";
@@ -201,8 +202,7 @@ export class CpuWorkers {
     this.#running.delete(cpu);
     const message = error instanceof Error ? error.message : String(error);
     const refused = this.#booting && this.#blame(cpu, message);
-    if (!ended && !refused && !this.#stopping)
-      this.#options.log?.(`CPU ${cpu} died: ${error instanceof Error ? error.stack : message}`);
+    if (!ended && !refused && !this.#stopping) this.#options.log?.(`CPU ${cpu} died: ${traceOf(error)}`);
     this.crashes++;
     this.#firstCrash ||= message;
     this.#entry.attempt("the watchdog of a dead CPU", () => this.#watchdog.died(cpu, message), undefined);

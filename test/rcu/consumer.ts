@@ -18,27 +18,17 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { installPacked, run } from "./packed.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const tutorial = readFileSync(join(root, "userland", "subsystems", "check.md"), "utf8");
 /** Those with workers, with a pool, with `using`, and one in which much can go wrong. */
 const RUN = [["table", "20000"], ["hotplug"], ["release"], ["domain"], ["srcu"], ["pool"]] as const;
 
-function run(cwd: string, command: string, args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8" });
-  if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: status ${status}\n${stdout}${stderr}`);
-  return stdout;
-}
-
 if (!existsSync(join(root, "dist", "rcu.js"))) throw new Error("no dist/rcu.js: run npm run build first");
 const project = mkdtempSync(join(tmpdir(), "sternix-consumer-"));
 try {
-  run(root, "npm", ["pack", "--silent", "--pack-destination", project]);
-  const tarball = readdirSync(project).find((name) => name.endsWith(".tgz"))!;
-  const installed = join(project, "node_modules", "sternix");
-  mkdirSync(installed, { recursive: true });
-  run(project, "tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"]);
+  const installed = installPacked(root, project, "sternix");
   cpSync(join(root, "rcu", "example"), project, { recursive: true });
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", type: "module" }));
   const compilerOptions = {
@@ -56,7 +46,7 @@ try {
     symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
   for (const [name, ...args] of RUN) {
     if (name === "pool") provide("piscina"); // The example's; sternix/rcu needs nothing.
-    const said = run(project, process.execPath, [`${name}.ts`, ...args]).trimEnd();
+    const said = run(project, [process.execPath, `${name}.ts`, ...args]).trimEnd();
     console.log(`${name}: ${said.split("\n").at(-1)}`);
   }
   // The model checker, on what the tutorial shows.
@@ -76,7 +66,7 @@ try {
   console.log(`check: ${checked.stdout.split("\n")[0]}`);
   mkdirSync(join(project, "node_modules", "@types"));
   for (const name of ["@types/node", "undici-types"]) provide(name);
-  run(project, process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "--project", "."]);
+  run(project, [process.execPath, join(root, "node_modules", "typescript", "bin", "tsc"), "--project", "."]);
   const programs = readdirSync(project).filter((name) => name.endsWith(".ts")).length;
   console.log(`${programs} programs type-check against the package's declarations`);
 } finally {

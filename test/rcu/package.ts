@@ -1,11 +1,3 @@
-/**
- * sternix-rcu as somebody else has it: packed, unpacked into a project of its own, and tried: all examples, a short torture test, require(),
- * and the declarations without any others. After `npm run build`:
- *
- *   node test/rcu/package.ts                      by this Node.js
- *   node test/rcu/package.ts node@22 bun deno     by runtimes that npm has
- */
-import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -19,25 +11,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { installPacked, run } from "./packed.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const laidOut = join(root, "dist", "sternix-rcu");
 /** Arguments of examples: fewer updates than by themselves. */
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = { table: ["20000"] };
 const TORTURE = ["--seconds", "2"];
-
-function run(cwd: string, command: readonly string[]): string {
-  const [file, ...args] = command;
-  const { status, signal, stdout, stderr, error } = spawnSync(file!, args, {
-    cwd,
-    encoding: "utf8",
-    timeout: 300_000,
-  });
-  if (error !== undefined) throw error;
-  if (status !== 0)
-    throw new Error(`${command.join(" ")}: ${signal ?? `status ${status}`}\n${stdout}${stderr}`);
-  return stdout;
-}
 
 /** Installs the runtime, named as for npm, and says how to run a program with it. */
 function runtime(folder: string, name: string): string[] {
@@ -91,11 +71,7 @@ export const value: number | undefined = domain.run((scope) => map.get(scope, "a
 if (!existsSync(laidOut)) throw new Error("no dist/sternix-rcu: run npm run build first");
 const project = mkdtempSync(join(tmpdir(), "sternix-rcu-"));
 try {
-  run(laidOut, ["npm", "pack", "--silent", "--pack-destination", project]);
-  const tarball = readdirSync(project).find((name) => name.endsWith(".tgz"))!;
-  const installed = join(project, "node_modules", "sternix-rcu");
-  mkdirSync(installed, { recursive: true });
-  run(project, ["tar", "-xzf", tarball, "-C", installed, "--strip-components=1"]);
+  const installed = installPacked(laidOut, project, "sternix-rcu");
   writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
   writeFileSync(
     join(project, "required.cjs"),
