@@ -75,8 +75,8 @@ export function setTurnHooks(hooks: TurnHooks): void {
 /** Callbacks queued by one thread of a domain between two calls of `help`. */
 export const HELP_EVERY = 1024;
 
-/** A callback is about to be queued by an idle thread: true when it is active now. */
-function wakeForCallback(): boolean {
+/** An idle thread is about to queue a callback, or to update what needs no lock: true when it is active now. */
+export function wakeForCallback(): boolean {
   turns.get(i32)?.wake();
   return rcuNesting() >= 0;
 }

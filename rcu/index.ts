@@ -54,6 +54,7 @@ export * from "./list-node.ts";
 export * from "./llist.ts";
 export { brokenLocks } from "./lock.ts";
 export * from "./lock-fields.ts";
+export { RcuLockFreeMap, type RcuLockFreeMapOptions } from "./lock-free-map.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
 export { EVICTED, FULL, INSERTED, UPDATED } from "./outcome.ts";

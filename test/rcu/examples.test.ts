@@ -130,6 +130,15 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   "list-move": ["appended: first walk and last; left: true", "split: first walk | and last", "cleared: true"],
   rwsem: ["the reader leaves", "the writer is alone", "the reader is in again", "and tries: true"],
   weak: ["user 7", "kept: user 7", "gone: true, true", "the next one is found: true"],
+  "lock-free-map": [
+    "tickets taken: 3000, in the map: 3000",
+    "visits: 9000",
+    "buckets: 16",
+    "there already: 1",
+    "replaced the even one: true",
+    "anna: 1,4, old value 1",
+    "removed 2",
+  ],
   llist: ["taken 3000 of 3 workers, empty: true"],
   "percpu-ref": [
     "while it lives nobody knows how many: zero false",

@@ -21,6 +21,7 @@ import {
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
+  RcuLockFreeMap,
   RcuOptionArc,
   RcuOptionBox,
   RcuPtr,
@@ -61,6 +62,19 @@ const VALUES: Record<string, Values> = {
 const STORES: Record<string, (of: Values) => Store> = {
   RcuHashMap({ value, make }) {
     const map = new RcuHashMap<string, Value>({ key: text(), value });
+    return {
+      make,
+      put: (n) => map.insert(`key ${n}`, make(n)),
+      take: (n) => map.delete(`key ${n}`),
+      entries(scope) {
+        const seen = new Map<number, Value>();
+        map.forEach(scope, (key, each) => seen.set(Number(key.slice(4)), each));
+        return seen;
+      },
+    };
+  },
+  RcuLockFreeMap({ value, make }) {
+    const map = new RcuLockFreeMap<string, Value>({ key: text(), value });
     return {
       make,
       put: (n) => map.insert(`key ${n}`, make(n)),

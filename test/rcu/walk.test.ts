@@ -14,6 +14,7 @@ import {
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
+  RcuLockFreeMap,
   RcuReadScope,
   type RcuScope,
   type RcuWalk,
@@ -51,6 +52,16 @@ const MAKERS: Record<string, () => (scope: RcuScope) => RcuWalk<unknown>> = {
     const map = new RcuHashMap<string, number>({ key: text() });
     for (const value of [1, 2, 3]) map.insert(`key ${value}`, value);
     return (scope) => map.values(scope);
+  },
+  "RcuLockFreeMap.keys"() {
+    const map = new RcuLockFreeMap();
+    for (const key of [1, 2, 3]) map.insert(key, key * 10);
+    return (scope) => map.keys(scope);
+  },
+  "RcuLockFreeMap.duplicates"() {
+    const map = new RcuLockFreeMap<string, number>({ key: text() });
+    for (const value of [1, 2, 3]) map.addDuplicate("key", value);
+    return (scope) => map.duplicates(scope, "key");
   },
   "RcuCache.values"() {
     const cache = new RcuCache({ capacity: 3 });

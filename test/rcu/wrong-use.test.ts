@@ -28,6 +28,7 @@ import {
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
+  RcuLockFreeMap,
   RcuOptionArc,
   RcuOptionBox,
   RcuPtr,
@@ -61,6 +62,8 @@ function everything(): {
   map.insert(1, 10);
   const strings = new RcuHashMap<string, string>({ key: text(), value: text() });
   strings.insert("a", "b");
+  const free = new RcuLockFreeMap();
+  free.insert(1, 10);
   const cache = new RcuCache({ capacity: 4 });
   cache.insert(1, 10);
   const list = new RcuList();
@@ -109,6 +112,35 @@ function everything(): {
         has: () => strings.has(scope, "a"),
         insert: () => strings.insert("a", "c"),
         remove: () => strings.remove("a"),
+      },
+    },
+    {
+      object: free,
+      calls: {
+        get: () => free.get(scope, 1),
+        lookup: () => free.lookup(scope, 1),
+        has: () => free.has(scope, 1),
+        duplicates: () => free.duplicates(scope, 1),
+        forEach: () => free.forEach(scope, () => {}),
+        some: () => free.some(scope, () => true),
+        entries: () => free.entries(scope),
+        size: () => free.size,
+        buckets: () => free.buckets,
+        insert: () => free.insert(1, 11),
+        exchange: () => free.exchange(1, 11),
+        addUnique: () => free.addUnique(2, 11),
+        tryInsertNew: () => free.tryInsertNew(2, 11),
+        addDuplicate: () => free.addDuplicate(2, 11),
+        replace: () => free.replace(1, 11),
+        replaceIf: () => free.replaceIf(1, () => true, 11),
+        update: () => free.update(1, (value) => value),
+        updateCopy: () => free.updateCopy(1, () => {}),
+        remove: () => free.remove(1),
+        removeIf: () => free.removeIf(1, () => true),
+        removeAll: () => free.removeAll(1),
+        delete: () => free.delete(1),
+        clear: () => free.clear(),
+        resize: () => free.resize(64),
       },
     },
     {

@@ -15,6 +15,7 @@ import {
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
+  RcuLockFreeMap,
   RcuOptionArc,
   RcuOptionBox,
   RcuPtr,
@@ -49,6 +50,10 @@ export function openZoo(): Record<string, Cage> {
   texts.insert("cat", animal());
   const cache = new RcuCache<string, number>({ capacity: 2, key: text(), value: double() });
   cache.insert("dog", 0.5);
+  const free = new RcuLockFreeMap();
+  free.insert(1, 2);
+  const freeTexts = new RcuLockFreeMap<string, string>({ key: text(), value: text() });
+  freeTexts.insert("cat", "Felis");
   const list = new RcuList<string>({ value: text() });
   list.push("one");
   const intrusive = new RcuIntrusiveList(Animal, Animal.link);
@@ -100,6 +105,36 @@ export function openZoo(): Record<string, Cage> {
       (scope) => cache.get(scope, "dog"),
       () => cache.insert("dog", 2),
       cache,
+    ),
+    "RcuLockFreeMap.get": cage(
+      (scope) => free.get(scope, 1),
+      () => free.insert(1, 3),
+      free,
+    ),
+    "RcuLockFreeMap.get of strings": cage(
+      (scope) => freeTexts.get(scope, "cat"),
+      () => freeTexts.update("cat", (name) => `${name} catus`),
+      freeTexts,
+    ),
+    "RcuLockFreeMap.lookup": cage(
+      (scope) => free.lookup(scope, 1),
+      () => free.remove(1),
+      free,
+    ),
+    "RcuLockFreeMap.has": cage(
+      (scope) => free.has(scope, 1),
+      () => free.addDuplicate(1, 4),
+      free,
+    ),
+    "RcuLockFreeMap.duplicates": cage(
+      (scope) => [...free.duplicates(scope, 1)],
+      () => free.removeAll(1),
+      free,
+    ),
+    "RcuLockFreeMap.forEach": cage(
+      (scope) => free.forEach(scope, () => {}),
+      () => free.clear(),
+      free,
     ),
     "RcuList.forEach": cage(
       (scope) => list.forEach(scope, () => {}),

@@ -7,7 +7,6 @@ import {
   atomicStore,
   atomicWait,
   callRcu,
-  callRcuHere,
   defineReclaimer,
   fixed,
   free,
@@ -40,7 +39,7 @@ export type GraceJob =
   /** Reads without pause; a safe point every `quantum` ns of work, and soon when kicked. 0: after every 64 reads. */
   | { readonly job: "busy"; readonly quantum: number }
   | { readonly job: "synchronize" | "expedited"; readonly calls: number }
-  | { readonly job: "callRcu" | "kfreeRcu" | "callRcuHere" };
+  | { readonly job: "callRcu" | "kfreeRcu" };
 
 export interface GraceResult {
   /** Nanoseconds of each synchronize. */
@@ -119,8 +118,6 @@ function serve({ heap, board }: GraceData): void {
         return wait(synchronizeRcuExpedited, job.calls);
       case "callRcu":
         return queue(() => callRcu(reclaimNothing, 0));
-      case "callRcuHere":
-        return queue(() => callRcuHere(() => {}));
       case "kfreeRcu":
         return queue(() => kfreeRcu(Cell, tryAlloc(Cell) as Ref<"bench_grace_cell">));
     }

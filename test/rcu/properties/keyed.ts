@@ -4,6 +4,7 @@ import {
   INSERTED,
   type RcuHashMap,
   type RcuHashMapOptions,
+  type RcuLockFreeMap,
   rcuReadLock,
   rcuReadUnlock,
   UPDATED,
@@ -13,7 +14,9 @@ import { type Arena, assertEqual, holds, pause, Step } from "./arena.ts";
 import { STAY } from "./looks.ts";
 import { KEY_TYPES, type KeyName, VALUES, type ValueName } from "./values.ts";
 
-type AnyMap = RcuHashMap<Value, Value>;
+/** What both maps have, and the lock of one. */
+type AnyMap = Pick<RcuHashMap<Value, Value>, keyof RcuLockFreeMap & keyof RcuHashMap> &
+  Partial<Pick<RcuHashMap<Value, Value>, "lock">>;
 interface Real {
   readonly arena: Arena;
   readonly map: AnyMap;
@@ -32,6 +35,7 @@ export function mapHolds(
   valueName: ValueName,
   make: (options: RcuHashMapOptions<Value, Value>) => AnyMap,
   numRuns?: number,
+  look = "map",
 ): void {
   const keys = KEY_TYPES[keyName];
   const values = VALUES[valueName];
@@ -97,10 +101,10 @@ export function mapHolds(
     ),
     fc.tuple(anyKey, leavingKey).map(([key, gone]) =>
       step(`guarded insert ${key}, remove ${gone}`, (model, real) => {
-        const guard = real.map.lock();
-        put(model, real, key, guard.insert.bind(guard));
-        guard.remove(keys.make(gone));
-        guard.unlock();
+        const guard = real.map.lock?.();
+        put(model, real, key, guard?.insert.bind(guard));
+        (guard ?? real.map).remove(keys.make(gone));
+        guard?.unlock();
         model.delete(gone);
       }),
     ),
@@ -113,7 +117,7 @@ export function mapHolds(
       const real = { arena, map };
       const model: Model = new Map();
       for (let key = 0; key < STAY; key++) put(model, real, key);
-      arena.during(`map ${keyName} ${valueName}`, map.ref, 0, () => body(model, real));
+      arena.during(`${look} ${keyName} ${valueName}`, map.ref, 0, () => body(model, real));
       map.destroy();
     },
     numRuns,

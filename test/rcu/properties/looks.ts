@@ -5,6 +5,8 @@ import {
   arcGet,
   arrayLength,
   Idr,
+  type KeyKind,
+  type Kind,
   RcuArc,
   RcuArray,
   RcuAtomic,
@@ -14,6 +16,7 @@ import {
   RcuHashMap,
   RcuIntrusiveList,
   RcuList,
+  RcuLockFreeMap,
   RcuOptionArc,
   RcuOptionBox,
   RcuPtr,
@@ -98,25 +101,35 @@ class Roll {
 
 const valueType = (name: string | undefined): ValueType => VALUES[name as ValueName];
 
+/** Of a map that is updated, and whose keys below STAY stay. */
+function mapLook(
+  watch: Watch,
+  open: (options: { key: KeyKind<Value>; value: Kind<Value> }) => MapLike,
+): Look {
+  const keys = KEY_TYPES[watch.kinds[0] as KeyName];
+  const values = valueType(watch.kinds[1]);
+  const map = open({ key: keys.kind, value: values.kind });
+  let turn = 0;
+  return (scope) => {
+    for (let key = 0; key < 12; key++) {
+      const value = map.get(scope, keys.make(key));
+      if (value !== undefined) watch.stamp(values.stampOf(value), key);
+      else if (key < STAY) throw new Error(`no key ${key}, though it stays`);
+    }
+    watch.must((key) => map.has(scope, keys.make(key)));
+    if (turn++ % 4 !== 0) return;
+    const roll = new Roll();
+    map.forEach(scope, (_key, value) => roll.see(watch.stamp(values.stampOf(value))));
+    roll.check();
+  };
+}
+/** What both maps have. */
+type MapLike = Pick<RcuHashMap<Value, Value>, "get" | "has" | "forEach">;
+
 export const LOOKS: Record<string, (watch: Watch) => Look> = {
-  map(watch) {
-    const keys = KEY_TYPES[watch.kinds[0] as KeyName];
-    const values = valueType(watch.kinds[1]);
-    const map = new RcuHashMap<Value, Value>({ key: keys.kind, value: values.kind, at: watch.at });
-    let turn = 0;
-    return (scope) => {
-      for (let key = 0; key < 12; key++) {
-        const value = map.get(scope, keys.make(key));
-        if (value !== undefined) watch.stamp(values.stampOf(value), key);
-        else if (key < STAY) throw new Error(`no key ${key}, though it stays`);
-      }
-      watch.must((key) => map.has(scope, keys.make(key)));
-      if (turn++ % 4 !== 0) return;
-      const roll = new Roll();
-      map.forEach(scope, (_key, value) => roll.see(watch.stamp(values.stampOf(value))));
-      roll.check();
-    };
-  },
+  map: (watch) => mapLook(watch, (options) => new RcuHashMap<Value, Value>({ ...options, at: watch.at })),
+  free: (watch) =>
+    mapLook(watch, (options) => new RcuLockFreeMap<Value, Value>({ ...options, at: watch.at })),
   cache(watch) {
     const keys = KEY_TYPES[watch.kinds[0] as KeyName];
     const values = valueType(watch.kinds[1]);

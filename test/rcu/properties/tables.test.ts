@@ -7,6 +7,7 @@ import {
   RcuArray,
   RcuCache,
   RcuHashMap,
+  RcuLockFreeMap,
   rcuReadLock,
   rcuReadUnlock,
   UPDATED,
@@ -30,15 +31,17 @@ for (const [keys, values] of [
   ["text", "own"],
   ["blob", "blob"],
 ] as [KeyName, ValueName][])
-  test.serial(
-    `RcuHashMap of ${keys} to ${values}: readers miss no key that stays, and see whole values`,
-    (t) => {
-      arenas.each((arena) =>
-        mapHolds(arena, keys, values, (options) => new RcuHashMap<Value, Value>(options)),
-      );
-      t.pass();
-    },
-  );
+  for (const [name, look, make] of [
+    ["RcuHashMap", "map", (options) => new RcuHashMap<Value, Value>(options)],
+    ["RcuLockFreeMap", "free", (options) => new RcuLockFreeMap<Value, Value>(options)],
+  ] as [string, string, Parameters<typeof mapHolds>[3]][])
+    test.serial(
+      `${name} of ${keys} to ${values}: readers miss no key that stays, and see whole values`,
+      (t) => {
+        arenas.each((arena) => mapHolds(arena, keys, values, make, undefined, look));
+        t.pass();
+      },
+    );
 
 for (const [keyName, valueName] of [
   ["int", "int"],
