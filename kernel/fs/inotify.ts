@@ -1,7 +1,8 @@
 /** inotify(7) as an open file: its events are read; notify.ts gathers them. */
-import { type Ref, stringBytes } from "../../rcu/index.ts";
+import { type Ref, stringBytes, stringLength } from "../../rcu/index.ts";
 import type { UserIo } from "../mm/iov.ts";
 import { current } from "../sched/current.ts";
+import { partDone, yieldPart } from "../sched/yield.ts";
 import { userOfTask } from "../task/cred.ts";
 import { limit } from "../task/limits.ts";
 import { userCharge, userUncharge } from "../task/user.ts";
@@ -40,7 +41,7 @@ export function inotifyFile(flags: number): Ref<"file"> | number {
 function nameBytes(event: Ref<"inotify_event">): number {
   const name = InotifyEvent.name.get(event);
   if (name === 0) return 0;
-  return Math.ceil((stringBytes(name).length + 1) / INOTIFY_EVENT_BYTES) * INOTIFY_EVENT_BYTES;
+  return Math.ceil((stringLength(name) + 1) / INOTIFY_EVENT_BYTES) * INOTIFY_EVENT_BYTES;
 }
 const eventBytes = (event: Ref<"inotify_event">): number => INOTIFY_EVENT_BYTES + nameBytes(event);
 
@@ -56,11 +57,15 @@ function encode(event: Ref<"inotify_event">): Uint8Array {
   return bytes;
 }
 
+/** Events that are read in about a millisecond. */
+const PART = 512;
+
 /** As many whole events as there is room for: -EINVAL when not even one fits. */
 function read(file: Ref<"file">, io: UserIo): number {
   const instance = inotifyOf(file);
-  let done = 0;
-  for (;;) {
+  let done = partDone();
+  io.skip(done);
+  for (let events = 1; ; events++) {
     const event = nextEvent(instance, io.remaining, eventBytes);
     if (event === 0) return done > 0 ? done : -EAGAIN;
     if (event === -1) return done > 0 ? done : -EINVAL;
@@ -68,6 +73,8 @@ function read(file: Ref<"file">, io: UserIo): number {
     freeEvent(instance, event);
     if (io.copyTo(bytes, 0, bytes.length) !== bytes.length) return done > 0 ? done : -EFAULT;
     done += bytes.length;
+    const stop = events % PART === 0 ? yieldPart(done, true) : 0;
+    if (stop !== 0) return stop;
   }
 }
 

@@ -237,7 +237,7 @@ export function dropTimerSignal<N extends string>(
   where.pending.store(ref, sigWord(signo), where.pending.get(ref, sigWord(signo)) & ~sigBit(signo));
 }
 
-/** Drops every pending signal of the two words `low`, `high`. */
+/** Drops every pending signal of the two words `low`, `high`, in one walk through the queue. */
 export function flushPending<N extends string>(
   held: Held,
   where: PendingOf<N>,
@@ -245,12 +245,48 @@ export function flushPending<N extends string>(
   low: number,
   high: number,
 ): void {
-  for (const [word, bits] of [low, high].entries()) {
-    for (let left = where.pending.get(ref, word) & bits; left !== 0; left &= left - 1) {
-      const signo = word * 32 + 32 - Math.clz32(left & -left);
-      while ((where.pending.get(ref, word) & sigBit(signo)) !== 0) take(held, where, ref, signo);
-    }
+  const gone = [where.pending.get(ref, 0) & low, where.pending.get(ref, 1) & high] as const;
+  if ((gone[0] | gone[1]) === 0) return;
+  const group = groupOf(where, ref);
+  const head = where.sigqueue.at(ref);
+  let next = 0;
+  let alarmIsTimer = false;
+  for (let node = listFirst(head); node !== 0; node = next) {
+    next = listNext(head, node);
+    const entry = Sigqueue.node.owner(node);
+    const signo = Sigqueue.signo.get(entry);
+    if ((gone[sigWord(signo) as 0 | 1] & sigBit(signo)) === 0) continue;
+    const isTimer = Sigqueue.info.get(entry, 2) === SI_TIMER;
+    if (signo === SIGALRM) alarmIsTimer = isTimer;
+    const id = Sigqueue.info.get(entry, 4);
+    freeSigqueue(held, group, entry);
+    if (isTimer) timerSignalTaken(held as Held<"lock">, group, id);
   }
+  if ((gone[0] & sigBit(SIGALRM)) !== 0 && !alarmIsTimer) alarmTaken(group);
+  if ((where as unknown) === Group) Group.insisted.and(ref as Ref<"group">, ~gone[0]);
+  for (const [word, bits] of gone.entries())
+    if (bits !== 0) where.pending.store(ref, word, where.pending.get(ref, word) & ~bits);
+}
+
+/** Siginfos that are freed in less than a millisecond. */
+const QUEUED_PART = 2048;
+
+/**
+ * The task is about to exit, and nobody will take its signals any more, nor those of its group if it is the last thread: frees a part of
+ * what is queued. They stay pending. False when that was not all.
+ */
+export function dropQueued(task: Ref<"task">): boolean {
+  const group = Task.group.get(task);
+  if (Group.sigqueued.racy(group) === 0) return true;
+  const heads = [Task.sigqueue.at(task)];
+  if (Group.running.load(group) === 1) heads.push(Group.sigqueue.at(group));
+  const held = Group.lock.lock(group);
+  let left = QUEUED_PART;
+  for (const head of heads)
+    for (let node = listFirst(head); node !== 0 && left > 0; node = listFirst(head), left--)
+      freeSigqueue(held, group, Sigqueue.node.owner(node));
+  Group.lock.unlock(group);
+  return left > 0;
 }
 
 /**

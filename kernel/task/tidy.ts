@@ -11,6 +11,7 @@ import { SHED_END, shedPart } from "../mm/reap.ts";
 import { vmaCount } from "../mm/vma.ts";
 import { doLater } from "../sched/later.ts";
 import { mustYield } from "../sched/yield.ts";
+import { dropQueued } from "../signal/pending.ts";
 import { Task, WORK_TIDY } from "./task.ts";
 
 /** execve(2): the descriptors that are marked close-on-exec are closed before the new program runs. Its table has no other user. */
@@ -39,7 +40,7 @@ const SHED_AREAS = 2048;
  */
 export function shed(task: Ref<"task">): boolean {
   Task.closingFrom.set(task, 0); // All are closed.
-  return tidy(task) && shedMemory(task) && shedFiles(task);
+  return tidy(task) && dropQueued(task) && shedMemory(task) && shedFiles(task);
 }
 
 /** The memory's part: false when somebody wants the CPU before all of it is gone. */

@@ -27,8 +27,9 @@ import {
 import { getOption, setOption } from "../../kernel/ipc/socket-options.ts";
 import { MAX_RW_COUNT, UserIo } from "../../kernel/mm/iov.ts";
 import { faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
-import { isBlock } from "../../kernel/sched/block.ts";
+import { isBlock, YIELD } from "../../kernel/sched/block.ts";
 import { nowNs } from "../../kernel/sched/current.ts";
+import { fatalPending, mustYield, partAlso, resetPart } from "../../kernel/sched/yield.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOTCONN, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import {
@@ -329,7 +330,9 @@ function many(
   one: typeof sendOne,
   deadline = Number.POSITIVE_INFINITY,
 ): number {
-  let done = 0;
+  // Task.partial is what earlier runs moved of the message in progress, Task.partialAlso the messages before it.
+  let done = Task.restarting.get(task) === 0 ? 0 : partAlso();
+  Task.partialAlso.set(task, done);
   while (done < Math.min(count, MMSG_MAX)) {
     // As on Linux, the time is looked at when a message has come.
     if (done > 0 && nowNs() >= deadline) break;
@@ -340,7 +343,9 @@ function many(
     const result = one(task, file, at, (flags & ~MSG_WAITFORONE) | wait);
     if (result < 0) return done > 0 && !isBlock(result) ? done : result;
     putUser32(at + MSGHDR.BYTES, result);
-    done++;
+    resetPart();
+    Task.partialAlso.set(task, ++done);
+    if (mustYield()) return fatalPending(task) ? done : YIELD;
   }
   return done;
 }
@@ -364,10 +369,13 @@ export const recvmmsg = syscall({
       return withSocket(task, descriptor, (file) => many(task, file, vector, count, flags, receiveOne));
     const error = readTimespec(timeout);
     if (error < 0) return error;
-    const deadline = nowNs() + timespecNs();
+    // No message but the first waits, and uses Task.restartDeadline for that.
+    const goesOn = Task.restarting.get(task) !== 0 && partAlso() > 0;
+    const deadline = goesOn ? Task.restartDeadline.get(task) : nowNs() + timespecNs();
     const result = withSocket(task, descriptor, (file) =>
       many(task, file, vector, count, flags, receiveOne, deadline),
     );
+    if (result === YIELD && partAlso() > 0) Task.restartDeadline.set(task, deadline);
     if (result <= 0) return result;
     return writeTimespecNs(timeout, Math.max(0, deadline - nowNs())) < 0 ? -EFAULT : result;
   },

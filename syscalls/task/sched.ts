@@ -3,14 +3,15 @@ import { copyFromUser, copyToUser, faultIn, putUser32 } from "../../kernel/mm/ua
 import { CPU_ONLINE, Cpu, cpuOf, nrCpus, setNeedResched } from "../../kernel/sched/cpus.ts";
 import { thisCpu } from "../../kernel/sched/current.ts";
 import { cpuAllowed } from "../../kernel/sched/runqueue.ts";
-import { forEachGroup, forEachThread } from "../../kernel/signal/send.ts";
+import { partAlso, partDone, yieldWhole } from "../../kernel/sched/yield.ts";
 import { CAP_SYS_NICE, capable, credOf } from "../../kernel/task/cred.ts";
-import { lockTaskList, unlockTaskList } from "../../kernel/task/pid.ts";
+import { PID_MAX } from "../../kernel/task/limits.ts";
+import { findTask, initGroup, nextPid } from "../../kernel/task/pid.ts";
 import { Cred, Group, KIND_PROGRAM, Task } from "../../kernel/task/task.ts";
 import { EACCES, EFAULT, EINVAL, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import { SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR } from "../../kernel/uapi/sched.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
-import type { Ref } from "../../rcu/index.ts";
+import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { int, oneOf, outTimespec, pid, ptr, uint, within } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { writeTimespecNs } from "../time/timespec.ts";
@@ -196,28 +197,45 @@ const mayNice = (task: Ref<"task">, of: Ref<"task">): boolean => {
   return euid === Cred.euid.get(cred) || euid === Cred.uid.get(cred) || capable(task, CAP_SYS_NICE);
 };
 
-/** The tasks that setpriority and getpriority speak of. */
-function selected(task: Ref<"task">, which: number, id: number): Ref<"task">[] {
+/** Pids that are looked at in less than a millisecond. */
+const PRIO_PART = 2048;
+
+/**
+ * Goes through the tasks that setpriority and getpriority speak of, in parts: `visit` gets the result so far, -ESRCH at first, and answers the
+ * new one.
+ */
+function forSelected(
+  task: Ref<"task">,
+  which: number,
+  id: number,
+  visit: (result: number, of: Ref<"task">) => number,
+): number {
   if (which === PRIO_PROCESS) {
     const of = target(task, id);
-    return of === 0 ? [] : [of];
+    return of === 0 ? -ESRCH : visit(-ESRCH, of);
   }
-  const own = Task.group.get(task);
-  const pgrp = id === 0 ? Group.pgrp.load(own) : id;
+  const pgrp = id === 0 ? Group.pgrp.load(Task.group.get(task)) : id;
   const user = id === 0 ? Cred.uid.get(credOf(task)) : id;
-  const found: Ref<"task">[] = [];
-  lockTaskList();
-  forEachGroup((group) => {
-    const cred = Task.cred.access(Group.leader.load(group));
-    const inIt =
-      which === PRIO_PGRP ? Group.pgrp.load(group) === pgrp : cred !== 0 && Cred.uid.get(cred) === user;
-    if (!inIt) return;
-    const held = Group.lock.lock(group);
-    forEachThread(held, group, (thread) => found.push(thread));
-    Group.lock.unlock(group);
-  });
-  unlockTaskList();
-  return found;
+  let from = partDone();
+  let result = from === 0 ? -ESRCH : partAlso();
+  for (; from < PID_MAX; ) {
+    const end = from + PRIO_PART;
+    const scope = rcuReadLock();
+    for (let pid = nextPid(scope, from); pid !== 0 && pid < end; pid = nextPid(scope, pid + 1)) {
+      const of = findTask(scope, pid);
+      if (of === 0) continue;
+      const group = Task.group.get(of);
+      const cred = Task.cred.access(of);
+      const inIt =
+        which === PRIO_PGRP ? Group.pgrp.load(group) === pgrp : cred !== 0 && Cred.uid.get(cred) === user;
+      if (inIt && group !== initGroup()) result = visit(result, of);
+    }
+    rcuReadUnlock();
+    from = end;
+    const stop = from < PID_MAX ? yieldWhole(from, result) : 0;
+    if (stop !== 0) return stop;
+  }
+  return result;
 }
 
 export const setpriority = syscall({
@@ -227,15 +245,14 @@ export const setpriority = syscall({
   partial: "the nice value is kept and reported; the scheduler treats all alike",
   handler(task, which, id, nice) {
     if (which < PRIO_PROCESS || which > PRIO_USER) return -EINVAL;
-    const tasks = selected(task, which, id);
-    if (tasks.length === 0) return -ESRCH;
     const value = Math.max(-20, Math.min(19, nice));
-    for (const of of tasks) {
+    // Whoever may be changed is, as in Linux, also where others may not.
+    return forSelected(task, which, id, (result, of) => {
       if (!mayNice(task, of)) return -EPERM;
       if (value < Task.nice.load(of) && !capable(task, CAP_SYS_NICE)) return -EACCES;
       Task.nice.store(of, value);
-    }
-    return 0;
+      return result === -ESRCH ? 0 : result;
+    });
   },
 });
 
@@ -245,9 +262,7 @@ export const getpriority = syscall({
   args: [who, int],
   handler(task, which, id) {
     if (which < PRIO_PROCESS || which > PRIO_USER) return -EINVAL;
-    const tasks = selected(task, which, id);
-    if (tasks.length === 0) return -ESRCH;
     // The call itself answers 20 - nice, so that it is never negative.
-    return Math.max(...tasks.map((of) => 20 - Task.nice.load(of)));
+    return forSelected(task, which, id, (result, of) => Math.max(result, 20 - Task.nice.load(of)));
   },
 });

@@ -63,6 +63,22 @@ linear("timers of a process", 200, (count, fail) => {
   for (const id of ids) if (sys("timer_delete", id) !== 0) fail("timer_delete");
 });
 
+linear("queued signals that are ignored from now on", 200, (count, fail) => {
+  putWords(memory, -1, -1);
+  sys("rt_sigprocmask", 2, memory, 0, 8);
+  putWords(memory, 0, 0, -1, 0, 0, 0, 0, 0);
+  for (let n = 0; n < count; n++)
+    if (sys("rt_sigqueueinfo", Task.tgid.get(task), 34 + (n % 30), memory) !== 0) fail("rt_sigqueueinfo");
+  for (let signo = 34; signo < 64; signo++) {
+    putWords(memory, 1, 0, 0, 0, 0, 0); // SIG_IGN
+    if (sys("rt_sigaction", signo, memory, 0, 8) !== 0) fail("rt_sigaction");
+    putWords(memory, 0, 0, 0, 0, 0, 0);
+    sys("rt_sigaction", signo, memory, 0, 8);
+  }
+  if (sys("rt_sigpending", memory, 8) !== 0 || getWords(memory, 2).some((word) => word !== 0))
+    fail("pending");
+});
+
 linear("process groups that get a signal", 100, (count, fail) => {
   const tasks = Array.from({ length: count }, () => newTask("member"));
   for (const each of tasks) if (sys("kill", -Task.tgid.get(each), 0) !== 0) fail("kill");

@@ -1,15 +1,13 @@
 /**
  * Calls whose length programs choose make room for others: however much there is to do, the longest piece is no longer than before. A new
- * call of this kind gets a line here; one that keeps its CPU for all of it fails.
+ * call of this kind gets a line here, or in pieces-many.test.ts; one that keeps its CPU for all of it fails.
  */
 import test from "ava";
 import { mountFs } from "../../kernel/fs/vfs.ts";
-import { YIELD } from "../../kernel/sched/block.ts";
-import { doLater } from "../../kernel/sched/later.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { ENAMETOOLONG } from "../../kernel/uapi/errno.ts";
-import { boot, call, putBytes, putWords } from "./ipc/machine.ts";
-import { pieces } from "./pieces.ts";
+import { boot, putBytes, putWords } from "./ipc/machine.ts";
+import { pieceTests } from "./pieces.ts";
 
 const { task, memory } = boot();
 const AT_FDCWD = -100;
@@ -19,61 +17,7 @@ const RW = 3;
 const FIXED_SHARED_POPULATED = 0x8011;
 const putPath = (path: string): void => putBytes(memory, new TextEncoder().encode(`${path}\0`));
 
-/** Twice as much to do, and the longest piece may be so much longer: parts begin and end where they do. */
-const FLAT = 1.35;
-/** A piece of so few calls is no matter. */
-const SMALL = 6000;
-
-const quiet = (): void => {
-  doLater(task, () => false);
-};
-/** A call of the preparations, made to its end: not counted, since there are thousands of them. */
-function sys(name: string, ...args: number[]): number {
-  for (;;) {
-    const result = call(task, name, ...args);
-    quiet();
-    if (result !== YIELD) return result;
-  }
-}
-
-/**
- * Prepares `size` things and makes the call on them, then twice as many: [name, ...arguments] is what `prepare` answers, and `end` takes
- * away what is left.
- */
-function flat(
-  what: string,
-  size: number,
-  prepare: (size: number) => [string, ...number[]],
-  end: () => void = () => {},
-  expected = (result: number): boolean => result >= 0,
-): void {
-  test.serial(`${what}: however many there are, no piece gets longer`, (t) => {
-    const longest = [size, size, 2 * size].map((count) => {
-      const [name, ...args] = prepare(count);
-      const all = pieces(
-        () => call(task, name, ...args),
-        () => {},
-      );
-      // What the call has put off is done in parts as well.
-      let later = 0;
-      for (let done = false; !done; ) {
-        const part = pieces(
-          () => {
-            done = doLater(task, () => true);
-            return 0;
-          },
-          () => {},
-        );
-        later = Math.max(later, part.longest);
-      }
-      end();
-      t.true(expected(all.result), `${what}: ${all.result}`);
-      return Math.max(all.longest, later);
-    });
-    const [, once, twice] = longest as [number, number, number];
-    t.true(twice < SMALL || twice < once * FLAT, `${once} calls in the longest piece, then ${twice}`);
-  });
-}
+const { sys, flat } = pieceTests(task);
 
 /** Areas of a page each, which cannot merge. */
 function areas(count: number): number {

@@ -1,0 +1,96 @@
+/** As pieces.test.ts: messages, events, signals, tasks, descriptors. */
+import test from "ava";
+import { YIELD } from "../../kernel/sched/block.ts";
+import { dropQueued } from "../../kernel/signal/pending.ts";
+import { Task } from "../../kernel/task/task.ts";
+import { boot, getWords, newTask, putBytes, putWords } from "./ipc/machine.ts";
+import { pieceTests } from "./pieces.ts";
+
+const { task, memory } = boot();
+const { sys, flat } = pieceTests(task);
+const AT_FDCWD = -100;
+const putPath = (path: string): void => putBytes(memory, new TextEncoder().encode(`${path}\0`));
+const RLIMIT = { NOFILE: 7, SIGPENDING: 11 };
+function raise(limit: number): void {
+  putWords(memory, 1_000_000, 0, 1_000_000, 0);
+  sys("prlimit64", 0, limit, memory, 0);
+}
+const closeAll = (): void => void sys("close_range", 0, 0xffff_ffff, 0);
+
+/** `count` struct mmsghdr, each with as many pieces as may be, all of them empty. */
+function messages(count: number): number {
+  const vector = memory + 65536;
+  const at = memory + 4096;
+  for (let n = 0; n < 1024; n++) putWords(vector + 16 * n, memory, 0, 0, 0);
+  for (let n = 0; n < count; n++) {
+    putWords(at + 64 * n, 0, 0, 0, 0, vector, 0, 1024, 0);
+    putWords(at + 64 * n + 32, 0, 0, 0, 0, 0, 0, 0, 0);
+  }
+  return at;
+}
+flat(
+  "sendmmsg",
+  6,
+  (size) => {
+    sys("socketpair", 1, 2, 0, memory);
+    return ["sendmmsg", getWords(memory, 1)[0]!, messages(size), size, 0];
+  },
+  closeAll,
+);
+flat(
+  "recvmmsg",
+  6,
+  (size) => {
+    sys("socketpair", 1, 2, 0, memory);
+    const [from, to] = getWords(memory, 2) as [number, number];
+    const at = messages(size);
+    for (let n = 0; n < size; n++) if (sys("sendmsg", from, at, 0) < 0) throw new Error("full");
+    return ["recvmmsg", to, at, size, 0, 0];
+  },
+  closeAll,
+);
+
+flat(
+  "read of inotify events",
+  1500,
+  (size) => {
+    const fd = sys("inotify_init1", 0);
+    putPath("/tmp");
+    sys("inotify_add_watch", fd, memory, 0xfff);
+    for (let n = 0; n < size; n++) {
+      putPath(`/tmp/${n & 1}`);
+      sys("mknodat", AT_FDCWD, memory, 0o100644, 0);
+      sys("unlinkat", AT_FDCWD, memory, 0);
+    }
+    return ["read", fd, memory, 1 << 20];
+  },
+  closeAll,
+);
+
+flat("the end of a task with queued signals", 2100, (size) => {
+  raise(RLIMIT.SIGPENDING);
+  putWords(memory, -1, -1);
+  sys("rt_sigprocmask", 2, memory, 0, 8);
+  putWords(memory, 0, 0, -1, 0, 0, 0, 0, 0);
+  for (let n = 0; n < size; n++)
+    if (sys("rt_sigqueueinfo", Task.tgid.get(task), 34 + (n % 30), memory) < 0) throw new Error("signal");
+  return () => (dropQueued(task) ? 0 : YIELD);
+});
+
+// Last, since they stay.
+const made = { tasks: 0 };
+function tasks(count: number): void {
+  for (; made.tasks < count; made.tasks++) newTask("one of many");
+}
+flat("setpriority of a user's tasks", 2100, (size) => {
+  tasks(size);
+  return ["setpriority", 2, 0, 5];
+});
+flat("getpriority of a user's tasks", 2100, (size) => {
+  tasks(size);
+  return ["getpriority", 2, 0];
+});
+
+test.after((t) => {
+  t.is(Task.later.get(task), 0);
+});
