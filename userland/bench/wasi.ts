@@ -4,22 +4,24 @@
  * two numbers that the host has ready.
  */
 import { createRequire } from "node:module";
-import { Code } from "../riscv64/wasm/code.ts";
-import { ModuleBuilder, type Signature } from "../riscv64/wasm/module.ts";
-import { CTL, I32, TYPE } from "../riscv64/wasm/opcodes.ts";
+import type { Code } from "../riscv64/wasm/code.ts";
+import { ModuleBuilder } from "../riscv64/wasm/module.ts";
+import { type Func, type I32, type Local, type Signature, signatureOf, TYPE } from "../riscv64/wasm/types.ts";
 import type { Rounds } from "./node-fs.ts";
 
-const i32s = (count: number): number[] => Array(count).fill(TYPE.I32);
-const returning = (...params: number[]): Signature => ({ params, results: [TYPE.I32] });
+const { I32: i32Type, I64: i64Type } = TYPE;
 
 /** Types as in wasi_snapshot_preview1.witx. */
 const CALLS = {
-  args_sizes_get: returning(...i32s(2)),
-  fd_close: returning(TYPE.I32),
-  fd_pread: returning(...i32s(3), TYPE.I64, TYPE.I32),
-  fd_pwrite: returning(...i32s(3), TYPE.I64, TYPE.I32),
-  path_filestat_get: returning(...i32s(5)),
-  path_open: returning(...i32s(5), TYPE.I64, TYPE.I64, ...i32s(2)),
+  args_sizes_get: signatureOf([i32Type, i32Type], [i32Type]),
+  fd_close: signatureOf([i32Type], [i32Type]),
+  fd_pread: signatureOf([i32Type, i32Type, i32Type, i64Type, i32Type], [i32Type]),
+  fd_pwrite: signatureOf([i32Type, i32Type, i32Type, i64Type, i32Type], [i32Type]),
+  path_filestat_get: signatureOf([i32Type, i32Type, i32Type, i32Type, i32Type], [i32Type]),
+  path_open: signatureOf(
+    [i32Type, i32Type, i32Type, i32Type, i32Type, i64Type, i64Type, i32Type, i32Type],
+    [i32Type],
+  ),
 } as const satisfies Readonly<Record<string, Signature>>;
 type Call = keyof typeof CALLS;
 
@@ -62,73 +64,13 @@ export function wasiOperations(dir: string): Readonly<Record<string, Rounds>> | 
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
   const wasi = new WASI({ version: "preview1", preopens: { "/": dir } });
-  const builder = new ModuleBuilder(PAGES);
-  const imports = new Map<Call, number>();
-  for (const name of Object.keys(CALLS) as Call[]) imports.set(name, builder.import(name, CALLS[name]));
-  const loops = {
-    null: roundsOf((code, call) => {
-      code.i32(RESULT);
-      code.i32(RESULT + 4);
-      call("args_sizes_get");
-    }),
-    file: roundsOf((code, call) => {
-      for (const name of ["fd_pwrite", "fd_pread"] as const) {
-        code.get(1);
-        code.i32(IOVEC);
-        code.i32(1);
-        code.i64(0);
-        code.i32(RESULT);
-        call(name);
-      }
-    }),
-    open: roundsOf((code, call) => {
-      openPath(code, call);
-      code.i32(RESULT);
-      code.memory(I32.LOAD);
-      call("fd_close");
-    }),
-    stat: roundsOf((code, call) => {
-      code.i32(FOLDER);
-      code.i32(FOLLOW);
-      code.i32(PATH);
-      code.get(1);
-      code.i32(STAT);
-      call("path_filestat_get");
-    }),
-  } as const;
-  function roundsOf(round: (code: Code, call: (name: Call) => void) => void): Code {
-    const code = new Code();
-    const again = code.loop();
-    round(code, (name) => {
-      code.call(imports.get(name)!);
-      code.get(2);
-      code.op(I32.OR);
-      code.set(2);
-    });
-    code.get(0);
-    code.i32(1);
-    code.op(I32.SUB);
-    code.tee(0);
-    code.brIf(again);
-    code.end();
-    code.get(2);
-    return code;
-  }
-  // (rounds, descriptor or length of the path) -> all error numbers, or-ed: 0.
-  for (const [name, code] of Object.entries(loops))
-    builder.function(name, returning(TYPE.I32, TYPE.I32), [[1, TYPE.I32]], code);
-  const opening = new Code();
-  openPath(opening, (name) => opening.call(imports.get(name)!));
-  opening.op(CTL.DROP);
-  opening.i32(RESULT);
-  opening.memory(I32.LOAD);
-  builder.function("openFile", returning(TYPE.I32, TYPE.I32), [], opening);
-
+  const builder = new ModuleBuilder({ maxPages: PAGES });
+  addOperations(builder);
   const module = new WebAssembly.Module(builder.finish());
   const instance = new WebAssembly.Instance(module, { e: { m: memory, t: table, ...wasi.wasiImport } });
   wasi.finalizeBindings(instance, { memory });
   const wasm = instance.exports as unknown as Record<
-    keyof typeof loops | "openFile",
+    "null" | "file" | "open" | "stat" | "openFile",
     (n: number, arg: number) => number
   >;
   const bytes = new Uint8Array(memory.buffer);
@@ -158,18 +100,55 @@ export function wasiOperations(dir: string): Readonly<Record<string, Rounds>> | 
     stat1: (n) => checked(wasm.stat(n, putPath("f"))),
     stat8: (n) => checked(wasm.stat(n, putPath("d/d/d/d/d/d/f"))),
   };
+}
 
-  /** Opens for reading and writing; the path's length is the second parameter. */
-  function openPath(code: Code, call: (name: Call) => void): void {
-    code.i32(FOLDER);
-    code.i32(FOLLOW);
-    code.i32(PATH);
-    code.get(1);
-    code.i32(0);
-    code.i64(RIGHTS_READ_WRITE);
-    code.i64(0);
-    code.i32(0);
-    code.i32(RESULT);
-    call("path_open");
-  }
+/** (rounds, descriptor or length of the path) -> all error numbers, or-ed: 0. */
+const ROUNDS = signatureOf([i32Type, i32Type], [i32Type]);
+
+/** Adds a function for each operation: it does the rounds. And openFile, which returns the descriptor. */
+function addOperations(builder: ModuleBuilder): void {
+  const imports = new Map<Call, number>();
+  for (const name of Object.keys(CALLS) as Call[]) imports.set(name, builder.import(name, CALLS[name]));
+  const imported = <N extends Call>(name: N) => imports.get(name)! as Func<(typeof CALLS)[N]>;
+
+  /** `round` writes the calls of a round, and hands each of their error numbers to `note`. */
+  const add = (name: string, round: (c: Code, arg: Local<I32>, note: (error: I32) => void) => void) =>
+    builder.function(name, ROUNDS, [i32Type], (c, [rounds, arg], [errors]) => {
+      const { i32 } = c;
+      c.loop((again) => {
+        round(c, arg, (error) => c.set(errors, i32.or(error, c.get(errors))));
+        c.brIf(again, c.tee(rounds, i32.sub(c.get(rounds), 1)));
+      });
+      c.get(errors);
+    });
+  const openPath = (c: Code, bytes: Local<I32>): I32 => {
+    const { i32, i64 } = c;
+    const where = [i32.const(FOLDER), i32.const(FOLLOW), i32.const(PATH), c.get(bytes)] as const;
+    const how = [i32.const(0), i64.const(RIGHTS_READ_WRITE), i64.const(0), i32.const(0)] as const;
+    return c.call(imported("path_open"), ...where, ...how, i32.const(RESULT));
+  };
+
+  add("null", (c, _arg, note) =>
+    note(c.call(imported("args_sizes_get"), c.i32.const(RESULT), c.i32.const(RESULT + 4))),
+  );
+  add("file", (c, fd, note) => {
+    const { i32, i64 } = c;
+    for (const name of ["fd_pwrite", "fd_pread"] as const) {
+      const block = [c.get(fd), i32.const(IOVEC), i32.const(1)] as const;
+      note(c.call(imported(name), ...block, i64.const(0), i32.const(RESULT)));
+    }
+  });
+  add("open", (c, bytes, note) => {
+    note(openPath(c, bytes));
+    note(c.call(imported("fd_close"), c.i32.load(c.i32.const(RESULT))));
+  });
+  add("stat", (c, bytes, note) => {
+    const { i32 } = c;
+    const where = [i32.const(FOLDER), i32.const(FOLLOW), i32.const(PATH), c.get(bytes)] as const;
+    note(c.call(imported("path_filestat_get"), ...where, i32.const(STAT)));
+  });
+  builder.function("openFile", ROUNDS, [], (c, [, bytes]) => {
+    c.drop(openPath(c, bytes));
+    c.i32.load(c.i32.const(RESULT));
+  });
 }

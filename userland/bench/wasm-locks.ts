@@ -2,9 +2,10 @@
  * A mutex and a reader-writer lock in WebAssembly, where an atomic operation is one instruction and not a call: what
  * somebody would use who cannot do without locks. The algorithms are those of rcu/lock.ts.
  */
-import { Code } from "../riscv64/wasm/code.ts";
+import type { Code, Label } from "../riscv64/wasm/code.ts";
+import { ATOMIC } from "../riscv64/wasm/integers.ts";
 import { ModuleBuilder } from "../riscv64/wasm/module.ts";
-import { ATOMIC, CTL, I32, TYPE } from "../riscv64/wasm/opcodes.ts";
+import { type Func, type I32, type Local, signatureOf, TYPE } from "../riscv64/wasm/types.ts";
 
 export interface WasmLocks {
   lock(): void;
@@ -22,30 +23,22 @@ const READERS = 516;
 /** About 1.6 us, as in rcu/lock.ts: a look is one instruction here. */
 const SPINS = 1000;
 
-const NOTIFY = 0x00;
-const WAIT32 = 0x01;
-const VOID = { params: [], results: [] };
-const ON_WORD = { params: [TYPE.I32], results: [] };
+const VOID = signatureOf([], []);
+const ON_WORD = signatureOf([TYPE.I32], []);
 
 /** The locks of this memory, for this thread. */
 export function wasmLocks(memory: WebAssembly.Memory): WasmLocks {
-  const builder = new ModuleBuilder(1);
-  const take = builder.function("take", ON_WORD, [[1, TYPE.I32]], takeCode());
-  const drop = builder.function("drop", ON_WORD, [], dropCode());
-  const onWord = (name: string, callee: number, word: number) => {
-    const code = new Code();
-    code.i32(word);
-    code.call(callee);
-    builder.function(name, VOID, [], code);
-  };
+  const builder = new ModuleBuilder({ maxPages: 1 });
+  const take = addTake(builder);
+  const drop = addDrop(builder);
+  const onWord = (name: string, callee: Func<typeof ON_WORD>, word: number) =>
+    builder.function(name, VOID, [], (c) => c.call(callee, c.i32.const(word)));
   onWord("lock", take, MUTEX);
   onWord("unlock", drop, MUTEX);
-  const leave = builder.function("leave", VOID, [], leaveCode());
-  builder.function("readLock", VOID, [], readLockCode(take, drop, leave));
-  const left = new Code();
-  left.call(leave);
-  builder.function("readUnlock", VOID, [], left);
-  builder.function("writeLock", VOID, [[1, TYPE.I32]], writeLockCode(take));
+  const leave = addLeave(builder);
+  addReadLock(builder, take, drop, leave);
+  builder.function("readUnlock", VOID, [], (c) => c.call(leave));
+  addWriteLock(builder, take);
   onWord("writeUnlock", drop, WRITER);
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
   const module = new WebAssembly.Module(builder.finish());
@@ -53,136 +46,99 @@ export function wasmLocks(memory: WebAssembly.Memory): WasmLocks {
 }
 
 /** take(word): 0 free, 1 held, 2 held and somebody sleeps. */
-function takeCode(): Code {
-  const code = new Code();
-  const done = code.block();
-  const spin = code.loop();
-  tryTake(code);
-  code.op(I32.EQZ);
-  code.brIf(done);
-  code.get(1);
-  code.i32(1);
-  code.op(I32.ADD);
-  code.tee(1);
-  code.i32(SPINS);
-  code.op(I32.LT_S);
-  code.brIf(spin);
-  code.end();
-  const sleep = code.loop();
-  code.get(0);
-  code.i32(2);
-  code.atomic(ATOMIC.XCHG, 2);
-  code.op(I32.EQZ);
-  code.brIf(done);
-  code.get(0);
-  code.i32(2);
-  code.i64(-1);
-  code.atomic(WAIT32, 2);
-  code.op(CTL.DROP);
-  code.br(sleep);
-  code.end();
-  code.end();
-  return code;
+function addTake(builder: ModuleBuilder): Func<typeof ON_WORD> {
+  return builder.function("take", ON_WORD, [TYPE.I32], (c, [word], [spins]) => {
+    const { i32 } = c;
+    c.block((done) => {
+      c.loop((spin) => {
+        c.brIf(done, i32.eqz(tryTake(c, word)));
+        c.brIf(spin, i32.ltS(c.tee(spins, i32.add(c.get(spins), 1)), SPINS));
+      });
+      c.loop((sleep) => {
+        c.brIf(done, i32.eqz(i32.atomicRmw(ATOMIC.XCHG, c.get(word), 2)));
+        waitWhile(c, c.get(word), i32.const(2));
+        c.br(sleep);
+      });
+    });
+  });
 }
 
-/** Leaves what the word held: a look first, so that spinning threads do not fight for the line. */
-function tryTake(code: Code): void {
-  code.get(0);
-  code.atomic(ATOMIC.I32_LOAD, 2);
-  const held = code.if(TYPE.I32);
-  void held;
-  code.i32(1);
-  code.else();
-  code.get(0);
-  code.i32(0);
-  code.i32(1);
-  code.atomic(ATOMIC.CMPXCHG, 2);
-  code.end();
+/** What the word held: a look first, so that spinning threads do not fight for the line. */
+function tryTake(c: Code, word: Local<I32>): I32 {
+  const { i32 } = c;
+  return i32.if(
+    i32.atomicLoad(c.get(word)),
+    () => i32.const(1),
+    () => i32.atomicCmpxchg(c.get(word), i32.const(0), 1),
+  );
 }
 
-function dropCode(): Code {
-  const code = new Code();
-  code.get(0);
-  code.i32(0);
-  code.atomic(ATOMIC.XCHG, 2);
-  code.i32(2);
-  code.op(I32.EQ);
-  code.if();
-  code.get(0);
-  notifyOne(code);
-  code.end();
-  return code;
+/** Sleeps as long as the word at the address has this value, until somebody wakes it. */
+function waitWhile(c: Code, address: I32, value: I32): void {
+  c.drop(c.i32.atomicWait(address, value, c.i64.const(-1)));
 }
 
-/** The address is on the stack. */
-function notifyOne(code: Code): void {
-  code.i32(1);
-  code.atomic(NOTIFY, 2);
-  code.op(CTL.DROP);
+/** Wakes one who sleeps at the address. */
+function notifyOne(c: Code, address: I32): void {
+  c.drop(c.atomicNotify(address, c.i32.const(1)));
+}
+
+function addDrop(builder: ModuleBuilder): Func<typeof ON_WORD> {
+  return builder.function("drop", ON_WORD, [], (c, [word]) => {
+    const { i32 } = c;
+    c.if(i32.eq(i32.atomicRmw(ATOMIC.XCHG, c.get(word), 0), 2), () => notifyOne(c, c.get(word)));
+  });
+}
+
+/** Branches when nobody writes. */
+function unlessWriter(c: Code, done: Label): void {
+  c.brIf(done, c.i32.eqz(c.i32.atomicLoad(c.i32.const(WRITER))));
 }
 
 /** A reader goes: the last one wakes a writer that waits. */
-function leaveCode(): Code {
-  const code = new Code();
-  const done = code.block();
-  code.i32(READERS);
-  code.i32(1);
-  code.atomic(ATOMIC.SUB, 2);
-  code.i32(1);
-  code.op(I32.NE);
-  code.brIf(done);
-  code.i32(WRITER);
-  code.atomic(ATOMIC.I32_LOAD, 2);
-  code.op(I32.EQZ);
-  code.brIf(done);
-  code.i32(READERS);
-  notifyOne(code);
-  code.end();
-  return code;
+function addLeave(builder: ModuleBuilder): Func<typeof VOID> {
+  return builder.function("leave", VOID, [], (c) => {
+    const { i32 } = c;
+    c.block((done) => {
+      c.brIf(done, i32.ne(i32.atomicRmw(ATOMIC.SUB, i32.const(READERS), 1), 1));
+      unlessWriter(c, done);
+      notifyOne(c, i32.const(READERS));
+    });
+  });
 }
 
 /** Readers that find a writer queue behind it. */
-function readLockCode(take: number, drop: number, leave: number): Code {
-  const code = new Code();
-  const done = code.block();
-  const again = code.loop();
-  code.i32(READERS);
-  code.i32(1);
-  code.atomic(ATOMIC.ADD, 2);
-  code.op(CTL.DROP);
-  code.i32(WRITER);
-  code.atomic(ATOMIC.I32_LOAD, 2);
-  code.op(I32.EQZ);
-  code.brIf(done);
-  code.call(leave);
-  code.i32(WRITER);
-  code.call(take);
-  code.i32(WRITER);
-  code.call(drop);
-  code.br(again);
-  code.end();
-  code.end();
-  return code;
+function addReadLock(
+  builder: ModuleBuilder,
+  take: Func<typeof ON_WORD>,
+  drop: Func<typeof ON_WORD>,
+  leave: Func<typeof VOID>,
+): void {
+  builder.function("readLock", VOID, [], (c) => {
+    const { i32 } = c;
+    c.block((done) => {
+      c.loop((again) => {
+        c.drop(i32.atomicRmw(ATOMIC.ADD, i32.const(READERS), 1));
+        unlessWriter(c, done);
+        c.call(leave);
+        c.call(take, i32.const(WRITER));
+        c.call(drop, i32.const(WRITER));
+        c.br(again);
+      });
+    });
+  });
 }
 
-function writeLockCode(take: number): Code {
-  const code = new Code();
-  code.i32(WRITER);
-  code.call(take);
-  const done = code.block();
-  const again = code.loop();
-  code.i32(READERS);
-  code.atomic(ATOMIC.I32_LOAD, 2);
-  code.tee(0);
-  code.op(I32.EQZ);
-  code.brIf(done);
-  code.i32(READERS);
-  code.get(0);
-  code.i64(-1);
-  code.atomic(WAIT32, 2);
-  code.op(CTL.DROP);
-  code.br(again);
-  code.end();
-  code.end();
-  return code;
+function addWriteLock(builder: ModuleBuilder, take: Func<typeof ON_WORD>): void {
+  builder.function("writeLock", VOID, [TYPE.I32], (c, _params, [readers]) => {
+    const { i32 } = c;
+    c.call(take, i32.const(WRITER));
+    c.block((done) => {
+      c.loop((again) => {
+        c.brIf(done, i32.eqz(c.tee(readers, i32.atomicLoad(i32.const(READERS)))));
+        waitWhile(c, i32.const(READERS), c.get(readers));
+        c.br(again);
+      });
+    });
+  });
 }

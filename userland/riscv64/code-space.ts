@@ -1,4 +1,4 @@
-import { ACCESS, CPU_NEED_RESCHED, USER_REGS, type UserModeHost } from "../../kernel/usermode.ts";
+import { ACCESS, CPU_NEED_RESCHED, type UserModeHost } from "../../kernel/usermode.ts";
 import { decode, FIELDS, INSTRUCTIONS, NONE, X } from "./isa/decode.ts";
 import {
   CROSS_RECORDS,
@@ -12,8 +12,8 @@ import {
   PREDECODED_PAGES,
   RECORD,
   RECORD_BYTES,
-  X0_SINK,
 } from "./layout.ts";
+import { fAt, fastRoundingMask, X0_SINK, xAt } from "./register-file.ts";
 
 /** Pages that may still be needed between running short and leaving: one jump, or one unit's worth. */
 const SPARE_PAGES = 64;
@@ -179,12 +179,13 @@ export class CodePages {
     }
     const fields = FIELDS[d.index]!;
     const place = (file: number, register: number) =>
-      file === X || file === NONE ? USER_REGS.X + 8 * register : USER_REGS.F + 8 * register;
+      file === X || file === NONE ? xAt(register) : fAt(register);
     this.halves[half + RECORD.RD / 2] = fields.rd === X && d.rd === 0 ? X0_SINK : place(fields.rd, d.rd);
     this.halves[half + RECORD.RS1 / 2] = place(fields.rs1, d.rs1);
     this.halves[half + RECORD.RS2 / 2] = place(fields.rs2, d.rs2);
-    const mask = d.rm === 0 ? 0x01 : d.rm === 7 ? 0xe1 : 0;
-    const packed = fields.rm ? place(fields.rs3, d.rs3) | (mask << 16) | (d.rm << 24) : d.imm;
+    const packed = fields.rm
+      ? place(fields.rs3, d.rs3) | (fastRoundingMask(d.rm) << 16) | (d.rm << 24)
+      : d.imm;
     this.words[(at + RECORD.IMM) / 4] = packed;
     this.halves[half] = d.index + OP_FIRST_INSTRUCTION;
     const { flow } = INSTRUCTIONS[d.index]!;

@@ -1,240 +1,195 @@
-import { USER_REGS } from "../../kernel/usermode.ts";
 import { TLB_INDEX, TLB_LOAD, TLB_STORE } from "./layout.ts";
-import type { StubName } from "./stubs.ts";
-import type { Code } from "./wasm/code.ts";
-import { CTL, F32, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
+import { AREA, HOST, Q0, REGS, T0, VA } from "./locals.ts";
+import { accrue, storePc } from "./register-file.ts";
+import type { STUBS, StubName } from "./stubs.ts";
+import type { Code, Label } from "./wasm/code.ts";
+import {
+  type F32,
+  type F64,
+  type Func,
+  type I32,
+  type I64,
+  type Operands,
+  PUSHED,
+  type Result,
+} from "./wasm/types.ts";
 
 /** An operand field of an instruction. */
 export type Source = "rs1" | "rs2" | "rs3";
 
-// Locals that every generated function has: its four parameters, then scratch.
-export const AREA = 0;
-export const REGS = 1;
-export const PC = 2;
-export const DEPTH = 3;
-export const T0 = 4;
-export const T1 = 5;
-/** Host address of the access in progress. */
-export const HOST = 6;
-/** Result of the function: an even next pc, or exit reason * 2 + 1. */
-export const CODE = 7;
-/** Virtual address of the access in progress. */
-export const VA = 8;
-export const Q0 = 9;
-export const Q1 = 10;
-export const Q2 = 11;
-export const D0 = 12;
-export const D1 = 13;
-export const D2 = 14;
-export const S0 = 15;
-export const S1 = 16;
-export const S2 = 17;
-export const FIRST_FREE_LOCAL = 18;
-
-/** Declaration of the scratch locals above, to follow the four i32 parameters. */
-export const SCRATCH_LOCALS: ReadonlyArray<readonly [number, number]> = [
-  [4, TYPE.I32],
-  [4, TYPE.I64],
-  [3, TYPE.F64],
-  [3, TYPE.F32],
-];
-
 /** What an access is for: it selects the TLB and the slow path. */
 export type Access = "load" | "store" | "amo";
 
-const BOX = -0x1_0000_0000;
+/** The upper half of a register that holds a single. */
+export const BOX = -0x1_0000_0000;
 
 /**
  * What the table of semantics emits code through. The interpreter's emitter finds operands by the fields of a
  * predecoded record, the translator's has them as constants and locals; everything else is the same code.
  */
 export abstract class Emitter {
-  abstract readonly c: Code;
+  readonly c: Code;
+  readonly i32: Code["i32"];
+  readonly i64: Code["i64"];
+  readonly f32: Code["f32"];
+  readonly f64: Code["f64"];
   /** One body serves every operand: operand fields are not known when the code is made. */
   abstract readonly interpreted: boolean;
 
-  /** Pushes an integer register as i64. */
-  abstract x(source: Source): void;
-  /** Stores the i64 that `value` pushes into rd. `value` always runs at run time: it may have side effects. */
-  abstract rd(value: () => void): void;
-  /** Pushes the immediate as i64. */
-  abstract imm(): void;
-  /** Pushes a floating-point register's 64 bits as f64. */
-  abstract f(source: Source): void;
-  /** Stores the f64 that `value` pushes into frd. */
-  abstract fd(value: () => void): void;
-  /** Pushes the pc of this instruction, or of the next one, as i64. */
-  abstract pc(): void;
-  abstract nextPc(): void;
+  constructor(code: Code) {
+    this.c = code;
+    this.i32 = code.i32;
+    this.i64 = code.i64;
+    this.f32 = code.f32;
+    this.f64 = code.f64;
+  }
+
+  /** An integer register. */
+  abstract x(source: Source): I64;
+  /** rd = `value`, which always runs at run time: it may have side effects. */
+  abstract rd(value: () => I64): void;
+  /** The immediate. */
+  abstract imm(): I64;
+  /** A floating-point register's 64 bits. */
+  abstract f(source: Source): F64;
+  /** frd = `value`. */
+  abstract fd(value: () => F64): void;
+  /** The pc of this instruction, or of the next one. */
+  abstract pc(): I64;
+  abstract nextPc(): I64;
   /** Leaves with an EXIT reason, the pc on this instruction. */
   abstract leave(reason: number): void;
   /** Leaves because the kernel found this instruction's access to be a fault. */
   abstract fault(): void;
-  /** Returns from the function with the i32 on the stack; everything is spilled on the way. */
-  abstract exit(): void;
-  /** Returns with the i32 on the stack without touching the register file: the kernel has changed it. */
-  abstract exitUntouched(): void;
+  /** Returns `result` from the function; everything is spilled on the way. */
+  abstract exit(result: I32): void;
   /** Writes to the register file what the kernel may look at during a syscall, and re-reads a0 after it. */
   abstract spillForSyscall(): void;
   abstract reloadAfterSyscall(): void;
   /** The rounding mode field when it is known now. */
   abstract staticRm(): number | undefined;
-  /** Pushes the rounding mode field (i32). */
-  abstract rm(): void;
-  /** Pushes an i32 that is 1 when rounding is to nearest even and NX is already set in fflags. */
-  abstract fastRounding(): void;
+  /** The rounding mode field. */
+  abstract rm(): I32;
+  /** 1 when rounding is to nearest even and NX is already set in fflags. */
+  abstract fastRounding(): I32;
   /** Function index of an imported stub. */
-  abstract stub(name: StubName): number;
+  abstract stub<K extends StubName>(name: K): Func<(typeof STUBS)[K]>;
   /** Whether the upper half of a base register needs no check; remembers that it is about to be checked. */
   abstract baseChecked(source: Source): boolean;
 
-  call(name: StubName): void {
-    this.c.call(this.stub(name));
+  call<K extends StubName>(name: K, ...operands: Operands<(typeof STUBS)[K]>): Result<(typeof STUBS)[K]>;
+  call(name: StubName): never {
+    return this.c.callIndex(this.stub(name));
   }
 
-  /** Pushes the low 32 bits of a register. */
-  w(source: Source): void {
-    this.x(source);
-    this.c.op(I32.WRAP_I64);
+  /** The low 32 bits of a register. */
+  w(source: Source): I32 {
+    return this.i32.wrapI64(this.x(source));
   }
 
-  /** Stores the sign-extended i32 that `value` pushes into rd. */
-  rdW(value: () => void): void {
-    this.rd(() => {
-      value();
-      this.c.op(I64.EXTEND_I32_S);
-    });
+  /** rd = the sign-extended `value`. */
+  rdW(value: () => I32): void {
+    this.rd(() => this.i64.extendI32S(value()));
   }
 
-  /** Pushes a floating-point register's bits as i64. */
-  bits(source: Source): void {
-    this.f(source);
-    this.c.op(I64.REINTERPRET_F64);
+  /** A floating-point register's bits. */
+  bits(source: Source): I64 {
+    return this.i64.reinterpretF64(this.f(source));
   }
 
-  /** Pushes a single: the canonical NaN when the register is not NaN-boxed. */
-  s(source: Source): void {
-    const c = this.c;
-    this.bits(source);
-    c.tee(Q0);
-    c.op(I32.WRAP_I64);
-    c.i32(0x7fc00000);
-    c.get(Q0);
-    c.i64(32);
-    c.op(I64.SHR_S);
-    c.i64(-1);
-    c.op(I64.EQ, CTL.SELECT, F32.REINTERPRET_I32);
+  /** A single: the canonical NaN when the register is not NaN-boxed. */
+  s(source: Source): F32 {
+    const { c, i32, i64, f32 } = this;
+    return f32.reinterpretI32(
+      i32.select(
+        i32.wrapI64(c.tee(Q0, this.bits(source))),
+        i32.const(0x7fc00000),
+        i64.eq(i64.shrS(c.get(Q0), 32), -1),
+      ),
+    );
   }
 
-  /** NaN-boxes the f32 that `value` pushes into frd. */
-  sd(value: () => void): void {
-    this.fd(() => {
-      value();
-      this.c.op(I32.REINTERPRET_F32);
-      this.box();
-    });
+  /** frd = the NaN-boxed `value`. */
+  sd(value: () => F32): void {
+    this.fd(() => this.box(this.i32.reinterpretF32(value())));
   }
 
-  /** i32 bits of a single to the f64 that holds it. */
-  box(): void {
-    this.c.op(I64.EXTEND_I32_U);
-    this.c.i64(BOX);
-    this.c.op(I64.OR, F64.REINTERPRET_I64);
+  /** The f64 that holds the bits of a single. */
+  box(bits: I32): F64 {
+    return this.f64.reinterpretI64(this.i64.or(this.i64.extendI32U(bits), BOX));
   }
 
   /** ORs constant flags into fflags. */
   raise(flags: number): void {
-    const c = this.c;
-    c.get(REGS);
-    c.get(REGS);
-    c.memory(I32.LOAD, USER_REGS.FCSR);
-    c.i32(flags);
-    c.op(I32.OR);
-    c.memory(I32.STORE, USER_REGS.FCSR);
+    accrue(this.c, REGS, () => this.i32.const(flags));
   }
 
   storePc(): void {
-    this.c.get(REGS);
-    this.pc();
-    this.c.memory(I64.STORE, USER_REGS.PC);
+    storePc(this.c, () => this.pc());
   }
 
-  /** Pushes rs1 + imm. */
-  effectiveAddress(): void {
-    this.x("rs1");
-    this.imm();
-    this.c.op(I64.ADD);
+  /** rs1 + imm. */
+  effectiveAddress(): I64 {
+    return this.i64.add(this.x("rs1"), this.imm());
+  }
+
+  /** What `read` reads from the host address and offset of the access at rs1 + imm, of 1 << `log2` bytes. Leaves when it is a fault. */
+  load<T>(log2: number, read: (at: I32, offset: number) => T): T {
+    const offset = this.hostAddress("load", log2);
+    return read(PUSHED, offset);
   }
 
   /**
-   * Pushes the host address (i32) of the access at rs1 + imm (rs1 alone for amo), through the TLB; leaves with a fault when there
-   * is none. For a store that crosses a page the slow path stores `value` itself and returns a place to be ignored.
-   * Returns the static offset that the access has to add.
+   * Has `write` store the low 1 << `log2` bytes of `value` at rs1 + imm; leaves when it is a fault. Both write the value: if the access
+   * crosses a page, the slow path stores it, and what `write` writes to is a place to be ignored.
    */
-  hostAddress(access: Access, log2: number, value?: () => void): number {
-    const c = this.c;
-    if (access === "amo") this.x("rs1");
-    else this.effectiveAddress();
-    c.set(VA);
+  store(log2: number, value: () => I64, write: (at: I32, offset: number) => void): void {
+    const offset = this.hostAddress("store", log2, value);
+    write(PUSHED, offset);
+  }
+
+  /** The host address of the access of an atomic instruction, at rs1; also in HOST, and the virtual one in VA. Leaves when it is a fault. */
+  atomicAddress(log2: number): I32 {
+    this.hostAddress("amo", log2);
+    return PUSHED;
+  }
+
+  /** Pushes the host address of an access, through the TLB. Returns the static offset that the access has to add. */
+  protected hostAddress(access: Access, log2: number, value?: () => I64): number {
+    const { c, i32 } = this;
+    c.set(VA, access === "amo" ? this.x("rs1") : this.effectiveAddress());
     const checked = this.baseChecked("rs1");
-    const ok = c.block();
-    const slow = c.block();
-    if (!checked) this.checkUpperHalf(slow);
-    c.get(VA);
-    c.op(I32.WRAP_I64);
-    c.tee(HOST);
-    c.i32(10);
-    c.op(I32.ROTR);
-    c.i32(TLB_INDEX | (((1 << log2) - 1) << 22) | 0);
-    c.op(I32.AND);
-    this.addEntryAt(access !== "load", slow);
-    c.br(ok);
-    c.end(); // slow
-    this.slowAccess(access, log2, value);
-    c.end();
+    c.block((ok) => {
+      c.block((slow) => {
+        if (!checked) this.checkUpperHalf(slow);
+        const index = () =>
+          i32.and(i32.rotr(c.tee(HOST, i32.wrapI64(c.get(VA))), 10), TLB_INDEX | (((1 << log2) - 1) << 22));
+        const table = access === "load" ? TLB_LOAD : TLB_STORE;
+        c.brIf(slow, c.unlikely(i32.eqz(c.tee(T0, i32.load(i32.add(index(), c.get(AREA)), table)))));
+        c.set(HOST, i32.add(c.get(HOST), c.get(T0)));
+        c.br(ok);
+      });
+      this.slowAccess(access, log2, value);
+    });
     c.get(HOST);
     return 0;
   }
 
   /** Branches when VA is not below 4 GiB. */
-  protected checkUpperHalf(slow: number): void {
-    const c = this.c;
-    c.get(VA);
-    c.i64(32);
-    c.op(I64.SHR_U, I32.WRAP_I64);
-    c.unlikely();
-    c.brIf(slow);
-  }
-
-  /** HOST += the TLB entry whose byte index is on the stack; branches when it is invalid. */
-  private addEntryAt(write: boolean, slow: number): void {
-    const c = this.c;
-    c.get(AREA);
-    c.op(I32.ADD);
-    c.memory(I32.LOAD, write ? TLB_STORE : TLB_LOAD);
-    c.tee(T0);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.brIf(slow);
-    c.get(HOST);
-    c.get(T0);
-    c.op(I32.ADD);
-    c.set(HOST);
+  private checkUpperHalf(slow: Label): void {
+    const { c, i32, i64 } = this;
+    c.brIf(slow, c.unlikely(i32.wrapI64(i64.shrU(c.get(VA), 32))));
   }
 
   /** HOST = what the stub for this access at VA returns; leaves when it is a fault. */
-  protected slowAccess(access: Access, log2: number, value?: () => void): void {
-    const c = this.c;
-    c.get(AREA);
-    c.get(VA);
-    if (access === "store") value!();
-    c.i32(1 << log2);
-    this.call(access === "load" ? "slowLoad" : access === "store" ? "slowStore" : "slowAmo");
-    c.tee(HOST);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.if();
-    this.fault();
-    c.end();
+  private slowAccess(access: Access, log2: number, value?: () => I64): void {
+    const { c, i32 } = this;
+    const bytes = 1 << log2;
+    const address = () => {
+      if (access === "load") return this.call("slowLoad", c.get(AREA), c.get(VA), i32.const(bytes));
+      if (access === "amo") return this.call("slowAmo", c.get(AREA), c.get(VA), i32.const(bytes));
+      return this.call("slowStore", c.get(AREA), c.get(VA), value!(), i32.const(bytes));
+    };
+    c.if(c.unlikely(i32.eqz(c.tee(HOST, address()))), () => this.fault());
   }
 }

@@ -3,112 +3,105 @@
  * apply, mostly because NX is not set yet. They try the fast wasm functions and only then the general stub, `fpu`.
  */
 
-import { USER_REGS } from "../../kernel/usermode.ts";
+import { BOX } from "./emitter.ts";
 import { FP_OP } from "./fpu/ops.ts";
+import { accrue, loadFrm, RM_DYNAMIC } from "./register-file.ts";
 import { STUBS } from "./stubs.ts";
-import { Code } from "./wasm/code.ts";
-import type { ModuleBuilder, Signature } from "./wasm/module.ts";
-import { CTL, F32, F64, I32, I64, TYPE } from "./wasm/opcodes.ts";
+import type { Code } from "./wasm/code.ts";
+import type { ModuleBuilder } from "./wasm/module.ts";
+import {
+  type F32,
+  type F64,
+  type Func,
+  type I32,
+  type I64,
+  type Local,
+  PUSHED,
+  TYPE,
+  type ValueOf,
+} from "./wasm/types.ts";
 
 /** Operands by operation. */
 const OPERATIONS = { fadd: 2, fsub: 2, fmul: 2, fdiv: 2, fsqrt: 1, fmadd: 3 } as const;
 
-const BOX = -0x1_0000_0000;
+type StubOf<W extends "s" | "d"> = `${keyof typeof OPERATIONS}_${W}`;
 
-type StubOf = `${keyof typeof OPERATIONS}_${"s" | "d"}`;
-
-interface FastImport {
-  stub: StubOf;
-  width: "s" | "d";
-  operands: number;
-  fast: number;
+/** How the numbers of one format are passed to the general stub and back. */
+interface Format<B extends typeof TYPE.F32 | typeof TYPE.F64> {
+  readonly type: B;
+  readonly toBits: (c: Code, value: ValueOf<B>) => I64;
+  readonly fromBits: (c: Code, bits: I64) => ValueOf<B>;
 }
 
-/** Imports the fast functions: to be called before the module gets its functions. */
-export function importFastArithmetic(module: ModuleBuilder): FastImport[] {
-  return Object.entries(OPERATIONS).flatMap(([name, operands]) =>
-    (["s", "d"] as const).map((width) => {
-      const type = width === "d" ? TYPE.F64 : TYPE.F32;
-      const signature: Signature = { params: Array(operands).fill(type), results: [type, TYPE.I32] };
-      const stub = `${name}_${width}` as StubOf;
-      return { stub, width, operands, fast: module.import(`fast_${stub}`, signature) };
-    }),
-  );
+const SINGLE: Format<typeof TYPE.F32> = {
+  type: TYPE.F32,
+  toBits: ({ i32, i64 }, value: F32) => i64.or(i64.extendI32U(i32.reinterpretF32(value)), BOX),
+  fromBits: ({ i32, f32 }, bits) => f32.reinterpretI32(i32.wrapI64(bits)),
+};
+const DOUBLE: Format<typeof TYPE.F64> = {
+  type: TYPE.F64,
+  toBits: ({ i64 }, value: F64) => i64.reinterpretF64(value),
+  fromBits: ({ f64 }, bits) => f64.reinterpretI64(bits),
+};
+
+/** Imports the fast functions: to be called before the module gets its functions. What it returns adds the stubs, given the general one. */
+export function importFastArithmetic(module: ModuleBuilder): (general: Func<typeof STUBS.fpu>) => void {
+  const additions = Object.entries(OPERATIONS).flatMap(([name, operands]) => [
+    importOne(module, `${name}_s` as StubOf<"s">, SINGLE, operands),
+    importOne(module, `${name}_d` as StubOf<"d">, DOUBLE, operands),
+  ]);
+  return (general) => {
+    for (const add of additions) add(general);
+  };
 }
 
-/** Adds the stubs. `fpu` is the index of the general one. */
-export function arithmeticStubs(module: ModuleBuilder, imports: readonly FastImport[], fpu: number): void {
-  for (const entry of imports) {
-    const type = entry.width === "d" ? TYPE.F64 : TYPE.F32;
-    const locals: [number, number][] = [
-      [1, TYPE.I32],
-      [1, type],
-    ];
-    module.function(entry.stub, STUBS[entry.stub], locals, stub(entry, fpu));
-  }
-}
-
-/** Parameters: area, regs, rm, the operands; locals: flags, result. */
-function stub({ stub, width, operands, fast }: FastImport, fpu: number): Code {
-  const c = new Code();
-  const flags = 3 + operands;
-  const result = flags + 1;
-  // Only rounding to nearest even is fast: rm is 0, or 7 and frm is 0.
-  c.get(2);
-  c.i32(7);
-  c.op(I32.EQ);
-  c.if(TYPE.I32);
-  c.get(1);
-  c.memory(I32.LOAD, USER_REGS.FCSR);
-  c.i32(5);
-  c.op(I32.SHR_U);
-  c.else();
-  c.get(2);
-  c.end();
-  c.op(I32.EQZ);
-  c.if();
-  for (let i = 0; i < operands; i++) c.get(3 + i);
-  c.call(fast);
-  c.set(flags);
-  c.set(result);
-  c.get(flags);
-  c.op(I32.EQZ);
-  c.if();
-  c.get(result);
-  c.op(CTL.RETURN);
-  c.end();
-  c.get(flags);
-  c.i32(0);
-  c.op(I32.GT_S);
-  c.if();
-  c.get(1);
-  c.get(1);
-  c.memory(I32.LOAD, USER_REGS.FCSR);
-  c.get(flags);
-  c.op(I32.OR);
-  c.memory(I32.STORE, USER_REGS.FCSR);
-  c.get(result);
-  c.op(CTL.RETURN);
-  c.end();
-  c.end();
-  c.get(0);
-  c.get(1);
-  c.i32(FP_OP[stub.toUpperCase() as keyof typeof FP_OP]);
-  c.get(2);
-  for (let i = 0; i < 3; i++) {
-    if (i >= operands) c.i64(0);
-    else {
-      c.get(3 + i);
-      if (width === "d") c.op(I64.REINTERPRET_F64);
-      else {
-        c.op(I32.REINTERPRET_F32, I64.EXTEND_I32_U);
-        c.i64(BOX);
-        c.op(I64.OR);
-      }
-    }
-  }
-  c.call(fpu);
-  if (width === "d") c.op(F64.REINTERPRET_I64);
-  else c.op(I32.WRAP_I64, F32.REINTERPRET_I32);
-  return c;
+function importOne<B extends typeof TYPE.F32 | typeof TYPE.F64>(
+  module: ModuleBuilder,
+  stub: StubOf<"s"> | StubOf<"d">,
+  format: Format<B>,
+  operands: number,
+): (general: Func<typeof STUBS.fpu>) => void {
+  const signature = {
+    params: Array<B>(operands).fill(format.type),
+    results: [format.type, TYPE.I32],
+  } as const;
+  const fast = module.import(`fast_${stub}`, signature);
+  return (general) => {
+    const locals = [TYPE.I32, format.type] as const;
+    module.function(stub, STUBS[stub], locals, (c, params, [flags, result]) => {
+      const { i32 } = c;
+      const [area, regs, rm] = params as readonly Local<I32>[] as [Local<I32>, Local<I32>, Local<I32>];
+      const values = params.slice(3) as unknown as Local<ValueOf<B>>[];
+      const mode = () =>
+        i32.if(
+          i32.eq(c.get(rm), RM_DYNAMIC),
+          () => loadFrm(c, regs),
+          () => c.get(rm),
+        );
+      // Only rounding to nearest even is fast.
+      c.if(i32.eqz(mode()), () => {
+        for (const value of values) c.get(value);
+        c.callIndex(fast);
+        c.setBoth(result, flags, PUSHED);
+        c.if(i32.eqz(c.get(flags)), () => c.return(c.get(result)));
+        c.if(i32.gtS(c.get(flags), 0), () => {
+          accrue(c, regs, () => c.get(flags));
+          c.return(c.get(result));
+        });
+      });
+      const op = FP_OP[stub.toUpperCase() as keyof typeof FP_OP];
+      const bits = (n: number) => (n < values.length ? format.toBits(c, c.get(values[n]!)) : c.i64.const(0));
+      const exact = c.call(
+        general,
+        c.get(area),
+        c.get(regs),
+        i32.const(op),
+        c.get(rm),
+        bits(0),
+        bits(1),
+        bits(2),
+      );
+      format.fromBits(c, exact);
+    });
+  };
 }

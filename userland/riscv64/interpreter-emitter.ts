@@ -1,82 +1,73 @@
-import { USER_REGS } from "../../kernel/usermode.ts";
-import { Emitter, FIRST_FREE_LOCAL, PC, REGS, type Source } from "./emitter.ts";
+import { Emitter, type Source } from "./emitter.ts";
 import { RECORD } from "./layout.ts";
+import { FIRST_FREE_LOCAL, PC, REGS } from "./locals.ts";
+import { loadFcsr } from "./register-file.ts";
 import { STUBS, type StubName } from "./stubs.ts";
-import { Code } from "./wasm/code.ts";
+import { Code, type Label } from "./wasm/code.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
-import { CTL, F64, I32, I64 } from "./wasm/opcodes.ts";
+import type { F64, Func, I32, I64, Local } from "./wasm/types.ts";
 
 /** Local: byte address of the record being executed. */
-export const RECORD_POINTER = FIRST_FREE_LOCAL;
+export const RECORD_POINTER = FIRST_FREE_LOCAL as Local<I32>;
 
 /** Emits operands found through the record at RECORD_POINTER; registers live in the register file. */
 export class InterpreterEmitter extends Emitter {
-  readonly c = new Code();
   readonly interpreted = true;
   /** Leaves with a fault at PC. */
-  faultLabel = 0;
+  faultLabel = 0 as Label;
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder) {
-    super();
+    super(new Code());
     this.module = module;
   }
 
-  /** Pushes the address of a register named by a record field. */
-  private address(offset: number): void {
-    this.c.get(REGS);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD16_U, offset);
-    this.c.op(I32.ADD);
+  /** The address of a register named by a record field. */
+  private address(field: number): I32 {
+    const { c, i32 } = this;
+    return i32.add(c.get(REGS), i32.load16U(c.get(RECORD_POINTER), field));
   }
 
-  private source(source: Source): void {
+  private source(source: Source): I32 {
     // rs3 shares the immediate's low half.
-    this.address(source === "rs1" ? RECORD.RS1 : source === "rs2" ? RECORD.RS2 : RECORD.IMM);
+    return this.address(source === "rs1" ? RECORD.RS1 : source === "rs2" ? RECORD.RS2 : RECORD.IMM);
   }
 
-  x(source: Source): void {
-    this.source(source);
-    this.c.memory(I64.LOAD);
+  x(source: Source): I64 {
+    return this.i64.load(this.source(source));
   }
 
-  rd(value: () => void): void {
-    this.address(RECORD.RD);
-    value();
-    this.c.memory(I64.STORE);
+  rd(value: () => I64): void {
+    this.i64.store(this.address(RECORD.RD), value());
   }
 
-  imm(): void {
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I64.LOAD32_S, RECORD.IMM);
+  imm(): I64 {
+    return this.i64.load32S(this.c.get(RECORD_POINTER), RECORD.IMM);
   }
 
-  f(source: Source): void {
-    this.source(source);
-    this.c.memory(F64.LOAD);
+  f(source: Source): F64 {
+    return this.f64.load(this.source(source));
   }
 
-  fd(value: () => void): void {
-    this.address(RECORD.RD);
-    value();
-    this.c.memory(F64.STORE);
+  fd(value: () => F64): void {
+    this.f64.store(this.address(RECORD.RD), value());
   }
 
-  pc(): void {
-    this.c.get(PC);
-    this.c.op(I64.EXTEND_I32_U);
+  pc(): I64 {
+    return this.i64.extendI32U(this.c.get(PC));
   }
 
-  nextPc(): void {
-    this.next32();
-    this.c.op(I64.EXTEND_I32_U);
+  nextPc(): I64 {
+    return this.i64.extendI32U(this.next32());
   }
 
-  next32(): void {
-    this.c.get(PC);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.LEN);
-    this.c.op(I32.ADD);
+  next32(): I32 {
+    const { c, i32 } = this;
+    return i32.add(c.get(PC), this.instructionBytes());
+  }
+
+  instructionBytes(): I32 {
+    return this.i32.load8U(this.c.get(RECORD_POINTER), RECORD.LEN);
   }
 
   fault(): void {
@@ -85,16 +76,11 @@ export class InterpreterEmitter extends Emitter {
 
   leave(reason: number): void {
     this.storePc();
-    this.c.i32(reason * 2 + 1);
-    this.exit();
+    this.exit(this.i32.const(reason * 2 + 1));
   }
 
-  exit(): void {
-    this.c.op(CTL.RETURN);
-  }
-
-  exitUntouched(): void {
-    this.c.op(CTL.RETURN);
+  exit(result: I32): void {
+    this.c.return(result);
   }
 
   spillForSyscall(): void {}
@@ -104,22 +90,16 @@ export class InterpreterEmitter extends Emitter {
     return undefined;
   }
 
-  rm(): void {
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.IMM + 3);
+  rm(): I32 {
+    return this.i32.load8U(this.c.get(RECORD_POINTER), RECORD.IMM + 3);
   }
 
-  fastRounding(): void {
-    this.c.get(REGS);
-    this.c.memory(I32.LOAD, USER_REGS.FCSR);
-    this.c.get(RECORD_POINTER);
-    this.c.memory(I32.LOAD8_U, RECORD.IMM + 2);
-    this.c.op(I32.AND);
-    this.c.i32(1);
-    this.c.op(I32.EQ);
+  fastRounding(): I32 {
+    const { c, i32 } = this;
+    return i32.eq(i32.and(loadFcsr(c), i32.load8U(c.get(RECORD_POINTER), RECORD.IMM + 2)), 1);
   }
 
-  stub(name: StubName): number {
+  stub<K extends StubName>(name: K): Func<(typeof STUBS)[K]> {
     return this.module.import(name, STUBS[name]);
   }
 

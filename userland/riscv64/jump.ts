@@ -1,51 +1,40 @@
-import { EXIT, USER_REGS } from "../../kernel/usermode.ts";
-import { AREA, REGS, T0 } from "./emitter.ts";
+import { EXIT } from "../../kernel/usermode.ts";
 import { JUMP_CACHE, JUMP_CACHE_MASK, SPACE_TAG } from "./layout.ts";
-import { FIND } from "./stubs.ts";
+import { AREA, T0 } from "./locals.ts";
+import { storePc } from "./register-file.ts";
+import { FIND, type STUBS } from "./stubs.ts";
 import type { Code } from "./wasm/code.ts";
-import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
+import type { Func, I32, I64, Local } from "./wasm/types.ts";
 
-/**
- * Pushes the table index of the code for the pc in `local`: from the jump cache, else from the engine. Index 0 is the interpreter.
- * Overwrites T0.
- */
-export function lookUp(c: Code, local: number, find: number): void {
-  c.get(local);
-  c.i32(3);
-  c.op(I32.SHL);
-  c.i32(JUMP_CACHE_MASK);
-  c.op(I32.AND);
-  c.get(AREA);
-  c.op(I32.ADD);
-  c.tee(T0);
-  c.memory(I64.LOAD, JUMP_CACHE);
-  c.get(AREA);
-  c.memory(I64.LOAD, SPACE_TAG);
-  c.get(local);
-  c.op(I64.EXTEND_I32_U, I64.OR, I64.EQ);
-  c.likely();
-  c.if(TYPE.I32);
-  c.get(T0);
-  c.memory(I32.LOAD, JUMP_CACHE + 8);
-  c.else();
-  c.get(AREA);
-  c.get(local);
-  c.i32(FIND.KNOWN);
-  c.call(find);
-  c.end();
+/** The tag of an entry that is about the number in `local`, a pc or a page, in the current code space. */
+export function tagOf(c: Code, local: Local<I32>): I64 {
+  const { i64 } = c;
+  return i64.or(i64.load(c.get(AREA), SPACE_TAG), i64.extendI32U(c.get(local)));
 }
 
-/** Leaves when the kernel wants the CPU: everything is stored but the pc, which is in `local`. */
-export function leaveWhenWanted(c: Code, local: number): void {
-  c.get(AREA);
-  c.memory(I32.LOAD, 0);
-  c.unlikely();
-  c.if();
-  c.get(REGS);
-  c.get(local);
-  c.op(I64.EXTEND_I32_U);
-  c.memory(I64.STORE, USER_REGS.PC);
-  c.i32(EXIT.PREEMPTED * 2 + 1);
-  c.op(CTL.RETURN);
-  c.end();
+/**
+ * The table index of the code for the pc in `pc`: from the jump cache, else from the engine. Index 0 is the interpreter.
+ * Overwrites T0.
+ */
+export function lookUp(c: Code, pc: Local<I32>, find: Func<typeof STUBS.find>): I32 {
+  const { i32, i64 } = c;
+  const entry = () => i32.add(i32.and(i32.shl(c.get(pc), 3), JUMP_CACHE_MASK), c.get(AREA));
+  return i32.if(
+    c.likely(i64.eq(i64.load(c.tee(T0, entry()), JUMP_CACHE), tagOf(c, pc))),
+    () => i32.load(c.get(T0), JUMP_CACHE + 8),
+    () => c.call(find, c.get(AREA), c.get(pc), i32.const(FIND.KNOWN)),
+  );
+}
+
+/** Not 0 when the kernel wants the CPU. */
+export function wanted(c: Code): I32 {
+  return c.unlikely(c.i32.load(c.get(AREA)));
+}
+
+/** Leaves when the kernel wants the CPU: everything is stored but the pc, which is in `pc`. */
+export function leaveWhenWanted(c: Code, pc: Local<I32>): void {
+  c.if(wanted(c), () => {
+    storePc(c, () => c.i64.extendI32U(c.get(pc)));
+    c.return(c.i32.const(EXIT.PREEMPTED * 2 + 1));
+  });
 }

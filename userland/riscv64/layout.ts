@@ -61,9 +61,6 @@ export const OP_PAGE_END = 1;
 export const OP_ILLEGAL = 2;
 export const OP_FIRST_INSTRUCTION = 3;
 
-/** Where interpreted writes to x0 go: an unused part of the register file. */
-export const X0_SINK = 536;
-
 /**
  * Software TLBs, one word per virtual page: frame base - page base, 0 invalid. They are indexed by
  * rotr(va, 10) with the low address bits kept, so that a misaligned access reads the zeroes behind the table.

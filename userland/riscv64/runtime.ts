@@ -1,6 +1,4 @@
-import { USER_REGS } from "../../kernel/usermode.ts";
-import { AREA, PC, REGS, SCRATCH_LOCALS } from "./emitter.ts";
-import { arithmeticStubs, importFastArithmetic } from "./float-stubs.ts";
+import { importFastArithmetic } from "./float-stubs.ts";
 import { leaveWhenWanted, lookUp } from "./jump.ts";
 import {
   SCRATCH_A,
@@ -11,29 +9,42 @@ import {
   TLB_LOAD,
   TLB_STORE,
 } from "./layout.ts";
-import { STUBS, UNIT } from "./stubs.ts";
+import { AREA, PC, REGS, SCRATCH_LOCALS } from "./locals.ts";
+import { accrue, loadFrm, loadPc, RM_DYNAMIC } from "./register-file.ts";
+import { STUBS, UNIT, type Unit } from "./stubs.ts";
 import { Code } from "./wasm/code.ts";
-import { ModuleBuilder, type Signature } from "./wasm/module.ts";
-import { CTL, I32, I64, TYPE } from "./wasm/opcodes.ts";
+import { ModuleBuilder } from "./wasm/module.ts";
+import {
+  type Func,
+  type I32,
+  type I64,
+  type Local,
+  signatureOf,
+  TYPE,
+  type TypeIndex,
+} from "./wasm/types.ts";
 
 /** Units that may be active on the wasm stack at once; the next one unwinds to the dispatcher. */
 const MAX_DEPTH = 160;
 
-const ACCESS: Signature = { params: [TYPE.I32, TYPE.I32, TYPE.I32], results: [TYPE.I32] };
-const ACCRUE: Signature = { params: [TYPE.I32, TYPE.I32], results: [] };
-const FAST_FPU: Signature = {
-  params: [TYPE.I32, TYPE.I32, TYPE.I64, TYPE.I64, TYPE.I64],
-  results: [TYPE.I64, TYPE.I32],
-};
-const CSR: Signature = { params: [TYPE.I32, TYPE.I32], results: [TYPE.I32] };
-const RUN: Signature = { params: [TYPE.I32, TYPE.I32], results: [TYPE.I32] };
+const { I32: i32Type, I64: i64Type } = TYPE;
+/** (low half of va, upper half, bytes) -> host address, 0 for a fault. */
+const ACCESS = signatureOf([i32Type, i32Type, i32Type], [i32Type]);
+/** (op, rm): operands and result are in scratch memory, flags accrued. */
+const ACCRUE = signatureOf([i32Type, i32Type], []);
+/** (op, rm, a, b, c) -> result, flags or -1. */
+const FAST_FPU = signatureOf([i32Type, i32Type, i64Type, i64Type, i64Type], [i64Type, i32Type]);
+/** (csr number, operation) -> whether there is such a CSR. */
+const CSR = signatureOf([i32Type, i32Type], [i32Type]);
+/** (area, regs) -> exit reason * 2 + 1. */
+const RUN = signatureOf([i32Type, i32Type], [i32Type]);
 
 /**
  * The wasm side of the engine that is not guest code: the dispatcher `run(area, regs)`, and the stubs that spare the common
  * slow paths a call into JavaScript (misaligned accesses inside one page) or carry 64-bit values past it in scratch memory.
  */
 export function buildRuntime(maxPages: number): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder(maxPages);
+  const module = new ModuleBuilder({ maxPages });
   const unitType = module.type(UNIT);
   const find = module.import("find", STUBS.find);
   const load = module.import("load", ACCESS);
@@ -41,222 +52,112 @@ export function buildRuntime(maxPages: number): Uint8Array<ArrayBuffer> {
   const amo = module.import("amo", ACCESS);
   const fpuOperation = module.import("fpuOperation", ACCRUE);
   const fastFpu = module.import("fast_fpu", FAST_FPU);
-  const arithmetic = importFastArithmetic(module);
+  const addArithmetic = importFastArithmetic(module);
   const csrOperation = module.import("csrOperation", CSR);
 
-  module.function("run", RUN, [[2, TYPE.I32], ...SCRATCH_LOCALS], dispatcher(unitType, find));
-  module.function("slowLoad", STUBS.slowLoad, [[1, TYPE.I32]], slowLoad(load));
-  module.function("slowStore", STUBS.slowStore, [[1, TYPE.I32]], slowStore(store));
-  module.function("slowAmo", STUBS.slowAmo, [], slowAmo(amo));
-  const general = module.function(
-    "fpu",
-    STUBS.fpu,
-    [
-      [1, TYPE.I32],
-      [1, TYPE.I64],
-    ],
-    fpu(fastFpu, fpuOperation),
-  );
-  arithmeticStubs(module, arithmetic, general);
-  module.function("csr", STUBS.csr, [], csr(csrOperation));
-  module.function("mulhu", STUBS.mulhu, [[6, TYPE.I64]], mulhu());
+  module.add("run", RUN, [[2, TYPE.I32], ...SCRATCH_LOCALS], dispatcher(unitType, find));
+  module.function("slowLoad", STUBS.slowLoad, [TYPE.I32], (c, [area, va, bytes], [entry]) => {
+    tryTlb(c, { area, va, bytes, entry }, TLB_LOAD);
+    callAccess(c, load, va, bytes);
+  });
+  module.function("slowStore", STUBS.slowStore, [TYPE.I32], (c, [area, va, value, bytes], [entry]) => {
+    tryTlb(c, { area, va, bytes, entry }, TLB_STORE);
+    c.i64.store(c.get(area), c.get(value), SCRATCH_BYTES);
+    callAccess(c, store, va, bytes);
+  });
+  module.function("slowAmo", STUBS.slowAmo, [], (c, [, va, bytes]) => callAccess(c, amo, va, bytes));
+  addArithmetic(addFpu(module, fastFpu, fpuOperation));
+  module.function("csr", STUBS.csr, [], (c, [area, number, operation, operand]) => {
+    c.i64.store(c.get(area), c.get(operand), SCRATCH_A);
+    c.call(csrOperation, c.get(number), c.get(operation));
+  });
+  addMulhu(module);
   return module.finish();
 }
 
-function dispatcher(unitType: number, find: number): Code {
+/** Runs unit after unit, each at the pc that the one before returned, until one returns a reason to leave. */
+function dispatcher(unitType: TypeIndex<Unit>, find: Func<typeof STUBS.find>): Code {
   const c = new Code();
-  c.get(REGS);
-  c.memory(I32.LOAD, USER_REGS.PC);
-  c.set(PC);
-  const again = c.loop();
-  leaveWhenWanted(c, PC);
-  c.get(AREA);
-  c.get(REGS);
-  c.get(PC);
-  c.i32(MAX_DEPTH);
-  lookUp(c, PC, find);
-  c.callIndirect(CTL.CALL_INDIRECT, unitType);
-  c.tee(PC);
-  c.i32(1);
-  c.op(I32.AND, I32.EQZ);
-  c.brIf(again);
-  c.end();
-  c.get(PC);
-  return c;
-}
-
-/** Pushes whether va is below 4 GiB and the access stays in its page. `va` is local 1. */
-function insidePage(c: Code, bytes: number): void {
-  c.get(1);
-  c.i64(32);
-  c.op(I64.SHR_U, I64.EQZ);
-  c.get(1);
-  c.op(I32.WRAP_I64);
-  c.i32(4095);
-  c.op(I32.AND);
-  c.get(bytes);
-  c.op(I32.ADD);
-  c.i32(4096);
-  c.op(I32.LE_U, I32.AND);
-}
-
-/** Returns va + TLB entry when there is one: a misaligned access needs nothing more. */
-function tryTlb(c: Code, table: number, bytes: number, temporary: number): void {
-  insidePage(c, bytes);
-  c.if();
-  c.get(1);
-  c.op(I32.WRAP_I64);
-  c.i32(12);
-  c.op(I32.SHR_U);
-  c.i32(2);
-  c.op(I32.SHL);
-  c.get(0);
-  c.op(I32.ADD);
-  c.memory(I32.LOAD, table);
-  c.tee(temporary);
-  c.if();
-  c.get(1);
-  c.op(I32.WRAP_I64);
-  c.get(temporary);
-  c.op(I32.ADD, CTL.RETURN);
-  c.end();
-  c.end();
-}
-
-/** Pushes both halves of va, then the size, and calls. */
-function callAccess(c: Code, bytes: number, index: number): void {
-  c.get(1);
-  c.op(I32.WRAP_I64);
-  c.get(1);
-  c.i64(32);
-  c.op(I64.SHR_U, I32.WRAP_I64);
-  c.get(bytes);
-  c.call(index);
-}
-
-function slowLoad(load: number): Code {
-  const c = new Code();
-  tryTlb(c, TLB_LOAD, 2, 3);
-  callAccess(c, 2, load);
-  return c;
-}
-
-function slowStore(store: number): Code {
-  const c = new Code();
-  tryTlb(c, TLB_STORE, 3, 4);
-  c.get(0);
-  c.get(2);
-  c.memory(I64.STORE, SCRATCH_BYTES);
-  callAccess(c, 3, store);
-  return c;
-}
-
-function slowAmo(amo: number): Code {
-  const c = new Code();
-  callAccess(c, 2, amo);
-  return c;
-}
-
-/** Parameters: area, regs, op, rm, a, b, c. Resolves a dynamic rounding mode, tries the fast module, then JavaScript. */
-function fpu(fast: number, operation: number): Code {
-  const c = new Code();
-  c.get(3);
-  c.i32(7);
-  c.op(I32.EQ);
-  c.if();
-  c.get(1);
-  c.memory(I32.LOAD, USER_REGS.FCSR);
-  c.i32(5);
-  c.op(I32.SHR_U);
-  c.i32(7);
-  c.op(I32.AND);
-  c.set(3);
-  c.end();
-  for (const local of [2, 3, 4, 5, 6]) c.get(local);
-  c.call(fast);
-  c.set(7);
-  c.set(8);
-  c.get(7);
-  c.i32(0);
-  c.op(I32.GE_S);
-  c.if();
-  c.get(1);
-  c.get(1);
-  c.memory(I32.LOAD, USER_REGS.FCSR);
-  c.get(7);
-  c.op(I32.OR);
-  c.memory(I32.STORE, USER_REGS.FCSR);
-  c.get(8);
-  c.op(CTL.RETURN);
-  c.end();
-  [SCRATCH_A, SCRATCH_B, SCRATCH_C].forEach((offset, i) => {
-    c.get(0);
-    c.get(4 + i);
-    c.memory(I64.STORE, offset);
+  const { i32 } = c;
+  c.set(PC, loadPc(c));
+  c.loop((again) => {
+    leaveWhenWanted(c, PC);
+    const depth = () => i32.const(MAX_DEPTH);
+    const code = () => lookUp(c, PC, find);
+    const next = c.callIndirect(unitType, c.get(AREA), c.get(REGS), c.get(PC), depth(), code());
+    c.brIf(again, i32.eqz(i32.and(c.tee(PC, next), 1)));
   });
-  c.get(2);
-  c.get(3);
-  c.call(operation);
-  c.get(0);
-  c.memory(I64.LOAD, SCRATCH_RESULT);
+  c.get(PC);
   return c;
 }
 
-function csr(operation: number): Code {
-  const c = new Code();
-  c.get(0);
-  c.get(3);
-  c.memory(I64.STORE, SCRATCH_A);
-  c.get(1);
-  c.get(2);
-  c.call(operation);
-  return c;
+/** An access that the TLB did not serve at once. */
+interface SlowAccess {
+  readonly area: Local<I32>;
+  readonly va: Local<I64>;
+  readonly bytes: Local<I32>;
+  readonly entry: Local<I32>;
 }
 
-/** 64 x 64 -> upper 64 bits, by halves. Locals: 2 aL, 3 aH, 4 bL, 5 bH, 6 middle, 7 other middle. */
-function mulhu(): Code {
-  const c = new Code();
-  const low = (local: number) => {
-    c.get(local);
-    c.i64(0xffffffff);
-    c.op(I64.AND);
-  };
-  const high = (local: number) => {
-    c.get(local);
-    c.i64(32);
-    c.op(I64.SHR_U);
-  };
-  low(0);
-  c.set(2);
-  high(0);
-  c.set(3);
-  low(1);
-  c.set(4);
-  high(1);
-  c.set(5);
-  // middle = aH * bL + (aL * bL >> 32)
-  c.get(3);
-  c.get(4);
-  c.op(I64.MUL);
-  c.get(2);
-  c.get(4);
-  c.op(I64.MUL);
-  c.i64(32);
-  c.op(I64.SHR_U, I64.ADD);
-  c.set(6);
-  // other = aL * bH + low(middle)
-  c.get(2);
-  c.get(5);
-  c.op(I64.MUL);
-  low(6);
-  c.op(I64.ADD);
-  c.set(7);
-  c.get(3);
-  c.get(5);
-  c.op(I64.MUL);
-  high(6);
-  c.op(I64.ADD);
-  high(7);
-  c.op(I64.ADD);
-  return c;
+/** Returns va + TLB entry when there is one and the access stays in its page: a misaligned access needs nothing more. */
+function tryTlb(c: Code, { area, va, bytes, entry }: SlowAccess, table: number): void {
+  const { i32, i64 } = c;
+  const low = () => i32.wrapI64(c.get(va));
+  const below4G = i64.eqz(i64.shrU(c.get(va), 32));
+  const insidePage = i32.leU(i32.add(i32.and(low(), 4095), c.get(bytes)), 4096);
+  c.if(i32.and(below4G, insidePage), () => {
+    const index = () => i32.shl(i32.shrU(low(), 12), 2);
+    c.if(c.tee(entry, i32.load(i32.add(index(), c.get(area)), table)), () =>
+      c.return(i32.add(low(), c.get(entry))),
+    );
+  });
+}
+
+/** Has JavaScript do it. */
+function callAccess(c: Code, access: Func<typeof ACCESS>, va: Local<I64>, bytes: Local<I32>): I32 {
+  const { i32, i64 } = c;
+  const upper = () => i32.wrapI64(i64.shrU(c.get(va), 32));
+  return c.call(access, i32.wrapI64(c.get(va)), upper(), c.get(bytes));
+}
+
+/** Resolves a dynamic rounding mode, tries the fast module, then JavaScript. */
+function addFpu(
+  module: ModuleBuilder,
+  fast: Func<typeof FAST_FPU>,
+  slow: Func<typeof ACCRUE>,
+): Func<typeof STUBS.fpu> {
+  return module.function("fpu", STUBS.fpu, [TYPE.I32, TYPE.I64], (c, params, [flags, result]) => {
+    const [area, regs, op, rm, x, y, z] = params;
+    const { i32, i64 } = c;
+    c.if(i32.eq(c.get(rm), RM_DYNAMIC), () => c.set(rm, i32.and(loadFrm(c, regs), 7)));
+    c.setBoth(result, flags, c.call(fast, c.get(op), c.get(rm), c.get(x), c.get(y), c.get(z)));
+    c.if(i32.geS(c.get(flags), 0), () => {
+      accrue(c, regs, () => c.get(flags));
+      c.return(c.get(result));
+    });
+    i64.store(c.get(area), c.get(x), SCRATCH_A);
+    i64.store(c.get(area), c.get(y), SCRATCH_B);
+    i64.store(c.get(area), c.get(z), SCRATCH_C);
+    c.call(slow, c.get(op), c.get(rm));
+    i64.load(c.get(area), SCRATCH_RESULT);
+  });
+}
+
+/** 64 x 64 -> upper 64 bits, by halves. */
+function addMulhu(module: ModuleBuilder): void {
+  const { I64: long } = TYPE;
+  const locals = [long, long, long, long, long, long] as const;
+  module.function("mulhu", STUBS.mulhu, locals, (c, [a, b], [aLow, aHigh, bLow, bHigh, middle, other]) => {
+    const { i64 } = c;
+    const low = (local: Local<I64>) => i64.and(c.get(local), 0xffffffff);
+    const high = (local: Local<I64>) => i64.shrU(c.get(local), 32);
+    const product = (one: Local<I64>, two: Local<I64>) => i64.mul(c.get(one), c.get(two));
+    c.set(aLow, low(a));
+    c.set(aHigh, high(a));
+    c.set(bLow, low(b));
+    c.set(bHigh, high(b));
+    c.set(middle, i64.add(product(aHigh, bLow), i64.shrU(product(aLow, bLow), 32)));
+    c.set(other, i64.add(product(aLow, bHigh), low(middle)));
+    i64.add(i64.add(product(aHigh, bHigh), high(middle)), high(other));
+  });
 }

@@ -1,10 +1,10 @@
-import type { Signature } from "./wasm/module.ts";
-import { TYPE } from "./wasm/opcodes.ts";
+import { type Signature, signatureOf, TYPE } from "./wasm/types.ts";
 
 const { I32, I64, F32, F64 } = TYPE;
 
 /** Every piece of generated guest code: (area, regs, pc, depth) -> even next pc, or exit reason * 2 + 1. */
-export const UNIT: Signature = { params: [I32, I32, I32, I32], results: [I32] };
+export const UNIT = signatureOf([I32, I32, I32, I32], [I32]);
+export type Unit = typeof UNIT;
 
 /** What `find` is asked for. */
 export const FIND = {

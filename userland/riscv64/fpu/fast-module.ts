@@ -1,51 +1,29 @@
 /**
- * The wasm module of fast.ts's functions, and one more that takes them all by FP_OP number and register contents:
+ * The wasm module for the common cases of floating point: round to nearest even, result and flags in one call.
+ *
+ * Each function returns (value, flags): flags 0 or NX, or -1 when the case is not common (NaN, infinity, overflow, underflow, doubt)
+ * and `fpOp` must say. The method is native.ts's: error-free transformations, away from both ends of the exponent range.
+ * An inexact single-precision result must be above the smallest normal number, because UF may be due there; exact ones are free.
+ *
+ * One more function takes them all by FP_OP number and register contents:
  *
  *   fpu(op i32, rm i32, a i64, b i64, c i64) -> (i64 register contents, i32 flags or -1)
  */
 
-import {
-  assemble,
-  type Code,
-  call,
-  F32,
-  F64,
-  type Fn,
-  f32,
-  f64,
-  get,
-  I32,
-  I64,
-  i32,
-  i64,
-  ret,
-  select,
-  set,
-  when,
-} from "./assemble.ts";
-import { FAST_FUNCTIONS } from "./fast.ts";
+import type { Case, Code } from "../wasm/code.ts";
+import { type Func, type I32, type I64, type Local, PUSHED, signatureOf, TYPE } from "../wasm/types.ts";
+import { addConversions } from "./fast-convert.ts";
+import { addDoubles } from "./fast-double.ts";
+import { FastModule } from "./fast-functions.ts";
+import { addSingles } from "./fast-single.ts";
 import { FP_OP } from "./ops.ts";
 
-const BOX = -0x1_0000_0000n;
-const UNBOX = FAST_FUNCTIONS.length;
+const { I32: i32Type, I64: i64Type, F32: f32Type, F64: f64Type } = TYPE;
 
-/** The single in a register, a NaN if it is not boxed: every fast function refuses NaNs. */
-const unbox: Fn = {
-  name: "",
-  params: [I64],
-  results: [F32],
-  locals: [],
-  body: [
-    ...when(i64.ne(i64.shrS(get(0), i64.const(32n)), i64.const(-1n)), ret(f32.const(Number.NaN))),
-    ...f32.reinterpret(i32.wrap(get(0))),
-  ],
-};
+const UNBOX = signatureOf([i64Type], [f32Type]);
+const FPU = signatureOf([i32Type, i32Type, i64Type, i64Type, i64Type], [i64Type, i32Type]);
 
-// Parameters and locals of `fpu`.
-const OP = 0;
-const MODE = 1;
-const FIRST_OPERAND = 2;
-const FLAGS = 5;
+const BOX = -0x1_0000_0000;
 
 /** Names of the negated forms of fmadd, and which of the operands a and c they negate. */
 const FUSED: Record<string, readonly [boolean, boolean]> = {
@@ -55,55 +33,93 @@ const FUSED: Record<string, readonly [boolean, boolean]> = {
   fnmadd: [true, true],
 };
 
-/** The case of one operation, if a fast function computes it. */
-function dispatch(mnemonic: string): Code | undefined {
+/** What `fpu` works with. */
+interface Dispatch {
+  readonly fast: FastModule;
+  readonly unbox: Func<typeof UNBOX>;
+  readonly rm: Local<I32>;
+  readonly operands: readonly Local<I64>[];
+  readonly flags: Local<I32>;
+}
+
+/** The code for one operation, if a fast function computes it. */
+function caseOf(
+  c: Code,
+  mnemonic: string,
+  { fast, unbox, rm, operands, flags }: Dispatch,
+): (() => void) | undefined {
+  const { i32, i64, f32, f64 } = c;
   const name = mnemonic.toLowerCase();
   const [base, width] = name.split("_") as [string, string];
   const negate = FUSED[base];
-  const index = FAST_FUNCTIONS.findIndex((fn) => fn.name === (negate ? `fmadd_${width}` : name));
-  if (index < 0) return undefined;
-  const fn = FAST_FUNCTIONS[index]!;
-  const toInt = fn.results[0] === I64;
-  const args = fn.params.map((type, n): Code => {
-    if (toInt && n === 1) return get(MODE);
-    const register = get(FIRST_OPERAND + n);
+  const found = fast.functions.find((fn) => fn.name === (negate ? `fmadd_${width}` : name));
+  if (found === undefined) return undefined;
+  const { params, results } = found.signature;
+  const toInteger = results[0] === i64Type;
+  const operand = (type: number, n: number): void => {
+    if (toInteger && n === 1) {
+      c.get(rm);
+      return;
+    }
+    const bits = c.get(operands[n]!);
     const negated = negate !== undefined && ((n === 0 && negate[0]) || (n === 2 && negate[1]));
-    if (type === I64) return register;
-    const value = type === F64 ? f64.reinterpret(register) : call(UNBOX, register);
-    if (!negated) return value;
-    return type === F64 ? f64.neg(value) : f32.neg(value);
+    if (type === f64Type) {
+      const value = f64.reinterpretI64(bits);
+      if (negated) f64.neg(value);
+    } else if (type === f32Type) {
+      const value = c.call(unbox, bits);
+      if (negated) f32.neg(value);
+    }
+  };
+  const toRegister = (): void => {
+    if (results[0] === f64Type) i64.reinterpretF64(PUSHED);
+    else if (results[0] === f32Type) i64.or(i64.extendI32U(i32.reinterpretF32(PUSHED)), BOX);
+  };
+  return () => {
+    // Only conversions to integers know other modes than nearest even.
+    if (!toInteger) c.if(c.get(rm), () => c.return(i64.const(0), i32.const(-1)));
+    params.forEach(operand);
+    c.callIndex(found.func);
+    c.set(flags, PUSHED);
+    toRegister();
+    c.return(PUSHED, c.get(flags));
+  };
+}
+
+/** The single in a register, a NaN if it is not boxed: every fast function refuses NaNs. */
+function addUnbox(fast: FastModule): Func<typeof UNBOX> {
+  return fast.module.function("", UNBOX, [], (c, [register]) => {
+    const { i32, i64, f32 } = c;
+    c.if(i64.ne(i64.shrS(c.get(register), 32), -1), () => c.return(f32.const(Number.NaN)));
+    f32.reinterpretI32(i32.wrapI64(c.get(register)));
   });
-  const result = call(index, ...args);
-  const toRegister =
-    fn.results[0] === F64
-      ? i64.reinterpret()
-      : fn.results[0] === F32
-        ? i64.or(i64.ofU32(i32.reinterpret()), i64.const(BOX))
-        : [];
-  // Only conversions to integers know other modes than nearest even.
-  const guard = toInt ? [] : when(get(MODE), ret(i64.const(0n), i32.const(-1)));
-  return [...guard, ...set(FLAGS, result), ...toRegister, ...ret(get(FLAGS))];
 }
 
-function cases(): (Code | undefined)[] {
-  const list: (Code | undefined)[] = [];
-  for (const [name, op] of Object.entries(FP_OP)) list[op] = dispatch(name);
-  return list;
+function build(): Uint8Array<ArrayBuffer> {
+  const fast = new FastModule();
+  addDoubles(fast);
+  addSingles(fast);
+  addConversions(fast);
+  const unbox = addUnbox(fast);
+  fast.module.function("fpu", FPU, [i32Type], (c, [op, rm, ...operands], [flags]) => {
+    const cases: Case[] = [];
+    for (const [name, number] of Object.entries(FP_OP)) {
+      const body = caseOf(c, name, { fast, unbox, rm, operands, flags });
+      if (body !== undefined) cases.push({ values: [number], body });
+    }
+    const none: Case = { values: [], body: () => {} };
+    c.switch(() => c.get(op), [...cases, none], none);
+    c.i64.const(0);
+    c.i32.const(-1);
+  });
+  return fast.module.finish();
 }
-
-const fpu: Fn = {
-  name: "fpu",
-  params: [I32, I32, I64, I64, I64],
-  results: [I64, I32],
-  locals: [I32],
-  body: [...select(get(OP), cases()), ...i64.const(0n), ...i32.const(-1)],
-};
 
 let built: WebAssembly.Module | undefined;
 
 /** The module: no imports; compiled once per worker, may be posted to others. */
 export function fastFpuModule(): WebAssembly.Module {
-  built ??= new WebAssembly.Module(assemble([...FAST_FUNCTIONS, unbox, fpu]));
+  built ??= new WebAssembly.Module(build());
   return built;
 }
 

@@ -3,30 +3,39 @@
  * but an engine has to choose one way for good ("Relaxed SIMD" in the WebAssembly specification): so it can be tried once.
  */
 
-import { assemble, type Code, F32, F64, type Fn, get } from "./assemble.ts";
+import type { Floats } from "../wasm/floats.ts";
+import { ModuleBuilder } from "../wasm/module.ts";
+import { signatureOf, TYPE } from "../wasm/types.ts";
 
-/** Opcodes by width: splat, relaxed_madd, extract_lane 0. */
-export const FUSED = {
-  d: { splat: [0xfd, 0x14], madd: [0xfd, 0x87, 0x02], extract: [0xfd, 0x21, 0] },
-  s: { splat: [0xfd, 0x13], madd: [0xfd, 0x85, 0x02], extract: [0xfd, 0x1f, 0] },
-} as const;
+const { F32, F64 } = TYPE;
 
 /** x * y + z in the first lane. */
-function madd(width: "s" | "d", x: Code, y: Code, z: Code): Code {
-  const { splat, madd, extract } = FUSED[width];
-  return [...x, ...splat, ...y, ...splat, ...z, ...splat, ...madd, ...extract];
-}
-
-function trial(width: "s" | "d", type: number): Fn {
-  const body = madd(width, get(0), get(1), get(2));
-  return { name: width, params: [type, type, type], results: [type], locals: [], body };
+export function fused<T>(float: Floats<T>, x: () => T, y: () => T, z: () => T): T {
+  return float.firstLane(float.relaxedMadd(float.splat(x()), float.splat(y()), float.splat(z())));
 }
 
 /** x * y + z by relaxed_madd, however that rounds here; undefined when the engine doesn't know it. */
 export function fusedMultiplyAdd():
   | Record<"d" | "s", (x: number, y: number, z: number) => number>
   | undefined {
-  const bytes = assemble([trial("d", F64), trial("s", F32)]);
+  const module = new ModuleBuilder();
+  module.function("d", signatureOf([F64, F64, F64], [F64]), [], (c, [x, y, z]) =>
+    fused(
+      c.f64,
+      () => c.get(x),
+      () => c.get(y),
+      () => c.get(z),
+    ),
+  );
+  module.function("s", signatureOf([F32, F32, F32], [F32]), [], (c, [x, y, z]) =>
+    fused(
+      c.f32,
+      () => c.get(x),
+      () => c.get(y),
+      () => c.get(z),
+    ),
+  );
+  const bytes = module.finish();
   if (!WebAssembly.validate(bytes)) return undefined;
   return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports as ReturnType<
     typeof fusedMultiplyAdd

@@ -2,10 +2,17 @@ import { ATOMICS } from "./atomic.ts";
 import { expandCompressed } from "./compressed.ts";
 import { FLOAT } from "./float.ts";
 import type { Instruction } from "./instruction.ts";
-import { INTEGER } from "./integer.ts";
+import { CONTROL, INTEGER } from "./integer.ts";
+import { MULTIPLY } from "./multiply.ts";
 
 /** The table: what everything else is made from. */
-export const INSTRUCTIONS: readonly Instruction[] = [...INTEGER, ...ATOMICS, ...FLOAT];
+export const INSTRUCTIONS: readonly Instruction[] = [
+  ...INTEGER,
+  ...MULTIPLY,
+  ...CONTROL,
+  ...ATOMICS,
+  ...FLOAT,
+];
 
 /** What a register field names. */
 export const NONE = 0;

@@ -1,215 +1,173 @@
 /** Rows that compute with floating-point numbers: arithmetic, signs, comparisons. */
 
 import type { Emitter, Source } from "../emitter.ts";
-import { FUSED, hasFusedMultiplyAdd } from "../fpu/fused.ts";
-import { F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
+import { fused, hasFusedMultiplyAdd } from "../fpu/fused.ts";
+import type { Floats } from "../wasm/floats.ts";
+import type { I32 } from "../wasm/types.ts";
 import {
-  constant,
-  exact,
-  LOCAL,
+  DOUBLE,
+  exactUnrounded,
   nativeOrStub,
-  OF,
   opOf,
   ordinary,
-  push,
+  SINGLE,
   stub,
-  toRegister,
   type Width,
 } from "./float-native.ts";
 import { row, row3, unary } from "./float-rows.ts";
 import { type Instruction, instruction } from "./instruction.ts";
 
-const COPYSIGN32 = 0x98;
-const COPYSIGN64 = 0xa6;
-
-export function arithmetic(
+/** frd = `compute` of frs1 and frs2. */
+export function arithmetic<T>(
   name: string,
-  width: Width,
+  width: Width<T>,
   funct5: number,
-  opcode: number,
+  compute: (float: Floats<T>, a: T, b: T) => T,
   underflows: boolean,
 ): Instruction {
-  const [a, b, r] = LOCAL[width];
-  const emit = (e: Emitter) =>
+  const [a, b, r] = width.locals;
+  return row(`${name}.${width.suffix}`, width, funct5, "frd,frs1,frs2,rm", (e) =>
     e.fd(() => {
-      const c = e.c;
-      push(e, width, "rs1");
-      c.tee(a);
-      push(e, width, "rs2");
-      c.tee(b);
-      c.op(opcode);
-      c.set(r);
-      nativeOrStub(
-        e,
-        name,
-        width,
-        () => ordinary(e, width, underflows),
-        () => {
-          c.get(a);
-          c.get(b);
-        },
-      );
-    });
-  return row(`${name}.${width}`, width, funct5, "frd,frs1,frs2,rm", emit);
+      const { c } = e;
+      const float = width.float(e);
+      c.set(r, compute(float, c.tee(a, width.read(e, "rs1")), c.tee(b, width.read(e, "rs2"))));
+      return nativeOrStub(e, name, width, ordinary(e, width, underflows), () => {
+        c.get(a);
+        c.get(b);
+      });
+    }),
+  );
 }
 
-export function squareRoot(width: Width): Instruction {
-  const [a, , r] = LOCAL[width];
-  const emit = (e: Emitter) =>
+export function squareRoot<T>(width: Width<T>): Instruction {
+  const [a, , r] = width.locals;
+  return unary(`fsqrt.${width.suffix}`, width, 0x0b, 0, undefined, "frd,frs1,rm", (e) =>
     e.fd(() => {
-      const c = e.c;
-      push(e, width, "rs1");
-      c.tee(a);
-      c.op(OF[width].SQRT);
-      c.set(r);
-      nativeOrStub(
-        e,
-        "fsqrt",
-        width,
-        () => {
-          c.get(r);
-          constant(e, width, 0);
-          c.op(OF[width].GT);
-          c.get(r);
-          constant(e, width, Number.POSITIVE_INFINITY);
-          c.op(OF[width].LT, I32.AND);
-        },
-        () => c.get(a),
-      );
-    });
-  return unary(`fsqrt.${width}`, width, 0x0b, 0, undefined, "frd,frs1,rm", emit);
+      const { c, i32 } = e;
+      const float = width.float(e);
+      c.set(r, float.sqrt(c.tee(a, width.read(e, "rs1"))));
+      const fine = i32.and(float.gt(c.get(r), 0), float.lt(c.get(r), Number.POSITIVE_INFINITY));
+      return nativeOrStub(e, "fsqrt", width, fine, () => c.get(a));
+    }),
+  );
 }
 
 /** x * y + z with signs: the machine's own where it rounds once, under the usual proof. */
-export function multiplyAdd(
+export function multiplyAdd<T>(
   name: string,
-  width: Width,
+  width: Width<T>,
   opcode: number,
   negateA: boolean,
   negateC: boolean,
 ): Instruction {
-  const emit = (e: Emitter) =>
-    e.fd(() => {
-      const c = e.c;
-      const operand = (source: Source, negate: boolean) => {
-        push(e, width, source);
-        if (negate) c.op(OF[width].NEG);
-      };
-      const operands = () => {
-        operand("rs1", negateA);
-        operand("rs2", false);
-        operand("rs3", negateC);
-      };
-      if (!hasFusedMultiplyAdd()) {
-        stub(e, "fmadd", width, operands);
-        toRegister(e, width);
-        return;
-      }
-      const { splat, madd, extract } = FUSED[width];
-      operand("rs1", negateA);
-      c.ops(splat);
-      operand("rs2", false);
-      c.ops(splat);
-      operand("rs3", negateC);
-      c.ops(splat);
-      c.ops(madd);
-      c.ops(extract);
-      c.set(LOCAL[width][2]);
-      nativeOrStub(e, "fmadd", width, () => ordinary(e, width, true), operands);
-    });
+  const operands = "frd,frs1,frs2,frs3,rm";
   return instruction(
-    `${name}.${width}`,
+    `${name}.${width.suffix}`,
     0x0600007f,
-    (width === "d" ? 1 << 25 : 0) | opcode,
+    (width.fmt << 25) | opcode,
     "none",
-    "frd,frs1,frs2,frs3,rm",
-    emit,
+    operands,
+    (e) =>
+      e.fd(() => {
+        const float = width.float(e);
+        const signed = (source: Source, negate: boolean) => {
+          const value = width.read(e, source);
+          return negate ? float.neg(value) : value;
+        };
+        const a = () => signed("rs1", negateA);
+        const b = () => width.read(e, "rs2");
+        const c = () => signed("rs3", negateC);
+        const all = () => {
+          a();
+          b();
+          c();
+        };
+        if (!hasFusedMultiplyAdd()) return width.toRegister(e, stub(e, "fmadd", width, all));
+        e.c.set(width.locals[2], fused(float, a, b, c));
+        return nativeOrStub(e, "fmadd", width, ordinary(e, width, true), all);
+      }),
   );
 }
 
-export function signInject(name: string, width: Width, funct3: number): Instruction {
-  const emit = (e: Emitter) =>
+/** frs1 with the sign of frs2, or with the opposite sign. */
+export function signInject<T>(name: string, width: Width<T>, funct3: 0 | 1): Instruction {
+  return row3(`${name}.${width.suffix}`, width, 0x04, funct3, "frd,frs1,frs2", (e) =>
     e.fd(() => {
-      const c = e.c;
-      push(e, width, "rs1");
-      if (funct3 === 2) {
-        // The sign is the xor of both: as integers, so that NaNs keep their bits.
-        if (width === "d") {
-          c.op(I64.REINTERPRET_F64);
-          e.bits("rs2");
-          c.i64(-(2n ** 63n));
-          c.op(I64.AND, I64.XOR, F64.REINTERPRET_I64);
-        } else {
-          c.op(I32.REINTERPRET_F32);
-          e.s("rs2");
-          c.op(I32.REINTERPRET_F32);
-          c.i32(-(2 ** 31));
-          c.op(I32.AND, I32.XOR);
-          e.box();
-        }
-        return;
-      }
-      push(e, width, "rs2");
-      if (funct3 === 1) c.op(OF[width].NEG);
-      c.op(width === "d" ? COPYSIGN64 : COPYSIGN32);
-      toRegister(e, width);
-    });
-  return row3(`${name}.${width}`, width, 0x04, funct3, "frd,frs1,frs2", emit);
+      const float = width.float(e);
+      const sign = () => (funct3 === 1 ? float.neg(width.read(e, "rs2")) : width.read(e, "rs2"));
+      return width.toRegister(e, float.copysign(width.read(e, "rs1"), sign()));
+    }),
+  );
 }
 
-/** Pushes whether neither operand (left in locals 0 and 1) is a NaN. */
-function ordered(e: Emitter, width: Width): void {
-  const c = e.c;
-  const [a, b] = LOCAL[width];
-  push(e, width, "rs1");
-  c.tee(a);
-  c.get(a);
-  c.op(OF[width].EQ);
-  push(e, width, "rs2");
-  c.tee(b);
-  c.get(b);
-  c.op(OF[width].EQ, I32.AND);
-}
-
-export function minMax(name: string, width: Width, funct3: number): Instruction {
-  const emit = (e: Emitter) =>
+/** frs1 with the exclusive or of both signs: by integers, so that NaNs keep their bits. */
+export const SIGN_XOR: { readonly s: Instruction; readonly d: Instruction } = {
+  s: row3("fsgnjx.s", SINGLE, 0x04, 2, "frd,frs1,frs2", (e) =>
     e.fd(() => {
-      const c = e.c;
-      ordered(e, width);
-      c.likely();
-      c.if(TYPE.F64);
-      c.get(LOCAL[width][0]);
-      c.get(LOCAL[width][1]);
-      c.op(funct3 === 0 ? OF[width].MIN : OF[width].MAX);
-      toRegister(e, width);
-      c.else();
-      exact(e, opOf(name.toUpperCase(), width), ["rs1", "rs2"], false);
-      c.op(F64.REINTERPRET_I64);
-      c.end();
-    });
-  return row3(`${name}.${width}`, width, 0x05, funct3, "frd,frs1,frs2", emit);
+      const { i32 } = e;
+      const bits = (source: Source) => i32.reinterpretF32(e.s(source));
+      return e.box(i32.xor(bits("rs1"), i32.and(bits("rs2"), -(2 ** 31))));
+    }),
+  ),
+  d: row3("fsgnjx.d", DOUBLE, 0x04, 2, "frd,frs1,frs2", (e) =>
+    e.fd(() => {
+      const { i64 } = e;
+      return e.f64.reinterpretI64(i64.xor(e.bits("rs1"), i64.and(e.bits("rs2"), -(2n ** 63n))));
+    }),
+  ),
+};
+
+/** Whether neither operand is a NaN; they are left in locals 0 and 1. */
+function ordered<T>(e: Emitter, width: Width<T>): I32 {
+  const { c, i32 } = e;
+  const float = width.float(e);
+  const [a, b] = width.locals;
+  const first = float.eq(c.tee(a, width.read(e, "rs1")), c.get(a));
+  const second = float.eq(c.tee(b, width.read(e, "rs2")), c.get(b));
+  return c.likely(i32.and(first, second));
 }
 
-export function compare(name: string, width: Width, funct3: number, opcode: number): Instruction {
-  const emit = (e: Emitter) =>
+export function minMax<T>(name: "fmin" | "fmax", width: Width<T>): Instruction {
+  const smaller = name === "fmin";
+  const op = opOf(name.toUpperCase(), width);
+  return row3(`${name}.${width.suffix}`, width, 0x05, smaller ? 0 : 1, "frd,frs1,frs2", (e) =>
+    e.fd(() => {
+      const { c, f64 } = e;
+      const float = width.float(e);
+      const [a, b] = width.locals;
+      const chosen = () => (smaller ? float.min(c.get(a), c.get(b)) : float.max(c.get(a), c.get(b)));
+      return f64.if(
+        ordered(e, width),
+        () => width.toRegister(e, chosen()),
+        () => f64.reinterpretI64(exactUnrounded(e, op, "rs1", "rs2")),
+      );
+    }),
+  );
+}
+
+export function compare<T>(
+  name: string,
+  width: Width<T>,
+  funct3: number,
+  holds: (float: Floats<T>, a: T, b: T) => I32,
+): Instruction {
+  const op = opOf(name.toUpperCase(), width);
+  return row3(`${name}.${width.suffix}`, width, 0x14, funct3, "rd,frs1,frs2", (e) =>
     e.rd(() => {
-      const c = e.c;
-      ordered(e, width);
-      c.likely();
-      c.if(TYPE.I64);
-      c.get(LOCAL[width][0]);
-      c.get(LOCAL[width][1]);
-      c.op(opcode, I64.EXTEND_I32_U);
-      c.else();
-      exact(e, opOf(name.toUpperCase(), width), ["rs1", "rs2"], false);
-      c.end();
-    });
-  return row3(`${name}.${width}`, width, 0x14, funct3, "rd,frs1,frs2", emit);
+      const { c, i64 } = e;
+      const [a, b] = width.locals;
+      return i64.if(
+        ordered(e, width),
+        () => i64.extendI32U(holds(width.float(e), c.get(a), c.get(b))),
+        () => exactUnrounded(e, op, "rs1", "rs2"),
+      );
+    }),
+  );
 }
 
 /** fclass: the software is exact and rarely asked. */
-export function classify(width: Width): Instruction {
-  return unary(`fclass.${width}`, width, 0x1c, 0, 1, "rd,frs1", (e) =>
-    e.rd(() => exact(e, opOf("FCLASS", width), ["rs1"], false)),
+export function classify<T>(width: Width<T>): Instruction {
+  return unary(`fclass.${width.suffix}`, width, 0x1c, 0, 1, "rd,frs1", (e) =>
+    e.rd(() => exactUnrounded(e, opOf("FCLASS", width), "rs1")),
   );
 }

@@ -1,158 +1,140 @@
 /** Where floating point is computed: natively where that is provably right, else by the exact software. */
 
-import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
-import { AREA, D0, D1, D2, type Emitter, REGS, S0, S1, S2, type Source } from "../emitter.ts";
+import { EXIT } from "../../../kernel/usermode.ts";
+import type { Emitter, Source } from "../emitter.ts";
 import { FP_OP } from "../fpu/ops.ts";
+import { AREA, D0, D1, D2, REGS, S0, S1, S2 } from "../locals.ts";
+import { FIRST_BAD_FCSR, loadFcsr, RM_DYNAMIC } from "../register-file.ts";
 import type { StubName } from "../stubs.ts";
-import { F32, F64, I32, TYPE } from "../wasm/opcodes.ts";
+import type { Floats } from "../wasm/floats.ts";
+import type { F32, F64, I32, I64, Local } from "../wasm/types.ts";
 
 // Every row computes natively where that is provably what IEEE 754 asks for, flags included, and else
 // calls the exact software. The proofs: rounding is to nearest even and NX is already set (`fastRounding`), so
 // the one flag that an ordinary finite result could raise is there; anything else goes the slow way.
 
-const MIN_NORMAL = { s: 2 ** -126, d: 2 ** -1022 } as const;
+/** One of the two formats: how its numbers are read, kept and worked on. T is what they are on the operand stack. */
+export interface Width<T> {
+  readonly suffix: "s" | "d";
+  /** The format field of an encoding: 0 or 1. */
+  readonly fmt: 0 | 1;
+  readonly float: (e: Emitter) => Floats<T>;
+  /** An operand. */
+  readonly read: (e: Emitter, source: Source) => T;
+  /** A register's contents from a number. */
+  readonly toRegister: (e: Emitter, value: T) => F64;
+  /** Locals for two operands and a result. */
+  readonly locals: readonly [Local<T>, Local<T>, Local<T>];
+  readonly minNormal: number;
+  /** Integers up to here in magnitude are exact. */
+  readonly exactIntegers: bigint;
+}
 
-export type Width = "s" | "d";
+export const SINGLE: Width<F32> = {
+  suffix: "s",
+  fmt: 0,
+  float: (e) => e.f32,
+  read: (e, source) => e.s(source),
+  toRegister: (e, value) => e.box(e.i32.reinterpretF32(value)),
+  locals: [S0, S1, S2],
+  minNormal: 2 ** -126,
+  exactIntegers: 2n ** 24n,
+};
 
-/** Locals and opcodes by width. */
-export const LOCAL = { s: [S0, S1, S2], d: [D0, D1, D2] } as const;
-export const OF = { s: F32, d: F64 } as const;
-const VALUE = { s: TYPE.F32, d: TYPE.F64 } as const;
+export const DOUBLE: Width<F64> = {
+  suffix: "d",
+  fmt: 1,
+  float: (e) => e.f64,
+  read: (e, source) => e.f(source),
+  toRegister: (_e, value) => value,
+  locals: [D0, D1, D2],
+  minNormal: 2 ** -1022,
+  exactIntegers: 2n ** 53n,
+};
 
-export const opOf = (name: string, width: Width): number =>
-  FP_OP[`${name}_${width.toUpperCase()}` as keyof typeof FP_OP];
+export const opOf = (name: string, { suffix }: { readonly suffix: "s" | "d" }): number =>
+  FP_OP[`${name}_${suffix.toUpperCase()}` as keyof typeof FP_OP];
 
 /**
  * A dynamic rounding mode of 5 to 7 is illegal. No shortcut takes such a mode, except those of operations that never round,
  * where the specification leaves the choice.
  */
 function refuseBadMode(e: Emitter): void {
-  const c = e.c;
+  const { c, i32 } = e;
   if (e.staticRm() !== undefined) return;
-  c.get(REGS);
-  c.memory(I32.LOAD, USER_REGS.FCSR);
-  c.i32(5 << 5);
-  c.op(I32.GE_U);
-  if (e.interpreted) {
-    e.rm();
-    c.i32(7);
-    c.op(I32.EQ, I32.AND);
-  }
-  c.unlikely();
-  c.if();
-  e.leave(EXIT.ILLEGAL);
-  c.end();
+  let bad = i32.geU(loadFcsr(c), FIRST_BAD_FCSR);
+  if (e.interpreted) bad = i32.and(bad, i32.eq(e.rm(), RM_DYNAMIC));
+  c.if(c.unlikely(bad), () => e.leave(EXIT.ILLEGAL));
 }
 
-/** Pushes what the exact software makes of the registers: an i64. */
-export function exact(
-  e: Emitter,
-  op: number,
-  sources: ReadonlyArray<"rs1" | "rs2" | "rs3">,
-  rounds = true,
-): void {
-  const c = e.c;
+/** What the exact software makes of up to three registers, of one at least. */
+function software(e: Emitter, op: number, rounds: boolean, a: () => I64, b?: Source): I64 {
+  const { c, i32, i64 } = e;
   if (rounds) refuseBadMode(e);
-  c.get(AREA);
-  c.get(REGS);
-  c.i32(op);
-  if (rounds) e.rm();
-  else c.i32(0);
-  for (const source of sources) e.bits(source);
-  for (let i = sources.length; i < 3; i++) c.i64(0);
-  e.call("fpu");
+  const rm = () => (rounds ? e.rm() : i32.const(0));
+  const second = () => (b === undefined ? i64.const(0) : e.bits(b));
+  return e.call("fpu", c.get(AREA), c.get(REGS), i32.const(op), rm(), a(), second(), i64.const(0));
 }
 
-/** The same for a register-width integer operand. */
-export function exactFromInt(e: Emitter, op: number): void {
-  const c = e.c;
-  refuseBadMode(e);
-  c.get(AREA);
-  c.get(REGS);
-  c.i32(op);
-  e.rm();
-  e.x("rs1");
-  c.i64(0);
-  c.i64(0);
-  e.call("fpu");
+/** What the exact software makes of floating-point registers. */
+export function exact(e: Emitter, op: number, a: Source, b?: Source): I64 {
+  return software(e, op, true, () => e.bits(a), b);
 }
 
-export function push(e: Emitter, width: Width, source: Source): void {
-  if (width === "d") e.f(source);
-  else e.s(source);
+/** The same for an operation that has no rounding mode. */
+export function exactUnrounded(e: Emitter, op: number, a: Source, b?: Source): I64 {
+  return software(e, op, false, () => e.bits(a), b);
 }
 
-export function constant(e: Emitter, width: Width, value: number): void {
-  if (width === "d") e.c.f64(value);
-  else e.c.f32(value);
+/** What the exact software makes of the integer register rs1. */
+export function exactFromInt(e: Emitter, op: number): I64 {
+  return software(e, op, true, () => e.x("rs1"));
 }
 
-/** f64 register contents from a native value of the width on the stack. */
-export function toRegister(e: Emitter, width: Width): void {
-  if (width === "s") {
-    e.c.op(I32.REINTERPRET_F32);
-    e.box();
-  }
+/** abs(result) < infinity, and for operations that can underflow also abs(result) > smallest normal. */
+export function ordinary<T>(e: Emitter, width: Width<T>, underflows: boolean): I32 {
+  const float = width.float(e);
+  const magnitude = () => float.abs(e.c.get(width.locals[2]));
+  const finite = float.lt(magnitude(), Number.POSITIVE_INFINITY);
+  return underflows ? e.i32.and(finite, float.gt(magnitude(), width.minNormal)) : finite;
 }
 
-/** frd = the native result in local 2 when `fine` (an i32 is pushed) and rounding is fast; else the exact one. */
-export function nativeOrExact(e: Emitter, width: Width, fine: () => void, slow: () => void): void {
-  const c = e.c;
-  fine();
-  e.fastRounding();
-  c.op(I32.AND);
-  c.likely();
-  c.if(TYPE.F64);
-  c.get(LOCAL[width][2]);
-  toRegister(e, width);
-  c.else();
-  slow();
-  c.op(F64.REINTERPRET_I64);
-  c.end();
+/** Whether rounding is fast and the result is `fine`, so that it may be taken. */
+function taken(e: Emitter, fine: I32): I32 {
+  return e.c.likely(e.i32.and(fine, e.fastRounding()));
 }
 
-/** Pushes abs(result) < infinity, and for operations that can underflow also abs(result) > smallest normal. */
-export function ordinary(e: Emitter, width: Width, underflows: boolean): void {
-  const c = e.c;
-  c.get(LOCAL[width][2]);
-  c.op(OF[width].ABS);
-  constant(e, width, Number.POSITIVE_INFINITY);
-  c.op(OF[width].LT);
-  if (underflows) {
-    c.get(LOCAL[width][2]);
-    c.op(OF[width].ABS);
-    constant(e, width, MIN_NORMAL[width]);
-    c.op(OF[width].GT, I32.AND);
-  }
+/** The native result in local 2 when it is `fine` and rounding is fast; else the exact one, as a register's contents. */
+export function nativeOrExact<T>(e: Emitter, width: Width<T>, fine: I32, slow: () => I64): F64 {
+  return e.f64.if(
+    taken(e, fine),
+    () => width.toRegister(e, e.c.get(width.locals[2])),
+    () => e.f64.reinterpretI64(slow()),
+  );
 }
 
 /** The result of one of the arithmetic stubs, on operands that `operands` pushes. */
-export function stub(e: Emitter, name: string, width: Width, operands: () => void): void {
+export function stub<T>(e: Emitter, name: string, { suffix }: Width<T>, operands: () => void): T {
   refuseBadMode(e);
   e.c.get(AREA);
   e.c.get(REGS);
   e.rm();
   operands();
-  e.call(`${name}_${width}` as StubName);
+  return e.c.callIndex(e.stub(`${name}_${suffix}` as StubName));
 }
 
-/** frd = the native result in local 2 when `fine` (an i32 is pushed) and rounding is fast; else the stub's. */
-export function nativeOrStub(
+/** The native result in local 2 when it is `fine` and rounding is fast; else the stub's. */
+export function nativeOrStub<T>(
   e: Emitter,
   name: string,
-  width: Width,
-  fine: () => void,
+  width: Width<T>,
+  fine: I32,
   operands: () => void,
-): void {
-  const c = e.c;
-  fine();
-  e.fastRounding();
-  c.op(I32.AND);
-  c.likely();
-  c.if(VALUE[width]);
-  c.get(LOCAL[width][2]);
-  c.else();
-  stub(e, name, width, operands);
-  c.end();
-  toRegister(e, width);
+): F64 {
+  const value = width.float(e).if(
+    taken(e, fine),
+    () => e.c.get(width.locals[2]),
+    () => stub(e, name, width, operands),
+  );
+  return width.toRegister(e, value);
 }

@@ -1,77 +1,73 @@
 import type { Emitter } from "../emitter.ts";
-import { F64, I32, I64 } from "../wasm/opcodes.ts";
 import {
   arithmetic,
   classify,
   compare,
   minMax,
   multiplyAdd,
+  SIGN_XOR,
   signInject,
   squareRoot,
 } from "./float-arithmetic.ts";
-import { BETWEEN, fromInteger, MOVES, toInteger } from "./float-convert.ts";
-import { OF } from "./float-native.ts";
-import { type Immediate, type Instruction, instruction, MASK_FUNCT3 } from "./instruction.ts";
+import { INTEGER_CONVERSIONS } from "./float-integers.ts";
+import { BETWEEN, MOVES } from "./float-moves.ts";
+import { DOUBLE, SINGLE, type Width } from "./float-native.ts";
+import { type Instruction, instruction, MASK_FUNCT3 } from "./instruction.ts";
 
-function access(
-  name: string,
-  immediate: Immediate,
-  match: number,
-  operands: string,
-  emit: (e: Emitter) => void,
-) {
-  return instruction(name, MASK_FUNCT3, match, immediate, operands, emit);
+function load(name: string, match: number, emit: (e: Emitter) => void): Instruction {
+  return instruction(name, MASK_FUNCT3, match, "I", "frd,imm(rs1)", emit);
+}
+
+function store(name: string, match: number, emit: (e: Emitter) => void): Instruction {
+  return instruction(name, MASK_FUNCT3, match, "S", "frs2,imm(rs1)", emit);
 }
 
 const MEMORY: readonly Instruction[] = [
-  access("flw", "I", 0x2007, "frd,imm(rs1)", (e) =>
-    e.fd(() => {
-      e.c.memory(I32.LOAD, e.hostAddress("load", 2));
-      e.box();
-    }),
+  load("flw", 0x2007, (e) => e.fd(() => e.box(e.load(2, (at, offset) => e.i32.load(at, offset))))),
+  load("fld", 0x3007, (e) => e.fd(() => e.load(3, (at, offset) => e.f64.load(at, offset)))),
+  store("fsw", 0x2027, (e) =>
+    e.store(
+      2,
+      () => e.bits("rs2"),
+      (at, offset) => e.i64.store32(at, e.bits("rs2"), offset),
+    ),
   ),
-  access("fld", "I", 0x3007, "frd,imm(rs1)", (e) =>
-    e.fd(() => {
-      e.c.memory(F64.LOAD, e.hostAddress("load", 3));
-    }),
+  store("fsd", 0x3027, (e) =>
+    e.store(
+      3,
+      () => e.bits("rs2"),
+      (at, offset) => e.f64.store(at, e.f("rs2"), offset),
+    ),
   ),
-  access("fsw", "S", 0x2027, "frs2,imm(rs1)", (e) => {
-    const offset = e.hostAddress("store", 2, () => e.bits("rs2"));
-    e.bits("rs2");
-    e.c.memory(I64.STORE32, offset);
-  }),
-  access("fsd", "S", 0x3027, "frs2,imm(rs1)", (e) => {
-    const offset = e.hostAddress("store", 3, () => e.bits("rs2"));
-    e.f("rs2");
-    e.c.memory(F64.STORE, offset);
-  }),
+];
+
+const rows = <T>(width: Width<T>): Instruction[] => [
+  arithmetic("fadd", width, 0x00, (float, a, b) => float.add(a, b), false),
+  arithmetic("fsub", width, 0x01, (float, a, b) => float.sub(a, b), false),
+  arithmetic("fmul", width, 0x02, (float, a, b) => float.mul(a, b), true),
+  arithmetic("fdiv", width, 0x03, (float, a, b) => float.div(a, b), true),
+  squareRoot(width),
+  multiplyAdd("fmadd", width, 0x43, false, false),
+  multiplyAdd("fmsub", width, 0x47, false, true),
+  multiplyAdd("fnmsub", width, 0x4b, true, false),
+  multiplyAdd("fnmadd", width, 0x4f, true, true),
+  signInject("fsgnj", width, 0),
+  signInject("fsgnjn", width, 1),
+  SIGN_XOR[width.suffix],
+  minMax("fmin", width),
+  minMax("fmax", width),
+  compare("feq", width, 2, (float, a, b) => float.eq(a, b)),
+  compare("flt", width, 1, (float, a, b) => float.lt(a, b)),
+  compare("fle", width, 0, (float, a, b) => float.le(a, b)),
+  classify(width),
+  ...INTEGER_CONVERSIONS[width.suffix],
 ];
 
 /** RV64F and RV64D. */
 export const FLOAT: readonly Instruction[] = [
   ...MEMORY,
-  ...(["s", "d"] as const).flatMap((width) => [
-    arithmetic("fadd", width, 0x00, OF[width].ADD, false),
-    arithmetic("fsub", width, 0x01, OF[width].SUB, false),
-    arithmetic("fmul", width, 0x02, OF[width].MUL, true),
-    arithmetic("fdiv", width, 0x03, OF[width].DIV, true),
-    squareRoot(width),
-    multiplyAdd("fmadd", width, 0x43, false, false),
-    multiplyAdd("fmsub", width, 0x47, false, true),
-    multiplyAdd("fnmsub", width, 0x4b, true, false),
-    multiplyAdd("fnmadd", width, 0x4f, true, true),
-    signInject("fsgnj", width, 0),
-    signInject("fsgnjn", width, 1),
-    signInject("fsgnjx", width, 2),
-    minMax("fmin", width, 0),
-    minMax("fmax", width, 1),
-    compare("feq", width, 2, OF[width].EQ),
-    compare("flt", width, 1, OF[width].LT),
-    compare("fle", width, 0, OF[width].LE),
-    classify(width),
-    ...[0, 1, 2, 3].map((kind) => toInteger(width, kind)),
-    ...[0, 1, 2, 3].map((kind) => fromInteger(width, kind)),
-  ]),
+  ...rows(SINGLE),
+  ...rows(DOUBLE),
   ...MOVES,
   ...BETWEEN,
 ];

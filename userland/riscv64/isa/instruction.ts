@@ -1,4 +1,5 @@
 import type { Emitter } from "../emitter.ts";
+import type { I32 } from "../wasm/types.ts";
 
 /** How an instruction passes control on; the emitters handle everything but "next" themselves. */
 export type Flow = "next" | "branch" | "jal" | "jalr" | "ecall" | "ebreak" | "fencei";
@@ -6,8 +7,7 @@ export type Flow = "next" | "branch" | "jal" | "jalr" | "ecall" | "ebreak" | "fe
 /** Which immediate the encoding holds (RISC-V unprivileged ISA, "Base Instruction Formats"). */
 export type Immediate = "none" | "I" | "S" | "B" | "U" | "J" | "shamt" | "shamtw" | "csr";
 
-/** One row of the table of instruction semantics. */
-export interface Instruction {
+interface Row {
   readonly name: string;
   /** An instruction word w is this one when (w & mask) === match. */
   readonly mask: number;
@@ -15,10 +15,22 @@ export interface Instruction {
   readonly immediate: Immediate;
   /** Assembler operands: rd rs1 rs2 for x registers, frd frs1 frs2 frs3 for f registers, imm, rm, csr... */
   readonly operands: string;
-  readonly flow: Flow;
-  /** Emits the effect; for "branch" it pushes the condition (i32). */
+}
+
+/** A row whose effect `emit` writes. */
+export interface Effect extends Row {
+  readonly flow: Exclude<Flow, "branch">;
   readonly emit: (e: Emitter) => void;
 }
+
+/** A row that jumps when the condition holds. */
+interface Branch extends Row {
+  readonly flow: "branch";
+  readonly condition: (e: Emitter) => I32;
+}
+
+/** One row of the table of instruction semantics. */
+export type Instruction = Effect | Branch;
 
 export function instruction(
   name: string,
@@ -27,11 +39,25 @@ export function instruction(
   immediate: Immediate,
   operands: string,
   emit: (e: Emitter) => void,
-  flow: Flow = "next",
+  flow: Effect["flow"] = "next",
 ): Instruction {
   return { name, mask: mask | 0, match: match | 0, immediate, operands, emit, flow };
 }
 
+export function branch(name: string, funct3: number, condition: (e: Emitter) => I32): Instruction {
+  const match = (funct3 << 12) | 0x63;
+  return {
+    name,
+    mask: MASK_FUNCT3,
+    match,
+    immediate: "B",
+    operands: "rs1,rs2,target",
+    condition,
+    flow: "branch",
+  };
+}
+
 export const MASK_OPCODE = 0x7f;
 export const MASK_FUNCT3 = 0x707f;
+export const MASK_FUNCT6 = 0xfc00707f;
 export const MASK_FUNCT7 = 0xfe00707f;

@@ -1,10 +1,12 @@
-import { EXIT, USER_REGS } from "../../../kernel/usermode.ts";
-import { CODE, Emitter, FIRST_FREE_LOCAL, REGS, type Source } from "../emitter.ts";
+import { EXIT } from "../../../kernel/usermode.ts";
+import { Emitter, type Source } from "../emitter.ts";
 import { type Decoded, FIELDS, X } from "../isa/decode.ts";
+import { CODE, FIRST_FREE_LOCAL } from "../locals.ts";
+import { fastRoundingMask, loadF, loadFcsr, loadX, RM_DYNAMIC, storeF, storeX } from "../register-file.ts";
 import { STUBS, type StubName } from "../stubs.ts";
-import { Code } from "../wasm/code.ts";
+import { Code, type Label } from "../wasm/code.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
-import { CTL, F64, I32, I64, TYPE } from "../wasm/opcodes.ts";
+import { type F64, type Func, type I32, type I64, type Local, TYPE, type ValueType } from "../wasm/types.ts";
 import { GROUP_SLOTS } from "./groups.ts";
 import type { RegisterFlow, Registers } from "./registers.ts";
 
@@ -26,12 +28,11 @@ const UNIT_CODE = new Code(1 << 16);
  * the TLB doesn't serve them.
  */
 export class UnitEmitter extends Emitter {
-  readonly c = UNIT_CODE;
   readonly interpreted = false;
   /** Labels of the exits that units share; everything is stored and CODE is set. To the code at the pc in CODE: */
-  toCode = 0;
+  toCode = 0 as Label;
   /** To the interpreter, for the instruction at the pc in CODE, whatever is hot there; that pc is odd. */
-  toInterpreter = 0;
+  toInterpreter = 0 as Label;
   /** The instruction being translated and its pc. */
   decoded!: Decoded;
   at = 0;
@@ -47,7 +48,7 @@ export class UnitEmitter extends Emitter {
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, flow: RegisterFlow) {
-    super();
+    super(UNIT_CODE);
     this.c.reset();
     this.module = module;
     let next = FIRST_REGISTER;
@@ -62,7 +63,7 @@ export class UnitEmitter extends Emitter {
   }
 
   /** Declarations of the locals beyond the scratch ones. */
-  locals(): [number, number][] {
+  locals(): [number, ValueType][] {
     return [
       [GROUP_SLOTS, TYPE.I32],
       [this.integers, TYPE.I64],
@@ -70,34 +71,27 @@ export class UnitEmitter extends Emitter {
     ];
   }
 
+  /** The local of an integer register that the unit uses. */
+  private xLocal(n: number): Local<I64> {
+    return this.localOf[n]! as Local<I64>;
+  }
+
+  private fLocal(n: number): Local<F64> {
+    return this.localOf[FLOAT + n]! as Local<F64>;
+  }
+
   /** Reads registers from the register file. */
   fill(registers: Registers): void {
-    const c = this.c;
-    forEach(registers.x, (n) => {
-      c.get(REGS);
-      c.memory(I64.LOAD, USER_REGS.X + 8 * n);
-      c.set(this.localOf[n]!);
-    });
-    forEach(registers.f, (n) => {
-      c.get(REGS);
-      c.memory(F64.LOAD, USER_REGS.F + 8 * n);
-      c.set(this.localOf[FLOAT + n]!);
-    });
+    const { c } = this;
+    forEach(registers.x, (n) => c.set(this.xLocal(n), loadX(c, n)));
+    forEach(registers.f, (n) => c.set(this.fLocal(n), loadF(c, n)));
   }
 
   /** Writes registers to the register file. */
   spill(registers: Registers): void {
-    const c = this.c;
-    forEach(registers.x, (n) => {
-      c.get(REGS);
-      c.get(this.localOf[n]!);
-      c.memory(I64.STORE, USER_REGS.X + 8 * n);
-    });
-    forEach(registers.f, (n) => {
-      c.get(REGS);
-      c.get(this.localOf[FLOAT + n]!);
-      c.memory(F64.STORE, USER_REGS.F + 8 * n);
-    });
+    const { c } = this;
+    forEach(registers.x, (n) => storeX(c, n, this.xLocal(n)));
+    forEach(registers.f, (n) => storeF(c, n, this.fLocal(n)));
   }
 
   /** Another path, or a call: nothing is known about registers any more. */
@@ -114,67 +108,64 @@ export class UnitEmitter extends Emitter {
     return this.decoded[source];
   }
 
-  x(source: Source): void {
+  x(source: Source): I64 {
     const register = this.register(source);
-    if (register === 0) this.c.i64(0);
-    else this.c.get(this.localOf[register]!);
+    return register === 0 ? this.i64.const(0) : this.c.get(this.xLocal(register));
   }
 
-  rd(value: () => void): void {
-    value();
-    if (this.decoded.rd === 0) this.c.op(CTL.DROP);
-    else this.c.set(this.localOf[this.decoded.rd]!);
+  rd(value: () => I64): void {
+    const pushed = value();
+    if (this.decoded.rd === 0) this.c.drop(pushed);
+    else this.c.set(this.xLocal(this.decoded.rd), pushed);
   }
 
-  imm(): void {
-    this.c.i64(this.decoded.imm);
+  imm(): I64 {
+    return this.i64.const(this.decoded.imm);
   }
 
-  f(source: Source): void {
-    this.c.get(this.localOf[FLOAT + this.register(source)]!);
+  f(source: Source): F64 {
+    return this.c.get(this.fLocal(this.register(source)));
   }
 
-  fd(value: () => void): void {
-    value();
-    this.c.set(this.localOf[FLOAT + this.decoded.rd]!);
+  fd(value: () => F64): void {
+    this.c.set(this.fLocal(this.decoded.rd), value());
   }
 
-  pc(): void {
-    this.c.i64(this.at);
+  pc(): I64 {
+    return this.i64.const(this.at);
   }
 
   next(): number {
     return (this.at + this.decoded.length) >>> 0;
   }
 
-  nextPc(): void {
-    this.c.i64(this.next());
+  nextPc(): I64 {
+    return this.i64.const(this.next());
   }
 
   /** Stores what is dirty: to be called before control leaves, in straight-line code or on a way of its own. */
-  store(): void {
+  storeDirty(): void {
     this.spill(this.dirty);
   }
 
-  exit(): void {
-    this.c.set(CODE);
-    this.store();
-    this.c.get(CODE);
-    this.c.op(CTL.RETURN);
+  exit(result: I32): void {
+    const { c } = this;
+    c.set(CODE, result);
+    this.storeDirty();
+    c.return(c.get(CODE));
   }
 
-  /** Goes on at the pc (i32) on the stack. */
-  jump(): void {
-    this.c.set(CODE);
-    this.store();
+  /** Goes on at a pc. */
+  jump(pc: I32): void {
+    this.c.set(CODE, pc);
+    this.storeDirty();
     this.c.br(this.toCode);
   }
 
   /** The interpreter executes this instruction, and goes on. */
   interpret(): void {
-    this.store();
-    this.c.i32(this.at | 1);
-    this.c.set(CODE);
+    this.storeDirty();
+    this.c.set(CODE, this.i32.const(this.at | 1));
     this.c.br(this.toInterpreter);
   }
 
@@ -183,18 +174,13 @@ export class UnitEmitter extends Emitter {
   }
 
   leave(reason: number): void {
-    this.store();
+    this.storeDirty();
     this.storePc();
-    this.c.i32(reason * 2 + 1);
-    this.c.op(CTL.RETURN);
-  }
-
-  exitUntouched(): void {
-    this.c.op(CTL.RETURN);
+    this.c.return(this.i32.const(reason * 2 + 1));
   }
 
   spillForSyscall(): void {
-    this.store();
+    this.storeDirty();
   }
 
   reloadAfterSyscall(): void {
@@ -202,28 +188,20 @@ export class UnitEmitter extends Emitter {
   }
 
   staticRm(): number | undefined {
-    return this.decoded.rm === 7 ? undefined : this.decoded.rm;
+    return this.decoded.rm === RM_DYNAMIC ? undefined : this.decoded.rm;
   }
 
-  rm(): void {
-    this.c.i32(this.decoded.rm);
+  rm(): I32 {
+    return this.i32.const(this.decoded.rm);
   }
 
-  fastRounding(): void {
-    const rm = this.decoded.rm;
-    if (rm !== 0 && rm !== 7) {
-      this.c.i32(0);
-      return;
-    }
-    this.c.get(REGS);
-    this.c.memory(I32.LOAD, USER_REGS.FCSR);
-    this.c.i32(rm === 7 ? 0xe1 : 1);
-    this.c.op(I32.AND);
-    this.c.i32(1);
-    this.c.op(I32.EQ);
+  fastRounding(): I32 {
+    const { c, i32 } = this;
+    const mask = fastRoundingMask(this.decoded.rm);
+    return mask === 0 ? i32.const(0) : i32.eq(i32.and(loadFcsr(c), mask), 1);
   }
 
-  stub(name: StubName): number {
+  stub<K extends StubName>(name: K): Func<(typeof STUBS)[K]> {
     return this.module.import(name, STUBS[name]);
   }
 

@@ -1,7 +1,8 @@
-import { type Access, AREA, HOST, T0, VA } from "../emitter.ts";
+import type { Access } from "../emitter.ts";
 import { TLB_INDEX, TLB_LOAD, TLB_STORE } from "../layout.ts";
+import { AREA, HOST, T0, VA } from "../locals.ts";
 import type { ModuleBuilder } from "../wasm/module.ts";
-import { I32, I64 } from "../wasm/opcodes.ts";
+import type { I32, I64, Local } from "../wasm/types.ts";
 import { FIRST_GROUP, UnitEmitter } from "./emitter.ts";
 import type { Group } from "./groups.ts";
 import type { RegisterFlow } from "./registers.ts";
@@ -19,114 +20,73 @@ export class LeanEmitter extends UnitEmitter {
     this.groups = groups;
   }
 
-  override hostAddress(access: Access, log2: number): number {
-    const c = this.c;
+  protected override hostAddress(access: Access, log2: number): number {
+    const { c, i32 } = this;
     const group = this.groups.get(this.at);
     if (group !== undefined) {
-      const local = FIRST_GROUP + group.slot;
+      const local = (FIRST_GROUP + group.slot) as Local<I32>;
       if (group.pcs[0] === this.at) this.openGroup(group, local);
       c.get(local);
       return this.decoded.imm - group.min;
     }
-    if (access === "amo") this.x("rs1");
-    else this.effectiveAddress();
-    const { hidden } = this.splitAddress(access === "amo");
+    const atomic = access === "amo";
+    const checked = this.baseChecked("rs1");
+    const low = this.splitAddress(atomic ? this.x("rs1") : this.effectiveAddress(), checked, atomic);
     const table = access === "load" ? TLB_LOAD : TLB_STORE;
-    this.entry(table, ((1 << log2) - 1) << 22);
-    c.tee(T0);
-    c.op(I32.EQZ);
-    hidden();
-    c.unlikely();
-    c.if();
-    this.interpret();
-    c.end();
-    this.addEntry();
-    if (access === "amo") c.tee(HOST);
+    const missing = i32.eqz(c.tee(T0, this.entry(low, table, ((1 << log2) - 1) << 22)));
+    c.if(c.unlikely(this.orUpperHalf(missing, checked)), () => this.interpret());
+    const address = this.entryAdded();
+    if (atomic) c.tee(HOST, address);
     return 0;
   }
 
   /** Looks up the page of a group, or two pages that are as far from their frames. */
-  private openGroup(group: Group, local: number): void {
-    const c = this.c;
-    this.x("rs1");
-    c.i64(group.min);
-    c.op(I64.ADD);
-    const { checked, hidden } = this.splitAddress(false);
-    const table = group.write ? TLB_STORE : TLB_LOAD;
-    this.entry(table, 0);
-    c.set(T0);
-    const ok = c.block();
-    const slow = c.block();
-    // One comparison for the upper half of the address and the room behind it in its page.
-    c.get(checked ? HOST : VA);
-    if (checked) {
-      c.i32(4095);
-      c.op(I32.AND);
-      c.i32(4096 - group.span);
-      c.op(I32.GT_U);
-    } else {
-      c.i64(4095 - 2 ** 32);
-      c.op(I64.AND);
-      c.i64(4096 - group.span);
-      c.op(I64.GT_U);
-    }
-    c.unlikely();
-    c.brIf(slow);
-    c.get(T0);
-    c.likely();
-    c.brIf(ok);
-    c.end(); // slow
-    c.get(T0);
-    c.op(I32.EQZ);
-    hidden();
-    c.get(HOST);
-    c.i32(group.span - 1);
-    c.op(I32.ADD);
-    this.entry(table, 0);
-    c.get(T0);
-    c.op(I32.NE, I32.OR);
-    c.if();
-    this.interpret();
-    c.end();
-    c.end(); // ok
-    this.addEntry();
-    c.set(local);
-  }
-
-  /**
-   * HOST = the low half of the i64 address on the stack, which stays there; VA = all of it, to `keep` it or when its upper half is not
-   * `checked`. `hidden` ORs the upper half to an i32 if it has to be looked at.
-   */
-  private splitAddress(keep: boolean): { checked: boolean; hidden: () => void } {
-    const c = this.c;
+  private openGroup(group: Group, local: Local<I32>): void {
+    const { c, i32, i64 } = this;
     const checked = this.baseChecked("rs1");
-    if (!checked || keep) c.tee(VA);
-    c.op(I32.WRAP_I64);
-    c.tee(HOST);
-    const hidden = () => {
-      if (checked) return;
-      c.get(VA);
-      c.i64(32);
-      c.op(I64.SHR_U, I32.WRAP_I64, I32.OR);
-    };
-    return { checked, hidden };
+    const low = this.splitAddress(i64.add(this.x("rs1"), group.min), checked, false);
+    const table = group.write ? TLB_STORE : TLB_LOAD;
+    c.set(T0, this.entry(low, table, 0));
+    c.block((ok) => {
+      c.block((slow) => {
+        // One comparison for the upper half of the address and the room behind it in its page.
+        const crosses = () =>
+          checked
+            ? i32.gtU(i32.and(c.get(HOST), 4095), 4096 - group.span)
+            : i64.gtU(i64.and(c.get(VA), 4095 - 2 ** 32), 4096 - group.span);
+        c.brIf(slow, c.unlikely(crosses()));
+        c.brIf(ok, c.likely(c.get(T0)));
+      });
+      const missing = this.orUpperHalf(i32.eqz(c.get(T0)), checked);
+      const last = i32.add(c.get(HOST), group.span - 1);
+      const apart = i32.ne(this.entry(last, table, 0), c.get(T0));
+      c.if(i32.or(missing, apart), () => this.interpret());
+    });
+    c.set(local, this.entryAdded());
   }
 
-  /** Pushes the TLB entry of the address (i32) on the stack; 0 when it has one of the bits of `misaligned`, which are rotated as the index is. */
-  private entry(table: number, misaligned: number): void {
-    const c = this.c;
-    c.i32(10);
-    c.op(misaligned === 0 ? I32.SHR_U : I32.ROTR);
-    c.i32(TLB_INDEX | misaligned);
-    c.op(I32.AND);
-    c.get(AREA);
-    c.op(I32.ADD);
-    c.memory(I32.LOAD, table);
+  /** HOST = the low half of an address, which is also the result; VA = all of it, to `keep` it or when its upper half is not `checked`. */
+  private splitAddress(address: I64, checked: boolean, keep: boolean): I32 {
+    const { c, i32 } = this;
+    return c.tee(HOST, i32.wrapI64(checked && !keep ? address : c.tee(VA, address)));
   }
 
-  private addEntry(): void {
-    this.c.get(HOST);
-    this.c.get(T0);
-    this.c.op(I32.ADD);
+  /** `value`, not 0 either when the upper half of VA isn't, if that has to be looked at. */
+  private orUpperHalf(value: I32, checked: boolean): I32 {
+    const { c, i32, i64 } = this;
+    return checked ? value : i32.or(value, i32.wrapI64(i64.shrU(c.get(VA), 32)));
+  }
+
+  /** The TLB entry of `address`; 0 when that has one of the bits of `misaligned`, which are rotated as the index is. */
+  private entry(address: I32, table: number, misaligned: number): I32 {
+    const { c, i32 } = this;
+    const rotated = misaligned === 0 ? i32.shrU(address, 10) : i32.rotr(address, 10);
+    return i32.load(i32.add(i32.and(rotated, TLB_INDEX | misaligned), c.get(AREA)), table);
+  }
+
+  /** HOST + the entry in T0. */
+  private entryAdded(): I32 {
+    const { c, i32 } = this;
+    return i32.add(c.get(HOST), c.get(T0));
   }
 }

@@ -1,10 +1,11 @@
 import { EXIT } from "../../../kernel/usermode.ts";
-import { AREA, CODE, DEPTH, HOST, Q0, REGS, SCRATCH_LOCALS } from "../emitter.ts";
 import { INSTRUCTIONS } from "../isa/decode.ts";
-import { leaveWhenWanted, lookUp } from "../jump.ts";
-import { UNIT } from "../stubs.ts";
+import { leaveWhenWanted, lookUp, wanted } from "../jump.ts";
+import { AREA, CODE, DEPTH, HOST, Q0, REGS, SCRATCH_LOCALS } from "../locals.ts";
+import { UNIT, type Unit } from "../stubs.ts";
+import type { Label } from "../wasm/code.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
-import { CTL, I32, I64 } from "../wasm/opcodes.ts";
+import type { I32, TypeIndex } from "../wasm/types.ts";
 import { type Block, discover, type Fetch, isCall, type Located } from "./discover.ts";
 import { UnitEmitter } from "./emitter.ts";
 import { buildGraph, type Graph } from "./graph.ts";
@@ -36,12 +37,12 @@ export function translate(
   const blocks = discover(entry, fetch, reached);
   if (!blocks.has(entry)) return undefined;
   const graph = buildGraph(entry, blocks);
-  const module = new ModuleBuilder(maxPages);
+  const module = new ModuleBuilder({ maxPages });
   const writer = new UnitWriter(module, graph, lean);
   writer.write();
   // Its function index is known once all imports are.
   for (const place of writer.selfCalls) writer.e.c.setCallee(place, module.importNames().length);
-  module.function("f", UNIT, [...SCRATCH_LOCALS, ...writer.e.locals()], writer.e.c);
+  module.add("f", UNIT, [...SCRATCH_LOCALS, ...writer.e.locals()], writer.e.c);
   let instructions = 0;
   for (const block of graph.order) instructions += block.instructions.length;
   return {
@@ -69,10 +70,10 @@ class UnitWriter {
   readonly e: UnitEmitter;
   private readonly graph: Graph;
   private readonly flow: RegisterFlow;
-  private readonly unitType: number;
+  private readonly unitType: TypeIndex<Unit>;
   /** Label to branch to for a node: the top of a loop, or the end of a block that the node follows. */
-  private readonly loopLabel: number[] = [];
-  private readonly blockLabel: number[] = [];
+  private readonly loopLabel: Label[] = [];
+  private readonly blockLabel: Label[] = [];
   /** Places of calls of the unit itself. */
   readonly selfCalls: number[] = [];
 
@@ -85,27 +86,21 @@ class UnitWriter {
   }
 
   write(): void {
-    const { e } = this;
-    const c = e.c;
+    const { e, unitType } = this;
+    const { c, i32 } = e;
     e.fill(this.flow.neededOnEntry());
-    e.toCode = c.block();
-    e.toInterpreter = c.block();
-    this.tree(0);
-    c.end(); // toInterpreter: index 0 of the table
-    c.get(AREA);
-    c.get(REGS);
-    c.get(CODE);
-    c.get(DEPTH);
-    c.i32(0);
-    c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
-    c.end(); // toCode
+    c.block((toCode) => {
+      e.toCode = toCode;
+      c.block((toInterpreter) => {
+        e.toInterpreter = toInterpreter;
+        this.tree(0);
+      });
+      // The interpreter is index 0 of the table.
+      c.returnCallIndirect(unitType, c.get(AREA), c.get(REGS), c.get(CODE), c.get(DEPTH), i32.const(0));
+    });
     leaveWhenWanted(c, CODE);
-    c.get(AREA);
-    c.get(REGS);
-    c.get(CODE);
-    c.get(DEPTH);
-    lookUp(c, CODE, e.stub("find"));
-    c.callIndirect(CTL.RETURN_CALL_INDIRECT, this.unitType);
+    const code = () => lookUp(c, CODE, e.stub("find"));
+    c.returnCallIndirect(unitType, c.get(AREA), c.get(REGS), c.get(CODE), c.get(DEPTH), code());
   }
 
   /**
@@ -113,43 +108,40 @@ class UnitWriter {
    * Control Flow to Structured Control Flow", ICFP 2022).
    */
   private tree(node: number): void {
-    const c = this.e.c;
     const merges = this.graph.children[node]!.filter((child) => this.graph.merge[child]);
     if (!this.graph.loopHeader[node]) {
-      this.within(node, merges);
+      this.within(node, merges, merges.length);
       return;
     }
-    this.loopLabel[node] = c.loop();
-    this.e.forget();
-    this.poll(node);
-    this.within(node, merges);
-    c.end();
+    this.e.c.loop((start) => {
+      this.loopLabel[node] = start;
+      this.e.forget();
+      this.poll(node);
+      this.within(node, merges, merges.length);
+    });
   }
 
-  /** The node itself inside one block for each merge node that it dominates; the earliest one is innermost. */
-  private within(node: number, merges: number[]): void {
-    const c = this.e.c;
-    for (let i = merges.length - 1; i >= 0; i--) this.blockLabel[merges[i]!] = c.block();
-    this.block(node);
-    for (const merge of merges) {
-      c.end();
-      this.e.forget();
-      this.tree(merge);
+  /** The node itself inside one block for each of the first `count` merge nodes that it dominates; the earliest one is innermost. */
+  private within(node: number, merges: readonly number[], count: number): void {
+    if (count === 0) {
+      this.block(node);
+      return;
     }
+    const merge = merges[count - 1]!;
+    this.e.c.block((end) => {
+      this.blockLabel[merge] = end;
+      this.within(node, merges, count - 1);
+    });
+    this.e.forget();
+    this.tree(merge);
   }
 
   /** Leaves at the start of a block when the kernel wants the CPU. */
   private poll(node: number): void {
     const { e } = this;
-    const c = e.c;
     e.at = this.graph.order[node]!.pc;
     e.dirty = this.flow.dirtyAt(node);
-    c.get(AREA);
-    c.memory(I32.LOAD, 0);
-    c.unlikely();
-    c.if();
-    e.leave(EXIT.PREEMPTED);
-    c.end();
+    e.c.if(wanted(e.c), () => e.leave(EXIT.PREEMPTED));
   }
 
   private block(node: number): void {
@@ -157,38 +149,45 @@ class UnitWriter {
     const { instructions, end } = this.graph.order[node]!;
     e.dirty = this.flow.dirtyAt(node);
     let n = this.flow.firstOf(node);
+    let condition: I32 | undefined;
     for (const located of instructions) {
       if (this.flow.storesFirst(n)) {
-        e.store();
+        e.storeDirty();
         e.dirty = NOTHING;
       }
-      this.instruction(located, n);
+      condition = this.instruction(located, n);
       e.dirty = this.flow.dirtyAfter(e.dirty, n++);
     }
     if (end.kind === "jump") this.edge(node, end.target);
-    else if (end.kind === "branch") {
-      // What is known of registers here is known on both ways, until they meet others.
-      const { dirty, checked } = e;
-      e.c.if();
-      e.checked = new Set(checked);
-      this.edge(node, end.taken);
-      e.c.else();
-      e.dirty = dirty;
-      e.checked = checked;
-      this.edge(node, end.fall);
-      e.c.end();
-      e.c.op(CTL.UNREACHABLE);
-    }
+    else if (end.kind === "branch") this.branch(node, condition!, end);
+  }
+
+  private branch(node: number, condition: I32, { taken, fall }: { taken: number; fall: number }): void {
+    const { e } = this;
+    // What is known of registers here is known on both ways, until they meet others.
+    const { dirty, checked } = e;
+    e.c.if(
+      condition,
+      () => {
+        e.checked = new Set(checked);
+        this.edge(node, taken);
+      },
+      () => {
+        e.dirty = dirty;
+        e.checked = checked;
+        this.edge(node, fall);
+      },
+    );
+    e.c.unreachable();
   }
 
   /** Control passes from `node` to the block at `pc`, wherever that is. */
   private edge(node: number, pc: number): void {
     const { e } = this;
-    const c = e.c;
+    const { c } = e;
     const to = this.graph.node.get(pc);
     if (to === undefined) {
-      c.i32(pc | 0);
-      e.jump();
+      e.jump(e.i32.const(pc | 0));
       return;
     }
     e.spill(this.flow.storedOnEdge(node, to));
@@ -198,7 +197,8 @@ class UnitWriter {
     else this.tree(to);
   }
 
-  private instruction({ pc, decoded }: Located, n: number): void {
+  /** The condition if it is a branch. */
+  private instruction({ pc, decoded }: Located, n: number): I32 | undefined {
     const { e } = this;
     e.at = pc;
     e.decoded = decoded;
@@ -208,20 +208,22 @@ class UnitWriter {
     }
     const row = INSTRUCTIONS[decoded.index]!;
     switch (row.flow) {
-      case "jal":
+      case "branch":
+        return row.condition(e);
+      case "jal": {
         if (!isCall(decoded)) return;
+        const target = (pc + decoded.imm) >>> 0;
         e.rd(() => e.nextPc());
-        e.c.i32(((pc + decoded.imm) >>> 0) | 0);
-        e.c.set(HOST);
-        this.call(n, (pc + decoded.imm) >>> 0 === this.graph.order[0]!.pc);
+        e.c.set(HOST, e.i32.const(target | 0));
+        this.call(n, target === this.graph.order[0]!.pc);
         return;
+      }
       case "jalr":
         this.indirect(n);
         return;
       case "fencei":
         row.emit(e);
-        e.c.i32(e.next() | 0);
-        e.exit();
+        e.exit(e.i32.const(e.next() | 0));
         return;
       default:
         row.emit(e);
@@ -232,39 +234,24 @@ class UnitWriter {
 
   private indirect(n: number): void {
     const { e } = this;
-    const isReturn = e.decoded.rd === 0 && (e.decoded.rs1 === 1 || e.decoded.rs1 === 5);
-    const c = e.c;
-    e.effectiveAddress();
-    c.i64(-2);
-    c.op(I64.AND);
-    c.set(Q0);
-    if (e.decoded.rd !== 0) {
+    const { c, i32, i64 } = e;
+    const { rd, rs1 } = e.decoded;
+    const isReturn = rd === 0 && (rs1 === 1 || rs1 === 5);
+    c.set(Q0, i64.and(e.effectiveAddress(), -2));
+    if (rd !== 0) {
       e.rd(() => e.nextPc());
-      e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
+      e.dirty = { x: e.dirty.x | (1 << rd), f: e.dirty.f };
     }
-    c.get(Q0);
-    c.i64(32);
-    c.op(I64.SHR_U, I32.WRAP_I64);
-    c.unlikely();
-    c.if();
-    c.get(AREA);
-    c.get(REGS);
-    c.get(Q0);
-    e.call("badJump");
-    e.exit();
-    c.end();
-    c.get(Q0);
-    c.op(I32.WRAP_I64);
-    if (isReturn) {
-      e.exit();
-      return;
+    c.if(c.unlikely(i32.wrapI64(i64.shrU(c.get(Q0), 32))), () =>
+      e.exit(e.call("badJump", c.get(AREA), c.get(REGS), c.get(Q0))),
+    );
+    const target = i32.wrapI64(c.get(Q0));
+    if (isReturn) e.exit(target);
+    else if (rd === 0) e.jump(target);
+    else {
+      c.set(HOST, target);
+      this.call(n);
     }
-    if (e.decoded.rd === 0) {
-      e.jump();
-      return;
-    }
-    c.set(HOST);
-    this.call(n);
   }
 
   /**
@@ -272,36 +259,17 @@ class UnitWriter {
    * very unit needs no look-up: while it runs, its code is what it was made from.
    */
   private call(n: number, recursive = false): void {
-    const { e } = this;
-    const c = e.c;
+    const { e, unitType } = this;
+    const { c, i32 } = e;
     e.dirty = { x: e.dirty.x | (1 << e.decoded.rd), f: e.dirty.f };
-    e.store();
-    c.get(DEPTH);
-    c.op(I32.EQZ);
-    c.unlikely();
-    c.if();
-    c.get(HOST);
-    c.op(CTL.RETURN);
-    c.end();
-    c.get(AREA);
-    c.get(REGS);
-    c.get(HOST);
-    c.get(DEPTH);
-    c.i32(1);
-    c.op(I32.SUB);
-    if (recursive) this.selfCalls.push(c.callLater());
-    else {
-      lookUp(c, HOST, e.stub("find"));
-      c.callIndirect(CTL.CALL_INDIRECT, this.unitType);
-    }
-    c.tee(HOST);
-    c.i32(e.next() | 0);
-    c.op(I32.NE);
-    c.unlikely();
-    c.if();
-    c.get(HOST);
-    c.op(CTL.RETURN);
-    c.end();
+    e.storeDirty();
+    c.if(c.unlikely(i32.eqz(c.get(DEPTH))), () => c.return(c.get(HOST)));
+    const depth = () => i32.sub(c.get(DEPTH), 1);
+    const code = () => lookUp(c, HOST, e.stub("find"));
+    const result = recursive
+      ? c.callLater(unitType, this.selfCalls, c.get(AREA), c.get(REGS), c.get(HOST), depth())
+      : c.callIndirect(unitType, c.get(AREA), c.get(REGS), c.get(HOST), depth(), code());
+    c.if(c.unlikely(i32.ne(c.tee(HOST, result), e.next() | 0)), () => c.return(c.get(HOST)));
     e.fill(this.flow.neededAfterCall(n));
     e.forget();
   }

@@ -1,20 +1,55 @@
-import { CTL, TYPE } from "./opcodes.ts";
+import { Bytes } from "./bytes.ts";
+import { Floats32, Floats64 } from "./floats.ts";
+import { Integers32, Integers64 } from "./integers.ts";
+import {
+  type Func,
+  type I32,
+  type Local,
+  type Operands,
+  PUSHED,
+  type Result,
+  type Several,
+  type Signature,
+  TYPE,
+  type TypeIndex,
+} from "./types.ts";
+
+const IF = 0x04;
+const ELSE = 0x05;
+const END = 0x0b;
+
+declare const label: unique symbol;
+
+/** A block, loop or if that code may branch to: how deep it is nested. */
+export type Label = number & { readonly [label]: true };
+
+/** A case of a switch: what the selector is, and what is then done. */
+export interface Case {
+  readonly values: readonly number[];
+  readonly body: () => void;
+}
 
 /**
- * A growing sequence of WebAssembly instructions. Labels are nesting depths: `block`, `loop` and `if` return
- * theirs, and `br` turns one into the relative index that the format wants.
+ * The body of one WebAssembly function while it is being written. Expressions nest as calls do (types.ts says how), and control
+ * structures take their parts as functions:
+ *
+ *     const { i32 } = c;
+ *     c.loop((again) => {
+ *       c.if(c.unlikely(i32.load(c.get(AREA))), () => c.return(i32.const(EXIT)));
+ *       c.brIf(again, c.tee(COUNT, i32.sub(c.get(COUNT), 1)));
+ *     });
+ *
+ * Whether operands fit is checked by the TypeScript compiler, and whether the stack balances by V8, which validates every module.
  */
-export class Code {
-  bytes: Uint8Array<ArrayBuffer>;
-  length = 0;
-  depth = 0;
+export class Code extends Bytes {
+  readonly i32: Integers32 = new Integers32(this);
+  readonly i64: Integers64 = new Integers64(this);
+  readonly f32: Floats32 = new Floats32(this);
+  readonly f64: Floats64 = new Floats64(this);
+  /** Blocks, loops and ifs that are open. */
+  private depth = 0;
   /** Branch hints: offset of a br_if or if, then 0 for rarely taken, 1 for mostly. */
   readonly hints: number[] = [];
-
-  /** `room` is how many bytes it has room for at first. */
-  constructor(room = 4096) {
-    this.bytes = new Uint8Array(room);
-  }
 
   /** Forgets everything but keeps the buffer. */
   reset(): void {
@@ -23,222 +58,188 @@ export class Code {
     this.hints.length = 0;
   }
 
-  private grow(needed: number): void {
-    const bytes = new Uint8Array(Math.max(this.bytes.length * 2, needed));
-    bytes.set(this.bytes.subarray(0, this.length));
-    this.bytes = bytes;
-  }
-
-  byte(value: number): void {
-    if (this.length === this.bytes.length) this.grow(0);
-    this.bytes[this.length++] = value;
-  }
-
-  /** One to four single-byte opcodes in sequence. */
-  op(first: number, second?: number, third?: number, fourth?: number): void {
-    this.byte(first);
-    if (second === undefined) return;
-    this.byte(second);
-    if (third === undefined) return;
-    this.byte(third);
-    if (fourth !== undefined) this.byte(fourth);
-  }
-
-  ops(opcodes: readonly number[]): void {
-    for (let i = 0; i < opcodes.length; i++) this.byte(opcodes[i]!);
-  }
-
-  append(bytes: Uint8Array, length = bytes.length): void {
-    if (this.length + length > this.bytes.length) this.grow(this.length + length);
-    this.bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), this.length);
-    this.length += length;
-  }
-
-  /** Room for the unsigned LEB128 of a number that is not known yet: its place, for `setLength`. */
-  reserveLength(): number {
-    for (let i = 0; i < 5; i++) this.byte(0x80);
-    return this.length;
-  }
-
-  /** Writes how many bytes have come since `reserveLength` returned `start`. */
-  setLength(start: number): void {
-    this.padded(start, this.length - start);
-  }
-
-  /** Unsigned LEB128 in the five bytes before `end`. */
-  private padded(end: number, value: number): void {
-    for (let i = 0; i < 5; i++) this.bytes[end - 5 + i] = ((value >>> (7 * i)) & 127) | (i < 4 ? 128 : 0);
-  }
-
-  /** Unsigned LEB128 of a value below 2^32. */
-  unsigned(value: number): void {
-    if (value >= 0 && value < 128) {
-      this.byte(value);
-      return;
-    }
-    let rest = value >>> 0;
-    while (rest > 127) {
-      this.byte((rest & 127) | 128);
-      rest >>>= 7;
-    }
-    this.byte(rest);
-  }
-
-  /** Signed LEB128 of a 32-bit value. */
-  signed(value: number): void {
-    if (value >= -64 && value < 64) {
-      this.byte(value & 127);
-      return;
-    }
-    let rest = value | 0;
-    for (;;) {
-      const low = rest & 127;
-      rest >>= 7;
-      if ((rest === 0 && (low & 64) === 0) || (rest === -1 && (low & 64) !== 0)) {
-        this.byte(low);
-        return;
-      }
-      this.byte(low | 128);
-    }
-  }
-
-  i32(value: number): void {
-    this.byte(0x41);
-    this.signed(value);
-  }
-
-  i64(value: number | bigint): void {
-    this.byte(0x42);
-    if (typeof value === "number" && value === (value | 0)) {
-      this.signed(value);
-      return;
-    }
-    let rest = BigInt.asIntN(64, BigInt(value));
-    for (;;) {
-      const low = Number(rest & 127n);
-      rest >>= 7n;
-      if ((rest === 0n && (low & 64) === 0) || (rest === -1n && (low & 64) !== 0)) {
-        this.byte(low);
-        return;
-      }
-      this.byte(low | 128);
-    }
-  }
-
-  f64(value: number): void {
-    this.byte(0x44);
-    this.append(new Uint8Array(new Float64Array([value]).buffer));
-  }
-
-  f32(value: number): void {
-    this.byte(0x43);
-    this.append(new Uint8Array(new Float32Array([value]).buffer));
-  }
-
-  get(local: number): void {
+  get<T>(local: Local<T>): T {
     this.byte(0x20);
     this.unsigned(local);
+    return PUSHED;
   }
 
-  set(local: number): void {
+  set<T>(local: Local<T>, _value: T): void {
     this.byte(0x21);
     this.unsigned(local);
   }
 
-  tee(local: number): void {
+  /** Sets a local and leaves its value. */
+  tee<T>(local: Local<T>, _value: T): T {
     this.byte(0x22);
     this.unsigned(local);
+    return PUSHED;
   }
 
-  /** A load or store opcode with its static offset; alignment is only a hint and 0 is always valid. */
-  memory(opcode: number, offset = 0): void {
+  /** Sets two locals to the results of a call that has two. */
+  setBoth<A, B>(first: Local<A>, second: Local<B>, _values: Several<readonly [A, B]>): void {
+    this.set(second, PUSHED);
+    this.set(first, PUSHED);
+  }
+
+  drop(_value: unknown): void {
+    this.byte(0x1a);
+  }
+
+  /** Code that can branch to its end. */
+  block(body: (end: Label) => void): void {
+    this.open(0x02, TYPE.VOID);
+    body(this.depth as Label);
+    this.close();
+  }
+
+  /** Code that can branch to its start. */
+  loop(body: (start: Label) => void): void {
+    this.open(0x03, TYPE.VOID);
+    body(this.depth as Label);
+    this.close();
+  }
+
+  /** For an `if` that has a value, see `i32.if` and its like. */
+  if(_condition: I32, then: () => void, otherwise?: () => void): void {
+    this.openIf(TYPE.VOID);
+    then();
+    if (otherwise !== undefined) {
+      this.openElse();
+      otherwise();
+    }
+    this.close();
+  }
+
+  /** Runs the body of the case whose values have the selector, or of `otherwise`. What doesn't branch or return runs into the next case. */
+  switch(selector: () => I32, cases: readonly Case[], otherwise: Case): void {
+    const labels: number[] = [];
+    let fallback = 0;
+    for (let i = cases.length - 1; i >= 0; i--) {
+      this.open(0x02, TYPE.VOID);
+      for (const value of cases[i]!.values) labels[value] = this.depth;
+      if (cases[i] === otherwise) fallback = this.depth;
+    }
+    selector();
+    this.byte(0x0e);
+    this.unsigned(labels.length);
+    for (let value = 0; value < labels.length; value++)
+      this.unsigned(this.depth - (labels[value] ?? fallback));
+    this.unsigned(this.depth - fallback);
+    for (const { body } of cases) {
+      this.close();
+      body();
+    }
+  }
+
+  private open(opcode: number, type: number): void {
     this.byte(opcode);
-    this.byte(0);
-    this.unsigned(offset);
-  }
-
-  /** An atomic access; its alignment must be the natural one. */
-  atomic(opcode: number, log2: number, offset = 0): void {
-    this.byte(0xfe);
-    this.unsigned(opcode);
-    this.byte(log2);
-    this.unsigned(offset);
-  }
-
-  block(type: number = TYPE.VOID): number {
-    this.byte(CTL.BLOCK);
     this.byte(type);
-    return ++this.depth;
+    this.depth++;
   }
 
-  loop(type: number = TYPE.VOID): number {
-    this.byte(CTL.LOOP);
-    this.byte(type);
-    return ++this.depth;
+  /** The parts of an `if`, for those who write it as one. */
+  openIf(type: number): void {
+    this.open(IF, type);
   }
 
-  if(type: number = TYPE.VOID): number {
-    this.byte(CTL.IF);
-    this.byte(type);
-    return ++this.depth;
+  openElse(): void {
+    this.byte(ELSE);
   }
 
-  else(): void {
-    this.byte(CTL.ELSE);
-  }
-
-  end(): void {
-    this.byte(CTL.END);
+  close(): void {
+    this.byte(END);
     this.depth--;
   }
 
-  /** Says that the condition of the br_if or if that comes next is rarely true. */
-  unlikely(): void {
+  /** A condition that is rarely true; it must be that of an `if` or `brIf`. */
+  unlikely(_condition: I32): I32 {
     this.hints.push(this.length, 0);
+    return PUSHED;
   }
 
-  /** Says that the condition of the br_if or if that comes next is mostly true. */
-  likely(): void {
+  /** A condition that is mostly true; it must be that of an `if` or `brIf`. */
+  likely(_condition: I32): I32 {
     this.hints.push(this.length, 1);
+    return PUSHED;
   }
 
-  br(label: number): void {
-    this.byte(CTL.BR);
-    this.unsigned(this.depth - label);
+  br(to: Label): void {
+    this.byte(0x0c);
+    this.unsigned(this.depth - to);
   }
 
-  brIf(label: number): void {
-    this.byte(CTL.BR_IF);
-    this.unsigned(this.depth - label);
+  brIf(to: Label, _condition: I32): void {
+    this.byte(0x0d);
+    this.unsigned(this.depth - to);
   }
 
-  /** Branches to labels[i] for the i32 on the stack, or to `otherwise`. */
-  brTable(labels: number[], otherwise: number): void {
-    this.byte(CTL.BR_TABLE);
-    this.unsigned(labels.length);
-    for (const label of labels) this.unsigned(this.depth - label);
-    this.unsigned(this.depth - otherwise);
+  /** Returns from the function; the operands are its results. */
+  return(..._results: unknown[]): void;
+  return(): void {
+    this.byte(0x0f);
   }
 
-  call(index: number): void {
-    this.byte(CTL.CALL);
-    this.unsigned(index);
+  /** A place that control doesn't reach. */
+  unreachable(): void {
+    this.byte(0x00);
   }
 
-  /** A call whose function index `setCallee` will tell. Returns its place. */
-  callLater(): number {
-    this.byte(CTL.CALL);
-    return this.reserveLength();
+  call<S extends Signature>(func: Func<S>, ...operands: Operands<S>): Result<S>;
+  call(func: number): never {
+    return this.callIndex(func);
   }
 
-  setCallee(place: number, index: number): void {
-    this.padded(place, index);
+  /** A call whose operands nobody checks before V8 does. */
+  callIndex(func: number): never {
+    this.byte(0x10);
+    this.unsigned(func);
+    return PUSHED;
   }
 
-  /** call_indirect or return_call_indirect through table 0. */
-  callIndirect(opcode: number, type: number): void {
+  /** A call whose function `setCallee` will tell; its place is added to `places`. */
+  callLater<S extends Signature>(type: TypeIndex<S>, places: number[], ...operands: Operands<S>): Result<S>;
+  callLater(_type: number, places: number[]): never {
+    this.byte(0x10);
+    places.push(this.reserveLength());
+    return PUSHED;
+  }
+
+  setCallee(place: number, func: number): void {
+    this.padded(place, func);
+  }
+
+  /** Calls the function of the type at an index of table 0: the operand behind those of the function. */
+  callIndirect<S extends Signature>(type: TypeIndex<S>, ...operands: [...Operands<S>, I32]): Result<S>;
+  callIndirect(type: number, ..._operands: unknown[]): never {
+    return this.indirect(0x11, type);
+  }
+
+  /** The same as a tail call. */
+  returnCallIndirect<S extends Signature>(type: TypeIndex<S>, ...operands: [...Operands<S>, I32]): void;
+  returnCallIndirect(type: number, ..._operands: unknown[]): void {
+    this.indirect(0x13, type);
+  }
+
+  private indirect(opcode: number, type: number): never {
     this.byte(opcode);
     this.unsigned(type);
     this.byte(0);
+    return PUSHED;
+  }
+
+  atomicFence(): void {
+    this.byte(0xfe);
+    this.byte(0x03);
+    this.byte(0x00);
+  }
+
+  /** Wakes up to `count` waiters at the address; how many it were. */
+  atomicNotify(_address: I32, _count: I32): I32 {
+    this.byte(0xfe);
+    this.byte(0x00);
+    this.byte(2);
+    this.byte(0);
+    return PUSHED;
   }
 }
