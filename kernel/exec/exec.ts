@@ -5,7 +5,8 @@
 import type { Held, Ref } from "../../rcu/index.ts";
 import { allowWriteAccess, denyWriteAccess } from "../fs/attr.ts";
 import { pathOf } from "../fs/dpath.ts";
-import { filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
+import { copyFiles, unshareFiles } from "../fs/fd-copy.ts";
+import { filesShared } from "../fs/fdtable.ts";
 import { File, fileGet, fput } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
 import { Mount } from "../fs/mount.ts";
@@ -15,7 +16,7 @@ import { DEFAULT_STACK_LIMIT, Mm, mmCreate, mmPut } from "../mm/mm.ts";
 import { ram } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
-import { BLOCK_KILLABLE } from "../sched/block.ts";
+import { BLOCK_KILLABLE, YIELD } from "../sched/block.ts";
 import { defineKept, KEPT_EXEC, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import { sendSignal } from "../signal/send.ts";
 import { execCapabilities } from "../task/capability.ts";
@@ -71,7 +72,7 @@ export function execve(
   if (file < 0) return file;
   fileGet(file as Ref<"file">);
   const result = execFile(task, file as Ref<"file">, bytesOf(path), argv, envp, dirfd);
-  if (result === BLOCK_KILLABLE) {
+  if (result === BLOCK_KILLABLE || result === YIELD) {
     keepForRestart(KEPT_EXEC, file);
     return result;
   }
@@ -135,6 +136,7 @@ function execFile(
       }
     }
     if (result === 0) result = deThread(task);
+    if (result === 0) result = prepareFiles(task);
     if (result !== 0) allowWriteAccess(inode);
   }
   if (result !== 0) {
@@ -265,18 +267,18 @@ function begin(task: Ref<"task">, mm: Ref<"mm">, name: Uint8Array, entry: number
   ram.u32[(regs + USER_REGS.X + 2 * 8) >>> 2] = sp;
 }
 
+/** Makes the copy that ownFiles takes, while the call may still run again. 0 or YIELD. */
+function prepareFiles(task: Ref<"task">): number {
+  const files = Task.files.access(task);
+  return files !== 0 && filesShared(files) && copyFiles(task) === YIELD ? YIELD : 0;
+}
+
 /** A descriptor table of its own, without what is marked close-on-exec. */
 function ownFiles(task: Ref<"task">): void {
   const files = Task.files.access(task);
   if (files === 0) return;
-  if (filesShared(files)) {
-    const own = filesFork(files);
-    // Without memory for a copy the table stays shared; its close-on-exec files then stay open.
-    if (own === 0) return;
-    Task.files.assign(OWNER, task, own);
-    filesPut(files);
-  }
-  closeOnExec(task);
+  // Without memory for a copy the table stays shared; its close-on-exec files then stay open.
+  if (unshareFiles(task) === 0) closeOnExec(task);
 }
 
 /** Set-user-ID and set-group-ID programs, the saved ids, and the capabilities: 0 or -ENOMEM. */

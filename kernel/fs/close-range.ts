@@ -1,17 +1,9 @@
 /** Closing many descriptors, in parts: close_range(2), the end of execve's and of a task's table. */
-import { arrayGet, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { defineLater, LATER_FILES, laterByTask } from "../sched/later.ts";
 import { partDone, yieldAlways, yieldWhole } from "../sched/yield.ts";
-import {
-  cloexecAt,
-  closeFd,
-  Files,
-  filesMax,
-  maxOf,
-  NR_OPEN,
-  setBit,
-  type Table,
-  takenAt,
-} from "./fdtable.ts";
+import { bitsAt, CLOEXEC, fileIn, maxOf, setBit, TAKEN, type Table } from "./fd-leaves.ts";
+import { closeFd, Files, filesFree, filesMax, NR_OPEN } from "./fdtable.ts";
 
 type Fs = Ref<"files">;
 
@@ -25,12 +17,12 @@ function nextOpen(files: Fs, from: number, end: number, cloexec: boolean): numbe
   const scope = rcuReadLock();
   const fdt = Files.fdt.deref(scope, files) as Table;
   const stop = Math.min(end, maxOf(fdt));
-  const bits = cloexec ? cloexecAt(fdt) : takenAt(fdt);
+  const kind = cloexec ? CLOEXEC : TAKEN;
   let fd = from;
   for (; fd < stop; fd++) {
-    const word = arrayGet(fdt, bits + (fd >>> 5)) >>> (fd & 31);
+    const word = bitsAt(fdt, kind, fd) >>> (fd & 31);
     if (word === 0) fd |= 31;
-    else if ((word & 1) !== 0 && arrayGet(fdt, 1 + fd) !== 0) break;
+    else if ((word & 1) !== 0 && fileIn(fdt, fd) !== 0) break;
   }
   rcuReadUnlock();
   return fd < stop ? fd : end;
@@ -57,7 +49,7 @@ function markPart(files: Fs, from: number, end: number): number {
   const held = Files.lock.lock(files);
   const fdt = Files.fdt.peek(held, files) as Table;
   const most = Math.min(stop, maxOf(fdt));
-  for (let fd = from; fd < most; fd++) if (arrayGet(fdt, 1 + fd) !== 0) setBit(fdt, cloexecAt(fdt), fd, true);
+  for (let fd = from; fd < most; fd++) if (fileIn(fdt, fd) !== 0) setBit(fdt, CLOEXEC, fd, true);
   Files.lock.unlock(files);
   return most < stop ? end : stop;
 }
@@ -73,4 +65,18 @@ export function closeRange(files: Fs, first: number, last: number, cloexecOnly: 
     if (stop !== 0) return stop;
   }
   return 0;
+}
+
+/** Closes a part of a table without users, from `from` on: where to go on, 0 when the table is gone. */
+function putPart(files: Fs, from: number): number {
+  const next = closePart(files, from, NR_OPEN, false);
+  if (next < NR_OPEN) return next;
+  filesFree(files);
+  return 0;
+}
+defineLater(LATER_FILES, (files, at) => putPart(files as Fs, at));
+
+/** One user less: the last one closes everything, at once, or in parts when its call is over. */
+export function filesPut(files: Fs): void {
+  if (Files.users.decAndTest(files) && putPart(files, 0) !== 0) laterByTask(LATER_FILES, files);
 }

@@ -1,22 +1,12 @@
-/**
- * Descriptor tables: read without locks, changed under Files.lock.
- *
- * A table is one array, replaced whole when it grows:
- *   [0] max; [1 .. max] file references, 0 when free; then max/32 words each of close-on-exec and of taken bits.
- * A taken slot without a file is reserved: open() has the number and will install the file.
- */
+/** Descriptor tables: read without locks, changed under Files.lock. How one is laid out: fd-leaves.ts; copies: fd-copy.ts. */
 import {
-  arrayCopy,
-  arrayGet,
-  arraySet,
-  arrayStore,
   atomic,
   free,
   type Held,
   kfreeArrayRcu,
   kfreeRcu,
   locked,
-  type Ptr,
+  owned,
   type Ref,
   rcu,
   rcuReadLock,
@@ -24,13 +14,29 @@ import {
   spinlock,
   struct,
   tryAlloc,
-  tryAllocArray,
 } from "../../rcu/index.ts";
 import { current } from "../sched/current.ts";
 import { Group, Task } from "../task/task.ts";
 import { EBADF, EINVAL, EMFILE, ENOMEM } from "../uapi/errno.ts";
 import { O_CLOEXEC } from "../uapi/fcntl.ts";
-import { File, FMODE_PATH, fileGet, fput, onTableSize } from "./file.ts";
+import {
+  bitsAt,
+  CLOEXEC,
+  fileIn,
+  findFree,
+  freeTable,
+  grownTable,
+  LEAF_BITS,
+  leavesOf,
+  makeLeaf,
+  maxOf,
+  newTable,
+  setBit,
+  setFile,
+  TAKEN,
+  type Table,
+} from "./fd-leaves.ts";
+import { File, FMODE_PATH, fput, onTableSize } from "./file.ts";
 import { fileOpsOf } from "./ops.ts";
 
 export const Files = struct("files", {
@@ -39,34 +45,24 @@ export const Files = struct("files", {
   lock: spinlock(50),
   /** No descriptor below this one is free. */
   nextFd: locked("lock"),
+  /** Of a copy in progress (fd-copy.ts): the leaf to go on with, and whether others may change what is copied meanwhile. */
+  copied: owned(),
+  contended: owned(),
 });
 type Fs = Ref<"files">;
 type F = Ref<"file">;
-export type Table = Ref<"array">;
 
-const FIRST_MAX = 64;
 /** /proc/sys/fs/nr_open. */
 export const NR_OPEN = 1048576;
 const RLIMIT_NOFILE = 7;
 
-// The layout of a table, for this file and close-range.ts.
-export const maxOf = (fdt: Table): number => arrayGet(fdt, 0);
-export const cloexecAt = (fdt: Table): number => 1 + maxOf(fdt);
-export const takenAt = (fdt: Table): number => 1 + maxOf(fdt) + (maxOf(fdt) >>> 5);
-
 onTableSize((files) => maxOf(Files.fdt.access(files) as Table));
-
-function newTable(max: number): Table | 0 {
-  const fdt = tryAllocArray(1 + max + (max >>> 4));
-  if (fdt !== 0) arraySet(fdt, 0, max);
-  return fdt;
-}
 
 /** An empty table with one user; 0 when memory is short. */
 export function filesCreate(): Fs | 0 {
   const files = tryAlloc(Files);
   if (files === 0) return 0;
-  const fdt = newTable(FIRST_MAX);
+  const fdt = newTable(1);
   if (fdt === 0) {
     free(Files, files);
     return 0;
@@ -88,8 +84,7 @@ function nofileLimit(): number {
 /** The file of a descriptor, also an O_PATH one, without a count: good for the rest of the handler. -EBADF. */
 export function fgetRaw(files: Fs, fd: number): F | number {
   const scope = rcuReadLock();
-  const fdt = Files.fdt.deref(scope, files) as Table;
-  const file = fd >>> 0 < maxOf(fdt) ? (arrayGet(fdt, 1 + fd) as Ptr<"file">) : 0;
+  const file = fileIn(Files.fdt.deref(scope, files) as Table, fd);
   rcuReadUnlock();
   return file === 0 ? -EBADF : file;
 }
@@ -123,47 +118,18 @@ export function fgetRef(files: Fs, fd: number): F | number {
   return file < 0 ? file : fgetRawRef(files, fd);
 }
 
-/** Grows the table to hold `fd`. 0, -ENOMEM. */
+/** Makes room for `fd`: 0, -ENOMEM. */
 function expand(held: Held, files: Fs, fd: number): number {
-  const old = Files.fdt.peek(held, files) as Table;
-  let max = maxOf(old);
-  if (fd < max) return 0;
-  while (max <= fd) max *= 2;
-  const grown = newTable(max);
-  if (grown === 0) return -ENOMEM;
-  copyTable(old, grown);
-  Files.fdt.assign(held, files, grown);
-  kfreeArrayRcu(old);
-  return 0;
-}
-
-function copyTable(from: Table, to: Table): void {
-  const max = maxOf(to);
-  arrayCopy(from, to, 1 + Math.min(maxOf(from), max));
-  arraySet(to, 0, max);
-  const words = Math.min(maxOf(from), max) >>> 5;
-  arrayCopy(from, to, words, cloexecAt(from), cloexecAt(to));
-  arrayCopy(from, to, words, takenAt(from), takenAt(to));
-}
-
-export function setBit(fdt: Table, base: number, fd: number, on: boolean): void {
-  const word = base + (fd >>> 5);
-  const bit = 1 << (fd & 31);
-  arraySet(fdt, word, on ? arrayGet(fdt, word) | bit : arrayGet(fdt, word) & ~bit);
-}
-const getBit = (fdt: Table, base: number, fd: number): boolean =>
-  (arrayGet(fdt, base + (fd >>> 5)) & (1 << (fd & 31))) !== 0;
-
-/** First free descriptor from `from` on; may be the table's size. */
-function findFree(fdt: Table, from: number): number {
-  const max = maxOf(fdt);
-  const base = takenAt(fdt);
-  for (let fd = from; fd < max; ) {
-    const free = ~arrayGet(fdt, base + (fd >>> 5)) & (-1 << (fd & 31));
-    if (free !== 0) return (fd & ~31) + (31 - Math.clz32(free & -free));
-    fd = (fd & ~31) + 32;
+  let table = Files.fdt.peek(held, files) as Table;
+  const at = fd >>> LEAF_BITS;
+  if (at >= leavesOf(table)) {
+    const grown = grownTable(table, at + 1);
+    if (grown === 0) return -ENOMEM;
+    Files.fdt.assign(held, files, grown);
+    kfreeArrayRcu(table);
+    table = grown;
   }
-  return Math.max(max, from);
+  return makeLeaf(table, at) === 0 ? -ENOMEM : 0;
 }
 
 /** Reserves the lowest free descriptor >= `from`: number, -EMFILE, -ENOMEM. */
@@ -182,8 +148,8 @@ function reserve(held: Held<"lock">, files: Fs, flags: number, from: number, lim
   const error = expand(held, files, fd);
   if (error < 0) return error;
   const fdt = Files.fdt.peek(held, files) as Table;
-  setBit(fdt, takenAt(fdt), fd, true);
-  setBit(fdt, cloexecAt(fdt), fd, (flags & O_CLOEXEC) !== 0);
+  setBit(fdt, TAKEN, fd, true);
+  setBit(fdt, CLOEXEC, fd, (flags & O_CLOEXEC) !== 0);
   if (from <= nextFd) Files.nextFd.set(held, files, fd + 1);
   return fd;
 }
@@ -196,15 +162,15 @@ export function putUnusedFd(files: Fs, fd: number): void {
 }
 function release(held: Held<"lock">, files: Fs, fd: number): void {
   const fdt = Files.fdt.peek(held, files) as Table;
-  setBit(fdt, takenAt(fdt), fd, false);
-  setBit(fdt, cloexecAt(fdt), fd, false);
+  setBit(fdt, TAKEN, fd, false);
+  setBit(fdt, CLOEXEC, fd, false);
   if (fd < Files.nextFd.get(held, files)) Files.nextFd.set(held, files, fd);
 }
 
 /** Publishes the file under a reserved descriptor; the count moves to the table. */
 export function fdInstall(files: Fs, fd: number, file: F): void {
   const held = Files.lock.lock(files);
-  arrayStore(Files.fdt.peek(held, files) as Table, 1 + fd, file);
+  setFile(Files.fdt.peek(held, files) as Table, fd, file);
   Files.lock.unlock(files);
 }
 
@@ -215,7 +181,7 @@ export function allocFd(files: Fs, file: F, flags: number, from = 0): number {
   if (from < limit) {
     const held = Files.lock.lock(files);
     fd = reserve(held, files, flags, from, limit);
-    if (fd >= 0) arrayStore(Files.fdt.peek(held, files) as Table, 1 + fd, file);
+    if (fd >= 0) setFile(Files.fdt.peek(held, files) as Table, fd, file);
     Files.lock.unlock(files);
   }
   return fd;
@@ -236,10 +202,10 @@ export function replaceFd(files: Fs, fd: number, file: F, flags: number): number
     return error;
   }
   const fdt = Files.fdt.peek(held, files) as Table;
-  const old = arrayGet(fdt, 1 + fd) as Ptr<"file">;
-  setBit(fdt, takenAt(fdt), fd, true);
-  setBit(fdt, cloexecAt(fdt), fd, (flags & O_CLOEXEC) !== 0);
-  arrayStore(fdt, 1 + fd, file);
+  const old = fileIn(fdt, fd);
+  setBit(fdt, TAKEN, fd, true);
+  setBit(fdt, CLOEXEC, fd, (flags & O_CLOEXEC) !== 0);
+  setFile(fdt, fd, file);
   Files.lock.unlock(files);
   if (old !== 0) filpClose(files, old);
   return fd;
@@ -262,12 +228,12 @@ export function onFdClose(hook: (files: Fs, file: F) => void): void {
 export function closeFd(files: Fs, fd: number): number {
   const held = Files.lock.lock(files);
   const fdt = Files.fdt.peek(held, files) as Table;
-  const file = fd >>> 0 < maxOf(fdt) ? (arrayGet(fdt, 1 + fd) as Ptr<"file">) : 0;
+  const file = fileIn(fdt, fd);
   if (file === 0) {
     Files.lock.unlock(files);
     return -EBADF;
   }
-  arrayStore(fdt, 1 + fd, 0);
+  setFile(fdt, fd, 0);
   release(held, files, fd);
   Files.lock.unlock(files);
   return filpClose(files, file);
@@ -277,16 +243,16 @@ export function closeFd(files: Fs, fd: number): number {
 export function getCloexec(files: Fs, fd: number): number {
   const held = Files.lock.lock(files);
   const fdt = Files.fdt.peek(held, files) as Table;
-  const open = fd >>> 0 < maxOf(fdt) && arrayGet(fdt, 1 + fd) !== 0;
-  const result = open ? (getBit(fdt, cloexecAt(fdt), fd) ? 1 : 0) : -EBADF;
+  const open = fileIn(fdt, fd) !== 0;
+  const result = open ? (bitsAt(fdt, CLOEXEC, fd) >>> (fd & 31)) & 1 : -EBADF;
   Files.lock.unlock(files);
   return result;
 }
 export function setCloexec(files: Fs, fd: number, on: boolean): number {
   const held = Files.lock.lock(files);
   const fdt = Files.fdt.peek(held, files) as Table;
-  const open = fd >>> 0 < maxOf(fdt) && arrayGet(fdt, 1 + fd) !== 0;
-  if (open) setBit(fdt, cloexecAt(fdt), fd, on);
+  const open = fileIn(fdt, fd) !== 0;
+  if (open) setBit(fdt, CLOEXEC, fd, on);
   Files.lock.unlock(files);
   return open ? 0 : -EBADF;
 }
@@ -304,54 +270,13 @@ export function forEachFd(files: Fs, visit: (fd: number, file: F) => unknown, fr
   const scope = rcuReadLock();
   const fdt = Files.fdt.deref(scope, files) as Table;
   for (let fd = from; fd < maxOf(fdt); fd++) {
-    if (arrayGet(fdt, takenAt(fdt) + (fd >>> 5)) === 0) fd |= 31;
+    if (bitsAt(fdt, TAKEN, fd) === 0) fd |= 31;
     else {
-      const file = arrayGet(fdt, 1 + fd) as Ptr<"file">;
+      const file = fileIn(fdt, fd);
       if (file !== 0 && visit(fd, file) === false) break;
     }
   }
   rcuReadUnlock();
-}
-
-/** fork(2): a copy with one user, each file counted once more. 0 when memory is short. */
-export function filesFork(from: Fs): Fs | 0 {
-  const files = tryAlloc(Files);
-  if (files === 0) return 0;
-  const held = Files.lock.lock(from);
-  const old = Files.fdt.peek(held, from) as Table;
-  let used = 0;
-  for (let fd = maxOf(old) - 1; fd >= 0; fd--)
-    if (arrayGet(old, 1 + fd) !== 0) {
-      used = fd + 1;
-      break;
-    }
-  let max = FIRST_MAX;
-  while (max < used) max *= 2;
-  const fdt = newTable(max);
-  if (fdt === 0) {
-    Files.lock.unlock(from);
-    free(Files, files);
-    return 0;
-  }
-  copyTable(old, fdt);
-  let next = -1;
-  // Taken are those that have a file: what an open in progress in another thread has reserved is not ours.
-  for (let first = 0; first < max; first += 32) {
-    let taken = 0;
-    for (let bit = 0; bit < 32 && first < used; bit++) {
-      const file = arrayGet(fdt, 1 + first + bit) as Ptr<"file">;
-      if (file === 0) continue;
-      fileGet(file);
-      taken |= 1 << bit;
-    }
-    arraySet(fdt, takenAt(fdt) + (first >>> 5), taken);
-    if (next < 0 && taken !== -1) next = first + (31 - Math.clz32(~taken & -~taken));
-  }
-  Files.lock.unlock(from);
-  Files.users.init(files, 1);
-  Files.fdt.init(files, fdt);
-  Files.nextFd.init(files, next < 0 ? max : next);
-  return files;
 }
 
 /** clone(CLONE_FILES): one more user. */
@@ -360,32 +285,11 @@ export function filesGet(files: Fs): Fs {
   return files;
 }
 
-/** The last user closes everything. */
-export function filesPut(files: Fs): void {
-  if (!Files.users.decAndTest(files)) return;
-  const held = Files.lock.lock(files);
-  const fdt = Files.fdt.peek(held, files) as Table;
-  Files.lock.unlock(files);
-  for (let fd = 0; fd < maxOf(fdt); fd++) {
-    const file = arrayGet(fdt, 1 + fd) as Ptr<"file">;
-    if (file === 0) continue;
-    arrayStore(fdt, 1 + fd, 0);
-    filpClose(files, file);
-  }
-  kfreeArrayRcu(fdt);
+/** Nobody uses the table any more, and all its descriptors are closed (close-range.ts). */
+export function filesFree(files: Fs): void {
+  freeTable(Files.fdt.access(files) as Table);
   kfreeRcu(Files, files);
 }
 
 /** Whether the table has other users: execve and unshare(CLONE_FILES) then go on with a copy (filesFork). */
 export const filesShared = (files: Fs): boolean => Files.users.load(files) > 1;
-
-/** The current task goes on with a table of its own (execve, unshare, close_range): 0 or -ENOMEM. */
-export function unshareFiles(task: Ref<"task">): number {
-  const files = Task.files.access(task) as Fs;
-  if (!filesShared(files)) return 0;
-  const copy = filesFork(files);
-  if (copy === 0) return -ENOMEM;
-  Task.files.exchange(task, copy);
-  filesPut(files);
-  return 0;
-}

@@ -55,6 +55,7 @@ export const LATER_FLUSH = 6;
 export const LATER_MOUNT = 7;
 export const LATER_WATCHES = 8;
 export const LATER_DEAD_MOUNT = 9;
+export const LATER_FILES = 10;
 
 const parts: Part[] = [];
 /** Says how work of a kind is done. */

@@ -63,6 +63,13 @@ export const KEPT_MM = 5;
 /** The address space of the child that fork makes, in parts (task/fork-memory.ts). */
 export const KEPT_FORK = 6;
 
+/** What else a call may have prepared for a later run of itself (fs/fd-copy.ts). */
+let dropPrepared: (task: Ref<"task">) => void = () => {};
+/** Sets what gives Task.filesCopy back when the call ends without having taken it. No lock is held then. */
+export function onCallEnd(drop: typeof dropPrepared): void {
+  dropPrepared = drop;
+}
+
 type GiveBack = (task: Ref<"task">, kept: number) => void;
 const givesBack: GiveBack[] = [];
 
@@ -102,6 +109,7 @@ export function clearRestart(task: Ref<"task">): void {
   Task.shortSince.set(task, 0);
   const kind = Task.keptKind.get(task);
   if (Task.seen.get(task) !== 0) dropSeen(task);
+  if (Task.filesCopy.get(task) !== 0) dropPrepared(task);
   if (kind !== 0) givesBack[kind]!(task, takeKept(task));
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   if (timer !== 0) timerCancel(timer);

@@ -11,7 +11,7 @@ import {
   listNext,
   type Ref,
 } from "../../rcu/index.ts";
-import { filesPut } from "../fs/fdtable.ts";
+import { filesPut } from "../fs/close-range.ts";
 import { fsPut } from "../fs/fsinfo.ts";
 import { futexWakeAddress } from "../futex.ts";
 import { exitRobustList } from "../futex-robust.ts";

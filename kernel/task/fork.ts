@@ -4,7 +4,9 @@
  */
 
 import { free, listAddTail, type Ref, rcuReadLock, rcuReadUnlock, tryAlloc } from "../../rcu/index.ts";
-import { filesFork, filesGet, filesPut } from "../fs/fdtable.ts";
+import { filesPut } from "../fs/close-range.ts";
+import { copyFiles, takeCopy } from "../fs/fd-copy.ts";
+import { filesGet } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
 import { forkMm } from "../mm/fork.ts";
 import { mmGet, mmPut } from "../mm/mm.ts";
@@ -196,7 +198,9 @@ export function clone(parent: Ref<"task">, args: CloneArgs): number {
   if ((flags & CLONE_THREAD) !== 0 && (flags & CLONE_SIGHAND) === 0) return -EINVAL;
   if ((flags & NAMESPACES) !== 0) return -EINVAL;
   if (tooManyTasks(parent)) return -EAGAIN;
-  // First, since it is what costs: it may take several runs.
+  // First, since this is what costs: it may take several runs.
+  const copied = (flags & CLONE_FILES) !== 0 ? 0 : copyFiles(parent);
+  if (copied !== 0) return copied;
   const mm = Task.mm.access(parent) as Ref<"mm">;
   const memory = (flags & CLONE_VM) !== 0 ? mmGet(mm) : forkMm(mm);
   if (memory < 0) return memory;
@@ -227,7 +231,7 @@ function copyTask(parent: Ref<"task">, args: CloneArgs, memory: Ref<"mm">): Ref<
 function copyResources(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): boolean {
   const { flags } = args;
   const files = Task.files.access(parent) as Ref<"files">;
-  const newFiles = (flags & CLONE_FILES) !== 0 ? filesGet(files) : filesFork(files);
+  const newFiles = (flags & CLONE_FILES) !== 0 ? filesGet(files) : takeCopy(parent);
   Task.files.init(child, newFiles);
   const fs = Task.fs.access(parent) as Ref<"fsinfo">;
   const newFs = (flags & CLONE_FS) !== 0 ? fsGet(fs) : fsFork(fs);

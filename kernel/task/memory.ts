@@ -2,8 +2,9 @@
  * The kernel's heap when it runs short. A CPU is asked before it takes pages of the last eighth: the task that it works for is told to
  * see to it at its next safe point, and one that has much already is refused the last 32nd, so that others get on.
  */
-import { arrayLength, heapPages, type Ref } from "../../rcu/index.ts";
+import { heapPages, type Ref } from "../../rcu/index.ts";
 import { setHeapWatch } from "../../rcu/kernel.ts";
+import { maxOf } from "../fs/fd-leaves.ts";
 import { Files } from "../fs/fdtable.ts";
 import { makeHeapRoom } from "../mm/heap.ts";
 import { Mm } from "../mm/mm.ts";
@@ -51,7 +52,7 @@ function hasMuch(task: Ref<"task">): boolean {
   const vmas = mm === 0 ? 0 : vmaCount(Mm.vmas.access(mm));
   const fdt = files === 0 ? 0 : Files.fdt.access(files);
   if (mm !== 0 && pteTables(Mm.pgd.get(mm)) > MANY_TABLES) return true;
-  return vmas > MUCH || (fdt !== 0 && arrayLength(fdt) > 2 * MUCH) || Group.sigqueued.racy(group) > MUCH;
+  return vmas > MUCH || (fdt !== 0 && maxOf(fdt) > MUCH) || Group.sigqueued.racy(group) > MUCH;
 }
 
 /** WORK_MEMORY: the task is at a safe point, without locks. */

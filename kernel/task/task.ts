@@ -150,6 +150,8 @@ export const Task = struct("task", {
   keptKind: owned(),
   /** What subsystems saw of the call's memory (mm/seen.ts): Ref<"array">, 0 for nothing, -1 when there was no room to keep it. */
   seen: owned(),
+  /** The copy of the descriptor table that the call makes in parts (fs/fd-copy.ts), or 0. */
+  filesCopy: owned<Ref<"files"> | 0>(),
   /** Bytes that the call has moved in earlier runs (a stream write that waits for room): its result if a signal ends it. */
   partial: owned(),
   /** A second number that goes with `partial` (yieldWhole). */

@@ -1,6 +1,6 @@
-/** unshare(2): own copies of what clone shared. Also execve's rule that a descriptor table is nobody else's. */
+/** unshare(2): own copies of what clone shared. */
 import type { Held, Ref } from "../../rcu/index.ts";
-import { filesFork, filesPut, filesShared } from "../fs/fdtable.ts";
+import { unshareFiles } from "../fs/fd-copy.ts";
 import { fsFork, fsPut } from "../fs/fsinfo.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { CLONE_FILES, CLONE_FS } from "../uapi/sched.ts";
@@ -9,17 +9,7 @@ import { Task } from "./task.ts";
 /** The current task replaces its own pointers: no lock. */
 const OWNER = 1 as Held;
 
-/** Gives the current task a descriptor table of its own. 0 or -ENOMEM. */
-export function unshareFiles(task: Ref<"task">): number {
-  const files = Task.files.access(task) as Ref<"files">;
-  if (!filesShared(files)) return 0;
-  const own = filesFork(files);
-  if (own === 0) return -ENOMEM;
-  Task.files.assign(OWNER, task, own);
-  filesPut(files);
-  return 0;
-}
-
+/** 0, -ENOMEM, or YIELD. */
 export function unshareResources(task: Ref<"task">, flags: number): number {
   if ((flags & CLONE_FILES) !== 0) {
     const failed = unshareFiles(task);

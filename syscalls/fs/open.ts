@@ -1,5 +1,6 @@
 /** openat(2), openat2(2), close(2), close_range(2), dup(2), dup3(2), memfd_create(2). */
 import { closeRange as closeFdRange } from "../../kernel/fs/close-range.ts";
+import { unshareFiles } from "../../kernel/fs/fd-copy.ts";
 import {
   allocFd,
   closeFd,
@@ -8,7 +9,6 @@ import {
   getUnusedFd,
   putUnusedFd,
   replaceFd,
-  unshareFiles,
 } from "../../kernel/fs/fdtable.ts";
 import { fput } from "../../kernel/fs/file.ts";
 import { MFD_NAME_MAX, memfdFile } from "../../kernel/fs/memfd.ts";
@@ -129,7 +129,7 @@ export const closeRange = syscall({
     if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) !== 0 || first > last) return -EINVAL;
     if ((flags & CLOSE_RANGE_UNSHARE) !== 0) {
       const error = unshareFiles(task);
-      if (error < 0) return error;
+      if (error !== 0) return error;
     }
     return closeFdRange(filesOf(task), first, last, (flags & CLOSE_RANGE_CLOEXEC) !== 0);
   },

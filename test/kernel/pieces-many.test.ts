@@ -77,6 +77,30 @@ flat("the end of a task with queued signals", 2100, (size) => {
   return () => (dropQueued(task) ? 0 : YIELD);
 });
 
+function descriptors(count: number): void {
+  raise(RLIMIT.NOFILE);
+  const event = sys("eventfd2", 1, 0);
+  for (let n = 0; n < count; n++) sys("dup", event);
+}
+flat(
+  "dup to a number",
+  65_000,
+  (size) => {
+    descriptors(0);
+    return ["dup3", 0, size, 0];
+  },
+  closeAll,
+);
+flat(
+  "fork of descriptors",
+  5000,
+  (size) => {
+    descriptors(size);
+    return ["clone", 0, 0, 0, 0, 0];
+  },
+  closeAll,
+);
+
 // Last, since they stay.
 const made = { tasks: 0 };
 function tasks(count: number): void {

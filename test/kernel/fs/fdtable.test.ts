@@ -1,19 +1,17 @@
 import test from "ava";
-import { closePart } from "../../../kernel/fs/close-range.ts";
+import { closePart, filesPut } from "../../../kernel/fs/close-range.ts";
+import { filesFork, unshareFiles } from "../../../kernel/fs/fd-copy.ts";
 import {
   allocFd,
   closeFd,
   fget,
   fgetRawRef,
-  filesFork,
   filesGet,
-  filesPut,
   getCloexec,
   getUnusedFd,
   NR_OPEN,
   replaceFd,
   setCloexec,
-  unshareFiles,
 } from "../../../kernel/fs/fdtable.ts";
 import { File } from "../../../kernel/fs/file.ts";
 import { Group, Task } from "../../../kernel/task/task.ts";

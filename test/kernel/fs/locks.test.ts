@@ -1,5 +1,6 @@
 import test from "ava";
-import { filesFork, filesPut } from "../../../kernel/fs/fdtable.ts";
+import { filesPut } from "../../../kernel/fs/close-range.ts";
+import { filesFork } from "../../../kernel/fs/fd-copy.ts";
 import { flock, type RecordOwner, setRecordLock, testRecordLock } from "../../../kernel/fs/locks.ts";
 import { EAGAIN } from "../../../kernel/uapi/errno.ts";
 import {
