@@ -26,6 +26,10 @@ export const USER_REGS = {
   BYTES: 576,
 } as const;
 
+/** Byte offsets of the registers x(n) and f(n) in it. */
+export const xAt = (n: number): number => USER_REGS.X + 8 * n;
+export const fAt = (n: number): number => USER_REGS.F + 8 * n;
+
 /** Why user mode came back to the kernel. The register file in RAM is complete and the pc is precise in every case. */
 export const EXIT = {
   /** `ecall` whose handling needs the whole register file (pc is still on the ecall instruction). */

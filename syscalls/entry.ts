@@ -12,6 +12,7 @@ import type { PathArgument } from "../kernel/subsystem/call-paths.ts";
 import { hooks as kernelHooks } from "../kernel/subsystem/hooks.ts";
 import type { CallHooks } from "../kernel/subsystem/install.ts";
 import { NR_SYSCALLS, SyscallCounts, type SyscallEntry } from "../kernel/syscall-entry.ts";
+import { A0_WORD, A7_WORD } from "../kernel/task/registers.ts";
 import { waitForMemory } from "../kernel/task/shortage.ts";
 import { Task } from "../kernel/task/task.ts";
 import { ENOMEM, ENOSYS } from "../kernel/uapi/errno.ts";
@@ -19,10 +20,6 @@ import { noteUnknownCall } from "../kernel/unknown-calls.ts";
 import type { Ref } from "../rcu/index.ts";
 import { DECODE, dirfd, path } from "./args.ts";
 import type { Syscall } from "./syscall.ts";
-
-/** Registers of the calling convention, as word offsets in the register file: a0 is x10, a7 is x17. */
-const A0 = 10 * 2;
-const A7 = 17 * 2;
 
 /** Called around each system call when the machine is traced. */
 export interface CallTracer {
@@ -118,7 +115,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   const { counts, tracer } = options;
 
   function decodeArgs(call: Syscall, regs: number): number[] {
-    const word = regs / 4 + A0;
+    const word = regs / 4 + A0_WORD;
     return call.args.map((arg, index) => readArg(arg.decode, word + 2 * index));
   }
 
@@ -133,8 +130,8 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
   }
 
   function unknown(task: Ref<"task">, regs: number): number {
-    const word = regs / 4 + A0;
-    const nr = readArg(DECODE.ULONG, regs / 4 + A7);
+    const word = regs / 4 + A0_WORD;
+    const nr = readArg(DECODE.ULONG, regs / 4 + A7_WORD);
     const args = [0, 2, 4, 6, 8, 10].map((offset) => readArg(DECODE.LONG, word + offset));
     noteUnknownCall(nr, args);
     tracer?.unknown(task, nr, args);
@@ -147,7 +144,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     const run = runners[nr]!;
     if (run === null) return unknown(task, regs);
     if (tracer !== undefined) return traced(task, nr, regs);
-    return run(task, regs / 4 + A0);
+    return run(task, regs / 4 + A0_WORD);
   }
 
   /** In place of `call` on machines whose subsystems listen: they are asked once per call, however often it blocks. */
@@ -157,7 +154,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
     );
     kernelHooks.callInterrupted = (task, result) => {
       const regs = Task.regs.get(task);
-      const nr = ram.i32[regs / 4 + A7]!;
+      const nr = ram.i32[regs / 4 + A7_WORD]!;
       hooks.exit(task, hooked[nr]!, decodeArgs(table[nr]!, regs), result);
     };
     return (task, regs) => {
@@ -176,7 +173,7 @@ export function createSyscallEntry(options: EntryOptions): SyscallEntry {
         }
         // The call reads what they saw, though another thread may have changed it since.
         if (tracer !== undefined) result = traced(task, nr, regs, result);
-        else if (result === 0) result = settle(task, run(task, regs / 4 + A0));
+        else if (result === 0) result = settle(task, run(task, regs / 4 + A0_WORD));
         if (isBlock(result)) keepSeen(task);
       } finally {
         forgetSeen();
@@ -203,7 +200,7 @@ function settle(task: Ref<"task">, result: number): number {
 
 /** Index of the call in a7. Of numbers beyond the table, in all 64 bits, it is that of the last place, which stays empty. */
 function callNumber(regs: number): number {
-  const word = regs / 4 + A7;
+  const word = regs / 4 + A7_WORD;
   const number = ram.i32[word]!;
   return number >>> 0 < NR_SYSCALLS && ram.i32[word + 1] === 0 ? number : NR_SYSCALLS - 1;
 }

@@ -13,7 +13,6 @@ import { Mount } from "../fs/mount.ts";
 import { currentFs } from "../fs/namei.ts";
 import { kernelRead } from "../fs/read-write.ts";
 import { DEFAULT_STACK_LIMIT, Mm, mmCreate, mmPut } from "../mm/mm.ts";
-import { ram } from "../mm/ram.ts";
 import { activateMm } from "../mm/tlb.ts";
 import "../mm/vmfile.ts";
 import { BLOCK_KILLABLE, YIELD } from "../sched/block.ts";
@@ -23,6 +22,7 @@ import { execCapabilities } from "../task/capability.ts";
 import { commitCred, credOf } from "../task/cred.ts";
 import { beginNewProgram, deThread, leaveOldProgram } from "../task/exec.ts";
 import { putProgram, setProgram } from "../task/program.ts";
+import { resetRegisters } from "../task/registers.ts";
 import { rlimit } from "../task/rlimit.ts";
 import { waitForMemory } from "../task/shortage.ts";
 import { Cred, GROUP_EXEC, Group, KIND_RISCV64, TASK_NO_NEW_PRIVS, Task } from "../task/task.ts";
@@ -31,7 +31,6 @@ import { E2BIG, ELOOP, ENOENT, ENOMEM } from "../uapi/errno.ts";
 import { MS_NOSUID } from "../uapi/mount.ts";
 import { RLIMIT_AS, RLIMIT_STACK } from "../uapi/resource.ts";
 import { SIGKILL } from "../uapi/signal.ts";
-import { USER_REGS } from "../usermode.ts";
 import { BINPRM_BUF_SIZE, type Bprm, loadBinary, setExecReason } from "./binfmt.ts";
 import { openExec } from "./open.ts";
 import { setupStack } from "./stack.ts";
@@ -260,11 +259,7 @@ function begin(task: Ref<"task">, mm: Ref<"mm">, name: Uint8Array, entry: number
   ownFiles(task);
   // No error can be returned any more: what cannot be completed is killed.
   if (beginNewProgram(task, name.subarray(name.lastIndexOf(0x2f) + 1)) < 0) sendSignal(task, SIGKILL);
-  const regs = Task.regs.get(task);
-  ram.u8.fill(0, regs, regs + USER_REGS.BYTES);
-  ram.i32[(regs + USER_REGS.RESERVATION) >>> 2] = -1;
-  ram.u32[(regs + USER_REGS.PC) >>> 2] = entry;
-  ram.u32[(regs + USER_REGS.X + 2 * 8) >>> 2] = sp;
+  resetRegisters(Task.regs.get(task), entry, sp);
 }
 
 /** Makes the copy that ownFiles takes, while the call may still run again. 0 or YIELD. */

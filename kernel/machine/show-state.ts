@@ -16,9 +16,11 @@ import { CPU_IDLE, CPU_ONLINE, Cpu, cpuOf, needResched, nrCpus } from "../sched/
 import { waitChannel } from "../sched/wchan.ts";
 import { commText } from "../task/exec.ts";
 import { findTask, nextPid } from "../task/pid.ts";
+import { A7_WORD, X_A0 } from "../task/registers.ts";
 import { TASK_STOPPED, TASK_ZOMBIE, Task, WORK_SIGNAL } from "../task/task.ts";
 import { nowNs } from "../time/clock.ts";
 import { nextTimer } from "../time/timer.ts";
+import { xAt } from "../usermode.ts";
 import { HOST_TICK_STOPPED, machineStopping } from "./state.ts";
 
 /** Whether a signal that the process can take has not reached it yet: its CPU does not come back to the kernel. A racy look. */
@@ -31,8 +33,6 @@ export function signalWaits(pid: number): boolean {
   return waits;
 }
 
-const X_A0 = 10;
-const X_A7 = 17;
 /** By Task.state. */
 const STATES = ["?", "running", "waiting", "sleeping", "runnable", "stopped", "new", "zombie", "dead"];
 
@@ -101,11 +101,11 @@ function taskLine(pid: number, task: Ref<"task">, nameOf: CallName): string {
 function callText(task: Ref<"task">, nameOf: CallName): string {
   const regs = Task.regs.get(task);
   const args = [0, 1, 2].map((n) => registerText(regs, X_A0 + n));
-  return `in ${nameOf(ram.i32[(regs + 8 * X_A7) / 4]!)}(${args.join(", ")}, ...)`;
+  return `in ${nameOf(ram.i32[regs / 4 + A7_WORD]!)}(${args.join(", ")}, ...)`;
 }
 
 function registerText(regs: number, x: number): string {
-  const word = (regs + 8 * x) / 4;
+  const word = (regs + xAt(x)) / 4;
   const [low, high] = [ram.i32[word]!, ram.i32[word + 1]!];
   // Descriptors, pids and sizes; the rest are addresses and masks.
   if (high === low >> 31) return String(low);

@@ -14,7 +14,6 @@ import { machineStopping, notifyHost } from "../machine/state.ts";
 import { activateMm, tlbLazyEnd } from "../mm/tlb.ts";
 import { reportOops } from "../oops.ts";
 import { DELIVER_DONE, DELIVER_EXIT, deliverSignals } from "../signal/deliver.ts";
-import { getPc, setPc } from "../signal/frame.ts";
 import { restoreMask } from "../signal/mask.ts";
 import { forceFault, killGroup } from "../signal/send.ts";
 import { hooks } from "../subsystem/hooks.ts";
@@ -23,6 +22,7 @@ import { commText } from "../task/exec.ts";
 import { doExit } from "../task/exit.ts";
 import { storeTid } from "../task/fork.ts";
 import { seeToHeap } from "../task/memory.ts";
+import { ECALL_BYTES, getPc, setPc } from "../task/registers.ts";
 import { refillReserve, waitForMemory } from "../task/shortage.ts";
 import {
   TASK_EXITING,
@@ -59,7 +59,6 @@ import { fatalPending } from "./yield.ts";
 
 /** A task that others wait behind may run this long. */
 const SLICE_NS = 3_000_000;
-const ECALL_BYTES = 4;
 
 /** What the loop does after a step: go on with the task, or pick another one. */
 const GO_ON = true;

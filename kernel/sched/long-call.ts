@@ -9,8 +9,9 @@ import { notifyHost } from "../machine/state.ts";
 import { ram } from "../mm/ram.ts";
 import type { SyscallEntry } from "../syscall-entry.ts";
 import { commText } from "../task/exec.ts";
+import { A7_WORD } from "../task/registers.ts";
 import { Task } from "../task/task.ts";
-import { USER_REGS, type UserModeHost } from "../usermode.ts";
+import type { UserModeHost } from "../usermode.ts";
 import { current, nowNs, thisCpu } from "./current.ts";
 import { setYieldHook } from "./yield.ts";
 
@@ -18,7 +19,6 @@ const NS_PER_MS = 1_000_000;
 const LIMIT_MS = 100;
 /** CPU time is read at the beginning of a piece of work when it was read so long ago: what is reported may be that much too high. */
 const STALE_MS = 20;
-const A7 = (USER_REGS.X + 8 * 17) / 4;
 
 /** Both in milliseconds. */
 export interface Clocks {
@@ -82,7 +82,7 @@ export function watchCalls(entry: SyscallEntry): SyscallEntry {
   setYieldHook(() => calls.look());
   return {
     call(task: Ref<"task">, regs: number): number {
-      doing = entry.nameOf(ram.i32[regs / 4 + A7]!);
+      doing = entry.nameOf(ram.i32[regs / 4 + A7_WORD]!);
       calls.begin();
       const result = entry.call(task, regs);
       // execve may have replaced the number: the name was kept.

@@ -8,17 +8,16 @@ import { translateUser } from "../mm/fault.ts";
 import { cpuArea, ram } from "../mm/ram.ts";
 import { activeMm } from "../mm/tlb.ts";
 import { NR_SYSCALLS, type SyscallEntry } from "../syscall-entry.ts";
+import { A0_WORD, A7_WORD } from "../task/registers.ts";
 import { Task } from "../task/task.ts";
 import { BUS_ADRALN, SEGV_MAPERR, SIGBUS, SIGSEGV } from "../uapi/signal.ts";
-import { CPU_NEED_RESCHED, EXIT, USER_REGS, type UserModeHost } from "../usermode.ts";
+import { CPU_NEED_RESCHED, EXIT, type UserModeHost } from "../usermode.ts";
 import { BLOCK } from "./block.ts";
 import { nrCpus } from "./cpus.ts";
 import { current, nowNs, setFault } from "./current.ts";
 import { safePoint } from "./safe-point.ts";
 import { waitPrepared } from "./waitqueue.ts";
 
-const A0 = (USER_REGS.X + 8 * 10) / 4;
-const A7 = (USER_REGS.X + 8 * 17) / 4;
 const lowWord = (value: bigint): number => Number(BigInt.asIntN(32, value));
 const highWord = (value: bigint): number => Number(BigInt.asIntN(32, value >> 32n));
 
@@ -30,7 +29,7 @@ export let leftResult = 0;
 
 /** Writes a result into a0. Exact for all results: errors, counts, addresses, file offsets. */
 export function storeResult(regs: number, result: number): void {
-  const word = regs / 4 + A0;
+  const word = regs / 4 + A0_WORD;
   const low = result | 0;
   ram.i32[word] = low;
   ram.i32[word + 1] = low === result ? low >> 31 : Math.floor(result / 4294967296);
@@ -52,7 +51,7 @@ export function createUserModeHost(cpu: number, syscalls: SyscallEntry): UserMod
     syscall() {
       const task = current();
       const regs = Task.regs.get(task);
-      if (fullRegs[ram.i32[regs / 4 + A7]!] === 1) return EXIT.SYSCALL;
+      if (fullRegs[ram.i32[regs / 4 + A7_WORD]!] === 1) return EXIT.SYSCALL;
       const result = syscalls.call(task, regs);
       if (result <= BLOCK || waitPrepared || ram.i32[resched] !== 0) {
         leftResult = result;

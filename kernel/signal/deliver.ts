@@ -12,6 +12,7 @@ import { notifyTask } from "../sched/wake.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import { tracer } from "../syscall-entry.ts";
 import { isOrphaned } from "../task/jobs.ts";
+import { ECALL_BYTES, getPc, setPc, setReg, X_A0 } from "../task/registers.ts";
 import {
   GROUP_EXEC,
   GROUP_EXITING,
@@ -28,7 +29,7 @@ import { EFAULT, EINTR } from "../uapi/errno.ts";
 import { SA_NODEFER, SA_RESTART, SIG_DFL, SIG_IGN, SIGKILL, SIGSEGV, SIGSTOP } from "../uapi/signal.ts";
 import { ACCESS } from "../usermode.ts";
 import { notifyStopOrContinue } from "./child.ts";
-import { getPc, setPc, setReg, setupFrame } from "./frame.ts";
+import { setupFrame } from "./frame.ts";
 import { setMask } from "./mask.ts";
 import { dequeueSignal, recalcPending, type SigInfo } from "./pending.ts";
 import { forceFault, forEachThread, killGroup } from "./send.ts";
@@ -41,9 +42,6 @@ export const DELIVER_DONE = 0;
 export const DELIVER_EXIT = 1;
 /** The task stopped, and is no longer this CPU's. */
 export const DELIVER_STOPPED = 2;
-
-const X_A0 = 10;
-const ECALL_BYTES = 4;
 
 export function deliverSignals(task: Ref<"task">): number {
   const group = Task.group.get(task);

@@ -6,45 +6,35 @@
  */
 import type { Ref } from "../../rcu/index.ts";
 import { VDSO_BASE } from "../mm/mm.ts";
-import { ram } from "../mm/ram.ts";
 import { copyFromUser, copyToUser } from "../mm/uaccess.ts";
 import { popProgramFrame, pushProgramFrame } from "../task/program.ts";
+import {
+  CONTEXT_BYTES,
+  clearReservation,
+  getReg,
+  loadContext,
+  saveContext,
+  setPc,
+  setReg,
+  X_A0,
+  X_RA,
+  X_SP,
+} from "../task/registers.ts";
 import { KIND_PROGRAM, Task } from "../task/task.ts";
 import { EFAULT } from "../uapi/errno.ts";
 import { SA_ONSTACK, SIGINFO_BYTES, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK } from "../uapi/signal.ts";
-import { USER_REGS } from "../usermode.ts";
 import { INFO_WORDS, type SigInfo } from "./pending.ts";
 
 const UC = SIGINFO_BYTES;
 const UC_STACK = UC + 16;
 const UC_SIGMASK = UC + 40;
 const UC_MCONTEXT = UC + 176;
-const MC_REGS = 32 * 8;
-const MC_FP = UC_MCONTEXT + MC_REGS;
-const FP_BYTES = 32 * 8 + 4;
-/** The union of the floating-point states, whose largest member is the one of Q. */
-const FRAME_BYTES = MC_FP + 528;
-
-const X_SP = 2;
-const X_RA = 1;
-const X_A0 = 10;
+/** The integer registers, and the union of the floating-point states, whose largest member is the one of Q. */
+const FRAME_BYTES = UC_MCONTEXT + 32 * 8 + 528;
 
 const frame = new Uint8Array(FRAME_BYTES);
 const view = new DataView(frame.buffer);
-
-/** Reads a register as an unsigned number; exact below 2^53. */
-export function getReg(regs: number, x: number): number {
-  const word = (regs + 8 * x) / 4;
-  return ram.u32[word]! + ram.u32[word + 1]! * 4294967296;
-}
-/** Writes a non-negative number below 2^53, or a negative one sign-extended. */
-export function setReg(regs: number, x: number, value: number): void {
-  const word = (regs + 8 * x) / 4;
-  ram.i32[word] = value | 0;
-  ram.i32[word + 1] = Math.floor(value / 4294967296) | 0;
-}
-export const getPc = (regs: number): number => getReg(regs, USER_REGS.PC / 8);
-export const setPc = (regs: number, value: number): void => setReg(regs, USER_REGS.PC / 8, value);
+const context = frame.subarray(UC_MCONTEXT, UC_MCONTEXT + CONTEXT_BYTES);
 
 /** Whether the stack pointer is on the alternate stack. */
 export function onAltStack(task: Ref<"task">, sp: number): boolean {
@@ -94,9 +84,7 @@ export function setupFrame(
   putWide(UC_STACK + 16, Task.altStackSize.get(task));
   view.setInt32(UC_SIGMASK, maskLow, true);
   view.setInt32(UC_SIGMASK + 4, maskHigh, true);
-  frame.set(ram.u8.subarray(regs + USER_REGS.PC, regs + USER_REGS.PC + 8), UC_MCONTEXT);
-  frame.set(ram.u8.subarray(regs + 8, regs + MC_REGS), UC_MCONTEXT + 8);
-  frame.set(ram.u8.subarray(regs + USER_REGS.F, regs + USER_REGS.F + FP_BYTES), MC_FP);
+  saveContext(regs, context);
   if (copyToUser(base, frame) < 0) return -EFAULT;
 
   if ((Task.altStackFlags.get(task) & SS_AUTODISARM) !== 0) {
@@ -119,10 +107,6 @@ function putWide(offset: number, value: number): void {
   view.setUint32(offset + 4, Math.floor(value / 4294967296), true);
 }
 
-const clearReservation = (regs: number): void => {
-  ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;
-};
-
 /** Results of restoreFrame: the signal mask, and the alternate stack that was in force. */
 export const restored = { maskLow: 0, maskHigh: 0, altStack: 0, altStackFlags: 0, altStackSize: 0 };
 
@@ -138,13 +122,7 @@ export function restoreFrame(task: Ref<"task">): number {
   const bytes = copyFromUser(getReg(regs, X_SP), FRAME_BYTES);
   if (bytes === null) return -EFAULT;
   const from = new DataView(bytes.buffer, bytes.byteOffset, FRAME_BYTES);
-  ram.u8.set(bytes.subarray(UC_MCONTEXT, UC_MCONTEXT + 8), regs + USER_REGS.PC);
-  ram.u8.set(bytes.subarray(UC_MCONTEXT + 8, UC_MCONTEXT + MC_REGS), regs + 8);
-  ram.u8.set(bytes.subarray(MC_FP, MC_FP + FP_BYTES), regs + USER_REGS.F);
-  // Of fcsr only frm and fflags exist, and a program counter is even.
-  ram.i32[(regs + USER_REGS.FCSR) / 4] &= 0xff;
-  ram.i32[(regs + USER_REGS.PC) / 4] &= ~1;
-  clearReservation(regs);
+  loadContext(regs, bytes.subarray(UC_MCONTEXT, UC_MCONTEXT + CONTEXT_BYTES));
   restored.maskLow = from.getInt32(UC_SIGMASK, true);
   restored.maskHigh = from.getInt32(UC_SIGMASK + 4, true);
   restored.altStack = Number(from.getBigUint64(UC_STACK, true));

@@ -10,14 +10,13 @@ import { filesGet } from "../fs/fdtable.ts";
 import { fsFork, fsGet, fsPut } from "../fs/fsinfo.ts";
 import { forkMm } from "../mm/fork.ts";
 import { mmGet, mmPut } from "../mm/mm.ts";
-import { allocRegs, freeRegs, ram } from "../mm/ram.ts";
+import { allocRegs, freeRegs } from "../mm/ram.ts";
 import { faultIn, putUser32 } from "../mm/uaccess.ts";
 import { BLOCK_KILLABLE } from "../sched/block.ts";
 import { current } from "../sched/current.ts";
 import { defineKept, KEPT_VFORK, keepForRestart, keptForRestart, takeKept } from "../sched/restart.ts";
 import { finishWait, prepareToWait } from "../sched/waitqueue.ts";
 import { wakeNewTask, wakeTask } from "../sched/wake.ts";
-import { getPc, setPc, setReg } from "../signal/frame.ts";
 import { copySighand, flushHandlers, newSighand, sighandGet, sighandPut } from "../signal/sighand.ts";
 import { hooks } from "../subsystem/hooks.ts";
 import { nowNs } from "../time/clock.ts";
@@ -42,10 +41,21 @@ import {
   CLONE_VFORK,
   CLONE_VM,
 } from "../uapi/sched.ts";
-import { ACCESS, USER_REGS } from "../usermode.ts";
+import { ACCESS } from "../usermode.ts";
 import { credGet, credOf, credPut } from "./cred.ts";
 import { allGroups, allocPid, attachPid, findTask, lockTaskList, setFamily, unlockTaskList } from "./pid.ts";
 import { copyProgram, putProgram } from "./program.ts";
+import {
+  clearReservation,
+  copyRegisters,
+  ECALL_BYTES,
+  getPc,
+  setPc,
+  setReg,
+  X_A0,
+  X_SP,
+  X_TP,
+} from "./registers.ts";
 import { defaultLimits } from "./rlimit.ts";
 import {
   GROUP_EXEC,
@@ -63,10 +73,6 @@ import { tooManyTasks } from "./too-many.ts";
 
 const NAMESPACES =
   CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
-const X_SP = 2;
-const X_TP = 4;
-const X_A0 = 10;
-const ECALL_BYTES = 4;
 
 /** Arguments of clone(2) and clone3(2). Addresses are 0 when not given. */
 export interface CloneArgs {
@@ -105,7 +111,7 @@ export function newTask(group: Ref<"group"> | 0, kind: number): Ref<"task"> | 0 
   Task.altStackFlags.set(task, 0);
   Task.dumpable.set(task, 1);
   Task.timerSlack.set(task, 50_000);
-  ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;
+  clearReservation(regs);
   return task;
 }
 
@@ -258,8 +264,7 @@ function copyOwn(parent: Ref<"task">, child: Ref<"task">, args: CloneArgs): void
   const { flags } = args;
   const from = Task.regs.get(parent);
   const regs = Task.regs.get(child);
-  ram.u8.copyWithin(regs, from, from + USER_REGS.BYTES);
-  ram.i32[(regs + USER_REGS.RESERVATION) / 4] = -1;
+  copyRegisters(regs, from);
   setReg(regs, X_A0, 0);
   setPc(regs, getPc(from) + ECALL_BYTES);
   if (args.stack !== 0) setReg(regs, X_SP, args.stack);

@@ -1,12 +1,13 @@
 /** rt_sigaction(2), sigaltstack(2), rt_sigreturn(2). */
 import { copyFromUser, copyToUser } from "../../kernel/mm/uaccess.ts";
 import { NO_RETURN } from "../../kernel/sched/block.ts";
-import { altStackStatus, getReg, onAltStack, restored, restoreFrame } from "../../kernel/signal/frame.ts";
+import { altStackStatus, onAltStack, restored, restoreFrame } from "../../kernel/signal/frame.ts";
 import { setMask } from "../../kernel/signal/mask.ts";
 import { flushPending } from "../../kernel/signal/pending.ts";
 import { forceFault, forEachThread } from "../../kernel/signal/send.ts";
 import { getAction, isIgnored, setAction } from "../../kernel/signal/sighand.ts";
 import { sigBit } from "../../kernel/signal/sigset.ts";
+import { getReg, X_SP } from "../../kernel/task/registers.ts";
 import { Group, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM } from "../../kernel/uapi/errno.ts";
 import {
@@ -67,7 +68,6 @@ export const rtSigaction = syscall({
 });
 
 const STACK_BYTES = 24;
-const X_SP = 2;
 
 export const sigaltstack = syscall({
   nr: 132,

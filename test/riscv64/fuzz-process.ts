@@ -1,6 +1,6 @@
 /** One process of the fuzzer's kernel: an address space on scattered frames, a register file, what it wrote. */
 
-import { ACCESS, PAGE_WRITABLE, USER_REGS } from "../../kernel/usermode.ts";
+import { ACCESS, PAGE_WRITABLE, USER_REGS, xAt } from "../../kernel/usermode.ts";
 import { CODE_BASE, DATA_BASE } from "./fuzz-elf.ts";
 import { CONTEXT_BYTES } from "./fuzz-faults.ts";
 
@@ -154,7 +154,7 @@ export class FuzzProcess {
 
   /** The system call in a7; its result goes to a0. */
   syscall(): void {
-    const x = (n: number): bigint => this.#view.getBigUint64(this.regs + USER_REGS.X + 8 * n, true);
+    const x = (n: number): bigint => this.#view.getBigUint64(this.regs + xAt(n), true);
     const nr = Number(x(17));
     let result = -ENOSYS;
     if (nr === SYS_EXIT) this.exited = true;
@@ -165,7 +165,7 @@ export class FuzzProcess {
       this.#output.push(Uint8Array.from({ length: Number(x(12)) }, (_, n) => this.#byte(from + n)));
       result = Number(x(12));
     }
-    this.#view.setBigInt64(this.regs + USER_REGS.X + 8 * 10, BigInt(result), true);
+    this.#view.setBigInt64(this.regs + xAt(10), BigInt(result), true);
   }
 
   #byte(va: number): number {

@@ -8,10 +8,12 @@ import {
   ACCESS,
   CPU_AREA_BYTES,
   EXIT,
+  fAt,
   PAGE_WRITABLE,
   USER_REGS,
   type UserMode,
   type UserModeHost,
+  xAt,
 } from "../../kernel/usermode.ts";
 import { createRiscvEngine, type EngineOptions } from "../../userland/riscv64/engine.ts";
 
@@ -96,20 +98,19 @@ export class Harness implements UserModeHost {
   }
 
   x(n: number): bigint {
-    return this.view.getBigInt64(this.regs + USER_REGS.X + 8 * n, true);
+    return this.view.getBigInt64(this.regs + xAt(n), true);
   }
 
   setX(n: number, value: bigint | number): void {
-    if (n !== 0)
-      this.view.setBigInt64(this.regs + USER_REGS.X + 8 * n, BigInt.asIntN(64, BigInt(value)), true);
+    if (n !== 0) this.view.setBigInt64(this.regs + xAt(n), BigInt.asIntN(64, BigInt(value)), true);
   }
 
   f(n: number): bigint {
-    return this.view.getBigUint64(this.regs + USER_REGS.F + 8 * n, true);
+    return this.view.getBigUint64(this.regs + fAt(n), true);
   }
 
   setF(n: number, value: bigint): void {
-    this.view.setBigUint64(this.regs + USER_REGS.F + 8 * n, BigInt.asUintN(64, value), true);
+    this.view.setBigUint64(this.regs + fAt(n), BigInt.asUintN(64, value), true);
   }
 
   get pc(): number {

@@ -22,6 +22,7 @@ import {
   USER_REGS,
   type UserMode,
   type UserModeHost,
+  xAt,
 } from "../../kernel/usermode.ts";
 import { Gate } from "./gate.ts";
 import { loadProgram } from "./load.ts";
@@ -88,11 +89,11 @@ export function createProgramMode(host: UserModeHost, programs: ProgramHost): Us
   let calls = 0;
 
   const getReg = (regs: number, n: number): number => {
-    const at = (regs + USER_REGS.X + 8 * n) / 4;
+    const at = (regs + xAt(n)) / 4;
     return words[at + 1]! * 4294967296 + (words[at]! >>> 0);
   };
   const setReg = (regs: number, n: number, value: number): void => {
-    const at = (regs + USER_REGS.X + 8 * n) / 4;
+    const at = (regs + xAt(n)) / 4;
     const high = Math.floor(value / 4294967296);
     words[at] = value - high * 4294967296;
     words[at + 1] = high;

@@ -1,4 +1,4 @@
-import { ACCESS, EXIT, USER_REGS, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
+import { ACCESS, EXIT, type UserMode, type UserModeHost } from "../../kernel/usermode.ts";
 import { CodePages, CodeSpace } from "./code-space.ts";
 import { fastFpuExports } from "./fpu/fast-module.ts";
 import { fpOp, takeFpFlags } from "./fpu/softfloat.ts";
@@ -12,6 +12,7 @@ import {
   SCRATCH_RESULT,
   SPACE_TAG,
 } from "./layout.ts";
+import { FFLAGS_MASK, FRM_SHIFT, RegisterFile } from "./register-file.ts";
 import { buildRuntime } from "./runtime.ts";
 import { FIND } from "./stubs.ts";
 import { Tlb } from "./tlb.ts";
@@ -60,7 +61,6 @@ class RiscvEngine implements UserMode {
   private readonly area: number;
   private readonly words: Int32Array;
   private readonly longs: BigInt64Array;
-  private readonly unsignedLongs: BigUint64Array;
   private readonly hot: number;
 
   private readonly tlb: Tlb;
@@ -72,7 +72,7 @@ class RiscvEngine implements UserMode {
 
   private readonly units: Units;
   private readonly run: (area: number, regs: number) => number;
-  private regs = 0;
+  private readonly registers: RegisterFile;
   /** When side exits for the instruction at a pc last filled their counter. */
   private readonly leftOften = new Map<number, bigint>();
 
@@ -84,7 +84,7 @@ class RiscvEngine implements UserMode {
     const buffer = host.memory.buffer;
     this.words = new Int32Array(buffer);
     this.longs = new BigInt64Array(buffer);
-    this.unsignedLongs = new BigUint64Array(buffer);
+    this.registers = new RegisterFile(host.memory);
     const threshold = options.threshold ?? THRESHOLD;
     this.hot = threshold === Number.POSITIVE_INFINITY ? 0x2_0000 : threshold;
     this.tlb = new Tlb(host);
@@ -112,7 +112,7 @@ class RiscvEngine implements UserMode {
       fpuOperation: (op: number, rm: number) => this.floatingPoint(op, rm),
       csrOperation: (csr: number, operation: number) => this.csr(csr, operation),
       syscall: () => this.syscall(),
-      badJump: (_area: number, regs: number, target: bigint) => this.badJump(regs, target),
+      badJump: (_area: number, _regs: number, target: bigint) => this.badJump(target),
       instructionFence: () => this.instructionFence(),
       codePage: (pc: number) => this.codePage(pc >>> 0),
       decode: (record: number, pc: number) => this.code.decode(this.space, record >>> 0, pc >>> 0),
@@ -133,14 +133,14 @@ class RiscvEngine implements UserMode {
 
   enter(regs: number): number {
     this.counts.enters++;
-    this.regs = regs;
+    this.registers.at = regs;
     if (this.code.full) this.code.reset();
-    const pc = this.unsignedLongs[(regs + USER_REGS.PC) / 8]!;
+    const { pc } = this.registers;
     if (pc > 0xffff_ffffn) {
       this.host.badAddress(pc, ACCESS.EXEC);
       return EXIT.FAULT;
     }
-    if ((pc & 1n) !== 0n) this.unsignedLongs[(regs + USER_REGS.PC) / 8] = pc & ~1n;
+    if ((pc & 1n) !== 0n) this.registers.pc = pc & ~1n;
     return this.run(this.area, regs) >> 1;
   }
 
@@ -221,7 +221,7 @@ class RiscvEngine implements UserMode {
     const reason = this.host.syscall();
     if (reason !== 0) return reason * 2 + 1;
     // The code may have changed under the unit that made this call: leave it and all its callers.
-    if (this.space !== space) return (this.words[(this.regs + USER_REGS.PC) / 4]! + 4) | 0;
+    if (this.space !== space) return (this.registers.pc32 + 4) | 0;
     return 0;
   }
 
@@ -231,8 +231,8 @@ class RiscvEngine implements UserMode {
     this.host.instructionFence();
   }
 
-  private badJump(regs: number, target: bigint): number {
-    this.longs[(regs >>> 0) / 8 + USER_REGS.PC / 8] = target;
+  private badJump(target: bigint): number {
+    this.registers.pc = target;
     this.host.badAddress(BigInt.asUintN(64, target), ACCESS.EXEC);
     return EXIT.FAULT * 2 + 1;
   }
@@ -245,7 +245,6 @@ class RiscvEngine implements UserMode {
   }
 
   private floatingPoint(op: number, rm: number): void {
-    const fcsr = (this.regs + USER_REGS.FCSR) / 4;
     const scratch = this.area / 8;
     this.longs[scratch + SCRATCH_RESULT / 8] = fpOp(
       op,
@@ -254,7 +253,7 @@ class RiscvEngine implements UserMode {
       this.longs[scratch + SCRATCH_C / 8]!,
       rm,
     );
-    this.words[fcsr] = this.words[fcsr]! | takeFpFlags();
+    this.registers.fcsr |= takeFpFlags();
   }
 
   /**
@@ -279,12 +278,12 @@ class RiscvEngine implements UserMode {
   }
 
   private readCsr(number: number): bigint | undefined {
-    const fcsr = this.words[(this.regs + USER_REGS.FCSR) / 4]! & 0xff;
+    const fcsr = this.registers.fcsr & 0xff;
     switch (number) {
       case 1: // fflags
-        return BigInt(fcsr & 31);
+        return BigInt(fcsr & FFLAGS_MASK);
       case 2: // frm
-        return BigInt(fcsr >> 5);
+        return BigInt(fcsr >> FRM_SHIFT);
       case 3: // fcsr
         return BigInt(fcsr);
       case 0xc00: // cycle, time and instret all tell the time
@@ -297,10 +296,10 @@ class RiscvEngine implements UserMode {
   }
 
   private writeCsr(number: number, value: number): void {
-    const at = (this.regs + USER_REGS.FCSR) / 4;
-    const fcsr = this.words[at]!;
-    if (number === 1) this.words[at] = (fcsr & 0xe0) | (value & 31);
-    else if (number === 2) this.words[at] = (fcsr & 0x1f) | ((value & 7) << 5);
-    else this.words[at] = value & 0xff;
+    const { registers } = this;
+    const { fcsr } = registers;
+    if (number === 1) registers.fcsr = (fcsr & ~FFLAGS_MASK & 0xff) | (value & FFLAGS_MASK);
+    else if (number === 2) registers.fcsr = (fcsr & FFLAGS_MASK) | ((value & 7) << FRM_SHIFT);
+    else registers.fcsr = value & 0xff;
   }
 }

@@ -3,15 +3,12 @@
  * what the kernel and the engine agree on.
  */
 
-import { USER_REGS } from "../../kernel/usermode.ts";
+import { fAt, USER_REGS, xAt } from "../../kernel/usermode.ts";
 import { REGS } from "./locals.ts";
 import type { Code } from "./wasm/code.ts";
 import type { F64, I32, I64, Local } from "./wasm/types.ts";
 
-/** Byte offset of an integer register. */
-export const xAt = (n: number): number => USER_REGS.X + 8 * n;
-/** Byte offset of a floating-point register. */
-export const fAt = (n: number): number => USER_REGS.F + 8 * n;
+export { fAt, xAt };
 
 /** Where interpreted writes to x0 go: an unused part of the register file. */
 export const X0_SINK = 536;
@@ -28,6 +25,39 @@ export const FIRST_BAD_FCSR = 5 << FRM_SHIFT;
 /** What to look at in fcsr, for each rm field, to tell whether it is 1: rounding to nearest even, NX set. 0: never. */
 export function fastRoundingMask(rm: number): number {
   return rm === 0 ? 0x01 : rm === RM_DYNAMIC ? 0xe1 : 0;
+}
+
+/** The register file of the task that is running, for JavaScript. */
+export class RegisterFile {
+  /** Byte address of the register file. */
+  at = 0;
+  private readonly words: Int32Array;
+  private readonly longs: BigUint64Array;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.words = new Int32Array(memory.buffer);
+    this.longs = new BigUint64Array(memory.buffer);
+  }
+
+  /** All 64 bits, unsigned. */
+  get pc(): bigint {
+    return this.longs[(this.at + USER_REGS.PC) / 8]!;
+  }
+  set pc(value: bigint) {
+    this.longs[(this.at + USER_REGS.PC) / 8] = value;
+  }
+
+  /** The low half of the pc, signed, as generated code has it. */
+  get pc32(): number {
+    return this.words[(this.at + USER_REGS.PC) / 4]!;
+  }
+
+  get fcsr(): number {
+    return this.words[(this.at + USER_REGS.FCSR) / 4]!;
+  }
+  set fcsr(value: number) {
+    this.words[(this.at + USER_REGS.FCSR) / 4] = value;
+  }
 }
 
 // Generated code: `regs` is the local that has the address of the register file.
