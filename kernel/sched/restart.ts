@@ -62,6 +62,8 @@ export const KEPT_EXEC = 4;
 export const KEPT_MM = 5;
 /** The address space of the child that fork makes, in parts (task/fork-memory.ts). */
 export const KEPT_FORK = 6;
+/** The sets of a select(2) of many descriptors (ipc/select.ts). */
+export const KEPT_SELECT = 7;
 
 /** What else a call may have prepared for a later run of itself (fs/fd-copy.ts). */
 let dropPrepared: (task: Ref<"task">) => void = () => {};

@@ -1,6 +1,7 @@
 /** ppoll(2), pselect6(2), epoll(7). */
 import { epollCtl, epollFile, epollWait } from "../../kernel/ipc/epoll.ts";
-import { poll, select } from "../../kernel/ipc/poll.ts";
+import { poll } from "../../kernel/ipc/poll.ts";
+import { select } from "../../kernel/ipc/select.ts";
 import { faultIn, getUser32, getUser64, getUserU64, putUser64 } from "../../kernel/mm/uaccess.ts";
 import { isBlock } from "../../kernel/sched/block.ts";
 import { nowNs } from "../../kernel/sched/current.ts";
@@ -81,7 +82,7 @@ export const pselect6 = syscall({
     }
     if (error < 0) return error;
     const ns = timeoutNs;
-    return writeTimeout(task, timeout, select(task, nfds, reads, writes, excepts, ns));
+    return writeTimeout(task, timeout, select(task, nfds, [reads, writes, excepts], ns));
   },
 });
 

@@ -101,6 +101,37 @@ flat(
   closeAll,
 );
 
+/** Descriptors that are not ready, and a struct pollfd for each. */
+function polled(count: number, pipes: boolean): number {
+  raise(RLIMIT.NOFILE);
+  const event = sys("eventfd2", 0, 0);
+  for (let n = 1; n < count; n++) sys("dup", event);
+  const at = sys("mmap", 0, 8 * count, 3, 0x22, -1, 0);
+  if (pipes) for (let n = 0; n < count; n++) putWords(at + 8 * n, event + n, 1);
+  else for (let n = 0; n < count; n += 32) putWords(at + n / 8, -1);
+  return at;
+}
+flat(
+  "poll",
+  5000,
+  (size) => {
+    const at = polled(size, true);
+    putWords(memory, 0, 0, 0, 0);
+    return ["ppoll", at, size, memory, 0, 0];
+  },
+  closeAll,
+);
+flat(
+  "select",
+  5120,
+  (size) => {
+    const at = polled(size, false);
+    putWords(memory, 0, 0, 0, 0);
+    return ["pselect6", size, at, 0, 0, memory, 0];
+  },
+  closeAll,
+);
+
 // Last, since they stay.
 const made = { tasks: 0 };
 function tasks(count: number): void {

@@ -116,6 +116,46 @@ test.serial("select replaces the sets by what is ready", (t) => {
   close(r, w);
 });
 
+test.serial("select of many descriptors waits for the first of them, and looks at the others again", (t) => {
+  putWords(memory, 10_000, 0, 10_000, 0);
+  call(task, "prlimit64", 0, 7, memory, 0);
+  const event = call(task, "eventfd2", 0, 0);
+  const COUNT = 9000;
+  call(task, "pipe2", memory, 0);
+  const [r, w] = getWords(memory, 2) as [number, number];
+  for (let fd = w + 1; fd < COUNT; fd++) call(task, "dup", event);
+  const reads = memory + 4096;
+  const words = Math.ceil(COUNT / 64) * 2;
+  const all = (): void => {
+    for (let n = 0; n < words; n++) putWords(reads + 4 * n, 0);
+    for (let fd = r; fd < COUNT; fd++) {
+      const [word] = getWords(reads + 4 * (fd >> 5), 1) as [number];
+      if (fd !== w) putWords(reads + 4 * (fd >> 5), word | (1 << (fd & 31)));
+    }
+  };
+  all();
+  const select = (): number => call(task, "pselect6", COUNT, reads, 0, 0, 0, 0);
+  t.is(select(), BLOCK_EINTR);
+  t.false(woken(task));
+  write(other, w, "x");
+  t.true(woken(task));
+  t.is(select(), 1);
+  const ready = getWords(reads, words).flatMap((word, n) => (word === 0 ? [] : [[n, word]]));
+  t.deepEqual(ready, [[r >> 5, 1 << (r & 31)]]);
+  // One that is far behind, and whose queue is not joined: a timer wakes the call.
+  call(task, "dup3", r, COUNT - 1, 0);
+  call(task, "dup3", event, r, 0);
+  readBytes(task, COUNT - 1, 1);
+  all();
+  t.is(select(), BLOCK_EINTR);
+  write(other, w, "x");
+  t.false(woken(task));
+  while (!woken(task)) runTimers(nowNs());
+  t.is(select(), 1);
+  t.is(getWords(reads + 4 * ((COUNT - 1) >> 5), 1)[0], 1 << ((COUNT - 1) & 31));
+  call(task, "close_range", event, 0xffff_ffff, 0);
+});
+
 test.serial("a timerfd counts its expirations", (t) => {
   const fd = call(task, "timerfd_create", 1, 0);
   const spec = memory + 256;
