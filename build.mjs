@@ -14,6 +14,7 @@ import { parse } from "acorn";
 import { build } from "esbuild";
 import { layOutRcu } from "./rcu/package/lay-out.mjs";
 import { WORKLOADS } from "./userland/programs/workloads/index.ts";
+import { prebuild } from "./userland/riscv64/start-modules.ts";
 
 process.chdir(dirname(fileURLToPath(import.meta.url)));
 rmSync("dist", { recursive: true, force: true });
@@ -51,6 +52,7 @@ const { outputFiles } = await build({
   sourcemap: "linked",
   sourcesContent: false,
   logLevel: "warning",
+  plugins: [{ name: "prebuilt", setup: putPrebuilt }],
 });
 mkdirSync("dist");
 for (const { path, text } of outputFiles)
@@ -102,6 +104,19 @@ writeFileSync("dist/types/webassembly.d.ts", "declare namespace WebAssembly {\n 
 writeFileSync(face, `/// <reference path="../webassembly.d.ts" />\n${readFileSync(face, "utf8")}`);
 
 await layOutRcu("dist/sternix-rcu", "dist/types/rcu", restoreConstants);
+
+/** Puts the modules that the riscv64 engine starts with into the table of prebuilt.ts. */
+function putPrebuilt({ onLoad }) {
+  onLoad({ filter: /[/\\]riscv64[/\\]prebuilt\.ts$/ }, ({ path }) => {
+    const table = Object.entries(prebuild()).map(([name, bytes]) => [
+      name,
+      Buffer.from(bytes).toString("base64"),
+    ]);
+    const [before, after, ...more] = readFileSync(path, "utf8").split("= {};");
+    if (after === undefined || more.length > 0) throw new Error(`${path} has no table to fill`);
+    return { contents: `${before}= ${JSON.stringify(Object.fromEntries(table))};${after}`, loader: "ts" };
+  });
+}
 
 /** The modules, and all that they import of this project while they run. */
 function importedFrom(entries) {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
+import { prebuild } from "../../userland/riscv64/start-modules.ts";
 import { fixture } from "../guest/cases.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
@@ -38,6 +39,18 @@ test("what is constant in the source is constant in the build", (t) => {
   }
   t.true(constants > 1000, `${constants} constants`);
   t.regex(readFileSync(join(dist, "rcu.js"), "utf8"), /rcuReadLock/);
+});
+
+test("the modules that an engine starts with are in the build, as the source makes them", (t) => {
+  const dist = join(project, "dist");
+  const code = readdirSync(dist)
+    .filter((name) => name.endsWith(".js"))
+    .map((name) => readFileSync(join(dist, name), "utf8"));
+  for (const [name, bytes] of Object.entries(prebuild())) {
+    t.true(WebAssembly.validate(bytes), name);
+    const text = Buffer.from(bytes).toString("base64");
+    t.is(code.filter((file) => file.includes(text)).length, 1, name);
+  }
 });
 
 test("the built command boots its workers and runs a guest", (t) => {

@@ -35,9 +35,12 @@ export abstract class Emitter {
   readonly f64: Code["f64"];
   /** One body serves every operand: operand fields are not known when the code is made. */
   abstract readonly interpreted: boolean;
+  /** Whether the machine that will run the code has a fused multiply-add. */
+  readonly hasFused: boolean;
 
-  constructor(code: Code) {
+  constructor(code: Code, hasFused: boolean) {
     this.c = code;
+    this.hasFused = hasFused;
     this.i32 = code.i32;
     this.i64 = code.i64;
     this.f32 = code.f32;

@@ -2,7 +2,6 @@ import { ACCESS, EXIT, type UserMode, type UserModeHost } from "../../kernel/use
 import { CodePages, CodeSpace } from "./code-space.ts";
 import { fastFpuExports } from "./fpu/fast-module.ts";
 import { fpOp, takeFpFlags } from "./fpu/softfloat.ts";
-import { buildInterpreter } from "./interpreter.ts";
 import {
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
@@ -13,13 +12,11 @@ import {
   SPACE_TAG,
 } from "./layout.ts";
 import { FFLAGS_MASK, FRM_SHIFT, RegisterFile } from "./register-file.ts";
-import { buildRuntime } from "./runtime.ts";
+import { interpreterModule, MAX_PAGES, runtimeModule, THRESHOLD } from "./start-modules.ts";
 import { FIND } from "./stubs.ts";
 import { Tlb } from "./tlb.ts";
 import { Units } from "./units.ts";
 
-/** Arrivals at a target before it is translated. */
-const THRESHOLD = 5120;
 /** Code spaces remembered; the least recently named one is forgotten first. */
 const MAX_SPACES = 256;
 
@@ -28,27 +25,12 @@ const OFTEN = 5_000_000n;
 /** Places remembered for that. */
 const MAX_LEFT_OFTEN = 4096;
 
-/** 4 GiB: no less than the maximum of any memory, which is what an importing module has to declare. */
-const MAX_PAGES = 65536;
-
 /** What only tests change. */
 export interface EngineOptions {
   /** Arrivals before translation, up to 65535: 0 translates at once, Infinity never. */
   readonly threshold?: number;
   /** Whether units are lean at first (default), or never. */
   readonly lean?: boolean;
-}
-
-const modules = new Map<string, WebAssembly.Module>();
-
-/** Modules that are the same for every engine of a thread: compiled once. */
-function moduleOf(key: string, build: () => Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  let module = modules.get(key);
-  if (module === undefined) {
-    module = new WebAssembly.Module(build());
-    modules.set(key, module);
-  }
-  return module;
 }
 
 /** Runs riscv64 (RV64GC) user code of one CPU: cold code in an interpreter, hot code as WebAssembly. */
@@ -118,16 +100,10 @@ class RiscvEngine implements UserMode {
       decode: (record: number, pc: number) => this.code.decode(this.space, record >>> 0, pc >>> 0),
     };
     for (const [name, fn] of Object.entries(fastFpuExports())) native[`fast_${name}`] = fn;
-    const runtime = new WebAssembly.Instance(
-      moduleOf("runtime", () => buildRuntime(MAX_PAGES)),
-      { e: native },
-    );
+    const runtime = new WebAssembly.Instance(runtimeModule(), { e: native });
     this.units.environment = { ...native, ...runtime.exports };
     this.run = runtime.exports.run as (area: number, regs: number) => number;
-    const interpreter = new WebAssembly.Instance(
-      moduleOf(`interpreter ${this.hot}`, () => buildInterpreter(MAX_PAGES, this.hot)),
-      { e: this.units.environment },
-    );
+    const interpreter = new WebAssembly.Instance(interpreterModule(this.hot), { e: this.units.environment });
     this.units.table.set(0, interpreter.exports.f as () => void);
   }
 

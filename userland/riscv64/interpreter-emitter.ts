@@ -17,8 +17,8 @@ export class InterpreterEmitter extends Emitter {
   faultLabel = 0 as Label;
   private readonly module: ModuleBuilder;
 
-  constructor(module: ModuleBuilder) {
-    super(new Code());
+  constructor(module: ModuleBuilder, hasFused: boolean) {
+    super(new Code(), hasFused);
     this.module = module;
   }
 

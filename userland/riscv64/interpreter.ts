@@ -18,10 +18,10 @@ import type { Effect, Instruction } from "./isa/instruction.ts";
 import { wanted } from "./jump.ts";
 import { OP_FIRST_INSTRUCTION, OP_ILLEGAL, OP_PAGE_END, OP_UNDECODED, RECORD } from "./layout.ts";
 import { AREA, DEPTH, PC, REGS, SCRATCH_LOCALS, T0, T1 } from "./locals.ts";
-import { STUBS, UNIT } from "./stubs.ts";
+import { STUBS, UNIT, type Unit } from "./stubs.ts";
 import type { Code, Label } from "./wasm/code.ts";
 import { ModuleBuilder } from "./wasm/module.ts";
-import { type Func, signatureOf, TYPE } from "./wasm/types.ts";
+import { type Func, signatureOf, TYPE, type TypeIndex } from "./wasm/types.ts";
 
 /** Opcodes of integer code without atomics: what `run` executes itself. */
 const COMMON = new Set([0x03, 0x13, 0x17, 0x1b, 0x23, 0x33, 0x37, 0x3b, 0x63, 0x67, 0x6f]);
@@ -35,13 +35,27 @@ const RARE = signatureOf([TYPE.I32, TYPE.I32, TYPE.I32, TYPE.I32], [TYPE.I32]);
  * The interpreter for cold code: a wasm function with the signature of a unit, a `br_table` over the predecoded
  * operation of each instruction. It goes on in translated code wherever a target has become hot (`threshold` arrivals), and
  * returns at the guest's return to the caller of the function in which it was entered. Floating point, atomics and CSRs are in
- * a second function: the smaller the first one, the sooner and the better V8 optimises it.
+ * a second function: the smaller the first one, the sooner and the better V8 optimises it. `hasFused`: the machine has a fused multiply-add.
  */
-export function buildInterpreter(maxPages: number, threshold: number): Uint8Array<ArrayBuffer> {
+export function buildInterpreter(
+  maxPages: number,
+  threshold: number,
+  hasFused: boolean,
+): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ maxPages });
   for (const [name, signature] of Object.entries(STUBS)) module.import(name, signature);
-  const rare = module.add("rare", RARE, [...SCRATCH_LOCALS, [5, TYPE.I32]], buildRare(module));
-  module.add("f", UNIT, [...SCRATCH_LOCALS, [6, TYPE.I32]], buildRun(module, threshold, rare));
+  const rare = module.add(
+    "rare",
+    RARE,
+    [...SCRATCH_LOCALS, [5, TYPE.I32]],
+    buildRare(new InterpreterEmitter(module, hasFused)),
+  );
+  module.add(
+    "f",
+    UNIT,
+    [...SCRATCH_LOCALS, [6, TYPE.I32]],
+    buildRun(new InterpreterEmitter(module, hasFused), module.type(UNIT), threshold, rare),
+  );
   return module.finish();
 }
 
@@ -62,8 +76,7 @@ function emitFault(e: InterpreterEmitter): void {
   e.i32.const(EXIT.FAULT * 2 + 1);
 }
 
-function buildRare(module: ModuleBuilder): Code {
-  const e = new InterpreterEmitter(module);
+function buildRare(e: InterpreterEmitter): Code {
   const { c, i32 } = e;
   const rows = INSTRUCTIONS.filter((row) => row.flow !== "branch" && !isCommon(row)) as Effect[];
   const others = INSTRUCTIONS.filter(isCommon).map(opOf);
@@ -90,9 +103,12 @@ function buildRare(module: ModuleBuilder): Code {
   return c;
 }
 
-function buildRun(module: ModuleBuilder, threshold: number, rare: Func<typeof RARE>): Code {
-  const unitType = module.type(UNIT);
-  const e = new InterpreterEmitter(module);
+function buildRun(
+  e: InterpreterEmitter,
+  unitType: TypeIndex<Unit>,
+  threshold: number,
+  rare: Func<typeof RARE>,
+): Code {
   const { c, i32 } = e;
   c.set(VPN, i32.const(-1));
   emitEntry(e);

@@ -10,6 +10,7 @@
  *   fpu(op i32, rm i32, a i64, b i64, c i64) -> (i64 register contents, i32 flags or -1)
  */
 
+import { prebuilt } from "../prebuilt.ts";
 import type { Case, Code } from "../wasm/code.ts";
 import { type Func, type I32, type I64, type Local, PUSHED, signatureOf, TYPE } from "../wasm/types.ts";
 import { addConversions } from "./fast-convert.ts";
@@ -95,7 +96,8 @@ function addUnbox(fast: FastModule): Func<typeof UNBOX> {
   });
 }
 
-function build(): Uint8Array<ArrayBuffer> {
+/** The bytes of the module. */
+export function buildFast(): Uint8Array<ArrayBuffer> {
   const fast = new FastModule();
   addDoubles(fast);
   addSingles(fast);
@@ -119,7 +121,7 @@ let built: WebAssembly.Module | undefined;
 
 /** The module: no imports; compiled once per worker, may be posted to others. */
 export function fastFpuModule(): WebAssembly.Module {
-  built ??= new WebAssembly.Module(build());
+  built ??= new WebAssembly.Module(prebuilt("fast fpu", buildFast));
   return built;
 }
 

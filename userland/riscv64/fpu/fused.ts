@@ -3,6 +3,7 @@
  * but an engine has to choose one way for good ("Relaxed SIMD" in the WebAssembly specification): so it can be tried once.
  */
 
+import { prebuilt } from "../prebuilt.ts";
 import type { Floats } from "../wasm/floats.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { signatureOf, TYPE } from "../wasm/types.ts";
@@ -14,10 +15,8 @@ export function fused<T>(float: Floats<T>, x: () => T, y: () => T, z: () => T): 
   return float.firstLane(float.relaxedMadd(float.splat(x()), float.splat(y()), float.splat(z())));
 }
 
-/** x * y + z by relaxed_madd, however that rounds here; undefined when the engine doesn't know it. */
-export function fusedMultiplyAdd():
-  | Record<"d" | "s", (x: number, y: number, z: number) => number>
-  | undefined {
+/** A module with `d` and `s`: x * y + z in each width. */
+export function buildTrial(): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.function("d", signatureOf([F64, F64, F64], [F64]), [], (c, [x, y, z]) =>
     fused(
@@ -35,7 +34,14 @@ export function fusedMultiplyAdd():
       () => c.get(z),
     ),
   );
-  const bytes = module.finish();
+  return module.finish();
+}
+
+/** x * y + z by relaxed_madd, however that rounds here; undefined when the engine doesn't know it. */
+export function fusedMultiplyAdd():
+  | Record<"d" | "s", (x: number, y: number, z: number) => number>
+  | undefined {
+  const bytes = prebuilt("fused trial", buildTrial);
   if (!WebAssembly.validate(bytes)) return undefined;
   return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports as ReturnType<
     typeof fusedMultiplyAdd

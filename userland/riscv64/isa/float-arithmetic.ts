@@ -1,7 +1,7 @@
 /** Rows that compute with floating-point numbers: arithmetic, signs, comparisons. */
 
 import type { Emitter, Source } from "../emitter.ts";
-import { fused, hasFusedMultiplyAdd } from "../fpu/fused.ts";
+import { fused } from "../fpu/fused.ts";
 import type { Floats } from "../wasm/floats.ts";
 import type { I32 } from "../wasm/types.ts";
 import {
@@ -82,7 +82,7 @@ export function multiplyAdd<T>(
           b();
           c();
         };
-        if (!hasFusedMultiplyAdd()) return width.toRegister(e, stub(e, "fmadd", width, all));
+        if (!e.hasFused) return width.toRegister(e, stub(e, "fmadd", width, all));
         e.c.set(width.locals[2], fused(float, a, b, c));
         return nativeOrStub(e, "fmadd", width, ordinary(e, width, true), all);
       }),

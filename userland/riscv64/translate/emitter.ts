@@ -1,5 +1,6 @@
 import { EXIT } from "../../../kernel/usermode.ts";
 import { Emitter, type Source } from "../emitter.ts";
+import { hasFusedMultiplyAdd } from "../fpu/fused.ts";
 import { type Decoded, FIELDS, X } from "../isa/decode.ts";
 import { CODE, FIRST_FREE_LOCAL } from "../locals.ts";
 import { fastRoundingMask, loadF, loadFcsr, loadX, RM_DYNAMIC, storeF, storeX } from "../register-file.ts";
@@ -48,7 +49,7 @@ export class UnitEmitter extends Emitter {
   private readonly module: ModuleBuilder;
 
   constructor(module: ModuleBuilder, flow: RegisterFlow) {
-    super(UNIT_CODE);
+    super(UNIT_CODE, hasFusedMultiplyAdd());
     this.c.reset();
     this.module = module;
     let next = FIRST_REGISTER;
