@@ -35,6 +35,7 @@ const { outputFiles } = await build({
     "torture-worker": "rcu/torture/torture-worker.ts",
     "bench-table-worker": "userland/bench/table-worker.ts",
     "bench-grace-worker": "userland/bench/grace-worker.ts",
+    "bench-flavour-worker": "userland/bench/flavour-worker.ts",
     "bench-central-worker": "userland/bench/central-worker.ts",
     "bench-syscall-program": "userland/bench/syscall-program.ts",
     // Programs that `sternix run workload:NAME` loads.
@@ -61,6 +62,8 @@ chmodSync("dist/sternix.js", 0o755);
 // The guest that `sternix bench syscalls` runs, and its source, which is built for the host where there is a compiler.
 copyFileSync("test/guest/bin/syscalls", "dist/bench-syscalls-guest");
 copyFileSync("test/guest/src/syscalls.c", "dist/bench-syscalls-guest.c");
+// What `sternix bench rcu` builds where liburcu is, and runs beside.
+copyFileSync("userland/bench/liburcu.c", "dist/bench-liburcu.c");
 
 // The model checker runs modules one by one, of each thread a copy: as they are, without their types, every line in its place.
 for (const file of importedFrom([

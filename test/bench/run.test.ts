@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { atomicLoad } from "../../rcu/index.ts";
+import { SCOPES } from "../../userland/bench/flavour-worker.ts";
+import { FLAVOURS } from "../../userland/bench/flavours.ts";
+import { LIBURCU, Liburcu } from "../../userland/bench/liburcu.ts";
 import { fsOperations, loadMemfs } from "../../userland/bench/node-fs.ts";
 import { parseBenchOptions } from "../../userland/bench/options.ts";
 import { plot } from "../../userland/bench/plot.ts";
@@ -110,7 +113,7 @@ test.serial(
     ]);
     const results = (await benchRcu(options, silent)).finish();
     checkSchema(t, results);
-    t.is(results.targets.length, 9);
+    t.is(results.targets.length, 10);
     const names = new Set(results.cells.map((cell) => cell.name));
     t.deepEqual(
       [...names],
@@ -119,6 +122,34 @@ test.serial(
     t.notRegex(plot(results), /NaN|undefined/);
   },
 );
+
+test.serial("bench rcu has liburcu and other flavours beside, or says in a line why not", async (t) => {
+  const contenders = ["rcu", ...LIBURCU, ...SCOPES];
+  const once = ["--rounds", "1", "--ms", "1", "--passes", "1"];
+  const words = ["rcu", ...once, "--contenders", contenders.join()];
+  const parts = ["enter + exit", "RcuHashMap", FLAVOURS, "callbacks"].flatMap((name) => ["--only", name]);
+  const results = (await benchRcu(parseBenchOptions([...words, ...parts]), silent)).finish();
+  checkSchema(t, results);
+  const of = (contender: string) => results.cells.filter((cell) => cell.contender === contender);
+  for (const kind of SCOPES) t.deepEqual(of(kind)[0]?.conditions, { threads: 1 }, kind);
+  t.deepEqual(
+    of("callRcuHere").map(({ conditions }) => conditions),
+    [{ cpus: 1 }, { cpus: 2 }],
+  );
+  const reasons = results.skipped.filter((line) => line.startsWith("liburcu: "));
+  for (const name of LIBURCU) t.is(of(name).length, reasons.length === 1 ? 0 : 2, name);
+  t.is(results.versions.liburcu === undefined, reasons.length === 1);
+});
+
+test("liburcu is left out with a line where there is no compiler, and where it is not installed", (t) => {
+  const lines: string[] = [];
+  const skip = (line: string) => void lines.push(line);
+  t.is(Liburcu.build(skip, []), null);
+  // A command that there is, and that builds nothing.
+  t.is(Liburcu.build(skip, [process.execPath]), null);
+  t.regex(lines[0]!, /^liburcu: no C compiler/);
+  t.regex(lines[1]!, /^liburcu: not installed/);
+});
 
 const OPERATIONS = 17;
 

@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -85,6 +93,14 @@ test("the built command has the workloads, and benchmarks them", (t) => {
   t.is(sternix(["bench", "workloads", "--only", "fd-churn", ...once]).status, 0);
   const { cells } = JSON.parse(readFileSync(json, "utf8"));
   t.like(cells[0], { name: "fd-churn, cycles", conditions: { cpus: 1 } });
+  const scopes = ["--only", "scope of a flavour", "--contenders", "fast Srcu,liburcu qsbr"];
+  t.is(
+    sternix(["bench", "rcu", ...scopes, "--rounds", "1", "--passes", "1", "--ms", "1", "--json", json])
+      .status,
+    0,
+  );
+  t.like(JSON.parse(readFileSync(json, "utf8")).cells[0], { contender: "fast Srcu", unit: "ns" });
+  t.true(existsSync(join(project, "dist", "bench-liburcu.c")));
 });
 
 test("the built RCU library works by itself", (t) => {

@@ -7,6 +7,7 @@ import {
   atomicStore,
   atomicWait,
   callRcu,
+  callRcuHere,
   defineReclaimer,
   fixed,
   free,
@@ -39,7 +40,7 @@ export type GraceJob =
   /** Reads without pause; a safe point every `quantum` ns of work, and soon when kicked. 0: after every 64 reads. */
   | { readonly job: "busy"; readonly quantum: number }
   | { readonly job: "synchronize" | "expedited"; readonly calls: number }
-  | { readonly job: "callRcu" | "kfreeRcu" };
+  | { readonly job: "callRcu" | "kfreeRcu" | "callRcuHere" };
 
 export interface GraceResult {
   /** Nanoseconds of each synchronize. */
@@ -118,6 +119,8 @@ function serve({ heap, board }: GraceData): void {
         return wait(synchronizeRcuExpedited, job.calls);
       case "callRcu":
         return queue(() => callRcu(reclaimNothing, 0));
+      case "callRcuHere":
+        return queue(() => callRcuHere(() => {}));
       case "kfreeRcu":
         return queue(() => kfreeRcu(Cell, tryAlloc(Cell) as Ref<"bench_grace_cell">));
     }

@@ -5,16 +5,20 @@ import { Worker } from "node:worker_threads";
 import { atomicStore, Heap, rcuIdleEnter, rcuIdleExit, rcuStats } from "../../rcu/index.ts";
 import { type Axis, combinations } from "./axes.ts";
 import { type Disturbed, Retries, shareOf, threadTimes } from "./disturbance.ts";
+import { SCOPES } from "./flavour-worker.ts";
+import { FLAVOURS, measureFlavours } from "./flavours.ts";
 import { GRACE_BOARD, type GraceData, type GraceJob, type GraceResult } from "./grace-worker.ts";
+import { LIBURCU, Liburcu } from "./liburcu.ts";
 import { PROTOCOLS } from "./locks.ts";
 import { type BenchOptions, chosen } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import { bothReclaims, type Reclaim, ResultsBuilder } from "./results.ts";
 import { median } from "./statistics.ts";
-import { measureTables } from "./table-run.ts";
+import { type Conditions, measureTables, type Outsider } from "./table-run.ts";
 import { hashMap } from "./tables/collections.ts";
 import { PEERS } from "./tables/peers.ts";
 import { dereference, readScope } from "./tables/scope.ts";
+import type { TableBench } from "./tables/table.ts";
 
 /** Safe points of a CPU that makes system calls now and then. */
 const QUANTUM_NS = 50_000;
@@ -25,35 +29,74 @@ const BYTES_PER_CALLBACK = 16;
 export async function benchRcu(options: BenchOptions, progress: Progress): Promise<ResultsBuilder> {
   const results = new ResultsBuilder("rcu", options.command, options.rounds);
   const { contenders } = options;
-  chosen("contenders", contenders, [...PROTOCOLS, ...PEERS], (name) => name, true);
+  const all = [...PROTOCOLS, ...PEERS, ...LIBURCU, ...SCOPES];
+  chosen("contenders", contenders, all, (name) => name, true);
+  const wanted = (name: string): boolean => contenders === null || contenders.includes(name);
   const TABLES = [readScope, dereference, hashMap];
-  const names = [...TABLES, ...MEASUREMENTS].map(({ name }) => name);
+  const names = [FLAVOURS, ...[...TABLES, ...MEASUREMENTS].map(({ name }) => name)];
   const only = new Set(chosen("only", options.only, [...new Set(names)], (name) => name));
   const tables = TABLES.filter(({ name }) => only.has(name));
-  if (tables.length > 0)
-    await measureTables(
-      {
-        tables,
-        conditionsOf: (table) =>
-          combinations({
-            entries: every(table === hashMap ? (options.entries ?? [4096]) : [1]),
-            threads: every(options.threads ?? [1, 2]),
-            writes: every(options.writes ?? [0]),
-          }),
-        wanted: (name) => contenders === null || contenders.includes(name),
-      },
-      options,
-      results,
-      progress,
-    );
-  const measurements = MEASUREMENTS.filter(({ name }) => only.has(name));
-  for (let pass = 0; measurements.length > 0 && pass < options.passes; pass++) {
-    results.beginPass(pass);
-    await results.takeReference();
-    await gracePeriods(measurements, options, results, progress);
+  const liburcu = LIBURCU.some(wanted) ? Liburcu.build((line) => results.skip(line)) : null;
+  if (liburcu !== null) results.versions.liburcu = liburcu.version;
+  try {
+    await measure();
+  } finally {
+    liburcu?.close();
   }
-  addTargets(results);
   return results;
+
+  async function measure(): Promise<void> {
+    if (tables.length > 0)
+      await measureTables(
+        {
+          tables,
+          conditionsOf: (table) =>
+            combinations({
+              entries: every(table === hashMap ? (options.entries ?? [4096]) : [1]),
+              threads: every(options.threads ?? [1, 2]),
+              writes: every(options.writes ?? [0]),
+            }),
+          wanted,
+          outsiders: (table, conditions) => outsiders(liburcu, table, conditions, wanted),
+        },
+        options,
+        results,
+        progress,
+      );
+    const measurements = MEASUREMENTS.filter(({ name }) => only.has(name));
+    const flavours = only.has(FLAVOURS) && SCOPES.some(wanted);
+    for (let pass = 0; (flavours || measurements.length > 0) && pass < options.passes; pass++) {
+      results.beginPass(pass);
+      await results.takeReference();
+      if (flavours) await measureFlavours(options, results, progress, wanted);
+      const calls = wanted("liburcu call_rcu") ? liburcu : null;
+      if (measurements.length > 0) await gracePeriods(measurements, options, results, progress, calls);
+    }
+    addTargets(results);
+  }
+}
+
+/** liburcu's part in a table: its scopes beside the empty ones, its lock-free hash table beside look-ups without updates. */
+function outsiders(
+  liburcu: Liburcu | null,
+  table: TableBench,
+  { threads, entries, writes }: Conditions,
+  wanted: (name: string) => boolean,
+): readonly Outsider[] {
+  if (liburcu === null || writes > 0) return [];
+  const names =
+    table === readScope
+      ? (["liburcu qsbr", "liburcu memb", "liburcu mb"] as const)
+      : table === hashMap
+        ? (["liburcu cds_lfht"] as const)
+        : [];
+  return names.filter(wanted).map((name) => ({
+    name,
+    async measure(ms) {
+      const { operations, ns, share } = await liburcu.run(name, threads, entries, ms);
+      return { ns: ns / operations, share };
+    },
+  }));
 }
 
 const every = (values: readonly number[]): Axis => ({ values, usual: values[0]!, asked: true });
@@ -99,7 +142,7 @@ const MEASUREMENTS: readonly Measurement[] = [
       { job: "busy", quantum: QUANTUM_NS },
     ],
   },
-  ...(["callRcu", "kfreeRcu"] as const).flatMap((job) =>
+  ...(["callRcu", "kfreeRcu", "callRcuHere"] as const).flatMap((job) =>
     [1, 2].map((cpus) => ({
       name: "callbacks",
       conditions: { cpus },
@@ -115,6 +158,7 @@ async function gracePeriods(
   options: BenchOptions,
   results: ResultsBuilder,
   progress: Progress,
+  liburcu: Liburcu | null,
 ): Promise<void> {
   const heap = Heap.create({ bytes: 256 << 20 });
   const board = new Int32Array(new SharedArrayBuffer(GRACE_BOARD.WORDS * 4));
@@ -144,6 +188,12 @@ async function gracePeriods(
       rate ? sumOf(samples[n]!.map(({ reclaim }) => reclaim)) : undefined,
     );
   }
+  const calls = measurements.filter(({ contender }) => contender === "callRcu");
+  for (const { name, conditions, jobs } of liburcu === null ? [] : calls)
+    results.record(
+      { name, conditions, contender: "liburcu call_rcu", unit: "calls/s", better: "more" },
+      await liburcuCalls(liburcu!, jobs.length, options, retries),
+    );
   for (const worker of workers) {
     worker.postMessage(null);
     await once(worker, "exit");
@@ -154,6 +204,22 @@ async function gracePeriods(
   heap.detach();
 }
 
+async function liburcuCalls(
+  liburcu: Liburcu,
+  threads: number,
+  options: BenchOptions,
+  retries: Retries,
+): Promise<number[]> {
+  const rates: number[] = [];
+  for (let round = 0; round < options.rounds; round++) {
+    const { operations, ns } = await retries.leastDisturbed(() =>
+      liburcu.run("liburcu call_rcu", threads, 1, options.ms),
+    );
+    rates.push((operations * threads * 1e9) / ns);
+  }
+  return rates;
+}
+
 interface Sample extends Disturbed {
   /** Calls a second, or microseconds. */
   readonly figure: number;
@@ -161,7 +227,7 @@ interface Sample extends Disturbed {
 }
 
 const isRate = (jobs: readonly GraceJob[]): boolean =>
-  jobs[0]!.job === "callRcu" || jobs[0]!.job === "kfreeRcu";
+  ["callRcu", "kfreeRcu", "callRcuHere"].includes(jobs[0]!.job);
 
 const sumOf = (all: readonly Reclaim[]): Reclaim => all.reduce(bothReclaims);
 
@@ -221,7 +287,18 @@ function addTargets(results: ResultsBuilder): void {
   const median = (name: string, conditions: Readonly<Record<string, number | string>>, contender: string) =>
     results.cell(name, conditions, contender)?.median;
   const scope = median("enter + exit", { threads: 1 }, "rcu");
-  if (scope !== undefined) results.target("read scope, enter and exit", "ns", "less", 1.5, scope);
+  if (scope !== undefined) results.target("read scope, enter and exit", "ns", "less", 1, scope);
+  results.ratioTarget("enter + exit", { threads: 1 }, "rcu", "liburcu qsbr", 1 / 2);
+  for (const threads of [1, 2])
+    results.ratioTarget("RcuHashMap", { threads, writes: 0 }, "rcu", "liburcu cds_lfht", 1 / 1.5);
+  for (const [contender, most] of [
+    ["announcing RcuDomain", 20],
+    ["fast Srcu", 1],
+  ] as const) {
+    const cost = median(FLAVOURS, { threads: 1 }, contender);
+    if (cost !== undefined) results.target(`${FLAVOURS}: ${contender}`, "ns", "less", most, cost);
+  }
+  results.ratioTarget("callbacks", { cpus: 1 }, "callRcuHere", "callRcu", 1 / 3);
   // An uncontended pair: each of two threads has a mutex of its own.
   results.ratioTarget("enter + exit", { threads: 2 }, "rcu", "percpu-mutex", 20);
   for (const [against, times] of [

@@ -48,6 +48,15 @@ export interface Plan {
   conditionsOf(table: TableBench): readonly Conditions[];
   /** Which contenders take part. */
   wanted(contender: string): boolean;
+  /** Who takes part from outside of this process. */
+  outsiders?(table: TableBench, conditions: Conditions): readonly Outsider[];
+}
+
+/** A contender that is no thread of ours: another program. */
+export interface Outsider {
+  readonly name: string;
+  /** One measurement of so many milliseconds: nanoseconds per operation and thread. */
+  measure(ms: number): Promise<Disturbed & { readonly ns: number }>;
 }
 
 /** Adds a cell to the results for each table, set of conditions and contender. */
@@ -173,12 +182,19 @@ async function measureTable(
         last = ns;
       }
     }
+    const outsiders = plan.outsiders?.(table, conditions) ?? [];
     const samples: Sample[][] = entrants.map(() => []);
+    const outside: Awaited<ReturnType<Outsider["measure"]>>[][] = outsiders.map(() => []);
     const rounds = one.budget.rounds(options.rounds);
-    for (let round = 0; round < rounds; round++)
+    for (let round = 0; round < rounds; round++) {
       for (const n of entrants.keys())
         samples[n]!.push(await retries.leastDisturbed(() => measure(n, conditions.threads)));
+      for (const [n, outsider] of outsiders.entries())
+        outside[n]!.push(await retries.leastDisturbed(() => outsider.measure(options.ms)));
+    }
     for (const [n, entrant] of entrants.entries()) record(results, table, conditions, entrant, samples[n]!);
+    for (const [n, { name }] of outsiders.entries())
+      recordTimes(results, table, conditions, name, outside[n]!);
   }
   for (const each of one.crews) await each.tell(most, { command: "close" });
   for (const entrant of entrants) await entrant.close();
@@ -214,7 +230,6 @@ function record(
   { name: contender, contender: { kind } }: Entrant,
   samples: readonly Sample[],
 ): void {
-  for (const { share } of samples) results.cpuShare(share);
   const sum = (pick: (each: Sample) => number) => samples.reduce((total, each) => total + pick(each), 0);
   const { deferredBytes } = table;
   const bytes = typeof deferredBytes === "number" ? deferredBytes : deferredBytes(entries);
@@ -223,10 +238,23 @@ function record(
     callbacks: sum((each) => each.callbacks),
     peakUnreclaimedBytes: Math.max(...samples.map((each) => each.peakPending)) * bytes,
   };
+  const conditions = { entries, threads, writes };
+  recordTimes(results, table, conditions, contender, samples, kind === "protocol" ? reclaim : undefined);
+}
+
+function recordTimes(
+  results: ResultsBuilder,
+  table: TableBench,
+  { entries, threads, writes }: Conditions,
+  contender: string,
+  samples: readonly (Disturbed & { readonly ns: number })[],
+  reclaim?: Reclaim,
+): void {
+  for (const { share } of samples) results.cpuShare(share);
   const conditions = { threads, ...(entries > 1 ? { writes, entries } : {}) };
   results.record(
     { name: table.name, conditions, contender, unit: "ns", better: "less" },
     samples.map(({ ns }) => ns),
-    kind === "protocol" ? reclaim : undefined,
+    reclaim,
   );
 }

@@ -8,11 +8,14 @@ import { SIGPIPE } from "../../kernel/uapi/signal.ts";
 import { leave } from "../leave.ts";
 import { wasClosed } from "../machine/closed-streams.ts";
 import { MAX_CPUS } from "../machine/size.ts";
+import { privateCacheFolder } from "./cache-folder.ts";
 import { Failure, STATUS } from "./failure.ts";
 import { parseRunOptions } from "./run-options.ts";
 
-// Sources are compiled once per machine, not once per run; the rest is imported below, after this.
-enableCompileCache();
+// Sources are compiled once per user, not once per run; the rest is imported below, after this. Without a folder, Node.js would
+// keep the code in the folder for temporary files, where another user can put code of his own first.
+const compiled = privateCacheFolder("compiled");
+if (compiled !== null) enableCompileCache(compiled);
 
 const version: string = JSON.parse(readFileSync(packageJson(), "utf8")).version;
 

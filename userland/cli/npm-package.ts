@@ -9,13 +9,14 @@ import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { basename, dirname, join, normalize, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
 import { unpackTar } from "modern-tar/fs";
+import { cacheFolder } from "./cache-folder.ts";
 import { Failure, STATUS } from "./failure.ts";
 
 export interface NpmProgram {
@@ -37,14 +38,6 @@ export function parseNpmProgram(program: string): NpmProgram {
   if (inside.startsWith("..") || inside.startsWith("/"))
     throw new Failure(`${program}: the path leads out of the package`);
   return { name: name!, version: version ?? null, path: inside };
-}
-
-/** Where packages are kept: $XDG_CACHE_HOME/sternix, or the platform's usual cache folder. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.XDG_CACHE_HOME) return join(env.XDG_CACHE_HOME, "sternix");
-  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "sternix");
-  if (process.platform === "win32" && env.LOCALAPPDATA) return join(env.LOCALAPPDATA, "sternix");
-  return join(homedir(), ".cache", "sternix");
 }
 
 interface Locked {
@@ -195,7 +188,7 @@ function checkIntegrity(spec: string, tarball: Buffer, integrity: string): void 
 
 async function unpack(spec: string, tarball: Buffer, folder: string): Promise<void> {
   try {
-    mkdirSync(dirname(folder), { recursive: true });
+    mkdirSync(dirname(folder), { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new Failure(
       `npm:${spec}: the cache folder ${dirname(folder)} cannot be made (${(error as NodeJS.ErrnoException).code}): ` +
