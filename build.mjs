@@ -145,11 +145,12 @@ function restoreConstants(code) {
   let done = 0;
   for (const { type, kind, start, declarations } of body) {
     if (type !== "VariableDeclaration" || kind !== "var") continue;
-    const constant = ({ id, init }) => id.type === "Identifier" && init !== null && !assigned.has(id.name);
+    const constant = ({ id, init }) => init !== null && boundBy(id).every((name) => !assigned.has(name));
     if (!declarations.every(constant)) continue;
     const value = declarations[0].init.start;
     out += code.slice(done, start);
-    out += `const ${code.slice(start + "var ".length, value).replace(" = ", "=")}`;
+    const names = code.slice(start + "var ".length, value);
+    out += names.startsWith("{ ") ? `const{${names.slice(2)}` : `const ${names.replace(" = ", "=")}`;
     done = value;
   }
   return out + code.slice(done);
@@ -163,6 +164,13 @@ function collectAssigned(node, names) {
   if (node.type === "UpdateExpression") collectTargets(node.argument, names);
   if (/^For(In|Of)Statement$/.test(node.type)) collectTargets(node.left, names);
   for (const child of Object.values(node)) if (typeof child === "object") collectAssigned(child, names);
+}
+
+/** The names that a declaration's name or pattern declares. */
+function boundBy(pattern) {
+  const names = new Set();
+  collectTargets(pattern, names);
+  return [...names];
 }
 
 /** Adds the names that a pattern assigns. */

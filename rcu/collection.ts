@@ -79,11 +79,11 @@ const DESTROYED = 0;
 
 export abstract class Collection<N extends string> {
   /** The collection's address: another thread opens the same one with it. */
-  readonly ref: Ref<N>;
+  declare readonly ref: Ref<N>; // Written once, by the constructor: V8 takes it for constant then, as the next two.
   /** Reads look for an open scope (PROVE_RCU), and for a living collection (debug heap). */
-  protected readonly checked: boolean;
+  declare protected readonly checked: boolean;
   /** Identity of its heap: every call compares it with that of the heap that the thread uses now. */
-  protected heapId: number;
+  declare protected heapId: number;
   readonly #type: StructType<N>;
 
   constructor(type: StructType<N>, ref: Ref<N>) {

@@ -1,9 +1,9 @@
 /** Waiting for a grace period without blocking the thread: what RcuDomain.synchronize does. */
 import { RcuDomainError } from "./error.ts";
-import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
+import { gpSeq, gpStamp, pollGp, requestGp, seqDone } from "./grace-period.ts";
 import type { Heap } from "./heap.ts";
 import * as layout from "./layout.ts";
-import { newRounds, nudge } from "./synchronize.ts";
+import { FIRST_POLL, newRounds, nudge } from "./synchronize.ts";
 import { inHeap } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
 
@@ -34,16 +34,19 @@ export async function gracePeriod(heap: Heap, sleep: SynchronizeOptions["sleep"]
   let moved: Promise<boolean> | null = null;
   Atomics.add(words, RCU.GP_WAITERS, 1);
   try {
-    while (!over()) {
-      moved ??= gpMoved(words, stamp, rounds.left());
+    for (let poll = FIRST_POLL; !over(); ) {
+      moved ??= gpMoved(words, stamp, Math.min(poll, rounds.left()));
       if (sleep !== undefined) asleep ??= sleepOf(sleep, rounds.left());
       const slept = await (asleep === null ? moved : Promise.race([asleep, moved]));
       if (slept) asleep = null;
       else moved = null;
+      if (!slept) poll *= 2;
       // A sleep of the caller's has its own pace.
-      if (!rounds.due() && !slept) continue;
+      const look = rounds.due() || slept;
       inHeap(heap, () => {
-        if (!over()) nudge(gpSeq());
+        if (over()) return;
+        if (look) nudge(gpSeq());
+        else pollGp();
       });
     }
   } finally {

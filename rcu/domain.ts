@@ -77,16 +77,20 @@ export interface RcuDomainOptions extends HeapOptions, DomainThreadOptions {
 /** A heap with its grace periods, and this thread's registration in it. */
 export class RcuDomain {
   /** Structs and collections of the domain live here. */
-  readonly heap: Heap;
+  declare readonly heap: Heap; // Written once, by the constructor: V8 takes it for constant then, as the next one.
   /** Whether readers announce their scopes. */
-  readonly announcing: boolean;
+  declare readonly announcing: boolean;
   readonly #onError: (error: unknown, where: string) => void;
   #scopes = 0;
   /** Heaps that this thread used when it opened scopes here, and how many were open before. */
   readonly #outers: { scopes: number; heap: Heap | null }[] = [];
+  /** How many of them: a scope looks at this. */
+  #switched = 0;
   #online = false;
-  /** Promises that quiesceOnPending waits for: the thread is active only inside its scopes meanwhile. */
+  /** Calls of blocking, and promises that quiesceOnPending waits for: the thread is active only inside its scopes meanwhile. */
   #pending = 0;
+  /** Whether scopes are announced now. */
+  #announces = false;
   /** The turn is over. A scope that is open now may be closed by a microtask; not later. */
   readonly #offline = (): void => {
     if (this.#scopes > 0) afterTurn(this.#late);
@@ -97,6 +101,7 @@ export class RcuDomain {
   private constructor(heap: Heap, { onError }: DomainThreadOptions) {
     this.heap = heap;
     this.announcing = heap.i32[HEADER.ANNOUNCING] !== 0;
+    this.#announces = this.announcing;
     this.#onError = (error, where) => {
       if (onError === undefined) throwOutOfBand(error);
       else
@@ -168,15 +173,17 @@ export class RcuDomain {
 
   /** Closes the innermost scope of enter(). */
   exit(): void {
-    if (this.#scopes === 0) throw new RcuDomainError("exit() without enter()");
+    const scopes = this.#scopes - 1;
+    if (scopes < 0) throw new RcuDomainError("exit() without enter()");
     if (currentHeap() !== this.heap) this.heap.use();
     rcuReadUnlock();
-    if (--this.#scopes === 0) this.#outermost();
-    if (this.#outers.length !== 0) this.#switchBack();
+    this.#scopes = scopes;
+    if (scopes === 0) this.#outermost();
+    if (this.#switched !== 0) this.#switchBack();
   }
 
   #switchIn(): void {
-    this.#outers.push({ scopes: this.#scopes, heap: currentHeap() });
+    this.#switched = this.#outers.push({ scopes: this.#scopes, heap: currentHeap() });
     this.heap.use();
   }
   /** The scope that was opened while this thread used another heap is closed: it uses that one again. */
@@ -184,6 +191,7 @@ export class RcuDomain {
     const { scopes, heap } = this.#outers.at(-1)!;
     if (scopes !== this.#scopes) return;
     this.#outers.pop();
+    this.#switched = this.#outers.length;
     if (heap !== null && heap.slot >= 0) heap.use();
   }
 
@@ -213,12 +221,8 @@ export class RcuDomain {
   #sinceQuiescent = 0;
   /** The last scope closed. */
   #outermost(): void {
-    if (this.announcing || this.#pending > 0) {
-      this.#online = false;
-      // With a plain scope around it this thread stays active: nobody is told when that closes.
-      if (rcuNesting() === 0) endAnnouncedScope();
-      else this.#stayOnline();
-      if (pendingOwn() > 0) this.#afterQueueing();
+    if (this.#announces) {
+      this.#endAnnounced();
       return;
     }
     endEra();
@@ -228,6 +232,13 @@ export class RcuDomain {
     if (rcuNesting() !== 0) return;
     rcuQuiescent();
     if (pendingOwn() >= HELP_EVERY && locksHeld === 0) this.#help();
+  }
+
+  #endAnnounced(): void {
+    this.#online = false;
+    // With a plain scope around it this thread stays active: nobody is told when that closes.
+    if (rcuNesting() !== 0) this.#stayOnline();
+    else if (endAnnouncedScope() > 0) this.#afterQueueing();
   }
 
   /** Callbacks were queued in a scope that no end of a turn follows. */
@@ -247,12 +258,8 @@ export class RcuDomain {
   }
 
   #goOnline(): void {
-    if (this.heap.slot < 0) this.#refuse("this thread is not registered: call registerThread()");
-    if (rcuNesting() !== IDLE_NESTING)
-      this.#refuse(
-        "a read scope was opened by rcuReadLock() while this thread was idle, which protects nothing: open it with enter() or run()",
-      );
-    if (this.announcing || this.#pending > 0) {
+    if (rcuNesting() !== IDLE_NESTING) this.#refuse();
+    if (this.#announces) {
       announceScope();
       this.#online = true;
     } else {
@@ -262,8 +269,12 @@ export class RcuDomain {
   }
 
   /** enter() changes nothing then. */
-  #refuse(why: string): never {
-    if (this.#outers.length !== 0) this.#switchBack();
+  #refuse(): never {
+    const why =
+      this.heap.slot < 0
+        ? "this thread is not registered: call registerThread()"
+        : "a read scope was opened by rcuReadLock() while this thread was idle, which protects nothing: open it with enter() or run()";
+    if (this.#switched !== 0) this.#switchBack();
     throw new RcuDomainError(why);
   }
 
@@ -328,6 +339,7 @@ export class RcuDomain {
     if (this.#scopes > 0 || rcuNesting() > 0) {
       this.#scopes = 0;
       this.#outers.length = 0;
+      this.#switched = 0;
       setNesting(0);
       const error = new RcuDomainError(
         "a read scope is still open at the end of the turn: enter() needs its exit()",
@@ -398,12 +410,17 @@ export class RcuDomain {
         "blocking() inside a read scope would hold everybody up: leave the scope first",
       );
     this.quiesce();
-    this.#pending++;
+    this.#changePending(1);
     try {
       return fn();
     } finally {
-      this.#pending--;
+      this.#changePending(-1);
     }
+  }
+
+  #changePending(by: 1 | -1): void {
+    this.#pending += by;
+    this.#announces = this.announcing || this.#pending > 0;
   }
 
   /**
@@ -417,8 +434,8 @@ export class RcuDomain {
       throw new RcuDomainError("quiesceOnPending() inside a read scope");
     }
     this.quiesce();
-    this.#pending++;
-    const settled = () => void this.#pending--;
+    this.#changePending(1);
+    const settled = () => this.#changePending(-1);
     let promise: Promise<T>;
     try {
       promise = Promise.resolve(typeof work === "function" ? work() : work);

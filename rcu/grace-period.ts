@@ -6,14 +6,17 @@
  * is over when every line is idle or holds its number; whoever sees that ends it, and starts the next one
  * when somebody needs it.
  */
+
+import { settleLanes } from "./lanes.ts";
 import * as layout from "./layout.ts";
 import { i32, slot } from "./memory.ts";
+import { keepsOrder } from "./platform.ts";
 import { isBlocked, leaveBlocked, mustLeaveBlocked } from "./preempt.ts";
 import { stallClock } from "./rounds.ts";
 import { checkNesting, endEra, IDLE_NESTING, rcuNesting, setNesting } from "./scope.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
-const { LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } = layout;
+const { CBLIST, LINE_ACTIVE, LINE_IDLE, RCU, SLOT, SLOT_RCU } = layout;
 
 const NEWREQ = rcuEvent("rcu_grace_period", "newreq");
 const START = rcuEvent("rcu_grace_period", "start");
@@ -23,6 +26,7 @@ const WATCHING = rcuEvent("rcu_watching", "End");
 const NOT_WATCHING = rcuEvent("rcu_watching", "Start");
 
 const STATE_MASK = 3;
+const IN_ORDER = keepsOrder;
 
 /** First word of this thread's slot. */
 export const slotBase = (of: number): number => SLOT.BASE + of * SLOT.WORDS;
@@ -130,6 +134,7 @@ function report(base: number, seq: number): void {
   endEra(); // Without news of a grace period, nothing can have been freed.
   i32[base + SLOT_RCU.SEEN] = seq;
   if (!inProgress(seq) || i32[base + SLOT_RCU.LINE] === seq) return;
+  settleLanes();
   Atomics.store(i32, base + SLOT_RCU.LINE, seq); // [E]
   i32[base + SLOT_RCU.REPORTS] = i32[base + SLOT_RCU.REPORTS]! + 1;
   traceRcu(CPUQS, seq, 0);
@@ -150,6 +155,7 @@ export function goIdle(): void {
   i32[base + SLOT_RCU.IDLE_DEPTH] = 1;
   endEra();
   setNesting(IDLE_NESTING);
+  settleLanes();
   Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // [H]
   tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
 }
@@ -164,24 +170,42 @@ export function goActive(): void {
   report(base, Atomics.load(i32, RCU.GP_SEQ));
 }
 
-/** goActive for a scope that is announced (domain.ts): the thread is idle before it, and idle again after it. */
+/**
+ * goActive for a scope that is announced (domain.ts): the thread is idle before it, and idle again after it. Where the machine keeps order, the
+ * store of LINE_ACTIVE is the one atomic operation of a scope.
+ */
 export function announceScope(): void {
+  const words = i32;
   const line = slotBase(slot) + SLOT_RCU.LINE;
   setNesting(0);
-  Atomics.store(i32, line, LINE_ACTIVE); // As [G].
-  const seq = Atomics.load(i32, RCU.GP_SEQ);
-  if (inProgress(seq)) Atomics.store(i32, line, seq); // The scope begins after that grace period.
+  Atomics.store(words, line, LINE_ACTIVE); // As [G].
+  const seq = IN_ORDER ? words[RCU.GP_SEQ]! : Atomics.load(words, RCU.GP_SEQ);
+  // The scope begins after that grace period.
+  if (inProgress(seq))
+    if (IN_ORDER) words[line] = seq;
+    else Atomics.store(words, line, seq);
 }
 
-/** goIdle at its end. */
-export function endAnnouncedScope(): void {
+/** goIdle at its end. Returns how many callbacks of this thread wait. */
+export function endAnnouncedScope(): number {
+  settleLanes();
+  const words = i32;
   const base = slotBase(slot);
-  i32[base + SLOT_RCU.IDLE_DEPTH] = 1; // The thread may have been active before the scope.
+  words[base + SLOT_RCU.IDLE_DEPTH] = 1; // The thread may have been active before the scope.
   endEra();
   setNesting(IDLE_NESTING);
-  Atomics.store(i32, base + SLOT_RCU.LINE, LINE_IDLE); // As [H].
-  const seq = Atomics.load(i32, RCU.GP_SEQ);
+  // As [H]. Where it is plain, a grace period that begins right now may miss it, and be missed by the load: who waits looks again (pollGp).
+  if (IN_ORDER) words[base + SLOT_RCU.LINE] = LINE_IDLE;
+  else Atomics.store(words, base + SLOT_RCU.LINE, LINE_IDLE);
+  const seq = IN_ORDER ? words[RCU.GP_SEQ]! : Atomics.load(words, RCU.GP_SEQ);
   if (inProgress(seq)) tryEndGp(seq);
+  const list = base + SLOT_RCU.LIST;
+  return (words[list + CBLIST.QUEUED]! - words[list + CBLIST.RUN]!) | 0;
+}
+
+/** A look of who waits for a grace period, soon after it asked for it: the last scope that it waited for may have ended unnoticed. */
+export function pollGp(): void {
+  tryEndGp(Atomics.load(i32, RCU.GP_SEQ));
 }
 
 /** Returns read(arg), for which this thread is active even if it is idle: no grace period ends between what `read` looks at. */

@@ -11,6 +11,7 @@ import { checkFields } from "./field-check.ts";
 import { setGoneLook } from "./force.ts";
 import { hashSeed } from "./hash-seed.ts";
 import { initRcu, joinRcu, leaveRcu, reapRcu } from "./hotplug.ts";
+import { dropLanes, settleLanes } from "./lanes.ts";
 import * as layout from "./layout.ts";
 import {
   claimForReaping,
@@ -179,6 +180,7 @@ export class Heap implements Views {
   use(): this {
     if (current === this && i32 === this.i32 && slot === this.#slot) return this;
     if (current !== null) current.#nesting = rcuNesting();
+    settleLanes();
     current = this;
     bindViews(this, this.#slot, this.#owner);
     bindHeap(this.i32[HEADER.IDENTITY]!, this.i32[HEADER.DEBUG] !== 0, this);
@@ -236,6 +238,7 @@ export class Heap implements Views {
   }
 
   #forget(): void {
+    dropLanes();
     this.#slot = -1;
     this.#owner = 0;
     bindViews(this, -1, 0);

@@ -37,6 +37,9 @@ export const threadId: number = crypto.getRandomValues(new Uint32Array(1))[0]! >
 /** Windows may not wait: they spin for a lock, and wait for grace periods asynchronously. */
 export const mayBlock = browser.document === undefined;
 
+/** A page is not told which machine it runs on. */
+export const keepsOrder = false;
+
 /** Whether the global variable of that name is "1" when this module is loaded. */
 export const setting = (name: string): boolean =>
   (globalThis as unknown as Record<string, unknown>)[name] === "1";

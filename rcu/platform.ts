@@ -16,6 +16,12 @@ export const threadId: number = ownId;
 /** Whether this thread may wait in Atomics.wait. */
 export const mayBlock = true;
 
+/**
+ * Whether plain loads and stores of this machine and engine appear in the order of the program, but for a store and a load behind it, and
+ * every atomic store or read-modify-write keeps these two in order as well: x86 (TSO), and V8. See rcu/design.md, "Machines that keep order".
+ */
+export const keepsOrder = process.arch === "x64" && process.versions.bun === undefined;
+
 /** Whether the environment variable is "1". */
 export const setting = (name: string): boolean => process.env[name] === "1";
 

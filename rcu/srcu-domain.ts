@@ -2,6 +2,7 @@
 import { freeArray, freeString, stringText, tryAllocArray, tryAllocString } from "./array.ts";
 import { kfreeArrayRcu, kfreeRcu } from "./callback.ts";
 import { HeapFullError, RcuUsageError } from "./error.ts";
+import { settleLanes } from "./lanes.ts";
 import * as layout from "./layout.ts";
 import { lockWord, unlockWord } from "./lock.ts";
 import { INNERMOST } from "./lock-order.ts";
@@ -121,6 +122,7 @@ export function srcuName(ref: SrcuRef): string {
 
 /** Scopes that slot `of` entered and that are open: what left is read first, so a racy look is never too low. */
 export function openOf(ref: SrcuRef, of: number): number {
+  if (of === slot) settleLanes();
   const word = wordOf(ref, of);
   const left = Atomics.load(i32, word + LEFT) + Atomics.load(i32, word + LEFT + 1);
   return (Atomics.load(i32, word) + Atomics.load(i32, word + 1) - left) | 0;

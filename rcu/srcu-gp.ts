@@ -4,6 +4,7 @@
 import { enqueueHead, makeHead } from "./callback.ts";
 import { gpSeq, gpStamp, requestGp, seqDone, seqSnap } from "./grace-period.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
+import { settleLanes } from "./lanes.ts";
 import * as layout from "./layout.ts";
 import { dropWord, lockWord, ownerIsDead, takeOverWord, unlockWord } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
@@ -35,6 +36,7 @@ export function leaveForeign(owner: number, word: number): void {
 
 /** Whether no reader is in the bank: what left is counted before what entered, so equal means empty. */
 export function empty(ref: SrcuRef, bank: number): boolean {
+  settleLanes();
   const counts = countsOf(ref);
   const high = Atomics.load(i32, RCU.SLOT_HIGH); // Who attaches later has not read yet.
   let left = 0;

@@ -1,12 +1,12 @@
 /**
  * SRCU: read scopes that may await, block, and be left on another thread than they were entered on. Costs two atomic
- * additions and two atomic loads a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
+ * additions a scope. Each Srcu object has grace periods of its own: a reader that never leaves harms no other.
  *
  * Readers count themselves in one of two banks, per slot: how many entered, how many left. A grace period waits until
  * the bank that is not current is empty (a reader may have picked it just before the last switch), makes it the
  * current one, and waits until the other is empty. Readers that come after the switch are not waited for.
  *
- * _Fast_ readers count themselves by plain additions, and no atomic operation. What those would order, three grace periods of RCU
+ * _Fast_ readers count themselves by plain additions to a word of their thread (lanes.ts), and no atomic operation. What those would order, three grace periods of RCU
  * do instead, which the updater waits for: one before the switch (whoever enters after it has seen what was unlinked, and what was counted
  * before is seen), one after it (nobody picks the old bank any more), and one when the old bank is empty (what its readers read comes before
  * that). An idle thread, for which no grace period waits, counts atomically. (Linux: srcu_read_lock_fast.)
@@ -18,9 +18,10 @@ import { withRoom } from "./callback.ts";
 import { Collection, checkObject, type Handle, isAt } from "./collection.ts";
 import { RcuUsageError } from "./error.ts";
 import { goActive, goIdle, gpSeq, seqDone, seqSnap } from "./grace-period.ts";
-import * as layout from "./layout.ts";
+import { armLane, lanes, settleLanes, takeLane } from "./lanes.ts";
 import { ownerIsDead } from "./lock.ts";
 import { heapIdentity, home, i32, ownerId, slot } from "./memory.ts";
+import { keepsOrder } from "./platform.ts";
 import type { Reclaimer } from "./reclaim.ts";
 import type { Brand } from "./ref.ts";
 import type { Rounds } from "./rounds.ts";
@@ -43,7 +44,9 @@ import { assertMayWait, condSynchronizeRcu, type GpCookie, newRounds, rcuBarrier
 import { waitAsync } from "./wait-async.ts";
 import { handedOver, makeCall, queueBehind, queuedBehind } from "./waitlist.ts";
 
-const { CELL_LIVE, CELL_STATE } = layout; // V8 folds a constant of this module, not an imported one.
+// V8 folds a constant of this module, not an imported one.
+const LANES = lanes;
+const IN_ORDER = keepsOrder;
 const WORDS = STRIDE;
 const LEFT_AT = LEFT;
 const INDEX = Domain.index.offset;
@@ -56,15 +59,17 @@ export type SrcuCookie = Brand<"srcu cookie">;
 
 /** A domain of sleepable read scopes. Another thread opens the same one with `new Srcu({ at: srcu.ref })`. */
 export class Srcu extends Collection<"srcu"> {
-  readonly #counts: number;
-  readonly #fast: boolean;
-  /** Fast, and nothing is checked. */
-  readonly #plain: boolean;
+  // Each is written once, with what it is: V8 then folds it into the code of who holds a constant Srcu.
+  readonly #counts = countsOf(this.ref);
+  readonly #fast = Domain.fast.get(this.ref) !== 0;
+  /** Where fast scopes of this object are counted between two quiescent states; 0: nowhere. What such a scope is. */
+  readonly #lane = this.#fast && !this.checked ? takeLane(this) : 0;
+  #scope = 0 as SrcuScope;
   /** Its heap, for what goes on after an await. */
   readonly #home = home;
 
   /**
-   * `name` is for reports: whose scopes are open. `fast`: its readers do no atomic operation (a scope costs a quarter), must leave
+   * `name` is for reports: whose scopes are open. `fast`: its readers do no atomic operation (a scope costs a nanosecond), must leave
    * on the thread that they entered on, and its grace periods take three of RCU. Throws HeapFullError; StaleReferenceError, WrongTypeError or WrongHeapError when
    * `at`, a reference or a handle, names no Srcu of this heap.
    */
@@ -75,9 +80,6 @@ export class Srcu extends Collection<"srcu"> {
         ? checkObject(Domain, options.at, "Srcu")
         : withRoom(() => createSrcu(options.name ?? "", options.fast ?? false)),
     );
-    this.#counts = countsOf(this.ref);
-    this.#fast = Domain.fast.get(this.ref) !== 0;
-    this.#plain = this.#fast && !this.checked;
   }
 
   /** Goes on after an await, when this thread may use another heap. */
@@ -106,19 +108,28 @@ export class Srcu extends Collection<"srcu"> {
 
   /** Enters a scope. It ends with its thread: when the worker that entered it dies, nobody waits for it any longer. */
   readLock(): SrcuScope {
-    const words = i32; // Once for all of it: V8 would ask again what it is.
-    if (
-      this.#plain &&
-      this.heapId === heapIdentity &&
-      rcuNesting() >= 0 &&
-      (words[this.ref + CELL_STATE]! & 0xff) === CELL_LIVE
-    ) {
-      // No quiescent state lies between the look and the count.
-      const bank = words[this.ref + INDEX]! & 1;
-      words[this.#counts + slot * WORDS + bank]!++;
-      return ((ownerId << 1) | bank) as SrcuScope;
-    }
-    return this.#enter();
+    const lane = this.#lane;
+    const count = LANES[lane]!;
+    if (count === 0) return this.#fast ? this.#enterFast() : this.#enter();
+    LANES[lane] = count + 1;
+    return this.#scope;
+  }
+
+  /**
+   * Counts plainly; from here to the next quiescent state, in a lane. Whoever waits for a bank to be empty waits for a grace period of RCU first that
+   * begins when the bank is not current any more, so none who leaves it after that counts in a lane: it looks for those who wait.
+   */
+  #enterFast(): SrcuScope {
+    this.assertHeap();
+    if (this.checked || rcuNesting() < 0 || slot < 0) return this.#enter();
+    // No quiescent state lies between this look and the count.
+    const bank = i32[this.ref + INDEX]! & 1;
+    const word = this.#counts + slot * WORDS + bank;
+    const left = word + LEFT_AT;
+    this.#scope = ((ownerId << 1) | bank) as SrcuScope;
+    if (this.#lane === 0) i32[word]!++;
+    else armLane(this.#lane, (i32[word]! - i32[left]!) | 0, word, left, 1);
+    return this.#scope;
   }
 
   #enter(): SrcuScope {
@@ -128,28 +139,36 @@ export class Srcu extends Collection<"srcu"> {
     const bank = Domain.index.peek(this.ref) & 1; // However old: every grace period waits for both banks.
     const word = this.#counts + slot * WORDS + bank;
     Atomics.add(i32, word, 1);
-    Atomics.load(i32, word); // [S] Plain loads may pass the addition's store, but not this load (rcu/design.md).
+    if (!IN_ORDER) Atomics.load(i32, word); // [S] Plain loads may pass the addition's store, but not this load (rcu/design.md).
     return ((ownerId << 1) | bank) as SrcuScope;
   }
 
   /** Leaves it: on any thread of the heap, but where readers are fast. */
   readUnlock(scope: SrcuScope): void {
-    const words = i32;
+    const lane = this.#lane;
+    const count = LANES[lane]!;
+    if (count > 1 && scope === this.#scope) LANES[lane] = count - 1;
+    else this.#leave(scope);
+  }
+
+  #leave(scope: SrcuScope): void {
+    if (this.#fast) settleLanes();
     const owner = scope >>> 1;
     const word = this.#counts + ((owner & 0xff) - 1) * WORDS + LEFT_AT + (scope & 1);
     if (
-      this.#plain &&
+      this.#fast &&
+      !this.checked &&
       owner === ownerId &&
       this.heapId === heapIdentity &&
       rcuNesting() >= 0 &&
-      words[word] !== words[word - LEFT_AT] &&
-      words[this.ref + WAITING] === 0
+      i32[word] !== i32[word - LEFT_AT] &&
+      i32[this.ref + WAITING] === 0
     )
-      words[word]!++; // Who waits since then waits for a grace period of RCU before it looks here.
-    else this.#leave(owner, word);
+      i32[word]!++; // Who waits since then waits for a grace period of RCU before it looks here.
+    else this.#leaveCounted(owner, word);
   }
 
-  #leave(owner: number, word: number): void {
+  #leaveCounted(owner: number, word: number): void {
     this.assertHeap();
     if (this.#fast && owner !== ownerId) {
       if (ownerIsDead(owner)) return; // Its scopes ended with it.
@@ -163,7 +182,8 @@ export class Srcu extends Collection<"srcu"> {
       // Its own count of scopes that it entered: no other thread changes that.
       if (((i32[word - LEFT_AT]! - Atomics.add(i32, word, 1)) | 0) <= 0) this.#leftTwice(word);
     } else leaveForeign(owner, word);
-    if (Domain.waiting.load(this.ref) !== 0) advance(this.ref);
+    const waiting = IN_ORDER ? i32[this.ref + WAITING] : Domain.waiting.load(this.ref);
+    if (waiting !== 0) advance(this.ref);
     countLeaving(this.#counts, -1);
   }
 

@@ -12,6 +12,7 @@ import {
   goIdle,
   gpSeq,
   gpStamp,
+  pollGp,
   rcuLaggards,
   requestGp,
   seqDone,
@@ -43,6 +44,8 @@ const BARRIER_END = rcuEvent("rcu_barrier", "Inc2");
 const SPINS = 200;
 /** Who waits looks so often, so that stalls are noticed and reaped slots accounted. */
 const CHECK_MS = 100;
+/** Before that, who waits polls, each time after twice as long: the end of an announced scope may go unnoticed. Milliseconds. */
+export const FIRST_POLL = 1;
 
 /** A point in time: done when a full grace period has followed it. */
 export type GpCookie = Brand<"grace period cookie">;
@@ -80,14 +83,15 @@ function waitForGp(stamp: number, rounds: Rounds, event?: number, until = Number
   for (let spin = 0; spin < SPINS; spin++) if (seqDone(Atomics.load(i32, RCU.GP_SEQ), stamp)) return;
   Atomics.add(i32, RCU.GP_WAITERS, 1);
   try {
-    for (;;) {
+    for (let poll = FIRST_POLL; ; poll *= 2) {
       const seq = Atomics.load(i32, RCU.GP_SEQ);
       if (seqDone(seq, stamp)) return;
       if (event !== undefined && Atomics.load(i32, RCU.BARRIER_EVENT) !== event) return;
       const left = until - performance.now();
       if (left <= 0) return;
-      rounds.sleep(RCU.GP_SEQ, seq, left);
+      rounds.sleep(RCU.GP_SEQ, seq, Math.min(left, poll));
       if (rounds.due()) nudge(seq);
+      else pollGp();
     }
   } finally {
     Atomics.sub(i32, RCU.GP_WAITERS, 1);

@@ -78,6 +78,74 @@ for (const debug of [false, true])
     }
   });
 
+test.serial(
+  "objects of one Srcu in one thread count together, with lanes and without, and only in their own heap",
+  (t) => {
+    const [one, other] = [Heap.create({ bytes: 64 << 20 }), Heap.create({ bytes: 8 << 20 })];
+    try {
+      one.use();
+      // More than a thread has lanes for.
+      const many = Array.from({ length: 1100 }, () => new Srcu({ fast: true }));
+      for (const [n, srcu] of many.entries()) {
+        const same = new Srcu({ at: srcu.ref });
+        const scopes = [srcu.readLock(), same.readLock(), srcu.readLock()];
+        if (n % 3 === 0) rcuQuiescent();
+        if (n % 5 === 0) other.use();
+        if (n % 5 === 0) t.throws(() => srcu.readUnlock(scopes[0]!), { code: "ERR_RCU_WRONG_HEAP" });
+        if (n % 5 === 0) t.throws(() => srcu.readLock(), { code: "ERR_RCU_WRONG_HEAP" });
+        one.use();
+        same.readUnlock(scopes[0]!);
+        t.true(srcu.readLockHeld());
+        const cookie = srcu.startPoll();
+        for (let pass = 0; pass < 12; pass++) {
+          rcuQuiescent();
+          rcuRunCallbacks();
+          const later = srcu.readLock(); // Of the new bank, once there is one.
+          t.false(same.pollState(cookie), `scopes are open (${n}, ${pass})`);
+          same.readUnlock(later);
+        }
+        srcu.readUnlock(scopes[1]!);
+        srcu.readUnlock(scopes[2]!);
+        t.false(same.readLockHeld());
+        t.throws(() => same.readUnlock(scopes[2]!), { code: "ERR_RCU_LOCK_PAIRING" });
+        let passes = 0;
+        for (; !srcu.pollState(cookie) && passes < 12; passes++) {
+          rcuQuiescent();
+          rcuRunCallbacks();
+        }
+        t.true(passes < 12);
+        if (n % 50 === 0) srcu.destroy();
+      }
+    } finally {
+      one.detach();
+      other.detach();
+    }
+  },
+);
+
+test.serial(
+  "a fast scope that was entered between two quiescent states is waited for from the first on",
+  (t) => {
+    const heap = Heap.create({ bytes: 8 << 20 });
+    try {
+      const srcu = new Srcu({ fast: true });
+      srcu.readUnlock(srcu.readLock()); // From here to the next quiescent state it counts in a lane.
+      const cookie = srcu.startPoll();
+      const scope = srcu.readLock();
+      for (let pass = 0; pass < 12; pass++) {
+        rcuQuiescent();
+        t.false(srcu.pollState(cookie));
+      }
+      t.throws(() => heap.detach(), { code: "ERR_RCU_INSIDE_SCOPE" });
+      srcu.readUnlock(scope);
+      srcu.synchronizeBlocking();
+      srcu.destroy();
+    } finally {
+      heap.detach();
+    }
+  },
+);
+
 const rcu = new URL("../../rcu/index.ts", import.meta.url).href;
 
 test.serial("readers on other threads, which sleep in their scopes and die there", async (t) => {

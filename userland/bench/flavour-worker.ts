@@ -1,6 +1,6 @@
 /** A thread of `bench rcu` that measures scopes of one kind: each kind has a thread and a domain of its own. */
 import { parentPort, workerData } from "node:worker_threads";
-import { RcuDomain, RcuHashMap, Srcu } from "../../rcu/index.ts";
+import { RcuDomain, RcuHashMap, type RcuScope, Srcu } from "../../rcu/index.ts";
 import { runDelay } from "./disturbance.ts";
 
 export const SCOPES = [
@@ -24,33 +24,27 @@ export interface FlavourResult {
 
 const CHUNK = 4096;
 
-/** Opens and closes `CHUNK` scopes. The numbers that it returns keep the work from being optimised away. */
+/** A loop of `CHUNK` scopes, compiled anew for each kind: loops from one text would share what V8 has learnt. */
+function loopOf(one: string, names: Readonly<Record<string, unknown>>): () => number {
+  const text = `"use strict"; return () => { let sum = 0; for (let n = 0; n < ${CHUNK}; n++) { ${one} } return sum; };`;
+  return new Function(...Object.keys(names), text)(...Object.values(names)) as () => number;
+}
+
+/** Opens and closes `CHUNK` scopes. */
 function chunkOf(kind: ScopeKind): () => number {
   const domain = RcuDomain.create({ bytes: 8 << 20, announce: kind === "announcing RcuDomain" });
   if (kind === "Srcu" || kind === "fast Srcu") {
     const srcu = new Srcu({ fast: kind === "fast Srcu" });
-    return () =>
-      domain.run(() => {
-        for (let n = 0; n < CHUNK; n++) srcu.readUnlock(srcu.readLock());
-        return 0;
-      });
+    const loop = loopOf("srcu.readUnlock(srcu.readLock());", { srcu });
+    return () => domain.run(loop);
   }
   if (kind === "RcuDomain.run + get") {
     const map = new RcuHashMap();
     for (let key = 0; key < 64; key++) map.insert(key, key + 1);
-    return () => {
-      let sum = 0;
-      for (let n = 0; n < CHUNK; n++) sum += domain.run((scope, key) => map.get(scope, key!), n & 63)!;
-      return sum;
-    };
+    const get = (scope: RcuScope, key?: number): number => map.get(scope, key!)!;
+    return loopOf("sum += domain.run(get, n & 63);", { domain, get });
   }
-  return () => {
-    for (let n = 0; n < CHUNK; n++) {
-      domain.enter();
-      domain.exit();
-    }
-    return 0;
-  };
+  return loopOf("domain.enter(); domain.exit();", { domain });
 }
 
 function serve({ scopes }: FlavourData): void {

@@ -57,7 +57,7 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
               writes: every(options.writes ?? [0]),
             }),
           wanted,
-          outsiders: (table, conditions) => outsiders(liburcu, table, conditions, wanted),
+          outsiders: (table, conditions) => outsiders(liburcu, table, conditions, options.clock, wanted),
         },
         options,
         results,
@@ -81,6 +81,7 @@ function outsiders(
   liburcu: Liburcu | null,
   table: TableBench,
   { threads, entries, writes }: Conditions,
+  clock: BenchOptions["clock"],
   wanted: (name: string) => boolean,
 ): readonly Outsider[] {
   if (liburcu === null || writes > 0) return [];
@@ -94,7 +95,7 @@ function outsiders(
     name,
     async measure(ms) {
       const { operations, ns, share } = await liburcu.run(name, threads, entries, ms);
-      return { ns: ns / operations, share };
+      return { ns: (clock === "cpu" ? ns * share : ns) / operations, share };
     },
   }));
 }

@@ -134,7 +134,7 @@ export async function* check(
     for (const memory of found.scenario.memory ?? (["sc", "tso", "weak"] as const)) {
       if (options.memory !== undefined && !options.memory.includes(memory)) continue;
       any = true;
-      yield await checkOne(code, found, memory, options);
+      yield await checkOne({ ...code, weak: memory === "weak" }, found, memory, options);
     }
   if (!any)
     throw new CheckError("ERR_CHECK_OPTION", `no scenario is for ${options.memory!.join(" or ")} memory`);

@@ -1,6 +1,6 @@
 /** What the programs of the model call. Each CPU imports a copy of its own (instance.ts). */
 
-export { goActive, goIdle } from "../../../rcu/grace-period.ts";
+export { goActive, goIdle, gpSeq, tryEndGp } from "../../../rcu/grace-period.ts";
 export * from "../../../rcu/index.ts";
 export * from "../../../rcu/kernel.ts";
 export { i32 } from "../../../rcu/memory.ts";

@@ -64,7 +64,7 @@ const added = (sum: Verdict, one: Verdict): Verdict => ({
 
 async function exploreOne(scenario: Scenario, variant: number, options: Options): Promise<Verdict> {
   const { model = scenario.models?.[0] ?? "tso", reduce = true } = options;
-  const world = await World.make(scenario, variant, options, reduce);
+  const world = await World.make(scenario, variant, { ...options, weak: model === "weak" }, reduce);
   const limit = options.limit ?? scenario.limit ?? LIMIT;
   const found = world.explore(model, limit);
   const looked = found.violation !== null && options.shortest !== 0;

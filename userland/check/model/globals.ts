@@ -27,8 +27,11 @@ export type Globals = Readonly<Record<Element, unknown>> & {
   readonly console: unknown;
 };
 
-/** The globals of a CPU's copy of the code: every access to the heap goes to whoever runs. `direct`: to the heap itself. */
-export function globalsOf(direct: () => boolean, runner: () => Runner): Globals {
+/**
+ * The globals of a CPU's copy of the code: every access to the heap goes to whoever runs. `direct`: to the heap itself. `arch` is what
+ * process.arch says.
+ */
+export function globalsOf(direct: () => boolean, runner: () => Runner, arch: string): Globals {
   const access = (words: Int32Array, kind: OpKind, at: number, a = 0, b = 0): number => {
     if (!direct()) return runner().access(kind, at, a, b);
     const old = words[at]!;
@@ -53,7 +56,7 @@ export function globalsOf(direct: () => boolean, runner: () => Runner): Globals 
     queueMicrotask: (turn: () => void) => later(turn),
     // No run lasts long enough for a timer to matter.
     setTimeout: () => ({ unref() {}, ref() {} }),
-    process: processOf((text) => direct() || runner().print(text)),
+    process: processOf((text) => direct() || runner().print(text), arch),
     console: consoleOf((text) => direct() || runner().print(text)),
     Atomics: {
       load: (p: object, n: number) => at(p, "atomic load", n),
@@ -74,14 +77,18 @@ export function globalsOf(direct: () => boolean, runner: () => Runner): Globals 
   };
 }
 
-/** The process: copies come and go, so nothing is registered with the real one, and no switch of the environment counts. */
-function processOf(print: (text: string) => void): unknown {
+/**
+ * The process: copies come and go, so nothing is registered with the real one, and no switch of the environment counts. Its `arch` is a
+ * machine's whose memory is modelled: rcu/ does less where that keeps order.
+ */
+function processOf(print: (text: string) => void, arch: string): unknown {
   const nothing = (): void => {};
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("STERNIX_")),
   );
   const own: Readonly<Record<string, unknown>> = {
     env,
+    arch,
     on: nothing,
     off: nothing,
     once: nothing,

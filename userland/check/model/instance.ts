@@ -30,6 +30,8 @@ export interface Code {
   /** What the names of packages, and the addresses of modules, stand for in the copies. */
   readonly names?: Readonly<Record<string, string>>;
   readonly edits?: readonly Edit[];
+  /** For weak memory: the copies think that they run on a machine with one. Else, on x86. */
+  readonly weak?: boolean;
   /**
    * Threads that go idle keep their callbacks, and do not look at those of others: whoever runs scenarios sees to it that each thread
    * runs its own. A tenth of the states, where it is not the library that is in question.

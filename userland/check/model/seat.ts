@@ -92,14 +92,16 @@ export class Seat {
 const seats = new Map<string, Promise<Seat>>();
 /** The copy number `number` of some code. */
 export function borrow(code: Code, number: number): Promise<Seat> {
-  const { library, subject, edits = [] } = code;
-  const key = [library.href, subject?.href, edits.map((edit) => edit.name).join(), number].join(" ");
+  const { library, subject, edits = [], weak = false } = code;
+  const names = edits.map((edit) => edit.name).join();
+  const key = [library.href, subject?.href, names, weak, number].join(" ");
   let seat = seats.get(key);
   if (seat === undefined) {
     const mode: Mode = { direct: true, runner: null };
     const globals = globalsOf(
       () => mode.direct,
       () => mode.runner!,
+      weak ? "arm64" : "x64",
     );
     seat = instantiate(code, globals).then((instance) => new Seat(instance, mode));
     seats.set(key, seat);

@@ -1,5 +1,6 @@
 /** SRCU, Tasks RCU, domains. */
 import type { RcuDomain, Srcu, TasksMember } from "../../../../rcu/index.ts";
+import { HEADER } from "../../../../rcu/layout.ts";
 import {
   type Cpu,
   HELD,
@@ -281,8 +282,10 @@ const srcuFast = (idle: boolean): Scenario => ({
       cpus: [
         {
           boot(lib) {
+            const domain = new lib.Srcu({ at });
             if (idle) lib.goIdle();
-            return new lib.Srcu({ at });
+            else domain.readUnlock(domain.readLock()); // The next one counts in a lane.
+            return domain;
           },
           run(lib, cpu, domain: Srcu) {
             domain.readLock(); // And stays in the scope.
@@ -313,7 +316,55 @@ const srcuFast = (idle: boolean): Scenario => ({
   },
 });
 
+/** Looks of an updater that does not sleep. */
+const LOOKS = 3;
+const announced: Scenario = {
+  name: "RcuDomain, announced scopes",
+  about: "a scope that is announced is waited for; who is outside of one is not",
+  models: ["tso", "weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    lib.i32[HEADER.ANNOUNCING] = 1;
+    const handle = lib.currentHeap()!.handle();
+    return {
+      cpus: [
+        {
+          absent: true,
+          reboot: true,
+          boot: (lib) => lib.RcuDomain.attach(handle),
+          run(lib, cpu, domain: RcuDomain) {
+            for (let scopes = 0; scopes < 2; scopes++)
+              domain.run((scope) => {
+                const thing = lib.Root.current.deref(scope, root) as ThingRef;
+                cpu.note(`scope ${scopes}`, lib.Thing.value.get(thing));
+              });
+          },
+        },
+        {
+          absent: true,
+          reboot: true,
+          boot: (lib) => lib.RcuDomain.attach(handle),
+          run(lib, cpu) {
+            lib.Thing.value.init(fresh, 2);
+            lib.Root.current.assign(HELD, root, fresh);
+            const cookie = lib.startPollSynchronizeRcu();
+            for (let look = 0; look < LOOKS; look++) {
+              lib.tryEndGp(lib.gpSeq());
+              if (!lib.pollStateSynchronizeRcu(cookie)) continue;
+              cpu.note("freed", 1);
+              lib.Thing.value.init(old, POISON);
+              break;
+            }
+          },
+        },
+      ],
+      judge: noPoison,
+    };
+  },
+};
+
 export const FLAVOURS: readonly Scenario[] = [
+  announced,
   srcuFast(false),
   srcuFast(true),
   srcu(1),
