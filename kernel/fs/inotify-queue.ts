@@ -18,6 +18,7 @@ import {
   tryAllocString,
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
+import { heapIsScarce } from "../mm/heap.ts";
 import { waitqueue, wakeUp } from "../sched/waitqueue.ts";
 import { IN_Q_OVERFLOW } from "../uapi/inotify.ts";
 import { POLLIN, POLLRDNORM } from "../uapi/poll.ts";
@@ -30,6 +31,8 @@ export type M = Ref<"inotify_mark">;
 
 /** /proc/sys/fs/inotify: watches of the machine, events of an instance. */
 export const MAX_QUEUED_EVENTS = 16384;
+/** So many an instance holds also while the kernel's heap is scarce. */
+const FEW_EVENTS = 16;
 
 export const Watching = struct("watching", {
   lock: spinlock(45),
@@ -159,7 +162,8 @@ export function enqueue(
 ): void {
   const last = Inotify.lastEvent.get(instance);
   if (last !== 0 && repeats(last, wd, mask, cookie, name)) return;
-  const full = Inotify.queued.get(instance) >= MAX_QUEUED_EVENTS;
+  const queued = Inotify.queued.get(instance);
+  const full = queued >= MAX_QUEUED_EVENTS || (queued >= FEW_EVENTS && heapIsScarce());
   const event = full ? 0 : newEvent(wd, mask, cookie, name);
   if (event !== 0) append(instance, event);
   else if (Inotify.overflowQueued.get(instance) === 0) {

@@ -20,6 +20,12 @@ const inotifyOf = (file: Ref<"file">): Ref<"inotify"> => File.priv.peek(file) as
 export const asInotify = (file: Ref<"file">): Ref<"inotify"> | 0 =>
   File.fops.get(file) === FOPS.INOTIFY ? inotifyOf(file) : 0;
 
+/** Events that wait in the queue of such a file; 0 for others. */
+export function eventsOf(file: Ref<"file">): number {
+  const instance = asInotify(file);
+  return instance === 0 ? 0 : Inotify.queued.get(instance);
+}
+
 /** inotify_init1(2): the file, or -errno. */
 export function inotifyFile(flags: number): Ref<"file"> | number {
   if ((flags & ~(O_CLOEXEC | O_NONBLOCK)) !== 0) return -EINVAL;

@@ -4,11 +4,20 @@
  * together leave an eighth of RAM to programs (mm/pagecache.ts): ENOSPC when there is nothing left.
  */
 
-import { freeString, kfreeStringRcu, type Ref, stringBytes, tryAllocString } from "../../rcu/index.ts";
+import {
+  freeString,
+  heapPages,
+  kfreeStringRcu,
+  liveObjects,
+  type Ref,
+  stringBytes,
+  tryAllocString,
+} from "../../rcu/index.ts";
 import { frameTotal, freeFrames } from "../mm/frame.ts";
 import { heapIsLow } from "../mm/heap.ts";
 import { Mapping, MOPS, mappingCreate, registerMappingOps } from "../mm/mapping.ts";
 import { newPageQuota, PageQuota, quotaPut } from "../mm/page-quota.ts";
+import { noteRefusal, SHORT_HEAP } from "../mm/shortage.ts";
 import { CAP_FSETID } from "../task/cred.ts";
 import { EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { F_SEAL_SEAL, NAME_MAX } from "../uapi/fcntl.ts";
@@ -82,14 +91,29 @@ export function inodeInitOwner(inode: Ref<"inode">, dir: Ref<"inode"> | 0): void
     Inode.mode.init(inode, mode & ~S_ISGID);
 }
 
-/** An inode of a tmpfs with one count and one link (directories two); -ENOSPC when memory is short. */
+/** What a file takes of the kernel's heap, about: its inode, its name, its mapping. */
+const INODE_BYTES = 1024;
+
+/** Whether it is files that fill the kernel's heap: then no process is killed for it. */
+function mostlyFiles(): boolean {
+  const { total, free, bytes } = heapPages();
+  return liveObjects(Inode) * INODE_BYTES * 2 > (total - free) * bytes;
+}
+
+/** Programs fill the heap: the call waits until one of them has been killed for it. */
+function refuseRoom(): number {
+  noteRefusal(SHORT_HEAP);
+  return -ENOMEM;
+}
+
+/** An inode of a tmpfs with one count and one link (directories two). -ENOSPC, -ENOMEM when memory is short. */
 export function tmpfsInode(
   sb: Ref<"superblock">,
   dir: Ref<"inode"> | 0,
   mode: number,
   rdev = 0,
 ): Ref<"inode"> | number {
-  if (heapIsLow()) return -ENOSPC;
+  if (heapIsLow()) return mostlyFiles() ? -ENOSPC : refuseRoom();
   const inode = newInode(sb, sbNextIno(sb), mode, IOPS.TMPFS, fopsOfMode(mode, FOPS.REGULAR, FOPS.DIR));
   if (inode === 0) return -ENOSPC;
   // A mountpoint that is made in front of a host folder belongs to that.

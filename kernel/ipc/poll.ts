@@ -7,6 +7,7 @@ import type { Ref } from "../../rcu/index.ts";
 import { fget } from "../fs/fdtable.ts";
 import { File } from "../fs/file.ts";
 import { DEFAULT_POLLMASK, fileOpsOf } from "../fs/ops.ts";
+import { heapIsScarce } from "../mm/heap.ts";
 import { faultIn, getUser16, getUser32, putUser16 } from "../mm/uaccess.ts";
 import { BLOCK_EINTR } from "../sched/block.ts";
 import { nowNs } from "../sched/current.ts";
@@ -47,14 +48,17 @@ const filesOf = (task: Ref<"task">): Ref<"files"> => Task.files.access(task) as 
 /** Descriptors that are looked at in about a millisecond. */
 const PART = 2048;
 /** Descriptors whose queues a call joins, in one piece. The others, of a call with more of them, are looked at again and again. */
-export const JOINED = 4096;
+const JOINED = 4096;
+/** The same while the kernel's heap is scarce: each takes some of it. */
+const FEW_JOINED = 256;
+export const mostJoined = (): number => (heapIsScarce() ? FEW_JOINED : JOINED);
 const NAP_NS = 10_000_000;
 /** What a look at one descriptor takes: a call with very many of them sleeps about as long as it looks. */
 const LOOK_NS = 500;
 
-/** When a call wakes by itself that has joined the queues of some of its `count` descriptors. */
+/** When a call wakes by itself that has joined the queues of some of its `count` descriptors, but not of all. */
 export const napEnd = (deadline: number, count: number): number =>
-  count <= JOINED ? deadline : Math.min(deadline, nowNs() + Math.max(NAP_NS, count * LOOK_NS));
+  Math.min(deadline, nowNs() + Math.max(NAP_NS, count * LOOK_NS));
 
 /** poll(2) over `count` struct pollfd at `address`. The time-out is in nanoseconds, negative for none. */
 export function poll(task: Ref<"task">, address: number, count: number, timeoutNs: number): number {
@@ -65,10 +69,10 @@ export function poll(task: Ref<"task">, address: number, count: number, timeoutN
   if (ready !== 0 || timeoutNs === 0) return ready;
   const deadline = restartDeadline(timeoutNs);
   if (nowNs() >= deadline) return 0;
-  const joined = Math.min(count, JOINED);
+  const joined = Math.min(count, mostJoined());
   ready = pollOnce(task, address, 0, joined, true);
   if (ready !== 0) return ready;
-  blockUntil(napEnd(deadline, count));
+  blockUntil(joined === count ? deadline : napEnd(deadline, count));
   return BLOCK_EINTR;
 }
 

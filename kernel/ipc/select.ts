@@ -22,7 +22,7 @@ import { Task } from "../task/task.ts";
 import { EBADF, EFAULT, EINVAL, ENOMEM } from "../uapi/errno.ts";
 import { SELECT_EX, SELECT_IN, SELECT_OUT } from "../uapi/poll.ts";
 import { ACCESS } from "../usermode.ts";
-import { filePoll, JOINED, napEnd, waitOnFile } from "./poll.ts";
+import { filePoll, mostJoined, napEnd, waitOnFile } from "./poll.ts";
 
 const KINDS = 3;
 const MASKS = [SELECT_IN, SELECT_OUT, SELECT_EX] as const;
@@ -183,7 +183,8 @@ function joinFirst(task: Ref<"task">, sets: Ref<"array">, count: number): number
   let ready = 0;
   let joined = 0;
   let at = 0;
-  for (; at < count && joined < JOINED; at += PART) {
+  const most = mostJoined();
+  for (; at < count && joined < most; at += PART) {
     const found = lookPart(task, sets, count, at, true);
     if (found < 0) return found;
     ready += found;

@@ -5,9 +5,11 @@
  */
 import { kfreeRcu, type Ref, struct, tryAlloc, words } from "../../rcu/index.ts";
 import { ACCESS } from "../usermode.ts";
+import { heapIsScarce, refuseHolder } from "./heap.ts";
 
 /** Tables of an address space, and entries of a table. */
 const TABLES = 1024;
+const TABLE_BYTES = TABLES * 4;
 export const PageTable = struct("pagetable", { entry: words(TABLES) });
 
 /** Stores are allowed now. The same bit as PAGE_WRITABLE in what `translate` answers. */
@@ -40,11 +42,12 @@ export const pteFrame = (pte: number): number => (pte & ~PTE_FLAGS) >>> 0;
 /** Entry for a frame. */
 export const ptePack = (frame: number, flags: number): number => frame | flags;
 
-/** The table that covers a page, made if missing (ptl held); 0 when the heap is full. */
+/** The table that covers a page, made if missing (ptl held); 0 when the heap is full, or scarce and the address space has many. */
 export function pteTable(pgd: Ref<"pagetable">, page: number): Ref<"pagetable"> | 0 {
   const index = page >>> TABLE_SHIFT;
   const table = PageTable.entry.get(pgd, index) as Ref<"pagetable"> | 0;
   if (table !== 0) return table;
+  if (heapIsScarce() && refuseHolder(pteTables(pgd) * TABLE_BYTES, TABLE_BYTES)) return 0;
   const fresh = tryAlloc(PageTable);
   if (fresh !== 0) PageTable.entry.store(pgd, index, fresh);
   return fresh;

@@ -13,11 +13,13 @@ import {
   tryAllocArray,
 } from "../../rcu/index.ts";
 import { ENOMEM } from "../uapi/errno.ts";
+import { refuseHolder } from "./heap.ts";
 import { MAX_MAP_COUNT, Mm } from "./mm.ts";
 import {
   mayMerge,
   VM_EXEC,
   VM_LOCKED,
+  VMA_BYTES,
   type VmaSpec,
   vmaCount,
   vmaEndAt,
@@ -125,7 +127,7 @@ function publish(
 ): number {
   const count = vmaCount(old);
   const total = count - (high - low) + pieces.length;
-  if (total > MAX_MAP_COUNT && total > count) return -ENOMEM;
+  if (total > count && (total > MAX_MAP_COUNT || refuseHolder(count * VMA_BYTES, VMA_BYTES))) return -ENOMEM;
   const growth = pieces.reduce((sum, piece) => sum + piece.end - piece.start, -sizeBefore);
   if (growth > 0 && Mm.totalVm.get(held, mm) + growth > Mm.asLimit.get(mm)) return -ENOMEM;
   const array = total === 0 ? 0 : tryAllocArray(total * 3);

@@ -52,6 +52,9 @@ export interface VmaSpec {
 
 const WORDS = 3;
 
+/** What an area takes of the kernel's heap, about. */
+export const VMA_BYTES = 96;
+
 export const vmaCount = (vmas: Ptr<"array">): number => (vmas === 0 ? 0 : arrayLength(vmas) / WORDS);
 export const vmaStartAt = (vmas: Ref<"array">, index: number): number => arrayGet(vmas, index * WORDS);
 export const vmaEndAt = (vmas: Ref<"array">, index: number): number => arrayGet(vmas, index * WORDS + 1);

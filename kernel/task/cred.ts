@@ -9,8 +9,8 @@ import {
   kfreeRcu,
   type Ref,
   tryAlloc,
-  tryAllocArray,
 } from "../../rcu/index.ts";
+import { tryAllocTable } from "../mm/heap.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { Cred, TASK_KEEP_CAPS, Task } from "./task.ts";
 import { userGet, userOf, userPut } from "./user.ts";
@@ -151,6 +151,15 @@ export function commitCred(task: Ref<"task">, change: CredChange): number {
   return 0;
 }
 
+/** Groups that a zombie may have. */
+const FEW_GROUPS = 256;
+
+/** The current task ends, and keeps no long list of groups: nobody would have its memory back until its parent waits for it. */
+export function dropLongGroups(task: Ref<"task">): void {
+  const groups = Cred.groups.get(credOf(task));
+  if (groups !== 0 && arrayLength(groups) > FEW_GROUPS) commitCred(task, { groups: 0 });
+}
+
 function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">, keep: boolean): void {
   const rootBefore = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(old) === 0);
   const rootAfter = [Cred.uid, Cred.euid, Cred.suid].some((field) => field.get(cred) === 0);
@@ -170,7 +179,7 @@ function dropCapabilities(old: Ref<"cred">, cred: Ref<"cred">, keep: boolean): v
 
 function copyGroups(groups: Ref<"array">): Ref<"array"> | 0 {
   const length = arrayLength(groups);
-  const copy = tryAllocArray(length);
+  const copy = tryAllocTable(length);
   if (copy !== 0) arrayCopy(groups, copy, length);
   return copy;
 }

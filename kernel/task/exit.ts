@@ -33,7 +33,7 @@ import { tracer } from "../syscall-entry.ts";
 import { freeGroupTimers } from "../time/itimer.ts";
 import { freeTimer } from "../time/timer.ts";
 import { SIGCHLD } from "../uapi/signal.ts";
-import { credPut } from "./cred.ts";
+import { credPut, dropLongGroups } from "./cred.ts";
 import { completeVfork, storeTid } from "./fork.ts";
 import { hangUpOrphans, newlyOrphaned } from "./jobs.ts";
 import { detachPid, initGroup, lockTaskList, setFamily, type TaskListHeld, unlockTaskList } from "./pid.ts";
@@ -71,6 +71,7 @@ export function doExit(task: Ref<"task">, drain: (task: Ref<"task">) => void): v
   if (files !== 0) filesPut(files);
   const fs = Task.fs.exchange(task, 0);
   if (fs !== 0) fsPut(fs);
+  dropLongGroups(task);
   drain(task);
   const timer = Task.sleepTimer.get(task) as Ref<"timer"> | 0;
   Task.sleepTimer.set(task, 0);

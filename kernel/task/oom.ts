@@ -3,10 +3,19 @@
  * oom_score, and not the one that happened to ask. Counted are the pages that a process has resident, its page tables and what else
  * it has in the kernel's heap, and the files in memory that have no name and that it has open.
  */
-import { heapPages, listFirst, listNext, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import {
+  arrayLength,
+  heapPages,
+  listFirst,
+  listNext,
+  type Ref,
+  rcuReadLock,
+  rcuReadUnlock,
+} from "../../rcu/index.ts";
 import { forEachFd } from "../fs/fdtable.ts";
 import { File } from "../fs/file.ts";
 import { Inode } from "../fs/inode.ts";
+import { eventsOf } from "../fs/inotify.ts";
 import { FOPS } from "../fs/ops.ts";
 import { pipePages } from "../ipc/pipe.ts";
 import { sockPages } from "../ipc/sock.ts";
@@ -17,23 +26,25 @@ import { isShmem, Mapping } from "../mm/mapping.ts";
 import { Mm, mmRss } from "../mm/mm.ts";
 import { pteTables } from "../mm/pte.ts";
 import { PAGE_SIZE, RamState, ramRef } from "../mm/ram.ts";
-import { vmaCount } from "../mm/vma.ts";
+import { VMA_BYTES, vmaCount } from "../mm/vma.ts";
 import { fatalPending } from "../sched/yield.ts";
 import { sendGroupSignal } from "../signal/send.ts";
 import { nowNs } from "../time/clock.ts";
 import { SIGKILL } from "../uapi/signal.ts";
+import { credOf } from "./cred.ts";
 import { commText } from "./exec.ts";
 import { allGroups, findTask, initGroup, lockTaskList, nextPid, unlockTaskList } from "./pid.ts";
-import { Group, Task } from "./task.ts";
+import { Cred, Group, Task } from "./task.ts";
 
 /** Least value of oom_score_adj: never killed. */
 export const OOM_SCORE_ADJ_MIN = -1000;
 export const OOM_SCORE_ADJ_MAX = 1000;
-/** What objects of the kernel's heap take about, in bytes: open files with what they stand for, areas, timers, queued signals. */
+/** What objects of the kernel's heap take about, in bytes: open files with what they stand for, timers, queued signals, events of inotify, supplementary groups. */
 const FILE_BYTES = 1024;
-const VMA_BYTES = 96;
 const TIMER_BYTES = 192;
 const SIGNAL_BYTES = 80;
+const EVENT_BYTES = 160;
+const GROUP_BYTES = 4;
 
 /** Pages of RAM and of the kernel's heap that the end of the process would bring back, about. To be called in a read scope. */
 function pagesOf(task: Ref<"task">, mm: Ref<"mm">): { ram: number; heap: number } {
@@ -43,11 +54,14 @@ function pagesOf(task: Ref<"task">, mm: Ref<"mm">): { ram: number; heap: number 
   let ram = mmRss(mm);
   const files = Task.files.deref(rcuReadLock(), task);
   rcuReadUnlock();
-  if (files !== 0)
+  if (files !== 0) {
     forEachFd(files, (_fd, file) => {
-      bytes += FILE_BYTES;
+      bytes += FILE_BYTES + eventsOf(file) * EVENT_BYTES;
       ram += filePages(file);
     });
+  }
+  const groups = Cred.groups.get(credOf(task));
+  if (groups !== 0) bytes += arrayLength(groups) * GROUP_BYTES;
   bytes += Group.sigqueued.racy(group) * SIGNAL_BYTES;
   const head = Group.posixTimers.at(group);
   for (let node = listFirst(head); node !== 0; node = listNext(head, node)) bytes += TIMER_BYTES;

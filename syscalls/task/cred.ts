@@ -1,4 +1,5 @@
 /** User and group ids, capabilities: credentials(7), capabilities(7). */
+import { tryAllocTable } from "../../kernel/mm/heap.ts";
 import { copyFromUser, copyToUser, faultIn, putUser32 } from "../../kernel/mm/uaccess.ts";
 import { commitCaps } from "../../kernel/task/capability.ts";
 import {
@@ -13,7 +14,7 @@ import {
 import { Cred, Task } from "../../kernel/task/task.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from "../../kernel/uapi/errno.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
-import { arrayGet, arrayLength, arraySet, type Ref, tryAllocArray } from "../../rcu/index.ts";
+import { arrayGet, arrayLength, arraySet, type Ref } from "../../rcu/index.ts";
 import { int, ptr, uid } from "../args.ts";
 import { syscall } from "../syscall.ts";
 import { lookup } from "./ids.ts";
@@ -203,7 +204,7 @@ export const setgroups = syscall({
     const bytes = copyFromUser(address, count * 4);
     if (bytes === null) return -EFAULT;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const groups = count === 0 ? 0 : tryAllocArray(count);
+    const groups = count === 0 ? 0 : tryAllocTable(count);
     if (groups === 0 && count !== 0) return -ENOMEM;
     for (let n = 0; n < count; n++) arraySet(groups as Ref<"array">, n, view.getInt32(n * 4, true));
     return commitCred(task, { groups });

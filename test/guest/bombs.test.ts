@@ -35,6 +35,13 @@ const BOMBS: Readonly<Record<string, readonly [user: readonly number[], root: re
     [ENOSPC, ENFILE],
   ],
   inotify: [[EMFILE], [EMFILE]],
+  // Queues overflow; processes with large tables are killed for them, one after the other. (All is asked for, or the last is waited for.)
+  events: [[KILLED], [KILLED]],
+  slots: [
+    [KILLED, ENOMEM],
+    [KILLED, ENOMEM],
+  ],
+  groups: [[KILLED], [KILLED, ENOMEM]],
   touch: [[KILLED], [KILLED]],
   shared: [[KILLED], [KILLED]],
   memfd: [[ENOSPC], [ENOSPC]],
@@ -59,17 +66,22 @@ async function explode(t: ExecutionContext, machine: Machine, kind: string, uid:
   const stopped = await Promise.race([said.then(({ value }) => value), ended.then(() => undefined)]);
   const errno = stopped === undefined ? KILLED : -Number.parseInt(new TextDecoder().decode(stopped), 10);
   t.true(BOMBS[kind]![uid === 0 ? 1 : 0].includes(errno), `${kind} by user ${uid} ended with ${errno}`);
-  // The work of an innocent: a program that forks and waits, and one with pipes and three processes.
-  for (const name of ["fork", "pipe"]) {
-    const { status } = await run(machine, program(name));
+  // The work of an innocent: a program that forks and waits, one with pipes and three processes, and one that writes a file.
+  const work = [["fork"], ["pipe"]];
+  if (!FILES_FULL.includes(kind)) work.push(["file", "write", `/home/${kind}${uid}`, "text"]);
+  for (const [name, ...args] of work) {
+    const { status } = await run(machine, program(name!), { args });
     t.is(status, 0, `${name} beside ${kind} by user ${uid}`);
   }
   machine.kill(-bomb.pid, 9);
   await ended;
 }
 
+/** These fill the file system that the innocent would write to. */
+const FILES_FULL = ["tmpfs", "names"];
+
 /** Root may do what a user may not: the kinds in which that makes a difference. */
-const AS_ROOT = ["fork", "fd", "pipe", "memfd", "names", "mount", "timer", "tables"];
+const AS_ROOT = ["fork", "groups", "slots", "fd", "pipe", "memfd", "names", "mount", "timer", "tables"];
 
 for (const [uid, kinds] of [
   [1000, Object.keys(BOMBS)],

@@ -1,7 +1,7 @@
 #include "guest.h"
 /* bombs KIND UID: takes as much of one kind as it gets, says what stopped it, and keeps it until it is killed. */
 enum { SYS_inotify_init1 = 26, SYS_inotify_add_watch = 27, SYS_mount = 40, SYS_socketpair = 199, SYS_timer_create = 107,
-  SYS_timer_settime = 110, SYS_rt_sigqueueinfo = 138, SYS_setuid = 146, SYS_memfd_create = 279, SYS_prlimit64 = 261 };
+  SYS_timer_settime = 110, SYS_rt_sigqueueinfo = 138, SYS_setuid = 146, SYS_setgroups = 159, SYS_memfd_create = 279, SYS_prlimit64 = 261 };
 static char block[1 << 20];
 static char name[32];
 
@@ -40,6 +40,30 @@ int main(int argc, char **argv, char **envp) {
     UNTIL_REFUSED(n % 512 == 0 ? (ep = sys(SYS_epoll_create1, 0)) : sys(SYS_epoll_ctl, ep, 1, sys(SYS_dup, p[0]), &event)) ;
   }
   KIND("inotify") { UNTIL_REFUSED(sys(SYS_inotify_init1, 0)) ; }
+  KIND("events") { /* names of files that come and go, in the queues of many instances */
+    i64 queues = 0;
+    while (queues < 200 && (got = sys(SYS_inotify_init1, O_NONBLOCK)) >= 0) sys(SYS_inotify_add_watch, got, "/tmp", 0xfff), queues++;
+    for (; n < 1000; n++) {
+      if ((got = sys(SYS_openat, AT_FDCWD, file(n), O_CREAT | O_WRONLY, 0600)) < 0) break;
+      sys(SYS_close, got);
+      if ((got = sys(SYS_unlinkat, AT_FDCWD, file(n), 0)) < 0) break;
+    }
+  }
+  KIND("slots") { /* descriptor tables with a million places */
+    for (; n < 40 && (got = fork()) >= 0; n++) {
+      if (got == 0) { sys(SYS_dup3, 2, (1 << 20) - 1, 0); sleeper(0); }
+      nap(1);
+    }
+    if (got > 0) got = 0;
+  }
+  KIND("groups") { /* the most supplementary groups, in many processes */
+    static int all[65536];
+    for (; n < 60 && (got = fork()) >= 0; n++) {
+      if (got == 0) { sys(SYS_setgroups, 65536, all); sleeper(0); }
+      nap(1);
+    }
+    if (got > 0) got = 0;
+  }
   KIND("touch") { UNTIL_REFUSED(sys(SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) memset((void *)got, 1, 1 << 20); }
   KIND("shared") { UNTIL_REFUSED(sys(SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) memset((void *)got, 1, 1 << 20); }
   KIND("memfd") { UNTIL_REFUSED(sys(SYS_memfd_create, "m", 0)) if ((got = sys(SYS_write, got, block, 1 << 20)) < 0) break; }
