@@ -205,9 +205,10 @@ export abstract class SplitCore<K> extends SplitList<K> {
       this.#failed();
       return 0;
     }
-    this.#publish(view);
+    const old = Atomics.exchange(i32, this.ref + VIEW, view) as ViewRef; // [A]
     i32[this.ref + FAILED] = -1;
     i32[this.ref + PHASE] = IDLE;
+    kfreeRcu(SplitView, old);
     return left;
   }
 
@@ -220,11 +221,12 @@ export abstract class SplitCore<K> extends SplitList<K> {
   #tell(): boolean {
     const view = this.#viewOf(i32[this.ref + GOAL]!);
     if (view === 0) return this.#failed();
-    this.#publish(view);
+    const old = Atomics.exchange(i32, this.ref + VIEW, view) as ViewRef; // [A]
     const stamp = gpStamp(); // [B]
     i32[this.ref + STAMP] = stamp;
     i32[this.ref + PHASE] = WAITING;
     requestGp(stamp);
+    kfreeRcu(SplitView, old);
     return true;
   }
 
@@ -252,9 +254,6 @@ export abstract class SplitCore<K> extends SplitList<K> {
 
   #viewOf(top: number): ViewRef | 0 {
     return makeView(this.ref as SplitTableRef, top);
-  }
-  #publish(view: ViewRef): void {
-    kfreeRcu(SplitView, Atomics.exchange(i32, this.ref + VIEW, view) as ViewRef); // [A]
   }
 
   /** Frees the table, whose nodes are gone; no thread uses it any more. */

@@ -22,6 +22,8 @@ export interface Mutant {
   readonly modelOnly?: string;
 }
 
+const NO_LOCK_FREE = "torture has no map without a lock";
+
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "synchronize-noop",
@@ -398,6 +400,32 @@ export const MUTANTS: readonly Mutant[] = [
     find: "kfreeCellRcu(node); // [B]",
     replace: "free(this.node, node as Ref<string>);",
     modelOnly: "torture's map grows once in a while only",
+  },
+  {
+    name: "lock-free-link-plain",
+    why: "a node is linked in by a plain store, over what another thread has linked there",
+    file: "split-list.ts",
+    find: "return Atomics.compareExchange(i32, at, next, node) === next;",
+    replace: "i32[at] = node;\n    return true;",
+    modelOnly: NO_LOCK_FREE,
+  },
+  {
+    name: "lock-free-replace-removes",
+    why: "a key that is replaced is gone before its new node is there",
+    file: "split-list.ts",
+    find: "const seen = Atomics.compareExchange(i32, node, next, fresh | REMOVED); // [A]",
+    replace:
+      "const seen = Atomics.compareExchange(i32, node, next, next | REMOVED);\n      if (seen === next) Atomics.store(i32, node, fresh | REMOVED);",
+    modelOnly: NO_LOCK_FREE,
+  },
+  {
+    name: "lock-free-no-help",
+    why: "what another thread has marked stays linked until that unlinks it, and is inserted behind",
+    file: "split-list.ts",
+    find: "        if ((next & REMOVED) !== 0) {\n          if (Atomics.compareExchange(i32, at, node, next - REMOVED) !== node) continue again; // [A]\n          if ((i32[node + ORDER]! & 1) !== 0) this.retire(node); // [B] in kfreeRcu\n          node = next - REMOVED;\n          continue;\n        }\n",
+    replace:
+      "        if ((next & REMOVED) !== 0) {\n          at = node;\n          node = next - REMOVED;\n          continue;\n        }\n",
+    modelOnly: NO_LOCK_FREE,
   },
 ];
 

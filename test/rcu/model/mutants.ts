@@ -50,5 +50,8 @@ export const FOUND_BY: Readonly<
   "rwsem-blind-reader": { scenario: "PercpuRwSemaphore, an idle reader" },
   "resize-loses-readers": { scenario: "RcuHashMap, the table grows" },
   "relink-too-soon": { scenario: "RcuHashMap, the table grows twice" },
+  "lock-free-link-plain": { scenario: "RcuLockFreeMap, two insert the same key" },
+  "lock-free-replace-removes": { scenario: "RcuLockFreeMap, a key is replaced" },
+  "lock-free-no-help": { scenario: "RcuLockFreeMap, one inserts behind what another removes" },
   "copied-nodes-freed": { scenario: "RcuHashMap, the table grows by copying its nodes" },
 };

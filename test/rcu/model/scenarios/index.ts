@@ -8,6 +8,7 @@ import { GRACE } from "./grace.ts";
 import { HOTPLUG } from "./hotplug.ts";
 import { LISTS } from "./lists.ts";
 import { LITMUS } from "./litmus.ts";
+import { LOCK_FREE } from "./lock-free.ts";
 import { LOCKS } from "./locks.ts";
 import { PREEMPT } from "./preempt.ts";
 import { STALL } from "./stall.ts";
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...FLAVOURS,
   ...COLLECTIONS,
   ...LISTS,
+  ...LOCK_FREE,
   ...SWITCHES,
   ...STALL,
 ];
