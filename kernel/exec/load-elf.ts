@@ -29,11 +29,11 @@ import {
   AT_PHNUM,
   AT_SECURE,
   AT_UID,
-  HWCAP_RISCV,
 } from "../uapi/auxv.ts";
 import { PF_R, PF_W, PF_X, PHDR_BYTES } from "../uapi/elf.ts";
 import { EINVAL, EIO, ELIBBAD, ENOEXEC, ENOMEM } from "../uapi/errno.ts";
 import { MAP_FIXED, MAP_FIXED_NOREPLACE } from "../uapi/mman.ts";
+import { HWCAP_RISCV } from "../uapi/riscv.ts";
 import { type Bprm, registerBinfmt, setExecReason } from "./binfmt.ts";
 import { type ElfImage, isElf, parseElf, type Segment } from "./elf.ts";
 import { openExec } from "./open.ts";

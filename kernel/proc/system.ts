@@ -1,4 +1,5 @@
 /** The machine in numbers: meminfo, cpuinfo, stat, uptime, loadavg, version, mounts, filesystems. */
+
 import { type Ref, rcuStats, stringText } from "../../rcu/index.ts";
 import { dPath } from "../fs/dpath.ts";
 import { Mount } from "../fs/mount.ts";
@@ -11,6 +12,7 @@ import { Cpu, cpuOf, nrCpus } from "../sched/cpus.ts";
 import { nrTasks, totalForks } from "../task/pid.ts";
 import { bootNs, nowNs, realtimeNs } from "../time/clock.ts";
 import { MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_RELATIME } from "../uapi/mount.ts";
+import { ISA_STRING } from "../uapi/riscv.ts";
 import { major, minor } from "../uapi/stat.ts";
 import { RELEASE, SYSNAME, VERSION } from "../uapi/utsname.ts";
 import { procFile, procLink, procSequence } from "./node.ts";
@@ -54,7 +56,7 @@ procFile("meminfo", () => {
 procFile("cpuinfo", () => {
   let text = "";
   for (let cpu = 0; cpu < nrCpus(); cpu++)
-    text += `processor\t: ${cpu}\nhart\t\t: ${cpu}\nisa\t\t: rv64imafdc_zicsr_zifencei\nmmu\t\t: sv39\nuarch\t\t: sternix\n\n`;
+    text += `processor\t: ${cpu}\nhart\t\t: ${cpu}\nisa\t\t: ${ISA_STRING}\nmmu\t\t: sv39\nuarch\t\t: sternix\n\n`;
   return text;
 });
 

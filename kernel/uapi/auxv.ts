@@ -17,6 +17,3 @@ export const AT_SECURE = 23;
 export const AT_RANDOM = 25;
 export const AT_EXECFN = 31;
 export const AT_MINSIGSTKSZ = 51;
-
-/** riscv's AT_HWCAP: one bit for each single-letter extension; here I M A F D C. */
-export const HWCAP_RISCV = (1 << 8) | (1 << 12) | 1 | (1 << 5) | (1 << 3) | (1 << 2);

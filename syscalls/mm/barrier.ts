@@ -13,6 +13,7 @@ import {
   MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
   MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
 } from "../../kernel/uapi/mman.ts";
+import { HWPROBE_IMA_EXT_0 } from "../../kernel/uapi/riscv.ts";
 import { ACCESS } from "../../kernel/usermode.ts";
 import { type Ref, synchronizeRcuExpedited } from "../../rcu/index.ts";
 import { hexArg, int, ptr, size, uint } from "../args.ts";
@@ -85,13 +86,13 @@ export const riscvFlushIcache = syscall({
 
 /** struct riscv_hwprobe: s64 key, u64 value. */
 const PAIR_BYTES = 16;
-/** riscv_hwprobe(2) keys and what this machine answers: mvendorid, marchid, mimpid, IMA, F D C, slow misaligned access... */
+/** riscv_hwprobe(2) keys and what this machine answers: mvendorid, marchid, mimpid, IMA, extensions, slow misaligned access... */
 const HWPROBE = new Map<number, number>([
   [0, 0],
   [1, 0],
   [2, 0],
   [3, 1],
-  [4, 3],
+  [4, HWPROBE_IMA_EXT_0],
   [5, 2],
   [6, 0],
   [7, TASK_SIZE],

@@ -1,4 +1,4 @@
-/** Encodings of RV64GC instructions (unprivileged ISA, chapter "Instruction Set Listings"), as the fuzzer wants them. */
+/** Encodings of RV64GC and Zba instructions (unprivileged ISA, chapter "Instruction Set Listings"), as the fuzzer wants them. */
 
 export const r = (op: number, f3: number, f7: number, rd: number, rs1: number, rs2: number): number =>
   ((f7 << 25) | (rs2 << 20) | (rs1 << 15) | (f3 << 12) | (rd << 7) | op) >>> 0;
@@ -47,6 +47,13 @@ export const fld = (rd: number, rs1: number, imm: number): number => i(0x07, 3, 
 export const fsd = (rs2: number, rs1: number, imm: number): number => s(0x27, 3, rs1, rs2, imm);
 export const csr = (f3: number, rd: number, rs1OrImm: number, number: number): number =>
   i(0x73, f3, rd, rs1OrImm, number);
+/** Zba. */
+export const shiftAdd = (n: 1 | 2 | 3, rd: number, rs1: number, rs2: number): number =>
+  r(0x33, 2 * n, 0x10, rd, rs1, rs2);
+/** n = 0: add.uw. */
+export const shiftAddUw = (n: 0 | 1 | 2 | 3, rd: number, rs1: number, rs2: number): number =>
+  r(0x3b, 2 * n, n === 0 ? 0x04 : 0x10, rd, rs1, rs2);
+export const slliUw = (rd: number, rs1: number, n: number): number => i(0x1b, 1, rd, rs1, 0x080 | n);
 export const ECALL = 0x73;
 export const FENCE_I = 0x100f;
 export const FENCE = 0x0ff0000f;

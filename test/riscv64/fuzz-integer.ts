@@ -66,6 +66,24 @@ export const multiply: Make = (g) =>
     ? [rv.r(0x3b, g.pick([0, 4, 5, 6, 7]), 1, target(g), source(g), source(g))]
     : [rv.r(0x33, g.below(8), 1, target(g), source(g), source(g))];
 
+/** Zba: alone, and as compilers index arrays with it. */
+export const address: Make = (g) => {
+  const rd = target(g);
+  switch (g.below(4)) {
+    case 0:
+      return [rv.shiftAdd(g.pick([1, 2, 3]), rd, source(g), source(g))];
+    case 1:
+      return [rv.shiftAddUw(g.pick([0, 1, 2, 3]), rd, source(g), source(g))];
+    case 2:
+      return [rv.slliUw(rd, source(g), g.below(64))];
+    default: {
+      const at = free(g);
+      const index = g.below(2) === 0 ? rv.shiftAdd(3, at, at, S0) : rv.shiftAddUw(3, at, at, S0);
+      return [rv.andi(at, source(g), 63), index, rv.i(0x03, g.below(7), rd, at, 8 * g.below(16))];
+    }
+  }
+};
+
 export const compressed: Make = (g) => {
   const q = g.pick(FREE_Q);
   const q2 = g.below(8);

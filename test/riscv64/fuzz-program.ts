@@ -32,6 +32,7 @@ const PROFILES: Record<string, Record<string, number>> = {
   mixed: {
     integer: 12,
     multiply: 4,
+    address: 3,
     memory: 10,
     floatMemory: 5,
     overlap: 3,
@@ -49,7 +50,16 @@ const PROFILES: Record<string, Record<string, number>> = {
     modifyCode: 0.3,
     fence: 0.5,
   },
-  integers: { integer: 25, multiply: 12, compressed: 15, idiom: 25, forward: 8, loop: 3, memory: 5 },
+  integers: {
+    integer: 25,
+    multiply: 12,
+    address: 12,
+    compressed: 15,
+    idiom: 25,
+    forward: 8,
+    loop: 3,
+    memory: 5,
+  },
   floats: {
     floatArithmetic: 40,
     floatConvert: 15,
@@ -61,6 +71,7 @@ const PROFILES: Record<string, Record<string, number>> = {
   },
   memories: {
     memory: 30,
+    address: 5,
     overlap: 15,
     group: 25,
     floatMemory: 10,

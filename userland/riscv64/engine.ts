@@ -33,7 +33,7 @@ export interface EngineOptions {
   readonly lean?: boolean;
 }
 
-/** Runs riscv64 (RV64GC) user code of one CPU: cold code in an interpreter, hot code as WebAssembly. */
+/** Runs riscv64 (RV64GC, Zba) user code of one CPU: cold code in an interpreter, hot code as WebAssembly. */
 export function createRiscvEngine(host: UserModeHost, options: EngineOptions = {}): UserMode {
   return new RiscvEngine(host, options);
 }

@@ -1,3 +1,4 @@
+import { ADDRESS } from "./address.ts";
 import { ATOMICS } from "./atomic.ts";
 import { expandCompressed } from "./compressed.ts";
 import { FLOAT } from "./float.ts";
@@ -9,6 +10,7 @@ import { MULTIPLY } from "./multiply.ts";
 export const INSTRUCTIONS: readonly Instruction[] = [
   ...INTEGER,
   ...MULTIPLY,
+  ...ADDRESS,
   ...CONTROL,
   ...ATOMICS,
   ...FLOAT,
