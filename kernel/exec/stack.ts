@@ -12,7 +12,7 @@ import { VM_EXEC, VM_GROWSDOWN, VM_MAYWRITE, VM_READ, VM_WRITE } from "../mm/vma
 import { AT_EXECFN, AT_NULL, AT_RANDOM } from "../uapi/auxv.ts";
 import { ENOMEM } from "../uapi/errno.ts";
 import { MAP_FIXED_NOREPLACE } from "../uapi/mman.ts";
-import type { ArgStrings } from "./strings.ts";
+import { type ArgStrings, stringEnd } from "./strings.ts";
 
 /** Mapped at once; more comes by growing. */
 const INITIAL_BYTES = 132 * 1024;
@@ -45,25 +45,25 @@ export function setupStack(mm: Ref<"mm">, args: StackArgs): number {
 
   // What lies below the strings; they are written as they are.
   const image = new Uint8Array(argStart - sp);
-  const view = new DataView(image.buffer);
+  const words = new Uint32Array(image.buffer, 0, image.length >>> 2);
   randomBytes(image.subarray(randomAt - sp, randomAt - sp + 16), 16);
   let word = 0;
   const put = (value: number): void => {
-    view.setUint32(word, value % 2 ** 32, true);
-    view.setUint32(word + 4, Math.floor(value / 2 ** 32), true);
-    word += WORD;
+    words[word] = value;
+    words[word + 1] = value / 2 ** 32;
+    word += 2;
   };
-  const putAll = ({ bytes, count }: ArgStrings, first: number): void => {
-    for (let n = 0, at = 0; n < count; n++) {
+  const putAll = (strings: ArgStrings, first: number): void => {
+    for (let n = 0, at = 0; n < strings.count; n++) {
       put(first + at);
-      at = bytes.indexOf(0, at) + 1;
+      at = stringEnd(strings, at);
     }
     put(0);
   };
   put(argv.count);
   putAll(argv, argStart);
   putAll(envp, envStart);
-  Mm.auxv.set(mm, sp + word);
+  Mm.auxv.set(mm, sp + word * 4);
   for (const [type, value] of auxv) {
     put(type);
     put(value);

@@ -84,6 +84,8 @@ export const File = struct("file", {
   /** Of the counts, those in flight (ipc/inflight.ts, whose lock guards it); kept for sockets only. */
   inflight: atomic(),
   inflightNode: listNode(),
+  /** Which candidate of the last collection it was (ipc/unix-gc.ts), under the same lock. */
+  gcNumber: owned(),
   /** Its lock of flock(2), and whose lock guards it: locks.ts. */
   flock: owned(),
   /** First item of the epoll instances that watch this file (ipc/epoll). */

@@ -10,12 +10,23 @@
  * (fdtable.ts), and take something out of a queue that is being judged: it says so (mayTake), with the lock of the queue held. Either that
  * comes before the decision, which then is put off, or it gets nothing. A socket that listens holds what waits to be accepted.
  */
-import { arrayLength, type Held, listFirst, listNext, type Ref } from "../../rcu/index.ts";
+import {
+  arrayGet,
+  arrayLength,
+  arraySet,
+  freeArray,
+  type Held,
+  listFirst,
+  listNext,
+  type Ref,
+  tryAllocArray,
+} from "../../rcu/index.ts";
 import { File } from "../fs/file.ts";
 import { onMemoryShort } from "../mm/reclaim.ts";
 import { setNeedResched } from "../sched/cpus.ts";
 import { nowNs, thisCpu } from "../sched/current.ts";
 import { onIdleAndTick } from "../sched/idle.ts";
+import { defineLater, LATER_FLIGHTS, laterByAnyone } from "../sched/later.ts";
 import {
   dropFiles,
   flightFile,
@@ -65,13 +76,36 @@ export function unixGc(): number {
   const garbage = findGarbage(ref, run);
   const decided = garbage.length > 0 && Inflight.state.cas(ref, GC_RUNNING, GC_DECIDED);
   const loot: Files[] = [];
-  if (decided) for (const file of garbage) eachMessage(sockOf(file), run, (message) => take(message, loot));
+  const collect = (message: Ref<"sock_message">): void => take(message, loot);
+  if (decided) for (const file of garbage) eachMessage(sockOf(file), run, collect);
   Inflight.state.store(ref, GC_IDLE);
   Inflight.lock.unlock(ref);
   if (garbage.length > 0 && !decided) Inflight.events.add(ref, 1); // Another time.
-  for (const files of loot) dropFiles(files);
+  dropLoot(loot);
   return decided ? garbage.length : 0;
 }
+
+/** Messages whose files are closed in one part: what that releases is done at the next safe point. */
+const DROP_PART = 128;
+
+/** Closes what flew with garbage: in parts if it is much. */
+function dropLoot(loot: readonly Files[]): void {
+  const list = loot.length > DROP_PART ? tryAllocArray(loot.length) : 0;
+  if (list === 0) {
+    for (const files of loot) dropFiles(files);
+    return;
+  }
+  for (const [n, files] of loot.entries()) arraySet(list, n, files);
+  laterByAnyone(LATER_FLIGHTS, list);
+}
+defineLater(LATER_FLIGHTS, (arg, at) => {
+  const list = arg as Files;
+  const end = Math.min(arrayLength(list), at + DROP_PART);
+  for (let n = at; n < end; n++) dropFiles(arrayGet(list, n) as Files);
+  if (end < arrayLength(list)) return end;
+  freeArray(list);
+  return 0;
+});
 
 function take(message: Ref<"sock_message">, loot: Files[]): void {
   const files = Message.files.get(message);
@@ -80,45 +114,78 @@ function take(message: Ref<"sock_message">, loot: Files[]): void {
   loot.push(files);
 }
 
+// Of the collection in progress on this CPU. Typed arrays: there may be tens of thousands of sockets, and all of this is one piece.
+
+/** The candidates; the number of one is File.gcNumber less 1. */
+let candidates = new Int32Array(64);
+let count = 0;
+/** Flying counts of each that no candidate's queue holds. */
+let left = new Int32Array(64);
+/** Numbers of the candidates in the queue of each: those of candidate n are at [starts[n], starts[n + 1]). */
+let targets = new Int32Array(64);
+let starts = new Int32Array(65);
+let found = 0;
+
+function room(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  if (length <= array.length) return array;
+  const larger = new Int32Array(Math.max(length, 2 * array.length));
+  larger.set(array);
+  return larger;
+}
+
 /** Files of candidates that nobody can reach. Inflight.lock is held. */
 function findGarbage(ref: Ref<"inflight">, run: number): F[] {
-  const candidates: F[] = [];
-  const numbers = new Map<F, number>();
+  findCandidates(ref);
+  starts = room(starts, count + 1);
+  found = 0;
+  for (let n = 0; n < count; n++) {
+    starts[n] = found;
+    eachMessage(sockOf(candidates[n] as F), run, noteTargets);
+  }
+  starts[count] = found;
+  for (let n = 0; n < found; n++) left[targets[n]!]!--;
+  // What is reached from outside is; so is what it holds.
+  const open: number[] = [];
+  for (let n = 0; n < count; n++) if (left[n]! > 0) open.push(n);
+  const ALIVE = -1;
+  for (let n = open.pop(); n !== undefined; n = open.pop()) {
+    if (left[n] === ALIVE) continue;
+    left[n] = ALIVE;
+    for (let at = starts[n]!; at < starts[n + 1]!; at++)
+      if (left[targets[at]!] !== ALIVE) open.push(targets[at]!);
+  }
+  const garbage: F[] = [];
+  for (let n = 0; n < count; n++) if (left[n] !== ALIVE) garbage.push(candidates[n] as F);
+  return garbage;
+}
+
+function findCandidates(ref: Ref<"inflight">): void {
+  count = 0;
   const head = Inflight.sockets.at(ref);
   for (let node = listFirst(head); node !== 0; node = listNext(head, node)) {
     const file = File.inflightNode.owner(node);
-    if (File.refcount.load(file) !== File.inflight.load(file)) continue;
-    numbers.set(file, candidates.length);
-    candidates.push(file);
+    const flying = File.inflight.load(file);
+    if (File.refcount.load(file) !== flying) continue;
+    candidates = room(candidates, count + 1);
+    left = room(left, count + 1);
+    candidates[count] = file;
+    left[count] = flying;
+    File.gcNumber.set(file, ++count);
   }
-  if (candidates.length === 0) return candidates;
-  const left = Int32Array.from(candidates, (file) => File.inflight.load(file));
-  const holds = candidates.map((file) => heldBy(sockOf(file), run, numbers));
-  for (const targets of holds) for (const target of targets) left[target]!--;
-  // What is reached from outside is; so is what it holds.
-  const alive = new Uint8Array(candidates.length);
-  const open: number[] = [];
-  for (const [n, count] of left.entries()) if (count > 0) open.push(n);
-  for (let n = open.pop(); n !== undefined; n = open.pop()) {
-    if (alive[n] !== 0) continue;
-    alive[n] = 1;
-    for (const target of holds[n]!) open.push(target);
-  }
-  return candidates.filter((_, n) => alive[n] === 0);
 }
 
-/** The candidates that fly in the socket's queue, by number; one several times if it flies several times. */
-function heldBy(sock: S, run: number, numbers: Map<F, number>): number[] {
-  const targets: number[] = [];
-  eachMessage(sock, run, (message) => {
-    const files = Message.files.get(message);
-    if (files === 0 || arrayLength(files) === 0) return;
-    for (let n = 0; n < flightLength(files); n++) {
-      const number = numbers.get(flightFile(files, n) as F);
-      if (number !== undefined) targets.push(number);
-    }
-  });
-  return targets;
+/** The candidates that fly with the message; one several times if it flies several times. */
+function noteTargets(message: Ref<"sock_message">): void {
+  const files = Message.files.get(message);
+  if (files === 0 || arrayLength(files) === 0) return;
+  for (let n = 0; n < flightLength(files); n++) {
+    const file = flightFile(files, n);
+    // A number of an earlier collection is another one's by now, or nobody's.
+    const number = file === 0 ? -1 : File.gcNumber.get(file) - 1;
+    if (number < 0 || number >= count || candidates[number] !== file) continue;
+    targets = room(targets, found + 1);
+    targets[found++] = number;
+  }
 }
 
 /** Marks the socket as scanned; visits its messages, and those of connections that wait to be accepted. */

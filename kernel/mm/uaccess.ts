@@ -191,6 +191,9 @@ export function move(src: Uint8Array, from: number, dst: Uint8Array, to: number,
   else dst.set(src.subarray(from, from + n), to);
 }
 
+/** Bytes of a string that are copied one by one: for short ones that is the fastest. */
+const BYTEWISE = 64;
+
 /**
  * A NUL-terminated string of fewer than `max` bytes to dst[off..), without the NUL: its length, -EFAULT, or -ENAMETOOLONG when no
  * NUL comes within `max` bytes.
@@ -203,10 +206,17 @@ export function copyStringIn(addr: number, dst: Uint8Array, off: number, max: nu
     const { u8 } = ram;
     const end = from + Math.min(max - done, PAGE_SIZE - (from & PAGE_MASK));
     let to = off + done;
-    for (let at = from; at < end; at++, to++) {
+    let at = from;
+    for (const near = Math.min(end, from + BYTEWISE); at < near; at++, to++) {
       const byte = u8[at]!;
       if (byte === 0) return to - off;
       dst[to] = byte;
+    }
+    if (at < end) {
+      // Copied first, and then looked at: another thread may change it meanwhile. Behind the NUL is whatever was there.
+      dst.set(u8.subarray(at, end), to);
+      const nul = dst.subarray(to, to + end - at).indexOf(0);
+      if (nul >= 0) return to + nul - off;
     }
     done += end - from;
   }

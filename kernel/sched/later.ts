@@ -56,6 +56,7 @@ export const LATER_MOUNT = 7;
 export const LATER_WATCHES = 8;
 export const LATER_DEAD_MOUNT = 9;
 export const LATER_FILES = 10;
+export const LATER_FLIGHTS = 11;
 
 const parts: Part[] = [];
 /** Says how work of a kind is done. */

@@ -1,9 +1,13 @@
 /** As pieces.test.ts: messages, events, signals, tasks, descriptors. */
 import test from "ava";
+import { File } from "../../kernel/fs/file.ts";
 import { YIELD } from "../../kernel/sched/block.ts";
+import { doChores } from "../../kernel/sched/idle.ts";
+import { safePoint } from "../../kernel/sched/safe-point.ts";
 import { dropQueued } from "../../kernel/signal/pending.ts";
 import { Task } from "../../kernel/task/task.ts";
-import { boot, getWords, newTask, putBytes, putWords } from "./ipc/machine.ts";
+import { liveObjects } from "../../rcu/index.ts";
+import { boot, getWords, newTask, putBytes, putWords, settle } from "./ipc/machine.ts";
 import { pieceTests } from "./pieces.ts";
 
 const { task, memory } = boot();
@@ -131,6 +135,35 @@ flat(
   },
   closeAll,
 );
+
+/** Pairs of sockets, each in flight in the queue of the next: garbage. */
+function cycle(count: number): void {
+  raise(RLIMIT.NOFILE);
+  const pairs: [number, number][] = [];
+  for (let n = 0; n < count; n++) {
+    sys("socketpair", 1, 2, 0, memory);
+    pairs.push(getWords(memory, 2) as [number, number]);
+  }
+  const control = memory + 256;
+  putWords(memory, 0, 0, 0, 0, memory, 0, 0, 0, control, 0, 20, 0, 0, 0);
+  for (let n = 0; n < count; n++) {
+    putWords(control, 20, 0, 1, 1, pairs[(n + 1) % count]![1]);
+    if (sys("sendmsg", pairs[n]![0], memory, 0) < 0) throw new Error("sendmsg");
+  }
+}
+flat("sockets that only hold each other", 300, (size) => {
+  closeAll();
+  settle(task);
+  const before = liveObjects(File);
+  cycle(size);
+  closeAll();
+  settle(task);
+  return () => {
+    doChores();
+    safePoint(task);
+    return liveObjects(File) > before ? YIELD : 0;
+  };
+});
 
 // Last, since they stay.
 const made = { tasks: 0 };
