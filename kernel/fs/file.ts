@@ -27,6 +27,7 @@ import {
 } from "../../rcu/index.ts";
 import { kernelGlobal } from "../global.ts";
 import { current } from "../sched/current.ts";
+import { defineLater, LATER_RELEASE, laterByAnyone, laterByTask } from "../sched/later.ts";
 import { limit } from "../task/limits.ts";
 import { Task } from "../task/task.ts";
 import { ENFILE, ENOMEM } from "../uapi/errno.ts";
@@ -245,7 +246,12 @@ function freeFile(file: F): void {
 }
 const fileReclaimer = defineReclaimer("file", (arg) => freeFile(arg as F));
 
-/** What else happens when a file goes away: locks.ts drops its flock, epoll its items. */
+/** Part of what goes before a file does, which may be long: epoll's items (ipc/eventpoll.ts). False when that was not all. */
+let leavePart: (file: F) => boolean = () => true;
+export function beforeFileRelease(part: typeof leavePart): void {
+  leavePart = part;
+}
+/** What else happens when a file goes away: locks.ts drops its flock. */
 const releaseHooks: ((file: F) => void)[] = [];
 export function onFileRelease(hook: (file: F) => void): void {
   releaseHooks.push(hook);
@@ -253,10 +259,20 @@ export function onFileRelease(hook: (file: F) => void): void {
 
 const fileReleaser = defineReleaser("file", (arg) => {
   const file = arg as F;
+  if (leavePart(file)) finishRelease(file);
+  else if (current() === 0) laterByAnyone(LATER_RELEASE, file);
+  else laterByTask(LATER_RELEASE, file);
+});
+function finishRelease(file: F): void {
   for (const hook of releaseHooks) hook(file);
   fileOpsOf(File.fops.get(file)).release?.(file);
   dropReferences(file);
   callRcu(fileReclaimer, file);
+}
+defineLater(LATER_RELEASE, (file) => {
+  if (!leavePart(file as F)) return 1;
+  finishRelease(file as F);
+  return 0;
 });
 
 /** Drops a count. The last one queues the release: it runs at the current task's next safe point. */

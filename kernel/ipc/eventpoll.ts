@@ -354,10 +354,13 @@ export function removeItem(held: Held<"mtx">, ep: Ref<"eventpoll">, item: Ref<"e
   free(Epitem, item);
 }
 
-/** The last count of a watched file is gone: it leaves every epoll instance (epoll(7), Q6). Called before its release. */
-export function eventpollReleaseFile(file: Ref<"file">): void {
+/**
+ * The last count of a watched file is gone: it leaves every epoll instance (epoll(7), Q6). Called before its release, again and again while the
+ * answer is false: it leaves some of them each time.
+ */
+export function eventpollLeave(file: Ref<"file">): boolean {
   lockEpmutex();
-  for (;;) {
+  for (let left = PART_ITEMS; left > 0; left--) {
     const item = File.epoll.load(file) as Ref<"epitem"> | 0;
     if (item === 0) break;
     const ep = Epitem.ep.get(item);
@@ -365,7 +368,9 @@ export function eventpollReleaseFile(file: Ref<"file">): void {
     removeItem(held, ep, item);
     Eventpoll.mtx.unlock(ep);
   }
+  const gone = File.epoll.load(file) === 0;
   unlockEpmutex();
+  return gone;
 }
 
 /** The epoll file itself is closed for good; of many items the rest goes when the call is over. */

@@ -1,7 +1,7 @@
 /** Loads every kind of file that IPC has (each worker imports it once), and sets their tables up. */
 
-import { File, onFileRelease } from "../fs/file.ts";
-import { epollInit, eventpollReleaseFile } from "./eventpoll.ts";
+import { beforeFileRelease, File } from "../fs/file.ts";
+import { epollInit, eventpollLeave } from "./eventpoll.ts";
 import { inetInit } from "./inet-name.ts";
 import { inflightInit } from "./inflight.ts";
 import { netlinkInit } from "./netlink.ts";
@@ -17,9 +17,7 @@ import "./timerfd.ts";
 import "./unix-gc.ts";
 
 // A file that goes away leaves the epoll instances that watch it.
-onFileRelease((file) => {
-  if (File.epoll.load(file) !== 0) eventpollReleaseFile(file);
-});
+beforeFileRelease((file) => File.epoll.load(file) === 0 || eventpollLeave(file));
 
 /** Once per machine, at boot. */
 export function ipcInit(): void {

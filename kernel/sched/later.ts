@@ -57,6 +57,7 @@ export const LATER_WATCHES = 8;
 export const LATER_DEAD_MOUNT = 9;
 export const LATER_FILES = 10;
 export const LATER_FLIGHTS = 11;
+export const LATER_RELEASE = 12;
 
 const parts: Part[] = [];
 /** Says how work of a kind is done. */

@@ -136,6 +136,20 @@ flat(
   closeAll,
 );
 
+flat(
+  "the close of a file that many epoll items watch",
+  1500,
+  (size) => {
+    const epoll = sys("epoll_create1", 0);
+    descriptors(size);
+    putWords(memory, 1, 0, 0, 0);
+    for (let n = 0; n < size; n++) sys("epoll_ctl", epoll, 1, epoll + 1 + n, memory);
+    for (let n = 0; n < size; n++) sys("close", epoll + 1 + n);
+    return ["close", epoll + 1 + size];
+  },
+  closeAll,
+);
+
 /** Pairs of sockets, each in flight in the queue of the next: garbage. */
 function cycle(count: number): void {
   raise(RLIMIT.NOFILE);
