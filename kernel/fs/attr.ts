@@ -1,6 +1,6 @@
 /** Changing attributes: chmod, chown, utimensat, truncate. Callers have looked the inode up; locks are taken here. */
 import type { Ref } from "../../rcu/index.ts";
-import { mappingTruncate } from "../mm/pagecache.ts";
+import { mappingGrow, mappingTruncate } from "../mm/pagecache.ts";
 import { current } from "../sched/current.ts";
 import { sendSignal } from "../signal/send.ts";
 import { CAP_FSETID } from "../task/cred.ts";
@@ -171,7 +171,8 @@ export function truncateInode(inode: I, size: number): number {
   if (result >= 0) {
     Inode.size.set(held, inode, size);
     const mapping = Inode.mapping.get(inode);
-    if (mapping !== 0 && size !== old) mappingTruncate(mapping, Math.min(size, old));
+    if (mapping !== 0 && size < old) mappingTruncate(mapping, size);
+    else if (mapping !== 0 && size > old) mappingGrow(mapping, old);
     dropSetId(inode);
     inodeTouch(inode, (1 << MTIME) | (1 << CTIME));
   }

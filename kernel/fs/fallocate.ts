@@ -1,7 +1,8 @@
 /** fallocate(2): reserving, punching and zeroing ranges of files whose content is the page cache, and of host files. */
 import type { Ref } from "../../rcu/index.ts";
-import { invalidatePart, mappingPage } from "../mm/pagecache.ts";
+import { invalidatePart, mappingPage, mappingTruncate } from "../mm/pagecache.ts";
 import { PAGE_SIZE, ram } from "../mm/ram.ts";
+import { YIELD } from "../sched/block.ts";
 import { partAlso, partDone, yieldWhole } from "../sched/yield.ts";
 import {
   EBADF,
@@ -76,12 +77,21 @@ function allocate(file: Ref<"file">, inode: I, offset: number, length: number, k
     const done = partAlso() === ALLOCATES ? partDone() : 0;
     for (let index = first + done; index * PAGE_SIZE < offset + length; index++) {
       const frame = mappingPage(mapping, index, true);
-      if (frame < 0) return frame === -ENOMEM ? -ENOSPC : frame;
-      const stop = yieldWhole(index + 1 - first, ALLOCATES);
-      if (stop !== 0) return stop;
+      const stop = frame < 0 ? frame : yieldWhole(index + 1 - first, ALLOCATES);
+      if (stop === 0) continue;
+      if (stop === YIELD) return stop;
+      if (grows) dropBeyondEnd(inode, mapping);
+      return stop === -ENOMEM ? -ENOSPC : stop;
     }
   }
   return grows && !keep ? truncateInode(inode, offset + length) : 0;
+}
+
+/** The call failed: what it has taken behind the end of the file is given back. */
+function dropBeyondEnd(inode: I, mapping: Ref<"mapping">): void {
+  const held = inodeLock(inode);
+  mappingTruncate(mapping, Inode.size.get(held, inode));
+  inodeUnlock(inode);
 }
 
 /**

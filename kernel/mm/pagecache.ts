@@ -183,14 +183,30 @@ export function mappingTruncate(mapping: Ref<"mapping">, bytes: number): void {
   const first = Math.ceil(bytes / PAGE_SIZE);
   const cut = Mapping.nrPages.load(mapping) < WHOLE_PAGES ? 0 : cutOff(mapping, first);
   if (cut === 0) removePages(mapping, first, Infinity);
-  const tail = bytes & PAGE_MASK;
-  if (tail !== 0) {
-    const frame = wordFrame(treeGet(mapping, first - 1));
-    if (frame !== 0) ram.u8.fill(0, frame + tail, frame + PAGE_SIZE);
-  }
+  zeroTail(mapping, bytes);
   // After the removal: a fault that installed one of the pages before is undone here, a later one finds none.
   if (cut === 0) unmapMapping(mapping, first, Infinity);
   else laterByTask(LATER_TRUNCATE, cut);
+}
+
+/** The rest of the page in which the file ends is zeroed: programs that map it may have written there. */
+function zeroTail(mapping: Ref<"mapping">, bytes: number): void {
+  const tail = bytes & PAGE_MASK;
+  if (tail === 0) return;
+  const frame = wordFrame(treeGet(mapping, Math.floor(bytes / PAGE_SIZE)));
+  if (frame !== 0) ram.u8.fill(0, frame + tail, frame + PAGE_SIZE);
+}
+
+/**
+ * The file ended at `bytes`, and now ends later: what was grown into reads as zero. Pages of shared memory that lie there are zero, since
+ * nobody but fallocate(2) has taken any: they stay.
+ */
+export function mappingGrow(mapping: Ref<"mapping">, bytes: number): void {
+  if (!isShmem(mapping)) mappingTruncate(mapping, bytes);
+  else {
+    dropFileMark(mapping);
+    zeroTail(mapping, bytes);
+  }
 }
 
 /** Moves the pages from `first` on to a mapping of their own, which counts the one that they come from and knows `first`; 0 when memory is short. */

@@ -1,7 +1,7 @@
 /**
  * A process with one machine, which runs scripts and looks at what they leave. Its parent (session.ts) sees when it dies or freezes.
  */
-import { chownSync, copyFileSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
+import { chownSync, copyFileSync, mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { dcacheShrink } from "../../kernel/fs/dcache.ts";
@@ -257,10 +257,21 @@ process.on("warning", ({ name, message }) => {
   if (name !== "ExperimentalWarning")
     send({ problems: [`warning: ${message}`], calls: 0, ms: 0, unasked: true });
 });
+let down = false;
+let folder = "";
 process.on("message", (request: Request) => {
+  if (request.command === "boot") folder = request.folder;
   void answer(request).then((reply) => {
     send(reply);
     // The machine is down: nothing may keep this process.
-    if (request.command === "end") process.disconnect!();
+    if (request.command !== "end") return;
+    down = true;
+    process.disconnect!();
   });
+});
+// The parent is gone, killed perhaps: nobody waits for what this process finds, or removes its folder.
+process.on("disconnect", () => {
+  if (down) return;
+  if (folder !== "") rmSync(folder, { recursive: true, force: true });
+  process.exit(1);
 });

@@ -1,7 +1,11 @@
 /** Mounts: counts kept by CPU, which umount must see wherever they were taken and dropped; and the table that finds them. */
 import test from "ava";
+import { truncateInode } from "../../../kernel/fs/attr.ts";
 import { makeDirectory, removeDirectory } from "../../../kernel/fs/dir.ts";
+import { fallocateFile } from "../../../kernel/fs/fallocate.ts";
+import { File } from "../../../kernel/fs/file.ts";
 import { setCwd } from "../../../kernel/fs/fsinfo.ts";
+import { Inode } from "../../../kernel/fs/inode.ts";
 import { Mount, mntGet, mntGetLive, mntPut } from "../../../kernel/fs/mount.ts";
 import { currentFs, nd, pathLookup } from "../../../kernel/fs/namei.ts";
 import { SOPS, superOpsOf } from "../../../kernel/fs/ops.ts";
@@ -12,7 +16,7 @@ import { EBUSY, EINVAL, ENOENT, ENOSPC } from "../../../kernel/uapi/errno.ts";
 import { AT_FDCWD, O_CREAT, O_RDWR } from "../../../kernel/uapi/fcntl.ts";
 import { MNT_DETACH, MS_BIND, MS_REMOUNT } from "../../../kernel/uapi/mount.ts";
 import { liveObjects, type Ref } from "../../../rcu/index.ts";
-import { close, mkdir, open, pwrite, unlink } from "./calls.ts";
+import { close, fileOf, mkdir, open, pwrite, unlink } from "./calls.ts";
 import { bootMachine, type Machine, settle } from "./machine.ts";
 
 let machine: Machine;
@@ -194,6 +198,20 @@ test.serial("a tmpfs keeps to its size, in all its files together, and says so",
   t.is(pwrite(b, page, 4096), 4096);
   close(a);
   unlink("/small/a");
+  settle(machine.task);
+  t.is(free(), 3);
+  // fallocate takes pages, which stay; one that fails leaves none.
+  const c = open("/small/b", O_RDWR);
+  t.is(fallocateFile(fileOf(c), 0, 0, 4 * 4096), 0);
+  t.is(free(), 1);
+  t.is(fallocateFile(fileOf(c), 1, 0, 5 * 4096), 0, "behind the end, too");
+  t.is(free(), 0);
+  t.is(fallocateFile(fileOf(c), 0, 0, 6 * 4096), -ENOSPC);
+  settle(machine.task);
+  t.is(free(), 1, "what lay behind the end is gone");
+  t.is(Inode.size.racy(File.inode.get(fileOf(c))), 4 * 4096);
+  truncateInode(File.inode.get(fileOf(c)), 2 * 4096);
+  close(c);
   settle(machine.task);
   t.is(free(), 3);
   t.is(mkdir("/small/c"), 0);

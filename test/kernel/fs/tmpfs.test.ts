@@ -161,6 +161,13 @@ const kernel = {
     close(fd);
     return result;
   },
+  allocate(path: string, keep: boolean, pos: number, length: number): number {
+    const fd = open(inBase(path), O_RDWR);
+    if (fd < 0) return fd;
+    const result = fallocateFile(fileOf(fd), keep ? 1 : 0, pos, length);
+    close(fd);
+    return result;
+  },
 };
 
 const name = fc.constantFrom("a", "b", "c");
@@ -179,6 +186,13 @@ const command = fc.oneof(
     pos: offset,
     length: fc.integer({ min: 1, max: 9000 }),
   }),
+  fc.record({
+    op: fc.constant("allocate" as const),
+    path,
+    keep: fc.boolean(),
+    pos: offset,
+    length: fc.integer({ min: 1, max: 9000 }),
+  }),
   fc.record({ op: fc.constant("mkdir" as const), path }),
   fc.record({ op: fc.constant("unlink" as const), path }),
   fc.record({ op: fc.constant("rmdir" as const), path }),
@@ -192,6 +206,14 @@ function run(model: Model, c: Command): [number, number] {
   switch (c.op) {
     case "write":
       return [kernel.write(c.path, c.pos, c.data), model.write(c.path, c.pos, c.data)];
+    case "allocate": {
+      const node = model.node(c.path);
+      const answer = kernel.allocate(c.path, c.keep, c.pos, c.length);
+      if (typeof node === "number") return [answer, node];
+      if (isDir(node)) return [answer, -EISDIR];
+      if (!c.keep && c.pos + c.length > node.data.length) model.resize(node, c.pos + c.length);
+      return [answer, 0];
+    }
     case "truncate": {
       const node = model.node(c.path);
       if (typeof node === "number" || isDir(node))
