@@ -220,6 +220,8 @@ function setMostInodes(sb: Ref<"superblock">, most: number): void {
 }
 
 function mountTmpfs(source: string, options: TmpfsOptions): Ref<"superblock"> | number {
+  // As for every mount (mount-tree.ts): no process is killed for it, and none is waited for.
+  if (heapIsLow()) return -ENOSPC;
   const quota = newPageQuota(options.pages ?? Infinity);
   if (quota === 0) return -ENOMEM;
   const sb = sbAlloc(SOPS.TMPFS, SB_DCACHE, TMPFS_MAGIC, source);
@@ -232,7 +234,7 @@ function mountTmpfs(source: string, options: TmpfsOptions): Ref<"superblock"> | 
   const made = tmpfsInode(sb, 0, S_IFDIR | ((options.mode ?? 0o1777) & 0o7777));
   if (made < 0) {
     sbPut(sb);
-    return -ENOMEM;
+    return made;
   }
   const inode = made as Ref<"inode">;
   if (options.uid !== undefined) Inode.uid.init(inode, options.uid);

@@ -21,7 +21,15 @@ import {
   ENOSPC,
   ERANGE,
 } from "../../kernel/uapi/errno.ts";
-import { type Held, type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import {
+  freeArray,
+  type Held,
+  heapPages,
+  type Ref,
+  rcuReadLock,
+  rcuReadUnlock,
+  tryAllocArray,
+} from "../../rcu/index.ts";
 import { boot, call, getWords, newTask, putBytes, putWords, read, settle, write } from "./ipc/machine.ts";
 
 const { task: root, memory } = boot();
@@ -350,4 +358,21 @@ test.serial("sessions of its own do not get a bomb all that is kept for others",
   t.deepEqual([refused, nrTasks()], [-EAGAIN, most + (most >> 4)]);
   t.true(sys(other, "clone", CLONE_SIGCHLD, 0, 0, 0, 0) > 0);
   setLimitValue("threadsMax", before);
+});
+
+test.serial("a mount is ENOSPC, and waits for nobody's memory, when little of the heap is left", (t) => {
+  const mount = (): number => {
+    putPath(memory, "none");
+    putPath(memory + 64, "/tmp");
+    putPath(memory + 128, "tmpfs");
+    return sys(root, "mount", memory, memory + 64, memory + 128, 0, 0);
+  };
+  t.is(mount(), 0);
+  const taken: Ref<"array">[] = [];
+  // What programs take, none of them much: no process is killed for it.
+  const { total } = heapPages();
+  while (heapPages().free * 16 >= total * 3) taken.push(tryAllocArray(250_000) as Ref<"array">);
+  t.is(mount(), -ENOSPC);
+  for (const array of taken) freeArray(array);
+  t.is(mount(), 0);
 });
