@@ -55,6 +55,8 @@ export * from "./llist.ts";
 export { brokenLocks } from "./lock.ts";
 export * from "./lock-fields.ts";
 export { RcuLockFreeMap, type RcuLockFreeMapOptions } from "./lock-free-map.ts";
+export { RcuLockFreeQueue } from "./lock-free-queue.ts";
+export { RcuLockFreeStack } from "./lock-free-stack.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
 export { EVICTED, FULL, INSERTED, UPDATED } from "./outcome.ts";
@@ -153,4 +155,6 @@ export {
   startRcuTrace,
   stopRcuTrace,
 } from "./trace.ts";
+export type { LinkOptions, ValueLinksOptions } from "./value-links.ts";
+export { WaitFreeQueue, WOULD_BLOCK } from "./wait-free-queue.ts";
 export { RcuWalk } from "./walk.ts";

@@ -427,6 +427,14 @@ export const MUTANTS: readonly Mutant[] = [
       "        if ((next & REMOVED) !== 0) {\n          at = node;\n          node = next - REMOVED;\n          continue;\n        }\n",
     modelOnly: NO_LOCK_FREE,
   },
+  {
+    name: "wait-free-unwoken",
+    why: "who waits for a link is not told that it has come",
+    file: "wait-free-queue.ts",
+    find: "if (awaited !== 0) Atomics.notify(i32, last);",
+    replace: "if (awaited === last) Atomics.notify(i32, last);",
+    modelOnly: "torture has no queue",
+  },
 ];
 
 /** Code that a replacement needs and the original file does not import. */

@@ -139,6 +139,13 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "anna: 1,4, old value 1",
     "removed 2",
   ],
+  queues: [
+    "waiting: 1,2,3, ...",
+    "jobs left: undefined",
+    "first: job 0 done",
+    "each job was done once: true, empty: true",
+    "buffers: 1,2,3, then undefined",
+  ],
   llist: ["taken 3000 of 3 workers, empty: true"],
   "percpu-ref": [
     "while it lives nobody knows how many: zero false",

@@ -15,6 +15,8 @@ import {
   RcuIntrusiveList,
   RcuList,
   RcuLockFreeMap,
+  RcuLockFreeQueue,
+  RcuLockFreeStack,
   RcuReadScope,
   type RcuScope,
   type RcuWalk,
@@ -62,6 +64,16 @@ const MAKERS: Record<string, () => (scope: RcuScope) => RcuWalk<unknown>> = {
     const map = new RcuLockFreeMap<string, number>({ key: text() });
     for (const value of [1, 2, 3]) map.addDuplicate("key", value);
     return (scope) => map.duplicates(scope, "key");
+  },
+  "RcuLockFreeQueue.values"() {
+    const queue = new RcuLockFreeQueue();
+    for (const value of [1, 2, 3]) queue.enqueue(value);
+    return (scope) => queue.values(scope);
+  },
+  "RcuLockFreeStack.values"() {
+    const stack = new RcuLockFreeStack();
+    for (const value of [3, 2, 1]) stack.push(value);
+    return (scope) => stack.values(scope);
   },
   "RcuCache.values"() {
     const cache = new RcuCache({ capacity: 3 });

@@ -29,6 +29,8 @@ import {
   RcuIntrusiveList,
   RcuList,
   RcuLockFreeMap,
+  RcuLockFreeQueue,
+  RcuLockFreeStack,
   RcuOptionArc,
   RcuOptionBox,
   RcuPtr,
@@ -43,6 +45,7 @@ import {
   text,
   tryAlloc,
   tryUntagRef,
+  WaitFreeQueue,
 } from "../../rcu/index.ts";
 import { LINE_IDLE, SLOT, SLOT_RCU } from "../../rcu/layout.ts";
 
@@ -64,6 +67,12 @@ function everything(): {
   strings.insert("a", "b");
   const free = new RcuLockFreeMap();
   free.insert(1, 10);
+  const queue = new RcuLockFreeQueue();
+  queue.enqueue(1);
+  const stack = new RcuLockFreeStack();
+  stack.push(1);
+  const waitFree = new WaitFreeQueue();
+  waitFree.enqueue(1);
   const cache = new RcuCache({ capacity: 4 });
   cache.insert(1, 10);
   const list = new RcuList();
@@ -141,6 +150,38 @@ function everything(): {
         delete: () => free.delete(1),
         clear: () => free.clear(),
         resize: () => free.resize(64),
+      },
+    },
+    {
+      object: queue,
+      calls: {
+        enqueue: () => queue.enqueue(2),
+        tryEnqueue: () => queue.tryEnqueue(2),
+        dequeue: () => queue.dequeue(),
+        isEmpty: () => queue.isEmpty(),
+        values: () => queue.values(scope),
+      },
+    },
+    {
+      object: stack,
+      calls: {
+        push: () => stack.push(2),
+        tryPush: () => stack.tryPush(2),
+        pop: () => stack.pop(),
+        popAll: () => stack.popAll(),
+        isEmpty: () => stack.isEmpty(),
+        values: () => stack.values(scope),
+      },
+    },
+    {
+      object: waitFree,
+      calls: {
+        enqueue: () => waitFree.enqueue(2),
+        tryEnqueue: () => waitFree.tryEnqueue(2),
+        dequeue: () => waitFree.dequeue(),
+        tryDequeue: () => waitFree.tryDequeue(),
+        dequeueAll: () => waitFree.dequeueAll(),
+        isEmpty: () => waitFree.isEmpty(),
       },
     },
     {

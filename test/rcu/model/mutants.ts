@@ -53,5 +53,6 @@ export const FOUND_BY: Readonly<
   "lock-free-link-plain": { scenario: "RcuLockFreeMap, two insert the same key" },
   "lock-free-replace-removes": { scenario: "RcuLockFreeMap, a key is replaced" },
   "lock-free-no-help": { scenario: "RcuLockFreeMap, one inserts behind what another removes" },
+  "wait-free-unwoken": { scenario: "WaitFreeQueue, two put in while one takes out" },
   "copied-nodes-freed": { scenario: "RcuHashMap, the table grows by copying its nodes" },
 };

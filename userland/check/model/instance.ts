@@ -44,6 +44,7 @@ export interface Code {
 /** Spinning is a shorter way of waiting: the copies wait at once. In a bundle the blanks around "=" may be missing. */
 const CONSTANTS: readonly (readonly [file: string, find: RegExp, replace: string])[] = [
   ["rcu/lock", /const SPINS\s*=\s*240;/, "const SPINS = 0;"],
+  ["rcu/wait-free-queue", /const SPINS\s*=\s*100;/, "const SPINS = 0;"],
   ["rcu/synchronize", /const SPINS\s*=\s*200;/, "const SPINS = 0;"],
 ];
 /** The allocator's functions, which touch what is free. */

@@ -11,6 +11,7 @@ import { LITMUS } from "./litmus.ts";
 import { LOCK_FREE } from "./lock-free.ts";
 import { LOCKS } from "./locks.ts";
 import { PREEMPT } from "./preempt.ts";
+import { QUEUES } from "./queues.ts";
 import { STALL } from "./stall.ts";
 import { SWITCHES } from "./switches.ts";
 
@@ -26,6 +27,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...COLLECTIONS,
   ...LISTS,
   ...LOCK_FREE,
+  ...QUEUES,
   ...SWITCHES,
   ...STALL,
 ];
