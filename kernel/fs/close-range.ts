@@ -2,7 +2,18 @@
 import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
 import { defineLater, LATER_FILES, laterByTask } from "../sched/later.ts";
 import { partDone, yieldAlways, yieldWhole } from "../sched/yield.ts";
-import { bitsAt, CLOEXEC, fileIn, maxOf, setBit, TAKEN, type Table } from "./fd-leaves.ts";
+import {
+  bitsAt,
+  CLOEXEC,
+  fileIn,
+  LEAF,
+  LEAF_BITS,
+  leafAt,
+  maxOf,
+  setBit,
+  TAKEN,
+  type Table,
+} from "./fd-leaves.ts";
 import { closeFd, Files, filesFree, filesMax, NR_OPEN } from "./fdtable.ts";
 
 type Fs = Ref<"files">;
@@ -20,6 +31,10 @@ function nextOpen(files: Fs, from: number, end: number, cloexec: boolean): numbe
   const kind = cloexec ? CLOEXEC : TAKEN;
   let fd = from;
   for (; fd < stop; fd++) {
+    if (leafAt(fdt, fd >>> LEAF_BITS) === 0) {
+      fd |= LEAF - 1;
+      continue;
+    }
     const word = bitsAt(fdt, kind, fd) >>> (fd & 31);
     if (word === 0) fd |= 31;
     else if ((word & 1) !== 0 && fileIn(fdt, fd) !== 0) break;

@@ -26,7 +26,9 @@ import {
   findFree,
   freeTable,
   grownTable,
+  LEAF,
   LEAF_BITS,
+  leafAt,
   leavesOf,
   makeLeaf,
   maxOf,
@@ -270,7 +272,8 @@ export function forEachFd(files: Fs, visit: (fd: number, file: F) => unknown, fr
   const scope = rcuReadLock();
   const fdt = Files.fdt.deref(scope, files) as Table;
   for (let fd = from; fd < maxOf(fdt); fd++) {
-    if (bitsAt(fdt, TAKEN, fd) === 0) fd |= 31;
+    if (leafAt(fdt, fd >>> LEAF_BITS) === 0) fd |= LEAF - 1;
+    else if (bitsAt(fdt, TAKEN, fd) === 0) fd |= 31;
     else {
       const file = fileIn(fdt, fd);
       if (file !== 0 && visit(fd, file) === false) break;
