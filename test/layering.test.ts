@@ -113,6 +113,27 @@ test("other layers enter rcu through its two faces, the command line its torture
   t.deepEqual(wrong, []);
 });
 
+/** Folders of the engine to what they may import besides themselves: files, or folders that end in a separator. */
+const ENGINE = join("userland", "riscv64") + sep;
+const ENGINE_IMPORTS: readonly (readonly [folder: string, allowed: readonly string[]])[] = [
+  [ENGINE, [join("kernel", "usermode.ts"), join("rcu", "index.ts")]],
+  [join(ENGINE, "wasm") + sep, []],
+  [join(ENGINE, "fpu") + sep, [join(ENGINE, "wasm") + sep, join(ENGINE, "prebuilt.ts")]],
+];
+
+test("the engine knows only usermode.ts of the kernel, its assembler nothing, its floating point only the assembler", (t) => {
+  const wrong = ENGINE_IMPORTS.flatMap(([folder, allowed]) => {
+    const inside = all.filter(({ file }) => file.startsWith(folder));
+    t.true(inside.length > 0, folder);
+    return inside.flatMap((source) =>
+      source.imports
+        .filter(({ target }) => ![folder, ...allowed].some((path) => target.startsWith(path)))
+        .map(({ target }) => `${source.file} imports ${target}`),
+    );
+  });
+  t.deepEqual(wrong, []);
+});
+
 /** Exports of an index: the names that it lists. */
 const listed = (file: string): string[] =>
   [...readFileSync(join(root, file), "utf8").matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap((match) =>

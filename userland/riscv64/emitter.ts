@@ -49,14 +49,14 @@ export abstract class Emitter {
 
   /** An integer register. */
   abstract x(source: Source): I64;
-  /** rd = `value`, which always runs at run time: it may have side effects. */
-  abstract rd(value: () => I64): void;
+  /** What is written before the value of rd or frd, and what stores the value. */
+  protected abstract beginRd(): void;
+  protected abstract endRd(value: I64): void;
+  protected abstract endFd(value: F64): void;
   /** The immediate. */
   abstract imm(): I64;
   /** A floating-point register's 64 bits. */
   abstract f(source: Source): F64;
-  /** frd = `value`. */
-  abstract fd(value: () => F64): void;
   /** The pc of this instruction, or of the next one. */
   abstract pc(): I64;
   abstract nextPc(): I64;
@@ -90,9 +90,24 @@ export abstract class Emitter {
     return this.i32.wrapI64(this.x(source));
   }
 
+  // Rows pass functions that take the emitter, so that nothing is allocated for each instruction that is translated.
+
+  /** rd = `value`, which always runs at run time: it may have side effects. */
+  rd(value: (e: Emitter) => I64): void {
+    this.beginRd();
+    this.endRd(value(this));
+  }
+
   /** rd = the sign-extended `value`. */
-  rdW(value: () => I32): void {
-    this.rd(() => this.i64.extendI32S(value()));
+  rdW(value: (e: Emitter) => I32): void {
+    this.beginRd();
+    this.endRd(this.i64.extendI32S(value(this)));
+  }
+
+  /** frd = `value`. */
+  fd(value: (e: Emitter) => F64): void {
+    this.beginRd();
+    this.endFd(value(this));
   }
 
   /** A floating-point register's bits. */
@@ -110,11 +125,6 @@ export abstract class Emitter {
         i64.eq(i64.shrS(c.get(Q0), 32), -1),
       ),
     );
-  }
-
-  /** frd = the NaN-boxed `value`. */
-  sd(value: () => F32): void {
-    this.fd(() => this.box(this.i32.reinterpretF32(value())));
   }
 
   /** The f64 that holds the bits of a single. */
@@ -137,18 +147,22 @@ export abstract class Emitter {
   }
 
   /** What `read` reads from the host address and offset of the access at rs1 + imm, of 1 << `log2` bytes. Leaves when it is a fault. */
-  load<T>(log2: number, read: (at: I32, offset: number) => T): T {
+  load<T>(log2: number, read: (e: Emitter, at: I32, offset: number) => T): T {
     const offset = this.hostAddress("load", log2);
-    return read(PUSHED, offset);
+    return read(this, PUSHED, offset);
   }
 
   /**
    * Has `write` store the low 1 << `log2` bytes of `value` at rs1 + imm; leaves when it is a fault. Both write the value: if the access
    * crosses a page, the slow path stores it, and what `write` writes to is a place to be ignored.
    */
-  store(log2: number, value: () => I64, write: (at: I32, offset: number) => void): void {
+  store(
+    log2: number,
+    value: (e: Emitter) => I64,
+    write: (e: Emitter, at: I32, offset: number) => void,
+  ): void {
     const offset = this.hostAddress("store", log2, value);
-    write(PUSHED, offset);
+    write(this, PUSHED, offset);
   }
 
   /** The host address of the access of an atomic instruction, at rs1; also in HOST, and the virtual one in VA. Leaves when it is a fault. */
@@ -158,7 +172,7 @@ export abstract class Emitter {
   }
 
   /** Pushes the host address of an access, through the TLB. Returns the static offset that the access has to add. */
-  protected hostAddress(access: Access, log2: number, value?: () => I64): number {
+  protected hostAddress(access: Access, log2: number, value?: (e: Emitter) => I64): number {
     const { c, i32 } = this;
     c.set(VA, access === "amo" ? this.x("rs1") : this.effectiveAddress());
     const checked = this.baseChecked("rs1");
@@ -185,13 +199,13 @@ export abstract class Emitter {
   }
 
   /** HOST = what the stub for this access at VA returns; leaves when it is a fault. */
-  private slowAccess(access: Access, log2: number, value?: () => I64): void {
+  private slowAccess(access: Access, log2: number, value?: (e: Emitter) => I64): void {
     const { c, i32 } = this;
     const bytes = 1 << log2;
     const address = () => {
       if (access === "load") return this.call("slowLoad", c.get(AREA), c.get(VA), i32.const(bytes));
       if (access === "amo") return this.call("slowAmo", c.get(AREA), c.get(VA), i32.const(bytes));
-      return this.call("slowStore", c.get(AREA), c.get(VA), value!(), i32.const(bytes));
+      return this.call("slowStore", c.get(AREA), c.get(VA), value!(this), i32.const(bytes));
     };
     c.if(c.unlikely(i32.eqz(c.tee(HOST, address()))), () => this.fault());
   }

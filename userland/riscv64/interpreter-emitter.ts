@@ -5,7 +5,7 @@ import { loadFcsr } from "./register-file.ts";
 import { STUBS, type StubName } from "./stubs.ts";
 import { Code, type Label } from "./wasm/code.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
-import type { F64, Func, I32, I64, Local } from "./wasm/types.ts";
+import { type F64, type Func, type I32, type I64, type Local, PUSHED } from "./wasm/types.ts";
 
 /** Local: byte address of the record being executed. */
 export const RECORD_POINTER = FIRST_FREE_LOCAL as Local<I32>;
@@ -37,8 +37,12 @@ export class InterpreterEmitter extends Emitter {
     return this.i64.load(this.source(source));
   }
 
-  rd(value: () => I64): void {
-    this.i64.store(this.address(RECORD.RD), value());
+  protected beginRd(): void {
+    this.address(RECORD.RD);
+  }
+
+  protected endRd(value: I64): void {
+    this.i64.store(PUSHED, value);
   }
 
   imm(): I64 {
@@ -49,8 +53,8 @@ export class InterpreterEmitter extends Emitter {
     return this.f64.load(this.source(source));
   }
 
-  fd(value: () => F64): void {
-    this.f64.store(this.address(RECORD.RD), value());
+  protected endFd(value: F64): void {
+    this.f64.store(PUSHED, value);
   }
 
   pc(): I64 {

@@ -113,7 +113,7 @@ export function all(c: Code, first: () => I32, ...more: (() => I32)[]): I32 {
 }
 
 /** A function of the module. */
-export interface FastFunction {
+interface FastFunction {
   readonly name: string;
   readonly signature: Signature;
   readonly func: number;

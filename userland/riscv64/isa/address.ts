@@ -2,7 +2,7 @@
 
 import type { Emitter } from "../emitter.ts";
 import type { I64 } from "../wasm/types.ts";
-import { type Instruction, instruction, MASK_FUNCT6, MASK_FUNCT7 } from "./instruction.ts";
+import { type Instruction, instruction, MASK_FUNCT6, MASK_FUNCT7, rd } from "./instruction.ts";
 import { register } from "./integer-rows.ts";
 
 /** The low half of rs1, zero-extended. */
@@ -15,8 +15,13 @@ const shiftAdd = (name: string, funct3: number, n: number): Instruction =>
 /** rd = rs2 + (rs1's low half << n). */
 function unsignedWordAdd(name: string, funct7: number, funct3: number, n: number): Instruction {
   const match = (funct7 << 25) | (funct3 << 12) | 0x3b;
-  return instruction(name, MASK_FUNCT7, match, "none", "rd,rs1,rs2", (e) =>
-    e.rd(() => {
+  return instruction(
+    name,
+    MASK_FUNCT7,
+    match,
+    "none",
+    "rd,rs1,rs2",
+    rd((e) => {
       const word = unsignedWord(e);
       return e.i64.add(n === 0 ? word : e.i64.shl(word, n), e.x("rs2"));
     }),
@@ -31,7 +36,12 @@ export const ADDRESS: readonly Instruction[] = [
   unsignedWordAdd("sh1add.uw", 0x10, 2, 1),
   unsignedWordAdd("sh2add.uw", 0x10, 4, 2),
   unsignedWordAdd("sh3add.uw", 0x10, 6, 3),
-  instruction("slli.uw", MASK_FUNCT6, 0x0800101b, "shamt", "rd,rs1,shamt", (e) =>
-    e.rd(() => e.i64.shl(unsignedWord(e), e.imm())),
+  instruction(
+    "slli.uw",
+    MASK_FUNCT6,
+    0x0800101b,
+    "shamt",
+    "rd,rs1,shamt",
+    rd((e) => e.i64.shl(unsignedWord(e), e.imm())),
   ),
 ];

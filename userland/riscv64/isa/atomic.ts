@@ -8,7 +8,7 @@ import {
 } from "../register-file.ts";
 import { ATOMIC, type Integers } from "../wasm/integers.ts";
 import type { I32, I64, Local } from "../wasm/types.ts";
-import { type Instruction, instruction } from "./instruction.ts";
+import { type Instruction, instruction, rd } from "./instruction.ts";
 
 /** aq and rl are not looked at: every wasm atomic is sequentially consistent. */
 const MASK_AMO = 0xf800707f;
@@ -55,7 +55,14 @@ function amo<T>(name: string, funct5: number, size: Size<T>, value: (e: Emitter)
   const reserves = name === "lr";
   const operands = reserves ? "rd,(rs1)" : "rd,rs2,(rs1)";
   const mask = reserves ? MASK_LR : MASK_AMO;
-  return instruction(`${name}.${size.suffix}`, mask, match, "none", operands, (e) => e.rd(() => value(e)));
+  return instruction(
+    `${name}.${size.suffix}`,
+    mask,
+    match,
+    "none",
+    operands,
+    rd((e) => value(e)),
+  );
 }
 
 /** A read-modify-write that wasm has. */

@@ -15,7 +15,7 @@ import {
   type Width,
 } from "./float-native.ts";
 import { row, row3, unary } from "./float-rows.ts";
-import { type Instruction, instruction } from "./instruction.ts";
+import { fd, type Instruction, instruction, rd } from "./instruction.ts";
 
 /** frd = `compute` of frs1 and frs2. */
 export function arithmetic<T>(
@@ -26,8 +26,12 @@ export function arithmetic<T>(
   underflows: boolean,
 ): Instruction {
   const [a, b, r] = width.locals;
-  return row(`${name}.${width.suffix}`, width, funct5, "frd,frs1,frs2,rm", (e) =>
-    e.fd(() => {
+  return row(
+    `${name}.${width.suffix}`,
+    width,
+    funct5,
+    "frd,frs1,frs2,rm",
+    fd((e) => {
       const { c } = e;
       const float = width.float(e);
       c.set(r, compute(float, c.tee(a, width.read(e, "rs1")), c.tee(b, width.read(e, "rs2"))));
@@ -41,8 +45,14 @@ export function arithmetic<T>(
 
 export function squareRoot<T>(width: Width<T>): Instruction {
   const [a, , r] = width.locals;
-  return unary(`fsqrt.${width.suffix}`, width, 0x0b, 0, undefined, "frd,frs1,rm", (e) =>
-    e.fd(() => {
+  return unary(
+    `fsqrt.${width.suffix}`,
+    width,
+    0x0b,
+    0,
+    undefined,
+    "frd,frs1,rm",
+    fd((e) => {
       const { c, i32 } = e;
       const float = width.float(e);
       c.set(r, float.sqrt(c.tee(a, width.read(e, "rs1"))));
@@ -67,32 +77,36 @@ export function multiplyAdd<T>(
     (width.fmt << 25) | opcode,
     "none",
     operands,
-    (e) =>
-      e.fd(() => {
-        const float = width.float(e);
-        const signed = (source: Source, negate: boolean) => {
-          const value = width.read(e, source);
-          return negate ? float.neg(value) : value;
-        };
-        const a = () => signed("rs1", negateA);
-        const b = () => width.read(e, "rs2");
-        const c = () => signed("rs3", negateC);
-        const all = () => {
-          a();
-          b();
-          c();
-        };
-        if (!e.hasFused) return width.toRegister(e, stub(e, "fmadd", width, all));
-        e.c.set(width.locals[2], fused(float, a, b, c));
-        return nativeOrStub(e, "fmadd", width, ordinary(e, width, true), all);
-      }),
+    fd((e) => {
+      const float = width.float(e);
+      const signed = (source: Source, negate: boolean) => {
+        const value = width.read(e, source);
+        return negate ? float.neg(value) : value;
+      };
+      const a = () => signed("rs1", negateA);
+      const b = () => width.read(e, "rs2");
+      const c = () => signed("rs3", negateC);
+      const all = () => {
+        a();
+        b();
+        c();
+      };
+      if (!e.hasFused) return width.toRegister(e, stub(e, "fmadd", width, all));
+      e.c.set(width.locals[2], fused(float, a, b, c));
+      return nativeOrStub(e, "fmadd", width, ordinary(e, width, true), all);
+    }),
   );
 }
 
 /** frs1 with the sign of frs2, or with the opposite sign. */
 export function signInject<T>(name: string, width: Width<T>, funct3: 0 | 1): Instruction {
-  return row3(`${name}.${width.suffix}`, width, 0x04, funct3, "frd,frs1,frs2", (e) =>
-    e.fd(() => {
+  return row3(
+    `${name}.${width.suffix}`,
+    width,
+    0x04,
+    funct3,
+    "frd,frs1,frs2",
+    fd((e) => {
       const float = width.float(e);
       const sign = () => (funct3 === 1 ? float.neg(width.read(e, "rs2")) : width.read(e, "rs2"));
       return width.toRegister(e, float.copysign(width.read(e, "rs1"), sign()));
@@ -102,15 +116,25 @@ export function signInject<T>(name: string, width: Width<T>, funct3: 0 | 1): Ins
 
 /** frs1 with the exclusive or of both signs: by integers, so that NaNs keep their bits. */
 export const SIGN_XOR: { readonly s: Instruction; readonly d: Instruction } = {
-  s: row3("fsgnjx.s", SINGLE, 0x04, 2, "frd,frs1,frs2", (e) =>
-    e.fd(() => {
+  s: row3(
+    "fsgnjx.s",
+    SINGLE,
+    0x04,
+    2,
+    "frd,frs1,frs2",
+    fd((e) => {
       const { i32 } = e;
       const bits = (source: Source) => i32.reinterpretF32(e.s(source));
       return e.box(i32.xor(bits("rs1"), i32.and(bits("rs2"), -(2 ** 31))));
     }),
   ),
-  d: row3("fsgnjx.d", DOUBLE, 0x04, 2, "frd,frs1,frs2", (e) =>
-    e.fd(() => {
+  d: row3(
+    "fsgnjx.d",
+    DOUBLE,
+    0x04,
+    2,
+    "frd,frs1,frs2",
+    fd((e) => {
       const { i64 } = e;
       return e.f64.reinterpretI64(i64.xor(e.bits("rs1"), i64.and(e.bits("rs2"), -(2n ** 63n))));
     }),
@@ -130,8 +154,13 @@ function ordered<T>(e: Emitter, width: Width<T>): I32 {
 export function minMax<T>(name: "fmin" | "fmax", width: Width<T>): Instruction {
   const smaller = name === "fmin";
   const op = opOf(name.toUpperCase(), width);
-  return row3(`${name}.${width.suffix}`, width, 0x05, smaller ? 0 : 1, "frd,frs1,frs2", (e) =>
-    e.fd(() => {
+  return row3(
+    `${name}.${width.suffix}`,
+    width,
+    0x05,
+    smaller ? 0 : 1,
+    "frd,frs1,frs2",
+    fd((e) => {
       const { c, f64 } = e;
       const float = width.float(e);
       const [a, b] = width.locals;
@@ -152,8 +181,13 @@ export function compare<T>(
   holds: (float: Floats<T>, a: T, b: T) => I32,
 ): Instruction {
   const op = opOf(name.toUpperCase(), width);
-  return row3(`${name}.${width.suffix}`, width, 0x14, funct3, "rd,frs1,frs2", (e) =>
-    e.rd(() => {
+  return row3(
+    `${name}.${width.suffix}`,
+    width,
+    0x14,
+    funct3,
+    "rd,frs1,frs2",
+    rd((e) => {
       const { c, i64 } = e;
       const [a, b] = width.locals;
       return i64.if(
@@ -167,7 +201,13 @@ export function compare<T>(
 
 /** fclass: the software is exact and rarely asked. */
 export function classify<T>(width: Width<T>): Instruction {
-  return unary(`fclass.${width.suffix}`, width, 0x1c, 0, 1, "rd,frs1", (e) =>
-    e.rd(() => exactUnrounded(e, opOf("FCLASS", width), "rs1")),
+  return unary(
+    `fclass.${width.suffix}`,
+    width,
+    0x1c,
+    0,
+    1,
+    "rd,frs1",
+    rd((e) => exactUnrounded(e, opOf("FCLASS", width), "rs1")),
   );
 }

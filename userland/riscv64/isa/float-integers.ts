@@ -6,7 +6,7 @@ import { Q1, T1 } from "../locals.ts";
 import type { F32, F64, I64 } from "../wasm/types.ts";
 import { DOUBLE, exact, exactFromInt, opOf, SINGLE, type Width } from "./float-native.ts";
 import { unary } from "./float-rows.ts";
-import type { Instruction } from "./instruction.ts";
+import { fd, type Instruction, rd } from "./instruction.ts";
 
 /** One of the four integer types, in its relation to one of the two formats. */
 interface IntegerType<T> {
@@ -101,8 +101,14 @@ function toInteger<T>(width: Width<T>, type: IntegerType<T>, rs2: number): Instr
   const name = `fcvt.${type.name}.${width.suffix}`;
   const op = opOf(`FCVT_${type.name.toUpperCase()}`, width);
   const [a] = width.locals;
-  return unary(name, width, 0x18, rs2, undefined, "rd,frs1,rm", (e) =>
-    e.rd(() => {
+  return unary(
+    name,
+    width,
+    0x18,
+    rs2,
+    undefined,
+    "rd,frs1,rm",
+    rd((e) => {
       const { c, i32, i64 } = e;
       const float = width.float(e);
       if (e.staticRm() !== 1) return exact(e, op, "rs1");
@@ -125,8 +131,14 @@ function fromInteger<T>(width: Width<T>, type: IntegerType<T>, rs2: number): Ins
   const name = `fcvt.${width.suffix}.${type.name}`;
   const op = FP_OP[`FCVT_${width.suffix.toUpperCase()}_${type.name.toUpperCase()}` as keyof typeof FP_OP];
   const limit = width.exactIntegers;
-  return unary(name, width, 0x1a, rs2, undefined, "frd,rs1,rm", (e) =>
-    e.fd(() => {
+  return unary(
+    name,
+    width,
+    0x1a,
+    rs2,
+    undefined,
+    "frd,rs1,rm",
+    fd((e) => {
       const { c, i32, i64, f64 } = e;
       const native = () => width.toRegister(e, type.converted(e));
       if (type.above <= limit) return native();

@@ -12,7 +12,7 @@ import {
 import { INTEGER_CONVERSIONS } from "./float-integers.ts";
 import { BETWEEN, MOVES } from "./float-moves.ts";
 import { DOUBLE, SINGLE, type Width } from "./float-native.ts";
-import { type Instruction, instruction, MASK_FUNCT3 } from "./instruction.ts";
+import { fd, type Instruction, instruction, MASK_FUNCT3 } from "./instruction.ts";
 
 function load(name: string, match: number, emit: (e: Emitter) => void): Instruction {
   return instruction(name, MASK_FUNCT3, match, "I", "frd,imm(rs1)", emit);
@@ -23,20 +23,28 @@ function store(name: string, match: number, emit: (e: Emitter) => void): Instruc
 }
 
 const MEMORY: readonly Instruction[] = [
-  load("flw", 0x2007, (e) => e.fd(() => e.box(e.load(2, (at, offset) => e.i32.load(at, offset))))),
-  load("fld", 0x3007, (e) => e.fd(() => e.load(3, (at, offset) => e.f64.load(at, offset)))),
+  load(
+    "flw",
+    0x2007,
+    fd((e) => e.box(e.load(2, (e, at, offset) => e.i32.load(at, offset)))),
+  ),
+  load(
+    "fld",
+    0x3007,
+    fd((e) => e.load(3, (e, at, offset) => e.f64.load(at, offset))),
+  ),
   store("fsw", 0x2027, (e) =>
     e.store(
       2,
-      () => e.bits("rs2"),
-      (at, offset) => e.i64.store32(at, e.bits("rs2"), offset),
+      (e) => e.bits("rs2"),
+      (e, at, offset) => e.i64.store32(at, e.bits("rs2"), offset),
     ),
   ),
   store("fsd", 0x3027, (e) =>
     e.store(
       3,
-      () => e.bits("rs2"),
-      (at, offset) => e.f64.store(at, e.f("rs2"), offset),
+      (e) => e.bits("rs2"),
+      (e, at, offset) => e.f64.store(at, e.f("rs2"), offset),
     ),
   ),
 ];

@@ -5,7 +5,7 @@ import type { Emitter } from "../emitter.ts";
 import { SCRATCH_RESULT } from "../layout.ts";
 import { AREA, T0 } from "../locals.ts";
 import type { I32, I64 } from "../wasm/types.ts";
-import { branch, type Instruction, instruction, MASK_FUNCT3, MASK_OPCODE } from "./instruction.ts";
+import { branch, type Instruction, instruction, MASK_FUNCT3, MASK_OPCODE, rd, rdW } from "./instruction.ts";
 import { immediate, load, register, registerW, shift, shiftW, store } from "./integer-rows.ts";
 
 const nothing = () => {};
@@ -15,8 +15,22 @@ const imm32 = (e: Emitter): I32 => e.i32.wrapI64(e.imm());
 const flag = (e: Emitter, condition: I32): I64 => e.i64.extendI32U(condition);
 
 const UPPER: readonly Instruction[] = [
-  instruction("lui", MASK_OPCODE, 0x37, "U", "rd,uimm", (e) => e.rd(() => e.imm())),
-  instruction("auipc", MASK_OPCODE, 0x17, "U", "rd,uimm", (e) => e.rd(() => e.i64.add(e.pc(), e.imm()))),
+  instruction(
+    "lui",
+    MASK_OPCODE,
+    0x37,
+    "U",
+    "rd,uimm",
+    rd((e) => e.imm()),
+  ),
+  instruction(
+    "auipc",
+    MASK_OPCODE,
+    0x17,
+    "U",
+    "rd,uimm",
+    rd((e) => e.i64.add(e.pc(), e.imm())),
+  ),
 ];
 
 const JUMPS: readonly Instruction[] = [
@@ -54,8 +68,13 @@ const ARITHMETIC: readonly Instruction[] = [
   shift("slli", 0x1013, (e) => e.i64.shl(e.x("rs1"), e.imm())),
   shift("srli", 0x5013, (e) => e.i64.shrU(e.x("rs1"), e.imm())),
   shift("srai", 0x40005013, (e) => e.i64.shrS(e.x("rs1"), e.imm())),
-  instruction("addiw", MASK_FUNCT3, 0x1b, "I", "rd,rs1,imm", (e) =>
-    e.rdW(() => e.i32.add(e.w("rs1"), imm32(e))),
+  instruction(
+    "addiw",
+    MASK_FUNCT3,
+    0x1b,
+    "I",
+    "rd,rs1,imm",
+    rdW((e) => e.i32.add(e.w("rs1"), imm32(e))),
   ),
   shiftW("slliw", 0x101b, (e) => e.i32.shl(e.w("rs1"), imm32(e))),
   shiftW("srliw", 0x501b, (e) => e.i32.shrU(e.w("rs1"), imm32(e))),

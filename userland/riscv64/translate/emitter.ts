@@ -53,13 +53,9 @@ export class UnitEmitter extends Emitter {
     this.c.reset();
     this.module = module;
     let next = FIRST_REGISTER;
-    forEach(flow.used.x, (n) => {
-      this.localOf[n] = next++;
-    });
+    for (let rest = flow.used.x; rest !== 0; rest &= rest - 1) this.localOf[lowest(rest)] = next++;
     this.integers = next - FIRST_REGISTER;
-    forEach(flow.used.f, (n) => {
-      this.localOf[FLOAT + n] = next++;
-    });
+    for (let rest = flow.used.f; rest !== 0; rest &= rest - 1) this.localOf[FLOAT + lowest(rest)] = next++;
     this.floats = next - FIRST_REGISTER - this.integers;
   }
 
@@ -84,15 +80,27 @@ export class UnitEmitter extends Emitter {
   /** Reads registers from the register file. */
   fill(registers: Registers): void {
     const { c } = this;
-    forEach(registers.x, (n) => c.set(this.xLocal(n), loadX(c, n)));
-    forEach(registers.f, (n) => c.set(this.fLocal(n), loadF(c, n)));
+    for (let rest = registers.x; rest !== 0; rest &= rest - 1) {
+      const n = lowest(rest);
+      c.set(this.xLocal(n), loadX(c, n));
+    }
+    for (let rest = registers.f; rest !== 0; rest &= rest - 1) {
+      const n = lowest(rest);
+      c.set(this.fLocal(n), loadF(c, n));
+    }
   }
 
   /** Writes registers to the register file. */
   spill(registers: Registers): void {
     const { c } = this;
-    forEach(registers.x, (n) => storeX(c, n, this.xLocal(n)));
-    forEach(registers.f, (n) => storeF(c, n, this.fLocal(n)));
+    for (let rest = registers.x; rest !== 0; rest &= rest - 1) {
+      const n = lowest(rest);
+      storeX(c, n, this.xLocal(n));
+    }
+    for (let rest = registers.f; rest !== 0; rest &= rest - 1) {
+      const n = lowest(rest);
+      storeF(c, n, this.fLocal(n));
+    }
   }
 
   /** Another path, or a call: nothing is known about registers any more. */
@@ -114,10 +122,11 @@ export class UnitEmitter extends Emitter {
     return register === 0 ? this.i64.const(0) : this.c.get(this.xLocal(register));
   }
 
-  rd(value: () => I64): void {
-    const pushed = value();
-    if (this.decoded.rd === 0) this.c.drop(pushed);
-    else this.c.set(this.xLocal(this.decoded.rd), pushed);
+  protected beginRd(): void {}
+
+  protected endRd(value: I64): void {
+    if (this.decoded.rd === 0) this.c.drop(value);
+    else this.c.set(this.xLocal(this.decoded.rd), value);
   }
 
   imm(): I64 {
@@ -128,8 +137,8 @@ export class UnitEmitter extends Emitter {
     return this.c.get(this.fLocal(this.register(source)));
   }
 
-  fd(value: () => F64): void {
-    this.c.set(this.fLocal(this.decoded.rd), value());
+  protected endFd(value: F64): void {
+    this.c.set(this.fLocal(this.decoded.rd), value);
   }
 
   pc(): I64 {
@@ -214,7 +223,7 @@ export class UnitEmitter extends Emitter {
   }
 }
 
-/** Calls back with the number of each bit that is set. */
-function forEach(bits: number, callback: (n: number) => void): void {
-  for (let rest = bits; rest !== 0; rest &= rest - 1) callback(31 - Math.clz32(rest & -rest));
+/** The number of the lowest bit that is set. */
+function lowest(bits: number): number {
+  return 31 - Math.clz32(bits & -bits);
 }

@@ -14,6 +14,7 @@ import type { RegisterFlow } from "./registers.ts";
 export class LeanEmitter extends UnitEmitter {
   /** Groups of accesses of the unit, by the pcs of each. */
   private readonly groups: ReadonlyMap<number, Group>;
+  private readonly leaveToInterpreter = () => this.interpret();
 
   constructor(module: ModuleBuilder, flow: RegisterFlow, groups: ReadonlyMap<number, Group>) {
     super(module, flow);
@@ -34,7 +35,7 @@ export class LeanEmitter extends UnitEmitter {
     const low = this.splitAddress(atomic ? this.x("rs1") : this.effectiveAddress(), checked, atomic);
     const table = access === "load" ? TLB_LOAD : TLB_STORE;
     const missing = i32.eqz(c.tee(T0, this.entry(low, table, ((1 << log2) - 1) << 22)));
-    c.if(c.unlikely(this.orUpperHalf(missing, checked)), () => this.interpret());
+    c.if(c.unlikely(this.orUpperHalf(missing, checked)), this.leaveToInterpreter);
     const address = this.entryAdded();
     if (atomic) c.tee(HOST, address);
     return 0;
@@ -60,7 +61,7 @@ export class LeanEmitter extends UnitEmitter {
       const missing = this.orUpperHalf(i32.eqz(c.get(T0)), checked);
       const last = i32.add(c.get(HOST), group.span - 1);
       const apart = i32.ne(this.entry(last, table, 0), c.get(T0));
-      c.if(i32.or(missing, apart), () => this.interpret());
+      c.if(i32.or(missing, apart), this.leaveToInterpreter);
     });
     c.set(local, this.entryAdded());
   }

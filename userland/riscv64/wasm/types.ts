@@ -72,17 +72,17 @@ export interface Signature {
 }
 
 /** The expression types of a list of value types. */
-export type Values<L extends readonly ValueType[]> = { readonly [K in keyof L]: ValueOf<L[K]> };
+export type ValuesOf<L extends readonly ValueType[]> = { readonly [K in keyof L]: ValueOf<L[K]> };
 
 /** What a call of a function of type S takes from the operand stack. */
-export type Operands<S extends Signature> = Values<S["params"]>;
+export type Operands<S extends Signature> = ValuesOf<S["params"]>;
 
 /** What such a call leaves there. */
 export type Result<S extends Signature> = S["results"] extends readonly []
   ? undefined
   : S["results"] extends readonly [infer B]
     ? ValueOf<B>
-    : Several<Values<S["results"]>>;
+    : Several<ValuesOf<S["results"]>>;
 
 declare const signature: unique symbol;
 
