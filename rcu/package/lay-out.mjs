@@ -22,6 +22,7 @@ const DOCUMENTS = {
   "api.md": "api.md",
   "design.md": "design.md",
   "linux.md": "linux.md",
+  "liburcu.md": "liburcu.md",
 };
 
 /** `out`: where to; `types`: the declarations of rcu/; `finish` is applied to each file of code. */
