@@ -15,11 +15,14 @@ import { forceQuiescentStates } from "./force.ts";
 import { gathered, gathering } from "./gather.ts";
 import { gpStamp, rcuLaggards, requestGp, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
+import { flushLazy, flushLazyInTime } from "./lazy.ts";
 import { beforeNextLock, lockFree, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { assertClosures, offloadCallback, offloadsRcu, shelvedHere, takeBack } from "./offloaded.ts";
 import { orphanSlot, runOrphans } from "./orphan.ts";
 import {
   anyClosures,
+  countedHere,
   invoke,
   invokedText,
   keepClosure,
@@ -64,6 +67,8 @@ export interface TurnHooks {
   help(): void;
   /** The heap is full, and something waits for a grace period: waits for one. True when callbacks have run. */
   makeRoom(): boolean;
+  /** A lazy callback was queued on an empty shelf: looks whether its time has come. */
+  look(): void;
 }
 /** By the words of their heap. */
 const turns = new WeakMap<Int32Array, TurnHooks>();
@@ -74,6 +79,9 @@ export function setTurnHooks(hooks: TurnHooks): void {
 }
 /** Callbacks queued by one thread of a domain between two calls of `help`. */
 export const HELP_EVERY = 1024;
+
+/** Somebody has to look now and then whether the time of lazy callbacks has come. */
+export const wantLook = (): void => turns.get(i32)?.look();
 
 /** An idle thread is about to queue a callback, or to update what needs no lock: true when it is active now. */
 export function wakeForCallback(): boolean {
@@ -107,6 +115,7 @@ function askForHelp(): void {
 /** Puts a record on this thread's list. */
 function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
   if (anyTurns) lockFree();
+  if (offloadsRcu() && giveAway(cell, event)) return;
   const list = slotBase(slot) + SLOT_RCU.LIST;
   i32[cell + CELL_LINK] = 0;
   append(list, CBLIST.NEXT, cell, cell);
@@ -122,6 +131,19 @@ function enqueue(cell: number, event: number = KVFREE_CALLBACK): void {
       if (pending >= gathered) accelerate(list);
     } else if (pending % FLOOD === 0) flood(list);
   }
+}
+
+/** Offloads a callback. False: helpers have fallen behind, and this thread must keep it. */
+export function giveAway(cell: number, event: number = KVFREE_CALLBACK): boolean {
+  if (!offloadCallback(cell)) return false;
+  traceRcu(event, cell, 0);
+  // What it had to keep before, and would have to come by for.
+  if (pendingOwn() > countedHere()) orphanSlot(slot, false);
+  if (Atomics.load(i32, RCU.HELPERS) !== 0) return true;
+  const waiting = shelvedHere();
+  if (waiting === 1) wantLook();
+  if (waiting % HELP_EVERY === 0) askForHelp();
+  return true;
 }
 
 /**
@@ -173,6 +195,12 @@ export function kfreeCellRcu(ref: number): void {
   enqueue(ref);
 }
 
+/** Takes over an object that is to be freed. Throws as kfreeRcu does. */
+export function claimObject(type: StructType, ref: number, what: string): void {
+  if (pageCache(ref) !== cacheOf(type)) wrongType(what, type, ref);
+  markDying(ref, what);
+}
+
 function wrongType(what: string, type: StructType, ref: number): never {
   throw new WrongTypeError(
     `${what}: ${ref} is not an object of struct ${type[TYPE].name}`,
@@ -192,6 +220,11 @@ export function callRcu<T extends number>(reclaimer: Reclaimer<T>, arg: T): void
     enqueue(head, CALLBACK);
     return;
   }
+  callUnrecorded(reclaimer, arg);
+}
+
+/** There is no memory for a record: this thread remembers. */
+export function callUnrecorded<T extends number>(reclaimer: Reclaimer<T>, arg: T): void {
   const stamp = gpStamp();
   keepClosure(() => reclaimer.run(arg), stamp, true);
   const list = slotBase(slot) + SLOT_RCU.LIST;
@@ -217,9 +250,15 @@ export function makeHead(reclaimer: { readonly hash: number }, arg: number): Ref
 
 /**
  * Runs a closure after a grace period, at a safe point of this thread: closures do not cross threads. Barriers of other
- * threads do not wait for it. A thread that detaches runs its closures first.
+ * threads do not wait for it. A thread that detaches runs its closures first. Throws RcuUsageError on a thread that offloads its
+ * callbacks (offloadRcu), unless it keeps closures.
  */
 export function callRcuHere(run: () => void): void {
+  assertClosures("callRcuHere");
+  queueClosure(run);
+}
+/** callRcuHere, on a thread that offloads too. */
+export function queueClosure(run: () => void): void {
   if (rcuNesting() < 0 && !running) turns.get(i32)?.wake();
   const stamp = gpStamp();
   keepClosure(run, stamp, false);
@@ -228,11 +267,12 @@ export function callRcuHere(run: () => void): void {
 
 /**
  * Disposes of `value` after a grace period, on this thread: a collection, an RcuBox, or whatever has destroy() or
- * [Symbol.dispose](). It must be unreachable for new readers. (Starnix: rcu_drop.)
+ * [Symbol.dispose](). It must be unreachable for new readers. Throws as callRcuHere does. (Starnix: rcu_drop.)
  */
 export function rcuDrop(value: { destroy(): void } | Disposable): void {
-  if ("destroy" in value) callRcuHere(() => value.destroy());
-  else callRcuHere(() => value[Symbol.dispose]());
+  assertClosures("rcuDrop");
+  if ("destroy" in value) queueClosure(() => value.destroy());
+  else queueClosure(() => value[Symbol.dispose]());
 }
 
 /** Runs up to `limit` callbacks of this thread's own list; `batch` is told what they throw. */
@@ -286,8 +326,14 @@ export function pendingOwn(): number {
  * full. Returns how many ran. Not inside a read scope, not with a lock held.
  */
 export function rcuRunCallbacks(): number {
+  if (i32[HEADER.PRESSURE] === pressureSeen) flushLazyInTime();
+  else flushLazy();
+  if (i32[RCU.HELPERS] === 0) takeBack();
   const waiting = Math.max(pendingOwn(), i32[RCU.ORPHANS]!);
-  if (waiting === 0 && !anyClosures()) return 0;
+  if (waiting === 0 && !anyClosures()) {
+    pressureSeen = i32[HEADER.PRESSURE]!; // There is nothing to hurry.
+    return 0;
+  }
   if (waiting >= FLOOD || i32[HEADER.PRESSURE] !== pressureSeen) hurry();
   else if (waiting < BATCH) flooded = false;
   return runSome(flooded ? Infinity : Math.max(BATCH, waiting >> 4));

@@ -3,6 +3,7 @@ import { pressureSeen, rcuRunCallbacks } from "./callback.ts";
 import { beginGathering, endGathering, gathered, gatheredLong } from "./gather.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
+import { lazyInTime } from "./lazy.ts";
 import { i32, slot } from "./memory.ts";
 
 const { CBLIST, HEADER, RCU, SLOT_RCU } = layout;
@@ -13,6 +14,7 @@ export function rcuPending(): boolean {
   if (i32[RCU.GP_SEQ] !== i32[base + SLOT_RCU.SEEN] || i32[RCU.ORPHANS] !== 0) return true;
   const list = base + SLOT_RCU.LIST;
   const pending = (i32[list + CBLIST.QUEUED]! - i32[list + CBLIST.RUN]!) | 0;
+  if (i32[base + SLOT_RCU.LAZY] !== 0 && lazyInTime()) return true;
   if (pending === 0) return false;
   if (i32[list + CBLIST.DONE] !== 0 || i32[HEADER.PRESSURE] !== pressureSeen) return true;
   // While a grace period is awaited there is nothing to do before gpSeq moves.

@@ -3,6 +3,7 @@ import { RcuDomainError } from "./error.ts";
 import { gpSeq, gpStamp, pollGp, requestGp, seqDone } from "./grace-period.ts";
 import type { Heap } from "./heap.ts";
 import * as layout from "./layout.ts";
+import { flushLazy } from "./lazy.ts";
 import { FIRST_POLL, newRounds, nudge } from "./synchronize.ts";
 import { inHeap } from "./turn.ts";
 import { waitAsync } from "./wait-async.ts";
@@ -24,6 +25,7 @@ export interface SynchronizeOptions {
 export async function gracePeriod(heap: Heap, sleep: SynchronizeOptions["sleep"]): Promise<void> {
   const words = heap.i32;
   const stamp = inHeap(heap, () => {
+    flushLazy();
     const needed = gpStamp();
     requestGp(needed);
     return needed;

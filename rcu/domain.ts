@@ -18,16 +18,19 @@
  * Callbacks run at the end of turns, and within a long one when very many wait; never inside a scope, never while this thread
  * holds a lock. What they throw goes to `onError`. Threads that end, however they end, leave nothing behind.
  */
-import { HELP_EVERY, pendingOwn, rcuRunCallbacks, runSome, setTurnHooks } from "./callback.ts";
+import { HELP_EVERY, pendingOwn, rcuRunCallbacks, setTurnHooks } from "./callback.ts";
 import { setErrorHandler } from "./contain.ts";
+import { Relief } from "./domain-relief.ts";
 import { gracePeriod, type SynchronizeOptions } from "./domain-wait.ts";
 import { RcuDomainError } from "./error.ts";
-import { announceScope, endAnnouncedScope, goIdle, rcuLaggards, rcuQuiescent } from "./grace-period.ts";
+import { announceScope, endAnnouncedScope, goIdle, rcuQuiescent } from "./grace-period.ts";
 import { currentHeap, Heap, type HeapHandle, type HeapOptions } from "./heap.ts";
 import { rcuIdleEnter, rcuIdleExit } from "./idle.ts";
 import * as layout from "./layout.ts";
+import { flushAllInTime } from "./lazy.ts";
 import { locksHeld } from "./lock.ts";
-import { mutexesHeld } from "./mutex.ts";
+import { endRcuHelp, helpRcu } from "./offload.ts";
+import { type OffloadOptions, offloadRcu } from "./offloaded.ts";
 import {
   afterTurn,
   bequeath,
@@ -36,24 +39,18 @@ import {
   mayBlock,
   throwOutOfBand,
   type Worker,
-  warn,
 } from "./platform.ts";
 import { closuresHere } from "./reclaim.ts";
 import type { RcuScope } from "./ref.ts";
 import { endEra, IDLE_NESTING, rcuNesting, rcuReadLock, rcuReadUnlock, setNesting } from "./scope.ts";
-import { shrinkCaches } from "./shrink.ts";
-import { rcuBarrier, synchronizeRcu, synchronizeRcuAtMost } from "./synchronize.ts";
+import { anyShelved } from "./shelf.ts";
+import { rcuBarrier, synchronizeRcu } from "./synchronize.ts";
 import { inHeap, joinTurns, leaveTurns, reapAtExit } from "./turn.ts";
 
 const { HEADER, RCU } = layout;
 
 /** Outermost scopes between two quiescent states within one turn. */
 const QUIESCE_EVERY = 64;
-/** Callbacks of one thread above which its updates wait for a grace period, and the longest such wait in ms. */
-const BACKLOG = 16 * HELP_EVERY;
-const HOLD_BACK_MS = 50;
-/** The longest wait of an update that found the heap full. */
-const MAKE_ROOM_MS = 1000;
 /** Pauses between two looks of an idle thread at callbacks that wait: each twice the last, in ms. */
 const FIRST_LOOK = 1;
 const LAST_LOOK = 64;
@@ -81,6 +78,7 @@ export class RcuDomain {
   /** Whether readers announce their scopes. */
   declare readonly announcing: boolean;
   readonly #onError: (error: unknown, where: string) => void;
+  readonly #relief: Relief;
   #scopes = 0;
   /** Heaps that this thread used when it opened scopes here, and how many were open before. */
   readonly #outers: { scopes: number; heap: Heap | null }[] = [];
@@ -100,6 +98,7 @@ export class RcuDomain {
 
   private constructor(heap: Heap, { onError }: DomainThreadOptions) {
     this.heap = heap;
+    this.#relief = new Relief(heap);
     this.announcing = heap.i32[HEADER.ANNOUNCING] !== 0;
     this.#announces = this.announcing;
     this.#onError = (error, where) => {
@@ -132,6 +131,7 @@ export class RcuDomain {
       wake: () => this.#wake(),
       help: () => this.#help(),
       makeRoom: () => this.#makeRoom(),
+      look: () => this.#lookAgain(FIRST_LOOK),
     });
     joinTurns(this.heap);
     rcuIdleEnter();
@@ -285,51 +285,15 @@ export class RcuDomain {
     this.#stayOnline();
   }
 
-  #warned = false;
-  /**
-   * Very many callbacks were queued in this turn, outside of scopes: it passes a quiescent state and runs what it may. Where others hold the
-   * grace period up, the update waits for them, and memory stays bounded.
-   */
+  /** Very many callbacks were queued. */
   #help(): void {
-    if (this.#scopes > 0 || rcuNesting() !== 0 || mutexesHeld() > 0) return;
-    rcuQuiescent();
-    rcuRunCallbacks();
-    if (pendingOwn() < BACKLOG) return;
-    const before = pendingOwn();
-    if (synchronizeRcuAtMost(mayBlock ? HOLD_BACK_MS : 0)) runSome(Number.POSITIVE_INFINITY);
-    if (pendingOwn() < before || this.#warned) return;
-    this.#warned = true;
-    const laggards = rcuLaggards().join(", ");
-    warn(
-      `${pendingOwn()} callbacks of slot ${this.heap.slot} wait for a grace period, which slot ${laggards} holds up`,
-      "RcuBacklog",
-    );
+    if (this.#scopes === 0) this.#relief.help();
   }
 
   #makeRoom(): boolean {
-    if (this.#scopes > 0 || rcuNesting() > 0 || locksHeld > 0 || mutexesHeld() > 0) return false;
+    if (this.#scopes > 0 || !this.#relief.mayMakeRoom()) return false;
     this.#wake();
-    const before = pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS);
-    let pages = 0;
-    for (let rounds = 0; rounds < 2; rounds++) {
-      rcuRunCallbacks(); // Stamps what is not stamped.
-      if (!synchronizeRcuAtMost(mayBlock ? MAKE_ROOM_MS : 0)) break;
-      runSome(Number.POSITIVE_INFINITY);
-      // What was freed now may be whole slabs, whose pages come back in the second round.
-      if (rounds === 0) pages = this.#shrink();
-      else if (pages > 0) return true;
-    }
-    return pendingOwn() + Atomics.load(this.heap.i32, RCU.ORPHANS) < before;
-  }
-
-  #pressureSeen = 0;
-  /**
-   * The heap is full, or was: this thread gives back its free cells, and slabs in which nothing lives give their pages back after a grace
-   * period. Returns how many pages.
-   */
-  #shrink(): number {
-    this.#pressureSeen = this.heap.i32[HEADER.PRESSURE]!;
-    return shrinkCaches();
+    return this.#relief.makeRoom();
   }
 
   /** The turn is over, whatever it left behind. */
@@ -346,7 +310,7 @@ export class RcuDomain {
       );
       this.#onError(error, "the end of a turn");
     }
-    if (this.heap.i32[HEADER.PRESSURE] !== this.#pressureSeen && locksHeld === 0) this.#shrink();
+    this.#relief.endTurn();
     // A mutex may be kept across turns; a lock that is kept forbids nothing but running callbacks.
     if (locksHeld === 0) rcuIdleEnter();
     else {
@@ -382,7 +346,7 @@ export class RcuDomain {
     const words = this.heap.i32;
     return inHeap(
       this.heap,
-      () => pendingOwn() > 0 || Atomics.load(words, RCU.ORPHANS) > 0 || closuresHere() > 0,
+      () => pendingOwn() > 0 || Atomics.load(words, RCU.ORPHANS) > 0 || closuresHere() > 0 || anyShelved(),
     );
   }
 
@@ -390,6 +354,7 @@ export class RcuDomain {
   #turn(): void {
     if (this.#online || rcuNesting() >= 0 || locksHeld !== 0) return;
     rcuIdleExit();
+    flushAllInTime();
     rcuRunCallbacks();
     rcuIdleEnter();
   }
@@ -398,6 +363,31 @@ export class RcuDomain {
   quiesce(): void {
     if (this.#scopes > 0) throw new RcuDomainError("quiesce() inside a read scope");
     this.#late();
+  }
+
+  /**
+   * From here on helpers of the domain run what this thread hands to RCU, so that it may be as busy as it likes and still leaves no garbage.
+   * offloadRcu says what is offloaded (data) and what cannot be (closures: an error, unless `closures` is "keep").
+   */
+  offload(options?: OffloadOptions): void {
+    this.#mustBeRegistered();
+    inHeap(this.heap, () => offloadRcu(options));
+  }
+
+  /**
+   * Makes this thread a helper of the domain: blocks it, and runs what others offload, until some thread calls endHelp(). It must have loaded the
+   * modules that declare reclaimers. Returns how many callbacks it ran. Throws RcuDomainError inside a read scope, and in a window.
+   */
+  help(): number {
+    this.#mayBlock("help");
+    return inHeap(this.heap, () => {
+      this.#wake();
+      return helpRcu();
+    });
+  }
+  /** Ends help() on all threads. What they have not run goes back to the threads that are active. */
+  endHelp(): void {
+    inHeap(this.heap, endRcuHelp);
   }
 
   /**
@@ -504,6 +494,10 @@ export class RcuDomain {
   #mayWait(what: string): void {
     if (this.#scopes > 0)
       throw new RcuDomainError(`${what}() inside a read scope would wait for itself: leave the scope first`);
+    this.#mustBeRegistered();
+  }
+
+  #mustBeRegistered(): void {
     if (this.heap.slot < 0) throw new RcuDomainError("this thread is not registered: call registerThread()");
   }
 

@@ -35,6 +35,7 @@ export type RcuErrorCode =
   | "ERR_RCU_WAITS_FOR_ITSELF"
   | "ERR_RCU_RELEASE_LOOP"
   | "ERR_RCU_IN_USE"
+  | "ERR_RCU_NOT_OFFLOADED"
   | "ERR_RCU_GLOBAL"
   | "ERR_RCU_DOMAIN"
   // CorruptionError

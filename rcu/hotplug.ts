@@ -9,6 +9,7 @@ import { goActive, goIdle, gpSeq, slotBase, startNeeded, tryEndGp } from "./grac
 import * as layout from "./layout.ts";
 import { dropReadLocks, locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
+import { keepRcu, leaveHelping } from "./offloaded.ts";
 import { orphanSlot } from "./orphan.ts";
 import { dropPreempted } from "./preempt.ts";
 import { closuresHere } from "./reclaim.ts";
@@ -55,6 +56,8 @@ export function leaveRcu(): void {
   traceRcu(OFFLINE, gpSeq(), 0);
   orphanSlot(slot, false);
   orphanReleases(slot);
+  keepRcu();
+  leaveHelping(slot);
   goIdle();
 }
 
@@ -77,6 +80,8 @@ export function reapRcu(of: number): void {
   dropSrcuScopes(of);
   orphanSlot(of, true);
   orphanReleases(of);
+  i32[slotBase(of) + SLOT_RCU.OFFLOADS] = 0;
+  leaveHelping(of);
   reapTasks();
   tryEndGp(gpSeq());
   startNeeded(); // It may have died between two.

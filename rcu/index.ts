@@ -23,6 +23,7 @@ export {
 } from "./array.ts";
 export * from "./atomic.ts";
 export { RcuCache, type RcuCacheOptions } from "./cache.ts";
+export { callRcuLazy, kfreeRcuLazy } from "./call-lazy.ts";
 export {
   callRcu,
   callRcuHere,
@@ -49,6 +50,7 @@ export { Idr, type IdrOptions, NO_ID } from "./idr.ts";
 export { RcuIntrusiveList } from "./intrusive-list.ts";
 export type { TableOptions } from "./keyed-table.ts";
 export { blob, double, int, type KeyKind, type Kind, own, ref, text, type Value } from "./kind.ts";
+export { setRcuLazyDelay } from "./lazy.ts";
 export { type Cursor, RcuList, type RcuListOptions } from "./list.ts";
 export * from "./list-node.ts";
 export * from "./llist.ts";
@@ -59,6 +61,8 @@ export { RcuLockFreeQueue } from "./lock-free-queue.ts";
 export { RcuLockFreeStack } from "./lock-free-stack.ts";
 export { assertNoLocksHeld, type LockClass, lockClasses } from "./lock-order.ts";
 export { type TakenLock, takenLocks } from "./lock-owners.ts";
+export { endRcuHelp, helpRcu } from "./offload.ts";
+export { keepRcu, type OffloadOptions, offloadRcu, offloadsRcu } from "./offloaded.ts";
 export { EVICTED, FULL, INSERTED, UPDATED } from "./outcome.ts";
 export { PercpuRef } from "./percpu-ref.ts";
 export { PercpuRwSemaphore } from "./percpu-rwsem.ts";

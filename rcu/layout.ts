@@ -61,6 +61,10 @@ export const RCU = {
   WAKEUPS: 53,
   /** Calls of rcuExpediteGp without their rcuUnexpediteGp. */
   EXPEDITED: 54,
+  /** Threads that run the callbacks of others, what they sleep on, and how often they were told to end (offload.ts). */
+  HELPERS: 55,
+  HELP_EVENT: 56,
+  HELP_END: 57,
   /** Lock of the orphan list, and the thread that now runs orphans. */
   ORPHAN_LOCK: 64,
   ORPHAN_OWNER: 65,
@@ -112,8 +116,19 @@ export const CBLIST = {
   WORDS: 12,
 } as const;
 
+/** Callbacks that their thread has put down for others to take (shelf.ts): the newest; how many were put there and taken, modulo 2^32. */
+export const SHELF = { HEAD: 0, PUSHED: 1, TAKEN: 2 } as const;
+
 /** RCU's words in a slot, relative to SLOT.BASE + slot * SLOT.WORDS. */
 export const SLOT_RCU = {
+  /** Non-zero: the owner offloads its callbacks; what it does about closures. */
+  OFFLOADS: 7,
+  /** Shelves: what helpers are to run, and what is lazy; until when that may lie there (stallClock). */
+  OFFLOADED: 8,
+  LAZY: 11,
+  LAZY_UNTIL: 14,
+  /** 1: the owner is a helper. */
+  HELPS: 15,
   /** The line that grace periods look at: LINE_IDLE, LINE_ACTIVE, or the gpSeq last reported for. Written by its owner. */
   LINE: 16,
   /** Counters, for statistics. */
@@ -177,7 +192,7 @@ export const SLOT = {
   /** The owner's number in the operating system, 0 if it has none, and when it started. */
   NATIVE: 5,
   NATIVE_START: 6,
-  /** Words 16 to 47 belong to the RCU core: see SLOT_RCU. */
+  /** Words 7 to 47 belong to the RCU core: see SLOT_RCU. */
   RCU: 16,
   /** First word that the embedder may use (a wait word, counters). */
   USER: 48,

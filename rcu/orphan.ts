@@ -11,6 +11,7 @@ import * as layout from "./layout.ts";
 import { lockWord, ownerIsDead, unlockWord } from "./lock.ts";
 import { i32, ownerId, slot } from "./memory.ts";
 import { countedHere, invoke, invokedText, RcuHead, runnable } from "./reclaim.ts";
+import { clearShelves } from "./shelf.ts";
 import { cacheOf } from "./struct.ts";
 
 const { CBLIST, RCU, SLOT_RCU } = layout;
@@ -44,6 +45,7 @@ export function orphanSlot(of: number, lost: boolean): void {
     i32[releases] = 0;
     i32[releases + 1] = 0;
   }
+  clearShelves(of);
   accelerate(RCU.ORPHAN_LIST);
   unlockWord(RCU.ORPHAN_LOCK);
   announceRun();

@@ -4,7 +4,7 @@
  * a release waits for no grace period.
  */
 
-import { callRcu, callRcuHere, rcuRunCallbacks } from "./callback.ts";
+import { callRcu, queueClosure, rcuRunCallbacks } from "./callback.ts";
 import { Batch } from "./contain.ts";
 import { DeclarationError, RcuUsageError } from "./error.ts";
 import { rcuQuiescent, slotBase } from "./grace-period.ts";
@@ -97,7 +97,7 @@ export function queueObject<C>(object: Releasable<C>): void {
     return;
   }
   behindGp++;
-  callRcuHere(() => {
+  queueClosure(() => {
     behindGp--;
     local.push(entry);
   });

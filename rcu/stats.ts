@@ -3,6 +3,7 @@ import { gpSeq, slotBase } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { brokenLocks } from "./lock.ts";
 import { i32 } from "./memory.ts";
+import { shelved } from "./shelf.ts";
 import { Domain, forEachSrcu } from "./srcu-domain.ts";
 import { gpNumber } from "./trace.ts";
 import { waitingBehind } from "./waitlist.ts";
@@ -20,6 +21,11 @@ export interface RcuStats {
   readonly callbacksPending: number;
   /** Of the pending ones, those that no attached thread owns. */
   readonly orphans: number;
+  /** Of the pending ones, those that a helper is to take, and lazy ones. */
+  readonly offloaded: number;
+  readonly lazy: number;
+  /** Threads that help. */
+  readonly helpers: number;
   /** Callbacks that wait for a grace period of an Srcu or of Tasks RCU first; not among the pending ones yet. */
   readonly callbacksBehind: number;
   /** Delayed releases run. */
@@ -50,6 +56,8 @@ export function rcuStats(): RcuStats {
   let pendingAll = Atomics.load(i32, RCU.ORPHANS);
   let releasesRun = 0;
   let floods = 0;
+  let offloaded = 0;
+  let lazy = 0;
   for (let slot = 0; slot < Atomics.load(i32, RCU.SLOT_HIGH); slot++) {
     const base = slotBase(slot);
     const list = base + SLOT_RCU.LIST;
@@ -57,6 +65,8 @@ export function rcuStats(): RcuStats {
     callbacksRun += i32[base + SLOT_RCU.CALLBACKS]!;
     releasesRun += i32[base + SLOT_RCU.RELEASES]!;
     floods += i32[base + SLOT_RCU.FLOODS]!;
+    offloaded += shelved(base + SLOT_RCU.OFFLOADED);
+    lazy += shelved(base + SLOT_RCU.LAZY);
     pendingAll += pending;
     slots.push({
       slot,
@@ -76,8 +86,11 @@ export function rcuStats(): RcuStats {
     gracePeriods: gpNumber(seq),
     inProgress: (seq & 3) !== 0,
     callbacksRun,
-    callbacksPending: pendingAll,
+    callbacksPending: pendingAll + offloaded + lazy,
     orphans: Atomics.load(i32, RCU.ORPHANS),
+    offloaded,
+    lazy,
+    helpers: Atomics.load(i32, RCU.HELPERS),
     callbacksBehind,
     releasesRun,
     floods,

@@ -22,12 +22,14 @@ import {
 } from "./grace-period.ts";
 import { rcuIdleEnter } from "./idle.ts";
 import * as layout from "./layout.ts";
+import { flushLazy } from "./lazy.ts";
 import { locksHeld } from "./lock.ts";
 import { i32, slot } from "./memory.ts";
 import { orphansStuck } from "./orphan.ts";
 import type { Brand } from "./ref.ts";
 import { Rounds } from "./rounds.ts";
 import { rcuNesting } from "./scope.ts";
+import { takeShelves } from "./shelf.ts";
 import { checkStall, stallTimeout } from "./stall.ts";
 import { rcuEvent, traceRcu } from "./trace.ts";
 
@@ -119,6 +121,7 @@ function waitIdle(stamp: number, expedited: boolean): void {
  */
 export function synchronizeRcu(): void {
   assertMayWait("synchronizeRcu");
+  flushLazy();
   waitIdle(gpStamp(), Atomics.load(i32, RCU.EXPEDITED) > 0);
 }
 
@@ -158,6 +161,7 @@ export function rcuUnexpediteGp(): void {
 /** The same, asking lagging threads (force notifier) to pass a quiescent state now. */
 export function synchronizeRcuExpedited(): void {
   assertMayWait("synchronizeRcuExpedited");
+  flushLazy();
   waitIdle(gpStamp(), true);
 }
 
@@ -233,6 +237,7 @@ export function rcuBarrier(): void {
 }
 
 function barrier(): void {
+  takeShelves(); // What is on a shelf is on no list yet.
   const high = Atomics.load(i32, RCU.SLOT_HIGH);
   const lists: number[] = [];
   const counts: number[] = [];

@@ -287,6 +287,31 @@ export const MUTANTS: readonly Mutant[] = [
     modelOnly: "it shows on arm64",
   },
   {
+    name: "shelf-ready",
+    why: "what is taken from a shelf counts as having waited for its grace period already",
+    file: "shelf.ts",
+    find: "      if (last === 0) words[orphans + CBLIST.NEXT] = first;",
+    replace:
+      "      if (words[orphans] === 0) { words[orphans] = first; words[orphans + 1] = first; }\n      else if (last === 0) words[orphans + CBLIST.NEXT] = first;",
+    modelOnly: "torture offloads nothing",
+  },
+  {
+    name: "shelf-push-plain",
+    why: "a callback is put on a shelf by a plain store of its head, while another thread empties it",
+    file: "shelf.ts",
+    find: "    if (Atomics.compareExchange(words, shelf, head, cell) === head) return head === 0;",
+    replace: "    words[shelf] = cell;\n    return head === 0;",
+    modelOnly: "torture offloads nothing",
+  },
+  {
+    name: "shelf-cut-all",
+    why: "who takes a shelf takes its newest callback with the rest, though its owner may have put another on it",
+    file: "shelf.ts",
+    find: "if (Atomics.compareExchange(words, shelf, first, 0) === first) {",
+    replace: "Atomics.store(words, shelf, 0);\n    {",
+    modelOnly: "torture offloads nothing",
+  },
+  {
     name: "replace-by-removal",
     why: "a node is taken off its list before the one that replaces it is put there: a walk misses both",
     file: "list-node.ts",

@@ -67,6 +67,8 @@ const PRINTS: Readonly<Record<string, readonly (string | RegExp)[]>> = {
     "1000 callers, 1 grace periods",
     "every reader was quiesced: 0 threads woken",
   ],
+  lazy: ["lazy: 0 ran, 100 wait, 0 grace periods", "callRcu: 1 ran, 100 wait", "rcuBarrier: 101 ran, 0 wait"],
+  offload: ["ERR_RCU_NOT_OFFLOADED", "everything is freed, and the worker is still busy"],
   drain: ["queued, 3 users", "drained, 0 users; the lock is held again"],
   drop: [
     "the reader still finds 42",

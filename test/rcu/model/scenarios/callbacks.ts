@@ -1,7 +1,7 @@
 /** Callbacks: when they run, barriers, delayed releases. */
 
 import type { Heap } from "../../../../rcu/index.ts";
-import { CELL_FREE, CELL_STATE } from "../../../../rcu/layout.ts";
+import { CBLIST, CELL_FREE, CELL_LINK, CELL_STATE, RCU, SLOT, SLOT_RCU } from "../../../../rcu/layout.ts";
 import { HELD, type Scenario, type ThingRef, world } from "../scenario.ts";
 
 const kfree: Scenario = {
@@ -145,4 +145,88 @@ const releases = (backend: "list" | "rcu"): Scenario => ({
   },
 });
 
-export const CALLBACKS: readonly Scenario[] = [kfree, barrier, twoBatches, releases("list"), releases("rcu")];
+/** A thread puts callbacks down, and one that reads takes them: what a helper does, without its sleep. */
+const offloaded: Scenario = {
+  name: "callbacks that another thread takes",
+  about: "a cell that a busy thread put down is given back by who took it, a grace period after that",
+  models: ["tso"],
+  fullModels: ["weak"],
+  build(lib) {
+    const { root, old, fresh } = world(lib);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            const scope = lib.rcuReadLock();
+            const thing = lib.Root.current.deref(scope, root) as ThingRef;
+            lib.takeShelves();
+            cpu.note("state", lib.i32[thing + CELL_STATE]! & 0xff);
+            lib.rcuReadUnlock();
+            lib.goIdle();
+          },
+        },
+        {
+          boot: (lib) => lib.offloadRcu(),
+          run(lib) {
+            lib.Root.current.assign(HELD, root, fresh);
+            lib.kfreeRcu(lib.Thing, old);
+            lib.takeShelves(); // If the other has not.
+            lib.rcuRunCallbacks();
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: (notes) =>
+        notes.get("state") === CELL_FREE ? "a reader stood on a cell that was given back" : null,
+    };
+  },
+};
+
+/** Its owner goes on putting down while another thread takes. */
+const shelves: Scenario = {
+  name: "a shelf, pushed to and taken from",
+  about: "what is put down while another thread takes is taken or still there, once",
+  build(lib) {
+    const { root } = world(lib);
+    const at = root + lib.Root.x.offset;
+    return {
+      cpus: [
+        {
+          run(lib) {
+            lib.callRcuLazy(lib.count, root);
+            lib.callRcuLazy(lib.count, root);
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            lib.takeShelves();
+            lib.goIdle();
+          },
+        },
+      ],
+      stock: ["rcu_head", "rcu_head"],
+      judge(_notes, word) {
+        let waiting = 0;
+        for (let slot = 0; slot < SLOTS; slot++) {
+          const shelf = SLOT.BASE + slot * SLOT.WORDS + SLOT_RCU.LAZY;
+          for (let cell = word(shelf); cell !== 0; cell = word(cell + CELL_LINK)) waiting++;
+        }
+        const orphans = word(RCU.ORPHAN_LIST + CBLIST.QUEUED) - word(RCU.ORPHAN_LIST + CBLIST.RUN);
+        const all = word(at) + waiting + orphans;
+        return all === 2 && orphans === word(RCU.ORPHANS) ? null : `${all} callbacks, not 2`;
+      },
+    };
+  },
+};
+const SLOTS = 4;
+
+export const CALLBACKS: readonly Scenario[] = [
+  offloaded,
+  shelves,
+  kfree,
+  barrier,
+  twoBatches,
+  releases("list"),
+  releases("rcu"),
+];
