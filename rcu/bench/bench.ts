@@ -100,12 +100,25 @@ export async function benchRcu(ms = 500): Promise<Figure[]> {
   put("mutex pair / read scope", pair / scope, "x", 20);
   const lookups: Record<string, number> = {};
   for (const threads of [1, 2])
-    for (const peer of ["rcu", "mutex", "rwlock", "map"])
+    for (const peer of ["rcu", "lock-free", "mutex", "rwlock", "map"])
       for (const writes of threads === 2 ? [0, 100] : [0]) {
         const ns = await measure(peer, threads, writes);
         lookups[`${peer} ${threads} ${writes}`] = ns;
         put(`lookup, ${peer}, ${threads} threads${writes === 0 ? "" : ", 1 % writes"}`, ns, "ns");
       }
+  const changes: Record<string, number> = {};
+  for (const [peer, name] of [
+    ["changes", "RcuHashMap"],
+    ["lock-free changes", "RcuLockFreeMap"],
+  ] as const)
+    for (const threads of [1, 2]) {
+      const ns = await measure(peer, threads);
+      changes[`${peer} ${threads}`] = ns;
+      put(`insert + remove, ${name}, ${threads} threads`, ns, "ns");
+    }
+  const gain = (peer: string): number => (2 * changes[`${peer} 1`]!) / changes[`${peer} 2`]!;
+  put("RcuHashMap's changes, 2 threads / 1 thread", gain("changes"), "x");
+  put("RcuLockFreeMap's changes, 2 threads / 1 thread", gain("lock-free changes"), "x", 1.6);
   put("private Map / RcuHashMap, 2 threads", lookups["map 2 0"]! / lookups["rcu 2 0"]!, "x", 1);
   put("mutex / RcuHashMap, 2 threads", lookups["mutex 2 0"]! / lookups["rcu 2 0"]!, "x", 8);
   put("rwlock / RcuHashMap, 2 threads", lookups["rwlock 2 0"]! / lookups["rcu 2 0"]!, "x", 15);

@@ -4,6 +4,7 @@
  */
 import {
   RcuHashMap,
+  RcuLockFreeMap,
   type Ref,
   rcuQuiescent,
   rcuReadLock,
@@ -22,16 +23,30 @@ const SEQUENCE = 1 << 16;
 const Locks = struct("bench_locks", { lock: spinlock(), rw: rwlock() });
 type LocksRef = Ref<"bench_locks">;
 
-/** What the threads of a benchmark share. */
+/** What the threads of a benchmark share: two maps that are looked at, two that change, locks. */
 export interface Shared {
   map: number;
+  free: number;
+  changingMap: number;
+  changingFree: number;
   locks: number;
 }
 
 export function makeShared(): Shared {
   const map = new RcuHashMap({ buckets: ENTRIES });
-  for (let n = 0; n < ENTRIES; n++) map.insert(keyOf(n), n + 1);
-  return { map: map.ref, locks: tryAlloc(Locks) as LocksRef };
+  const free = new RcuLockFreeMap({ buckets: ENTRIES });
+  // With room for what comes and goes.
+  const changingMap = new RcuHashMap({ buckets: 2 * ENTRIES });
+  const changingFree = new RcuLockFreeMap({ buckets: 2 * ENTRIES });
+  for (const each of [map, free, changingMap, changingFree])
+    for (let n = 0; n < ENTRIES; n++) each.insert(keyOf(n), n + 1);
+  return {
+    map: map.ref,
+    free: free.ref,
+    changingMap: changingMap.ref,
+    changingFree: changingFree.ref,
+    locks: tryAlloc(Locks) as LocksRef,
+  };
 }
 
 const keyOf = (n: number): number => Math.imul(n, 0x9e3779b1) | 0;
@@ -79,6 +94,84 @@ class Rcu extends Peer {
     sink += sum;
   }
 }
+
+class LockFree extends Peer {
+  readonly #free: RcuLockFreeMap;
+  constructor(shared: Shared) {
+    super(shared);
+    this.#free = new RcuLockFreeMap({ at: shared.free });
+  }
+  run(n: number, writes: number): void {
+    const { keys } = this;
+    const free = this.#free;
+    const at = this.position(n);
+    let sum = 0;
+    for (let i = 0; i < n; i++) {
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
+      if (writes !== 0 && i % writes === 0) free.tryInsert(key, i);
+      else {
+        const scope = rcuReadLock();
+        sum += free.lookup(scope, key);
+        rcuReadUnlock();
+      }
+      if ((i & 63) === 0) {
+        rcuQuiescent();
+        rcuRunCallbacks();
+      }
+    }
+    sink += sum;
+  }
+}
+
+/** Inserts keys that are not there, and removes them again, in a map that holds ENTRIES others. */
+class Changes extends Peer {
+  readonly #changing: RcuHashMap;
+  readonly #others: Int32Array;
+  constructor(shared: Shared) {
+    super(shared);
+    this.#changing = new RcuHashMap({ at: shared.changingMap });
+    this.#others = otherKeys();
+  }
+  run(n: number): void {
+    const map = this.#changing;
+    const keys = this.#others;
+    const at = this.position(n);
+    for (let i = 0; i < n; i++) {
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
+      map.tryInsert(key, i);
+      map.delete(key);
+      if ((i & 63) === 0) {
+        rcuQuiescent();
+        rcuRunCallbacks();
+      }
+    }
+  }
+}
+class LockFreeChanges extends Peer {
+  readonly #changing: RcuLockFreeMap;
+  readonly #others: Int32Array;
+  constructor(shared: Shared) {
+    super(shared);
+    this.#changing = new RcuLockFreeMap({ at: shared.changingFree });
+    this.#others = otherKeys();
+  }
+  run(n: number): void {
+    const map = this.#changing;
+    const keys = this.#others;
+    const at = this.position(n);
+    for (let i = 0; i < n; i++) {
+      const key = keys[(at + i) & (SEQUENCE - 1)]!;
+      map.tryInsert(key, i);
+      map.delete(key);
+      if ((i & 63) === 0) {
+        rcuQuiescent();
+        rcuRunCallbacks();
+      }
+    }
+  }
+}
+const otherKeys = (): Int32Array =>
+  Int32Array.from({ length: SEQUENCE }, () => keyOf(ENTRIES + Math.floor(Math.random() * ENTRIES)));
 
 class Mutexed extends Peer {
   run(n: number, writes: number): void {
@@ -161,6 +254,9 @@ class MutexPair extends Peer {
 
 export const PEERS: Record<string, new (shared: Shared) => Peer> = {
   rcu: Rcu,
+  "lock-free": LockFree,
+  changes: Changes,
+  "lock-free changes": LockFreeChanges,
   mutex: Mutexed,
   rwlock: Rwlocked,
   map: PrivateMap,

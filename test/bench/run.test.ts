@@ -113,11 +113,18 @@ test.serial(
     ]);
     const results = (await benchRcu(options, silent)).finish();
     checkSchema(t, results);
-    t.is(results.targets.length, 10);
+    t.is(results.targets.length, 11);
     const names = new Set(results.cells.map((cell) => cell.name));
     t.deepEqual(
       [...names],
-      ["enter + exit", "enter + dereference + exit", "RcuHashMap", "synchronize", "callbacks"],
+      [
+        "enter + exit",
+        "enter + dereference + exit",
+        "RcuHashMap",
+        "RcuLockFreeMap",
+        "synchronize",
+        "callbacks",
+      ],
     );
     t.notRegex(plot(results), /NaN|undefined/);
   },

@@ -15,7 +15,7 @@ import type { Progress } from "./progress.ts";
 import { bothReclaims, type Reclaim, ResultsBuilder } from "./results.ts";
 import { median } from "./statistics.ts";
 import { type Conditions, measureTables, type Outsider } from "./table-run.ts";
-import { hashMap } from "./tables/collections.ts";
+import { hashMap, lockFreeMap } from "./tables/collections.ts";
 import { PEERS } from "./tables/peers.ts";
 import { dereference, readScope } from "./tables/scope.ts";
 import type { TableBench } from "./tables/table.ts";
@@ -32,7 +32,8 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
   const all = [...PROTOCOLS, ...PEERS, ...LIBURCU, ...SCOPES];
   chosen("contenders", contenders, all, (name) => name, true);
   const wanted = (name: string): boolean => contenders === null || contenders.includes(name);
-  const TABLES = [readScope, dereference, hashMap];
+  const MAPS: readonly TableBench[] = [hashMap, lockFreeMap];
+  const TABLES = [readScope, dereference, ...MAPS];
   const names = [FLAVOURS, ...[...TABLES, ...MEASUREMENTS].map(({ name }) => name)];
   const only = new Set(chosen("only", options.only, [...new Set(names)], (name) => name));
   const tables = TABLES.filter(({ name }) => only.has(name));
@@ -52,9 +53,9 @@ export async function benchRcu(options: BenchOptions, progress: Progress): Promi
           tables,
           conditionsOf: (table) =>
             combinations({
-              entries: every(table === hashMap ? (options.entries ?? [4096]) : [1]),
+              entries: every(MAPS.includes(table) ? (options.entries ?? [4096]) : [1]),
               threads: every(options.threads ?? [1, 2]),
-              writes: every(options.writes ?? [0]),
+              writes: every(options.writes ?? (MAPS.includes(table) ? [0, 100] : [0])),
             }),
           wanted,
           outsiders: (table, conditions) => outsiders(liburcu, table, conditions, options.clock, wanted),
@@ -308,6 +309,10 @@ function addTargets(results: ResultsBuilder): void {
     ["rwlock", 15],
   ] as const)
     results.ratioTarget("RcuHashMap", { threads: 2, writes: 0 }, "rcu", against, times);
+  // Updates that do not wait for each other.
+  const [alone, beside] = [1, 2].map((threads) => median("RcuLockFreeMap", { threads, writes: 100 }, "rcu"));
+  if (alone !== undefined && beside !== undefined)
+    results.target("RcuLockFreeMap, writes at two threads / at one", "x", "more", 1.6, (2 * alone) / beside);
   const every50us = { "other CPU": "passes one every 50 us" };
   const synchronize = median("synchronize", every50us, "synchronizeRcu");
   if (synchronize !== undefined) results.target("synchronize, two busy CPUs", "us", "less", 100, synchronize);

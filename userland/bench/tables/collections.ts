@@ -9,6 +9,7 @@ import {
   RcuCache,
   RcuHashMap,
   RcuList,
+  RcuLockFreeMap,
   type Ref,
   rcuReadLock,
   rcuReadUnlock,
@@ -47,6 +48,34 @@ export const hashMap: TableBench = {
         guard.remove(key);
         guard.insert(key, key + 1);
         guard.unlock();
+        return 0;
+      },
+    };
+  },
+};
+
+export const lockFreeMap: TableBench = {
+  name: "RcuLockFreeMap",
+  what: "get; a write removes the key and inserts it again",
+  sizes: [64, 4096, 65536, 1 << 20],
+  integers: true,
+  deferredBytes: SMALL,
+  build(entries) {
+    const map = new RcuLockFreeMap({ buckets: entries });
+    for (let key = 0; key < entries; key++) map.insert(key, key + 1);
+    return [map.ref];
+  },
+  open([at]) {
+    const map = new RcuLockFreeMap({ at: at! });
+    return {
+      read: (key) => {
+        const value = map.lookup(rcuReadLock(), key);
+        rcuReadUnlock();
+        return value;
+      },
+      write: (key) => {
+        map.delete(key);
+        map.tryInsert(key, key + 1);
         return 0;
       },
     };

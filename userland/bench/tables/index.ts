@@ -1,5 +1,5 @@
 /** All tables that `sternix bench tables` knows, in the order of its report. */
-import { arc, cache, hashMap, idr, list } from "./collections.ts";
+import { arc, cache, hashMap, idr, list, lockFreeMap } from "./collections.ts";
 import { dentryTable, fdTable, mountTable, pathTables } from "./files.ts";
 import { futexTable, vmaTable } from "./memory.ts";
 import { credentials, pidTable, signalHandlers } from "./processes.ts";
@@ -17,6 +17,7 @@ export const TABLES: readonly TableBench[] = [
   futexTable,
   vmaTable,
   hashMap,
+  lockFreeMap,
   cache,
   list,
   idr,
