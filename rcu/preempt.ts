@@ -37,6 +37,7 @@ export const resumed = (): boolean => running() !== 0;
 
 /** Puts the running task, which is `depth` scopes deep, on the list. */
 export function block(record: number, depth: number): void {
+  setRunning(record); // Until the switch is done: if this thread dies in the middle, who reaps it finds the task.
   if (i32[record + NESTING] === 0) {
     lockWord(RCU.PREEMPT_LOCK);
     i32[record + BLOCKS] = firstBlocked();
@@ -83,22 +84,42 @@ export const mustLeaveBlocked = (): boolean => running() !== 0 && rcuNesting() =
 /** Takes the running task off the list. The caller then tries to end the grace period. */
 export function leaveBlocked(): void {
   const record = running();
-  setRunning(0);
   unlist(record);
+  setRunning(0);
   traceRcu(UNLOCK, record, 0);
 }
 
-/** The thread of slot `of` is dead, and with it the scope of the task that it ran. */
+/** The thread of slot `of` is dead, and with it the task that it ran, or was about to switch. */
 export function dropPreempted(of: number): void {
   const word = SLOT.BASE + of * SLOT.WORDS + SLOT_RCU.PREEMPTED;
-  if (i32[word] !== 0) unlist(i32[word]!);
+  if (i32[word] !== 0) dropTask(i32[word]!);
   i32[word] = 0;
 }
 
-/** Takes a task that will not run again off the list; says whether it was on it. */
+/**
+ * Takes a task that will not run again off the list; says whether it was on it. The thread that ran it may have died with the list half
+ * changed: that it can be walked is all that is taken for granted, and links back and the count are made anew.
+ */
 export function dropTask(record: number): boolean {
-  const listed = i32[record + NESTING] !== 0;
-  if (listed) unlist(record);
+  lockWord(RCU.PREEMPT_LOCK);
+  let listed = false;
+  let count = 0;
+  let prev = 0;
+  for (let at = i32[RCU.PREEMPT_HEAD]!; at !== 0; at = i32[at + NEXT]!) {
+    if (at === record) {
+      listed = true;
+      continue;
+    }
+    if (i32[at + PREV] !== prev) i32[at + PREV] = prev;
+    const link = prev === 0 ? RCU.PREEMPT_HEAD : prev + NEXT;
+    if (i32[link] !== at) i32[link] = at;
+    prev = at;
+    count++;
+  }
+  i32[prev === 0 ? RCU.PREEMPT_HEAD : prev + NEXT] = 0;
+  i32[record + NESTING] = 0;
+  Atomics.store(i32, RCU.PREEMPT_COUNT, count);
+  unlockWord(RCU.PREEMPT_LOCK);
   return listed;
 }
 

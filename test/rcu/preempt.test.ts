@@ -29,20 +29,69 @@ import {
   tryAlloc,
   words,
 } from "../../rcu/index.ts";
-import { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "../../rcu/kernel.ts";
+import { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut, rcuTaskGone } from "../../rcu/kernel.ts";
+import { RCU } from "../../rcu/layout.ts";
+import { Random } from "../../rcu/torture/random.ts";
 import { Board, type BoardRef, exited, reached, start } from "./shared.ts";
 
 const Task = struct("preempt test task", { record: words(PREEMPT_WORDS), lock: spinlock(), x: fixed() });
 const newTask = (): Ref<"preempt test task"> => tryAlloc(Task) as Ref<"preempt test task">;
 
-function inHeap(run: () => void): void {
+function inHeap(run: (heap: Heap) => void): void {
   const heap = Heap.create({ bytes: 8 << 20, debug: true });
   try {
-    run();
+    run(heap);
   } finally {
     heap.detach();
   }
 }
+
+test.serial(
+  "the list of blocked tasks holds those that are on it, in whatever order they come and go",
+  (t) => {
+    inHeap(({ i32 }) => {
+      const records = Array.from({ length: 4 }, () => Task.record.at(newTask()));
+      const on: number[] = []; // The last one to come is the first on the list.
+      const list = (): number[] => {
+        const found: number[] = [];
+        let before = 0;
+        for (let at = i32[RCU.PREEMPT_HEAD]!; at !== 0; at = i32[at]!) {
+          t.is(i32[at + 1], before, "the link back");
+          found.push((before = at));
+        }
+        t.is(i32[RCU.PREEMPT_COUNT], found.length);
+        return found;
+      };
+      const random = new Random(11);
+      for (let n = 0; n < 400; n++) {
+        const record = records[random.below(records.length)]!;
+        const at = on.indexOf(record);
+        if (at < 0) {
+          rcuTaskGone(record); // On no list: nothing happens.
+          t.deepEqual(list(), on);
+          rcuReadLock();
+          t.true(rcuSwitchOut(record));
+          on.unshift(record);
+        } else {
+          if (random.below(3) === 0) rcuTaskGone(record);
+          else {
+            rcuSwitchIn(record);
+            t.deepEqual(list(), on, "it stays until it has left its scope");
+            if (random.below(2) === 0) {
+              t.true(rcuSwitchOut(record), "out again, in the same scope");
+              t.deepEqual(list(), on);
+              rcuSwitchIn(record);
+            }
+            rcuReadUnlock();
+            rcuQuiescent();
+          }
+          on.splice(at, 1);
+        }
+        t.deepEqual(list(), on);
+      }
+    });
+  },
+);
 
 test.serial(
   "a task switched out in a scope blocks grace periods until its outermost unlock; its CPU does not",

@@ -81,7 +81,8 @@ export async function killers(say: (line: string) => void): Promise<readonly Kil
 async function scenarios(): Promise<Killer[]> {
   const found: Killer[] = [];
   const tries = SCENARIOS.filter(({ full, allowed }) => full !== true && allowed !== true).flatMap(
-    ({ name, models }) => (models ?? ["tso" as const]).map((memory) => ({ scenario: name, memory })),
+    ({ name, models = ["tso" as const], fullModels = [] }) =>
+      [...models, ...fullModels].map((memory) => ({ scenario: name, memory })),
   );
   const model = modelProcess(true);
   await model.work({ mutant: null, tries: tries.slice(0, 3) }, () => {}, 600_000); // It warms up.

@@ -1,5 +1,6 @@
 /** Tasks that are switched out inside a read scope. */
-import type { Ref } from "../../../../rcu/index.ts";
+import type { Heap, Ref } from "../../../../rcu/index.ts";
+import { RCU } from "../../../../rcu/layout.ts";
 import {
   type Cpu,
   HELD,
@@ -163,4 +164,169 @@ const twoTasks: Scenario = {
   },
 };
 
-export const PREEMPT: readonly Scenario[] = [sameCpu, migrates, migratesThreeCpus, twoTasks];
+const listed: Scenario = {
+  name: "a task is switched out while another leaves its scope",
+  about: "both CPUs change the list of blocked tasks: it names the one that is switched out, and no other",
+  models: ["sc"],
+  build(lib) {
+    const { root } = world(lib);
+    const [goes, stays] = [lib.alloc(lib.Task) as TaskRef, lib.alloc(lib.Task) as TaskRef];
+    const record = lib.Task.preempt.at(stays);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            switchedOut(lib, root, goes);
+            goesOn(lib, cpu, goes);
+            lib.rcuQuiescent();
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            switchedOut(lib, root, stays);
+            lib.goIdle();
+          },
+        },
+      ],
+      judge(_notes, word) {
+        const [head, count] = [word(RCU.PREEMPT_HEAD), word(RCU.PREEMPT_COUNT)];
+        if (head !== record || word(record) !== 0 || word(record + 1) !== 0 || count !== 1)
+          return `the list of blocked tasks begins at ${head} and goes on at ${word(head)}; ${count} are counted`;
+        return null;
+      },
+    };
+  },
+};
+
+const gone: Scenario = {
+  name: "a task is gone while another is switched out",
+  about:
+    "who takes a killed task off the list counts those that are left: the one that comes at the same time is among them",
+  models: ["sc"],
+  build(lib) {
+    const { root } = world(lib);
+    const [killed, stays] = [lib.alloc(lib.Task) as TaskRef, lib.alloc(lib.Task) as TaskRef];
+    return {
+      cpus: [
+        {
+          run(lib) {
+            switchedOut(lib, root, killed);
+            lib.rcuTaskGone(lib.Task.preempt.at(killed));
+            lib.goIdle();
+          },
+        },
+        {
+          run(lib) {
+            switchedOut(lib, root, stays);
+            lib.goIdle();
+          },
+        },
+      ],
+      judge: (_notes, word) => {
+        const [head, count] = [word(RCU.PREEMPT_HEAD), word(RCU.PREEMPT_COUNT)];
+        return head === lib.Task.preempt.at(stays) && count === 1
+          ? null
+          : `the list of blocked tasks begins at ${head}, ${count} are counted`;
+      },
+    };
+  },
+};
+
+const looked: Scenario = {
+  name: "blocked tasks are looked through while one leaves",
+  about: "nobody follows the links of a task that has left the list",
+  models: ["sc"],
+  build(lib) {
+    const { root } = world(lib);
+    const task = lib.alloc(lib.Task) as TaskRef;
+    const record = lib.Task.preempt.at(task);
+    return {
+      cpus: [
+        {
+          run(lib, cpu) {
+            lib.startPollSynchronizeRcu();
+            for (const blocked of lib.rcuBlockedTasks()) if (blocked !== record) cpu.note("stray", blocked);
+          },
+        },
+        {
+          run(lib, cpu) {
+            switchedOut(lib, root, task);
+            goesOn(lib, cpu, task);
+            lib.rcuQuiescent();
+            lib.Task.preempt.set(task, 0, STRAY); // The task's memory is something else's now.
+          },
+        },
+      ],
+      judge: (notes) => (notes.has("stray") ? `${notes.get("stray")} is taken for a task` : null),
+    };
+  },
+};
+/** Where nothing is. */
+const STRAY = 1000;
+
+/** More than the accesses of the thread that dies: the last variant lets it live. */
+const LIFE = 48;
+
+const dies: Scenario = {
+  name: "a CPU dies while it switches tasks",
+  about:
+    "after each of its accesses in turn: it is reaped, its task is gone, and the list of blocked tasks is empty",
+  models: ["sc"],
+  timeouts: 3,
+  variants: LIFE,
+  build(lib, diesAfter) {
+    const { root } = world(lib);
+    const task = lib.alloc(lib.Task) as TaskRef;
+    return {
+      cpus: [
+        {
+          reboot: true,
+          boot: (lib) => lib.currentHeap(),
+          run(lib, _cpu, heap: Heap) {
+            while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
+            heap.reap(1);
+            lib.rcuTaskGone(lib.Task.preempt.at(task));
+            lib.synchronizeRcu();
+            lib.rcuIdleEnter();
+          },
+        },
+        {
+          diesAfter,
+          died(lib) {
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+          run(lib, cpu) {
+            switchedOut(lib, root, task);
+            lib.rcuSwitchIn(lib.Task.preempt.at(task));
+            lib.rcuReadUnlock();
+            lib.rcuQuiescent();
+            cpu.note("lived", diesAfter);
+            lib.Root.y.store(root, 1);
+            lib.Root.y.notify(root);
+          },
+        },
+      ],
+      judge(notes, word) {
+        if (diesAfter === LIFE - 1 && !notes.has("lived"))
+          return "it has more accesses than there are variants";
+        const [head, count] = [word(RCU.PREEMPT_HEAD), word(RCU.PREEMPT_COUNT)];
+        return head === 0 && count === 0
+          ? null
+          : `${head} is on the list of blocked tasks, ${count} are counted`;
+      },
+    };
+  },
+};
+
+export const PREEMPT: readonly Scenario[] = [
+  sameCpu,
+  migrates,
+  listed,
+  gone,
+  looked,
+  dies,
+  migratesThreeCpus,
+  twoTasks,
+];
