@@ -37,7 +37,6 @@ export const resumed = (): boolean => running() !== 0;
 
 /** Puts the running task, which is `depth` scopes deep, on the list. */
 export function block(record: number, depth: number): void {
-  setRunning(record); // Until the switch is done: if this thread dies in the middle, who reaps it finds the task.
   if (i32[record + NESTING] === 0) {
     lockWord(RCU.PREEMPT_LOCK);
     i32[record + BLOCKS] = firstBlocked();
@@ -85,11 +84,11 @@ export const mustLeaveBlocked = (): boolean => running() !== 0 && rcuNesting() =
 export function leaveBlocked(): void {
   const record = running();
   unlist(record);
-  setRunning(0);
+  setRunning(0); // Not before: if this thread dies in between, who reaps it finds the task here.
   traceRcu(UNLOCK, record, 0);
 }
 
-/** The thread of slot `of` is dead, and with it the task that it ran, or was about to switch. */
+/** The thread of slot `of` is dead, and with it the task that it ran. */
 export function dropPreempted(of: number): void {
   const word = SLOT.BASE + of * SLOT.WORDS + SLOT_RCU.PREEMPTED;
   if (i32[word] !== 0) dropTask(i32[word]!);

@@ -179,6 +179,20 @@ test.serial("a task that ran in its scope on a CPU that died blocks no grace per
     t.deepEqual(rcuBlockedTasks(), [record]);
     here.reap(there.slot);
     t.true(pollStateSynchronizeRcu(cookie));
+    // Who gets the slot next has nothing to do with that task, and takes nothing off the list.
+    const other = Task.record.at(tryAlloc(Task) as Ref<"dead test task">);
+    rcuReadLock();
+    t.true(rcuSwitchOut(other));
+    const next = Heap.attach(here.handle());
+    t.is(next.slot, there.slot);
+    next.detach();
+    here.use();
+    const later = startPollSynchronizeRcu();
+    rcuQuiescent();
+    t.deepEqual(rcuBlockedTasks(), [other]);
+    t.false(pollStateSynchronizeRcu(later));
+    rcuTaskGone(other);
+    t.true(pollStateSynchronizeRcu(later));
   }),
 );
 

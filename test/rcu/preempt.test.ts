@@ -62,6 +62,7 @@ test.serial(
         t.is(i32[RCU.PREEMPT_COUNT], found.length);
         return found;
       };
+      const header = i32.slice(0, 4);
       const random = new Random(11);
       for (let n = 0; n < 400; n++) {
         const record = records[random.below(records.length)]!;
@@ -89,6 +90,7 @@ test.serial(
         }
         t.deepEqual(list(), on);
       }
+      t.deepEqual(i32.slice(0, 4), header, "nobody wrote through reference 0");
     });
   },
 );

@@ -1,7 +1,7 @@
 /**
  * npm run mutate: derives mistakes from the sources of rcu/ and runs the model's scenarios, the tests and torture on each.
  *
- *   npm run mutate -- [--file rcu/srcu.ts] [--rule NAME] [--id ID] [--jobs N] [--torture SECONDS] [--budget SECONDS] [--fresh] [--list] [--json FILE]
+ *   npm run mutate -- [--file rcu/srcu.ts] [--rule NAME] [--id ID] [--jobs N] [--torture SECONDS] [--budget SECONDS] [--killer TEXT]... [--fresh] [--list] [--json FILE]
  *
  * The status is 0 when every mutant is killed or explained (survivors.ts), 1 when one is not, or when an explanation is of no survivor.
  */
@@ -31,6 +31,7 @@ function options() {
         jobs: { type: "string" },
         torture: { type: "string", default: "2" },
         budget: { type: "string" },
+        killer: { type: "string", multiple: true },
         fresh: { type: "boolean", default: false },
         list: { type: "boolean", default: false },
         json: { type: "string" },
@@ -85,6 +86,7 @@ const fates = await run(chosen, {
   jobs,
   torture,
   budget,
+  ...(given.killer === undefined ? {} : { only: given.killer }),
   fresh: given.fresh,
   say,
   stop: () => stopped,

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { fileURLToPath } from "node:url";
 import type { MemoryModel } from "../../../userland/check/model/machine.ts";
 import { SCENARIOS } from "../model/scenarios/index.ts";
+import { allProbes } from "./probes.ts";
 import { modelProcess, testProcess } from "./processes.ts";
 import { ROOT } from "./source.ts";
 
@@ -35,10 +36,16 @@ const folder = fileURLToPath(new URL("node_modules/.cache/sternix-mutate/", ROOT
 
 /** A number for what mutants are derived from and what kills them: results are good for as long as it stays. */
 export function fingerprint(files: readonly string[]): string {
+  const key = files.join();
+  const known = prints.get(key);
+  if (known !== undefined) return known;
   const hash = createHash("sha256");
   for (const file of files) hash.update(file).update(readFileSync(new URL(file, ROOT)));
-  return hash.digest("hex").slice(0, 16);
+  const print = hash.digest("hex").slice(0, 16);
+  prints.set(key, print);
+  return print;
 }
+const prints = new Map<string, string>();
 function sourcesBelow(...folders: string[]): string[] {
   return folders.flatMap((folder) =>
     readdirSync(new URL(folder, ROOT), { recursive: true, encoding: "utf8" })
@@ -67,49 +74,101 @@ export function keep(name: string, value: unknown): void {
   writeFileSync(`${folder}${name}.json`, JSON.stringify(value));
 }
 
-/** The killers, the quickest first. */
-export async function killers(say: (line: string) => void): Promise<readonly Killer[]> {
-  const name = `killers-${fingerprint([...rcuSources(), ...killerSources()])}`;
-  const known = cached<Killer[]>(name);
-  if (known !== null) return known;
-  say("measuring what the scenarios and tests pass, on the code as it is");
-  const found = [...(await scenarios()), ...(await tests(say))].sort((one, other) => one.ms - other.ms);
-  keep(name, found);
-  return found;
+/** What was measured of a killer: good for as long as its own text stays the same. */
+interface Measured {
+  readonly mark: string;
+  readonly ms: number;
+  readonly states: number;
+  /** By file of rcu/: its text as it was, and the probes that were passed, by their place in it. */
+  readonly passed: Record<string, { readonly mark: string; readonly probes: readonly number[] }>;
 }
 
-async function scenarios(): Promise<Killer[]> {
-  const found: Killer[] = [];
-  const tries = SCENARIOS.filter(({ full, allowed }) => full !== true && allowed !== true).flatMap(
-    ({ name, models = ["tso" as const], fullModels = [] }) =>
-      [...models, ...fullModels].map((memory) => ({ scenario: name, memory })),
-  );
+/** The killers, the quickest first. Measures those that are new or have changed, or all of them. */
+export async function killers(say: (line: string) => void, afresh = false): Promise<readonly Killer[]> {
+  const known = (afresh ? null : cached<Record<string, Measured>>("killers")) ?? {};
+  const marks = new Map<string, string>();
+  for (const { name, memory, mark } of scenarioTries()) marks.set(keyOf("model", name, memory), mark);
+  for (const file of testFiles()) marks.set(keyOf("test", file, null), fingerprint([file]));
+  const missing = [...marks].filter(([key, mark]) => known[key]?.mark !== mark).map(([key]) => key);
+  if (missing.length > 0) {
+    say(`measuring what ${missing.length} scenarios and test files pass, on the code as it is`);
+    const note = (killer: Killer): void => {
+      const key = keyOf(killer.kind, killer.name, killer.memory);
+      known[key] = measured(killer, marks.get(key)!);
+      keep("killers", known);
+    };
+    await measureScenarios(missing, note);
+    await measureTests(missing, note, say);
+  }
+  return [...marks.keys()]
+    .flatMap((key) => (known[key] === undefined ? [] : [killerOf(key, known[key])]))
+    .sort((one, other) => one.ms - other.ms);
+}
+
+const keyOf = (kind: Killer["kind"], name: string, memory: MemoryModel | null): string =>
+  JSON.stringify([kind, name, memory]);
+
+function measured({ ms, states, hits }: Killer, mark: string): Measured {
+  const passed: Measured["passed"] = {};
+  for (const { file, base, probes } of allProbes().values()) {
+    const inside = hits.filter((hit) => hit >= base && hit < base + probes.length).map((hit) => hit - base);
+    if (inside.length > 0) passed[file] = { mark: fingerprint([file]), probes: inside };
+  }
+  return { mark, ms, states, passed };
+}
+
+/** In a file that has changed since, all is taken to be passed. */
+function killerOf(key: string, { ms, states, passed }: Measured): Killer {
+  const [kind, name, memory] = JSON.parse(key) as [Killer["kind"], string, MemoryModel | null];
+  const hits = [...allProbes().values()].flatMap(({ file, base, probes }) => {
+    const there = passed[file];
+    if (there === undefined) return [];
+    const same = there.mark === fingerprint([file]);
+    return (same ? there.probes : [...probes.keys()]).map((probe) => base + probe);
+  });
+  return { kind, name, memory, ms, states, hits };
+}
+
+function scenarioTries(): { name: string; memory: MemoryModel; mark: string }[] {
+  return SCENARIOS.filter(({ full, allowed }) => full !== true && allowed !== true).flatMap((scenario) => {
+    const { name, models = ["tso" as const], fullModels = [] } = scenario;
+    const mark = createHash("sha256").update(String(scenario.build)).digest("hex").slice(0, 16);
+    return [...models, ...fullModels].map((memory) => ({ name, memory, mark }));
+  });
+}
+
+async function measureScenarios(keys: readonly string[], note: (killer: Killer) => void): Promise<void> {
+  const tries = scenarioTries()
+    .filter(({ name, memory }) => keys.includes(keyOf("model", name, memory)))
+    .map(({ name, memory }) => ({ scenario: name, memory }));
+  if (tries.length === 0) return;
   const model = modelProcess(true);
   await model.work({ mutant: null, tries: tries.slice(0, 3) }, () => {}, 600_000); // It warms up.
-  await model.work(
+  const how = await model.work(
     { mutant: null, tries },
     (news) => {
       if ("killed" in news)
         throw new Error(`${news.killed.scenario} fails on the code as it is: ${news.what}`);
       if (!("holds" in news)) return;
       const { holds, ms, states, hits } = news;
-      found.push({ kind: "model", name: holds.scenario, memory: holds.memory, ms, states, hits });
+      note({ kind: "model", name: holds.scenario, memory: holds.memory, ms, states, hits });
     },
     600_000,
   );
   model.end();
-  return found;
+  if (how !== "over") throw new Error(`the model ${how} on the code as it is`);
 }
 
-async function tests(say: (line: string) => void): Promise<Killer[]> {
-  const found: Killer[] = [];
-  for (const file of testFiles()) {
+async function measureTests(
+  keys: readonly string[],
+  note: (killer: Killer) => void,
+  say: (line: string) => void,
+): Promise<void> {
+  for (const file of testFiles().filter((one) => keys.includes(keyOf("test", one, null))))
     await testProcess(null, [file], 600_000, (news) => {
       if ("failed" in news)
         say(`  ${file} fails on the code as it is (${news.title}: ${news.what}): left out`);
       if ("done" in news)
-        found.push({ kind: "test", name: file, memory: null, ms: news.ms, states: 0, hits: news.hits });
+        note({ kind: "test", name: file, memory: null, ms: news.ms, states: 0, hits: news.hits });
     });
-  }
-  return found;
 }

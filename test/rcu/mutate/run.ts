@@ -9,6 +9,8 @@ export interface RunOptions {
   readonly torture: number;
   /** Milliseconds of killers for each mutant. */
   readonly budget: number;
+  /** Only killers that have one of these in their name. Who survives those is not known to survive the others. */
+  readonly only?: readonly string[];
   /** Try again what is known. */
   readonly fresh: boolean;
   readonly say: (line: string) => void;
@@ -24,7 +26,8 @@ interface Known {
 
 export async function run(mutants: readonly Mutant[], options: RunOptions): Promise<Fate[]> {
   const { say } = options;
-  const all = await killers(say);
+  const { only } = options;
+  const all = (await killers(say)).filter(({ name }) => only?.some((part) => name.includes(part)) ?? true);
   const mark = fingerprint([...rcuSources(), ...toolSources()]);
   const known: Known = cached<Known>("fates") ?? { mark, fates: {} };
   const fates: Fate[] = [];
@@ -34,7 +37,7 @@ export async function run(mutants: readonly Mutant[], options: RunOptions): Prom
     if (
       fate !== undefined &&
       fate.mark === mark &&
-      (fate.by !== null || fate.budget >= options.budget) &&
+      (fate.by !== null || (only === undefined && fate.budget >= options.budget)) &&
       !options.fresh
     ) {
       fates.push(fate);
@@ -61,7 +64,7 @@ export async function run(mutants: readonly Mutant[], options: RunOptions): Prom
       const first = known.fates[mutant.id]?.killer || lately.get(around) || null;
       const { torture, budget } = options;
       const fate = await tryMutant(mutant, { model, killers: all, torture, budget }, first);
-      known.fates[mutant.id] = { ...fate, mark, budget: options.budget };
+      known.fates[mutant.id] = { ...fate, mark, budget: only === undefined ? options.budget : 0 };
       if (fate.killer !== "") lately.set(around, fate.killer);
       fates.push(fate);
       options.each?.(fate, mutant);

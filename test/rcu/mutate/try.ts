@@ -150,9 +150,10 @@ export async function tryMutant(mutant: Mutant, means: Means, first: string | nu
       }
       if ("done" in news) now = some[some.findIndex(({ name }) => name === news.done) + 1] ?? now;
       if ("failed" in news)
-        killed = /^SyntaxError/.test(news.what)
-          ? fate("does not compile", "", news.what)
-          : fate("test", news.failed, `${news.title}: ${news.what}`);
+        killed =
+          news.title === "(import)" && /^SyntaxError/.test(news.what)
+            ? fate("does not compile", "", news.what)
+            : fate("test", news.failed, `${news.title}: ${news.what}`);
     });
     if (killed === null && how !== "over") killed = fate("test", now.name, `${title}: ${how}`);
     return killed;

@@ -239,8 +239,9 @@ const looked: Scenario = {
   models: ["sc"],
   build(lib) {
     const { root } = world(lib);
-    const task = lib.alloc(lib.Task) as TaskRef;
+    const [task, stray] = [lib.alloc(lib.Task) as TaskRef, lib.alloc(lib.Task) as TaskRef];
     const record = lib.Task.preempt.at(task);
+    lib.Task.preempt.set(stray, 2, lib.i32[RCU.GP_SEQ]! - 4); // As if it blocked every grace period.
     return {
       cpus: [
         {
@@ -254,7 +255,7 @@ const looked: Scenario = {
             switchedOut(lib, root, task);
             goesOn(lib, cpu, task);
             lib.rcuQuiescent();
-            lib.Task.preempt.set(task, 0, STRAY); // The task's memory is something else's now.
+            lib.Task.preempt.set(task, 0, lib.Task.preempt.at(stray)); // The task's memory is something else's now.
           },
         },
       ],
@@ -262,9 +263,6 @@ const looked: Scenario = {
     };
   },
 };
-/** Where nothing is. */
-const STRAY = 1000;
-
 /** More than the accesses of the thread that dies: the last variant lets it live. */
 const LIFE = 48;
 
@@ -286,7 +284,7 @@ const dies: Scenario = {
           run(lib, _cpu, heap: Heap) {
             while (lib.Root.y.load(root) === 0) lib.Root.y.wait(root, 0);
             heap.reap(1);
-            lib.rcuTaskGone(lib.Task.preempt.at(task));
+            if (lib.Root.z.load(root) === 0) lib.rcuTaskGone(lib.Task.preempt.at(task)); // It did not run there.
             lib.synchronizeRcu();
             lib.rcuIdleEnter();
           },
@@ -300,6 +298,7 @@ const dies: Scenario = {
           run(lib, cpu) {
             switchedOut(lib, root, task);
             lib.rcuSwitchIn(lib.Task.preempt.at(task));
+            lib.Root.z.store(root, 1);
             lib.rcuReadUnlock();
             lib.rcuQuiescent();
             cpu.note("lived", diesAfter);
