@@ -196,6 +196,14 @@ test.serial("a task that ran in its scope on a CPU that died blocks no grace per
   }),
 );
 
+test.serial("reaping a CPU that ran no task writes nothing through reference 0", (t) =>
+  inHeap((here, there) => {
+    const header = here.i32.slice(0, 4);
+    here.reap(there.slot);
+    t.deepEqual(here.i32.slice(0, 4), header);
+  }),
+);
+
 test.serial("a task that is killed while it is switched out in its scope blocks no grace period", (t) =>
   inHeap((here, there) => {
     there.use().detach();

@@ -83,12 +83,19 @@ interface Measured {
   readonly passed: Record<string, { readonly mark: string; readonly probes: readonly number[] }>;
 }
 
-/** The killers, the quickest first. Measures those that are new or have changed, or all of them. */
-export async function killers(say: (line: string) => void, afresh = false): Promise<readonly Killer[]> {
-  const known = (afresh ? null : cached<Record<string, Measured>>("killers")) ?? {};
+/** The killers, the quickest first; those that have one of `only` in their name. Measures those that are new or have changed. */
+export async function killers(
+  say: (line: string) => void,
+  only: readonly string[] | undefined = undefined,
+): Promise<readonly Killer[]> {
+  const known = cached<Record<string, Measured>>("killers") ?? {};
   const marks = new Map<string, string>();
   for (const { name, memory, mark } of scenarioTries()) marks.set(keyOf("model", name, memory), mark);
   for (const file of testFiles()) marks.set(keyOf("test", file, null), fingerprint([file]));
+  for (const key of [...marks.keys()]) {
+    const [, name] = JSON.parse(key) as [string, string];
+    if (only !== undefined && !only.some((part) => name.includes(part))) marks.delete(key);
+  }
   const missing = [...marks].filter(([key, mark]) => known[key]?.mark !== mark).map(([key]) => key);
   if (missing.length > 0) {
     say(`measuring what ${missing.length} scenarios and test files pass, on the code as it is`);

@@ -27,7 +27,7 @@ interface Known {
 export async function run(mutants: readonly Mutant[], options: RunOptions): Promise<Fate[]> {
   const { say } = options;
   const { only } = options;
-  const all = (await killers(say)).filter(({ name }) => only?.some((part) => name.includes(part)) ?? true);
+  const all = await killers(say, only);
   const mark = fingerprint([...rcuSources(), ...toolSources()]);
   const known: Known = cached<Known>("fates") ?? { mark, fates: {} };
   const fates: Fate[] = [];
