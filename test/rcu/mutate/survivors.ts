@@ -3,6 +3,8 @@
 const BLOCKED_COUNT =
   "The count and the list change with the lock held. Others look at the count alone, and then take the lock: before this thread's report " +
   "for the grace period, which is an atomic store behind both, they need not see either; after it they see both, in whatever order they were stored.";
+const NOTHING_BLOCKS =
+  "Between two grace periods every task on the list blocks from the next one on, or the last could not have ended; without tasks the list is empty. It only takes the lock for nothing.";
 
 export const SURVIVORS: Readonly<Record<string, string>> = {
   "preempt/block/swap: i32[RCU.PREEMPT_HEAD] = record; <> Atomics.add(i32, RCU.PREEMPT_COUNT,": BLOCKED_COUNT,
@@ -19,7 +21,7 @@ export const SURVIVORS: Readonly<Record<string, string>> = {
   "preempt/rcuBlockedTasks/weaken: Atomics.load(i32, RCU.GP_SEQ)":
     "What the function returns is of a moment that is over. An older number is one that it could have read a moment before; no record is followed because of it, but with the lock held.",
   "preempt/rcuBlockedTasks/condition false: (seq & 3) === 0 || Atomics.load(i32, RCU.PREEMPT_COUNT) === 0 ?":
-    "Between two grace periods every task on the list blocks from the next one on, or the last could not have ended; without tasks the list is empty. It only takes the lock for nothing.",
+    NOTHING_BLOCKS,
   "preempt/dropTask/swap: i32[record + NESTING] = 0; <> Atomics.store(i32, RCU.PREEMPT_COUNT":
     "Both are stored with the lock held, before it is given back; the nesting is of a task that will not run again, and nobody else looks at it.",
   "preempt/dropTask/condition true: i32[at + PREV] !== prev ?":
@@ -28,4 +30,8 @@ export const SURVIVORS: Readonly<Record<string, string>> = {
     "What is there is stored again, with the lock held: the condition only saves a store.",
   "preempt/dropTask/weaken: Atomics.store(i32, RCU.PREEMPT_COUNT, count)":
     "The lock is given back by an atomic exchange behind it. Who sees an old count meanwhile takes the lock, or sees none although a dead task is still listed, which blocks nobody.",
+  "preempt/rcuBlockedTasks/operand right only: (seq & 3) === 0 || Atomics.load(i32, RCU.PREEMPT_COUNT) === 0":
+    NOTHING_BLOCKS,
+  "preempt/rcuBlockedTasks/operand left only: (seq & 3) === 0 || Atomics.load(i32, RCU.PREEMPT_COUNT) === 0":
+    NOTHING_BLOCKS,
 };
