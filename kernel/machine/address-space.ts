@@ -18,8 +18,8 @@ export function checkAddressSpace(threads: number): void {
   );
 }
 
-/** KiB, or null where there is no limit, or none is told. */
-function addressSpaceLeft(): number | null {
+/** KiB that are left of it, or null where there is no limit, or none is told. */
+export function addressSpaceLeft(): number | null {
   try {
     const limit = /^Max address space +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     if (limit === undefined) return null;

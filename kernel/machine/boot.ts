@@ -89,17 +89,20 @@ const HEAP_MOST = 2 ** 31;
 /** One struct type takes no more than this part of the heap. */
 const CACHE_SHIFT = 2;
 
-/** Makes the kernel's state. Throws MachineError for options that cannot be had. */
-export function bootKernel(options: KernelOptions): Kernel {
+/**
+ * Makes the kernel's state. `startThreads` is called once there is room for them, so that they load their code meanwhile. Throws MachineError
+ * for options that cannot be had.
+ */
+export function bootKernel(options: KernelOptions, startThreads: () => void = () => {}): Kernel {
   try {
-    return makeKernel(options);
+    return makeKernel(options, startThreads);
   } catch (error) {
     if (error instanceof RamError || error instanceof HeapError) throw new MachineError(error.message);
     throw error;
   }
 }
 
-function makeKernel(options: KernelOptions): Kernel {
+function makeKernel(options: KernelOptions, startThreads: () => void): Kernel {
   const { cpus } = options;
   if (!(Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS))
     throw new MachineError(`${cpus} CPUs: a machine has 1 to ${MAX_CPUS}`);
@@ -116,11 +119,12 @@ function makeKernel(options: KernelOptions): Kernel {
   setThisCpu(-1);
   setCurrent(0);
   const memory = createRam(options.memory - share, cpus, options.memory); // page frames, register files
+  checkAddressSpace(cpus);
+  startThreads();
   hashKeysInit(); // secret numbers of hashes
   limitsInit(); // what there may be of each kind
   limitCaches(heapPages().total >> CACHE_SHIFT);
   usersInit(); // what each user has
-  checkAddressSpace(cpus); // threads
   klogInit(); // kernel log
   unknownCallsInit(); // calls that do not exist
   clockInit(); // real and monotonic time

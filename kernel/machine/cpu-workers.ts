@@ -1,14 +1,11 @@
-/**
- * The CPUs of a machine, seen from the host: workers of a piscina pool, which it boots, watches, replaces when they die, and
- * ends.
- */
-import { Piscina } from "piscina";
+/** The CPUs of a machine, seen from the host: booted on threads of their own (cpu-threads.ts), watched, booted again when they die, ended. */
 import { atomicLoad } from "../../rcu/index.ts";
 import { traceOf } from "../oops.ts";
 import { CPU_ONLINE, Cpu, cpuOf } from "../sched/cpus.ts";
 import { DEFAULT_LIMIT_MS, SubsystemError } from "../subsystem/boot.ts";
 import { type Kernel, MachineError } from "./boot.ts";
 import type { CpuBoot, CpuReport, SubsystemModule } from "./cpu-main.ts";
+import type { CpuThreads } from "./cpu-threads.ts";
 import { buryCpu } from "./crash.ts";
 import type { HostEntry } from "./host-entry.ts";
 import {
@@ -28,6 +25,8 @@ export interface CpuWorkersOptions {
   readonly cpus: number;
   /** The worker entry: a module whose default export takes a CpuBoot. */
   readonly worker: URL;
+  /** Threads that have been started with that entry already, as many as there are CPUs; the machine ends them. */
+  readonly threads?: CpuThreads;
   /** Where CPUs find the machine's subsystems. */
   readonly subsystemModules?: readonly SubsystemModule[];
   /** Milliseconds that a subsystem may take for a callback, or to load, until its CPU is ended. Default: 10 000. */
@@ -54,11 +53,7 @@ export class CpuWorkers {
   readonly #modules: readonly SubsystemModule[];
   readonly #watchdog: Watchdog;
   readonly #stuckPrograms: StuckPrograms;
-  readonly #pool: Piscina;
-  /** One thread more, which has loaded its code: there a CPU goes on at once that has to be restarted. */
-  #spare: Piscina | null = null;
-  /** The CPU that runs on it; -1: none. */
-  #onSpare = -1;
+  readonly #threads: CpuThreads;
   readonly #reports: Promise<CpuReport | null>[] = [];
   /** Ends the worker of a CPU. */
   readonly #ends: AbortController[] = [];
@@ -72,7 +67,13 @@ export class CpuWorkers {
   readonly #stillborn: number[] = [];
 
   /** `panic` is called when the machine has no CPU that lives. */
-  constructor(options: CpuWorkersOptions, kernel: Kernel, entry: HostEntry, panic: (why: string) => void) {
+  constructor(
+    options: CpuWorkersOptions,
+    kernel: Kernel,
+    threads: CpuThreads,
+    entry: HostEntry,
+    panic: (why: string) => void,
+  ) {
     this.#options = options;
     this.#kernel = kernel;
     this.#entry = entry;
@@ -89,35 +90,10 @@ export class CpuWorkers {
         this.#options.log?.(`CPU ${cpu} is restarted: ${why}`);
         this.#ends[cpu]?.abort();
       },
-      () => {
-        this.#spare ??= this.#threads(1);
-      },
+      () => threads.wantSpare(),
     );
-    this.#pool = this.#threads(options.cpus);
-  }
-
-  #threads(count: number): Piscina {
-    const pool = new Piscina({
-      filename: this.#options.worker.href,
-      minThreads: count,
-      maxThreads: count,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      atomics: "disabled",
-      // A host file is opened on one CPU and closed on another, and outlives a CPU that is replaced.
-      trackUnmanagedFds: false,
-    });
-    // Of a thread that no CPU runs on; those of CPUs reject their reports.
-    pool.on("error", (error: Error) => this.#options.log?.(`a thread without a CPU ended: ${error.message}`));
-    return pool;
-  }
-
-  /** Where a CPU runs next: the pool has a thread for each, but one that is ended is replaced only then. */
-  #threadFor(cpu: number): Piscina {
-    if (this.#onSpare === cpu) this.#onSpare = -1;
-    if (this.#spare === null || this.#onSpare >= 0) return this.#pool;
-    this.#onSpare = cpu;
-    return this.#spare;
+    this.#threads = threads;
+    threads.onError = (error) => this.#options.log?.(`a thread without a CPU ended: ${error.message}`);
   }
 
   start(): void {
@@ -153,7 +129,7 @@ export class CpuWorkers {
   /** Ends the threads, whatever they do. */
   async destroy(): Promise<void> {
     this.#stopping = true;
-    await Promise.all([this.#pool.destroy(), this.#spare?.destroy()]);
+    await this.#threads.destroy();
   }
 
   async #reach(stage: number): Promise<void> {
@@ -186,15 +162,13 @@ export class CpuWorkers {
     const end = new AbortController();
     this.#ends[cpu] = end;
     this.#running.add(cpu);
-    this.#reports[cpu] = this.#threadFor(cpu)
-      .run(boot, { signal: end.signal })
-      .then(
-        (report: CpuReport) => {
-          this.#running.delete(cpu);
-          return report;
-        },
-        (error: unknown) => this.#died(cpu, error, end.signal.aborted),
-      );
+    this.#reports[cpu] = this.#threads.run<CpuReport>(cpu, boot, end.signal).then(
+      (report) => {
+        this.#running.delete(cpu);
+        return report;
+      },
+      (error: unknown) => this.#died(cpu, error, end.signal.aborted),
+    );
   }
 
   /** Buries a CPU and boots it again, unless there is no sense in it. */

@@ -27,6 +27,7 @@ import { closeSubsystems, subsystemReports } from "../subsystem/close.ts";
 import { bindSubsystems } from "../subsystem/guard.ts";
 import { nrTasks } from "../task/pid.ts";
 import { bootKernel, type Kernel, type KernelOptions, MachineError } from "./boot.ts";
+import { CpuThreads } from "./cpu-threads.ts";
 import { CpuWorkers, type CpuWorkersOptions } from "./cpu-workers.ts";
 import { PanicError } from "./error.ts";
 import { HostEntry } from "./host-entry.ts";
@@ -70,7 +71,7 @@ export class Machine {
   #stopping = false;
   #closed = false;
 
-  private constructor(options: MachineOptions, kernel: Kernel) {
+  private constructor(options: MachineOptions, kernel: Kernel, threads: CpuThreads) {
     this.#options = options;
     this.#kernel = kernel;
     this.#entry = new HostEntry(
@@ -80,14 +81,23 @@ export class Machine {
     );
     this.#tick = new Tick(this.#entry, () => this.#onTick());
     const said = { ...options, log: (line: string) => this.#say(line) };
-    this.#cpus = new CpuWorkers(said, kernel, this.#entry, (why) => this.#panic(why));
+    this.#cpus = new CpuWorkers(said, kernel, threads, this.#entry, (why) => this.#panic(why));
     setErrorHandler((error, where) => this.#entry.failed(error, where));
   }
 
   /** Boots a machine. Throws MachineError for options that cannot be had, SubsystemError for a subsystem. */
   static async boot(options: MachineOptions): Promise<Machine> {
-    const kernel = bootKernel(options);
-    const machine = new Machine(options, kernel);
+    let threads: CpuThreads | null = options.threads ?? null;
+    let kernel: Kernel;
+    try {
+      kernel = bootKernel(options, () => {
+        threads ??= new CpuThreads(options.worker, options.cpus);
+      });
+    } catch (error) {
+      await threads?.destroy();
+      throw error;
+    }
+    const machine = new Machine(options, kernel, threads!);
     reportRcuStalls();
     rcuIdleEnter();
     try {

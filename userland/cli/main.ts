@@ -10,7 +10,7 @@ import { wasClosed } from "../machine/closed-streams.ts";
 import { MAX_CPUS } from "../machine/size.ts";
 import { privateCacheFolder } from "./cache-folder.ts";
 import { Failure, STATUS } from "./failure.ts";
-import { parseRunOptions } from "./run-options.ts";
+import { parseRunOptions, type RunOptions } from "./run-options.ts";
 
 // Sources are compiled once per user, not once per run; the rest is imported below, after this. Without a folder, Node.js would
 // keep the code in the folder for temporary files, where another user can put code of his own first.
@@ -99,6 +99,17 @@ async function usage(command: CommandDef<ArgsDef>, parent?: CommandDef<ArgsDef>)
   return process.stdout.isTTY ? text : stripVTControlCharacters(text);
 }
 
+/** Loads what runs a program while the CPUs' threads load theirs. */
+async function runEarly(options: RunOptions): Promise<number> {
+  const { dropEarlyThreads, startEarlyThreads } = await import("../machine/early-threads.ts");
+  if (options.machine.cpus !== undefined) startEarlyThreads(options.machine.cpus);
+  try {
+    return await (await import("./run.ts")).runProgram(options);
+  } finally {
+    await dropEarlyThreads();
+  }
+}
+
 /** Status of the whole command. */
 async function main(words: readonly string[]): Promise<number> {
   const [command, ...rest] = words;
@@ -108,7 +119,7 @@ async function main(words: readonly string[]): Promise<number> {
         process.stdout.write(await usage(run, sternix));
         return 0;
       }
-      return (await import("./run.ts")).runProgram(parseRunOptions(rest));
+      return runEarly(parseRunOptions(rest));
     case "bench":
       if (rest.includes("--help") || rest.includes("-h")) {
         process.stdout.write(await usage(await benchCommand(), sternix));

@@ -13,6 +13,7 @@ import { Machine as KernelMachine } from "../../kernel/machine/machine.ts";
 import { syscallName } from "../../syscalls/table.ts";
 import { loadSubsystems, subsystemModule } from "../subsystem-modules.ts";
 import { shareCompileCache, workerUrl } from "../worker-url.ts";
+import { takeEarlyThreads } from "./early-threads.ts";
 import { OwnInput, ownConsole } from "./inherit.ts";
 import { checkMachineOptions, kernelOptions, type MachineOptions } from "./machine-options.ts";
 import { codedTypeError, type GuestProcess, numberOf } from "./process.ts";
@@ -49,8 +50,11 @@ export class Machine implements AsyncDisposable {
     const modules = (options.subsystems ?? []).map(subsystemModule);
     shareCompileCache();
     let machine: Machine | null = null;
+    const checked = kernelOptions(options);
+    const threads = takeEarlyThreads(checked.cpus);
     const kernel = await KernelMachine.boot({
-      ...kernelOptions(options),
+      ...checked,
+      ...(threads === null ? {} : { threads }),
       console: ownConsole(),
       worker: workerUrl,
       subsystemModules: modules,
