@@ -1,8 +1,9 @@
 /**
- * Allocations that fail on request, for tests of what code does then. Asked only in debug heaps, where an allocation looks at the heap's
- * debug flag anyway: other heaps do not pay for it.
+ * Allocations that fail on request, or at which something else happens first, for tests of what code does then. Asked only in debug heaps, where an
+ * allocation looks at the heap's debug flag anyway: other heaps do not pay for it.
  */
 let countdown = 0;
+let meanwhile: (() => void) | null = null;
 
 /**
  * The `n`-th allocation from now on that this thread makes in a debug heap answers 0; the others do not. 0: none. Returns how many
@@ -11,8 +12,22 @@ let countdown = 0;
 export function failAllocation(n: number): number {
   const left = countdown;
   countdown = n;
+  meanwhile = null;
   return left;
 }
 
-/** Whether this allocation is the one. */
-export const isInjected = (): boolean => countdown !== 0 && --countdown === 0;
+/** Runs `work` at the `n`-th allocation from now on, which then goes on: as if another thread had been faster. */
+export function atAllocation(n: number, work: () => void): void {
+  countdown = n;
+  meanwhile = work;
+}
+
+/** Whether this allocation is the one that fails. */
+export const isInjected = (): boolean => countdown !== 0 && --countdown === 0 && fails();
+
+function fails(): boolean {
+  const work = meanwhile;
+  meanwhile = null;
+  work?.();
+  return work === null;
+}

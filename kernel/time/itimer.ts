@@ -107,6 +107,7 @@ export function setItimer(group: Ref<"group">, which: number, value: number, int
   return error;
 }
 
+/** The timer of a process that has had none; 0 when memory is short. */
 function newItimer(group: Ref<"group">, which: number): Ref<"itimer"> | 0 {
   const itimer = tryAlloc(Itimer);
   if (itimer === 0) return 0;
@@ -118,8 +119,15 @@ function newItimer(group: Ref<"group">, which: number): Ref<"itimer"> | 0 {
     return 0;
   }
   Itimer.timer.init(itimer, timer);
-  Group.itimer.set(group, which, itimer);
-  return itimer;
+  Group.lock.lock(group);
+  const first = itimerOf(group, which);
+  if (first === 0) Group.itimer.set(group, which, itimer);
+  Group.lock.unlock(group);
+  if (first === 0) return itimer;
+  // Another thread of the process was faster.
+  freeTimer(timer);
+  kfreeRcu(Itimer, itimer);
+  return first;
 }
 
 /** The task passes a safe point: sends SIGVTALRM and SIGPROF that are due. */

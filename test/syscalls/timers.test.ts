@@ -4,12 +4,15 @@ import { setMask } from "../../kernel/signal/mask.ts";
 import { setLimit } from "../../kernel/task/rlimit.ts";
 import { Task } from "../../kernel/task/task.ts";
 import { nowNs } from "../../kernel/time/clock.ts";
-import { nextTimer, runTimers, TIMERS_AT_ONCE } from "../../kernel/time/timer.ts";
+import { freeGroupTimers, Itimer, setItimer } from "../../kernel/time/itimer.ts";
+import { nextTimer, runTimers, TIMERS_AT_ONCE, Timer } from "../../kernel/time/timer.ts";
 import { EAGAIN, EINVAL, EOPNOTSUPP } from "../../kernel/uapi/errno.ts";
 import { O_NONBLOCK } from "../../kernel/uapi/fcntl.ts";
 import { RLIMIT_SIGPENDING } from "../../kernel/uapi/resource.ts";
-import { SIGEV_NONE } from "../../kernel/uapi/time.ts";
-import { boot, call, getWords, putWords } from "../kernel/ipc/machine.ts";
+import { ITIMER_REAL, SIGEV_NONE } from "../../kernel/uapi/time.ts";
+import { liveObjects } from "../../rcu/index.ts";
+import { atAllocation } from "../../rcu/inject.ts";
+import { boot, call, getWords, putWords, settle } from "../kernel/ipc/machine.ts";
 
 const { task, memory } = boot();
 const sys = (name: string, ...args: number[]): number => call(task, name, ...args);
@@ -202,3 +205,17 @@ test.serial(
     t.is(take(), -EAGAIN);
   },
 );
+
+test.serial("two threads that set the first interval timer of their process set the same one", (t) => {
+  const group = Task.group.get(task);
+  freeGroupTimers(group);
+  settle(task);
+  const before = [liveObjects(Itimer), liveObjects(Timer)];
+  atAllocation(1, () => t.is(setItimer(group, ITIMER_REAL, 1e9, 0), 0));
+  t.is(setItimer(group, ITIMER_REAL, 2e9, 0), 0);
+  settle(task);
+  t.deepEqual([liveObjects(Itimer), liveObjects(Timer)], [before[0]! + 1, before[1]! + 1]);
+  freeGroupTimers(group);
+  settle(task);
+  t.deepEqual([liveObjects(Itimer), liveObjects(Timer)], before, "and none is left when the process ends");
+});
