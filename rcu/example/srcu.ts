@@ -24,7 +24,11 @@ console.log(`synchronized, the cookie is done: ${sessions.pollState(cookie)}`);
 const scope = sessions.readLock(); // The same by hand, to be left on whatever thread.
 sessions.readUnlock(scope);
 const fast = new Srcu({ fast: true }); // Its readers do no atomic operation; they leave where they entered.
-console.log(`fast: ${await fast.run(async () => (await after(1), "read"))}`);
+const read = await fast.run(async () => {
+  await after(1);
+  return "read";
+});
+console.log(`fast: ${read}`);
 await fast.synchronize();
 fast.destroy();
 await reader;

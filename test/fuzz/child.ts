@@ -179,7 +179,8 @@ class Bench {
 
   /** What a machine may have more of than after its first script, for as long as it runs. */
   #mayKeep(name: string): number {
-    if (name === DESCRIPTORS) return CACHED_DESCRIPTORS;
+    // Some of these belong to what stays: a mount's root that is opened for the first time keeps a descriptor, and its record.
+    if (name === DESCRIPTORS || name === "host_fd") return CACHED_DESCRIPTORS;
     // A lock context stays with its inode, and some inodes stay with the machine.
     return name === "flctx" ? this.#baseline.inode! : 0;
   }
