@@ -72,6 +72,7 @@ function duplicateFrom(task: Ref<"task">, descriptor: number, flags: number, arg
   return from < 0 ? -EINVAL : duplicate(task, descriptor, flags, from);
 }
 
+/** Numbers are int or unsigned int for Linux, whatever the register has in its upper half. */
 function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): number {
   switch (command) {
     case uapi.F_SETFL:
@@ -108,9 +109,9 @@ function fileCommand(task: Ref<"task">, file: F, command: number, arg: number): 
       return File.fops.get(file) === FOPS.PIPE ? pipeSize(pipeOf(file)) : -EBADF;
     case uapi.F_SETPIPE_SZ:
       if (File.fops.get(file) !== FOPS.PIPE) return -EBADF;
-      return setPipeSize(pipeOf(file), arg, capable(task, CAP_SYS_RESOURCE));
+      return setPipeSize(pipeOf(file), arg >>> 0, capable(task, CAP_SYS_RESOURCE));
     case uapi.F_ADD_SEALS:
-      return addSeals(file, arg);
+      return addSeals(file, arg | 0);
     case uapi.F_GET_SEALS:
       return getSeals(file);
     default:

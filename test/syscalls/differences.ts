@@ -52,7 +52,6 @@ export const DIFFERENT: Readonly<Record<string, readonly string[]>> = {
   ],
   "The recorded process may have more than 1024 descriptors": ["dup3 1 = e9", "ppoll 1 = e22"],
   "The recorded process is in a folder with a name of 6 bytes": ["getcwd 1 = e34"],
-  "The recorded pid namespace has no process group 1": ["getpriority 1 e3 =", "setpriority 1 e3 e1"],
   "execve and execveat read the arguments and the environment before they look for the program, Linux after":
     ["execve 1 e13 e14", "execve 2 e13 e14", "execveat 2 e20 e14", "execveat 3 e20 e14"],
   "linkat and renameat2 read both names before they look at a descriptor, Linux looks between": [

@@ -148,3 +148,19 @@ test.serial("resource limits keep all of their 64 bits", (t) => {
     }
   t.is(limit(none, none), 0);
 });
+
+test.serial(
+  "numbers of fcntl commands have 32 bits: what a register holds above them reaches no field",
+  (t) => {
+    putWords(memory, 0);
+    const file = BigInt(call(task, "memfd_create", memory, MFD_ALLOW_SEALING));
+    t.is(ecall(FCNTL, file, ADD_SEALS, 2n ** 47n), 0);
+    t.is(ecall(FCNTL, file, ADD_SEALS, 2n ** 47n + 2n), 0);
+    t.is(ecall(FCNTL, file, GET_SEALS), 2);
+    t.is(ecall(FCNTL, file, ADD_SEALS, 2n ** 47n + 2n ** 31n), -EINVAL);
+    t.is(call(task, "pipe2", memory, 0), 0);
+    const pipe = BigInt(getWords(memory, 1)[0]!);
+    t.is(ecall(FCNTL, pipe, SETPIPE_SZ, 2n ** 47n + 8192n), 8192);
+  },
+);
+const [FCNTL, ADD_SEALS, GET_SEALS, SETPIPE_SZ, MFD_ALLOW_SEALING] = [25n, 1033n, 1034n, 1031n, 2] as const;
