@@ -217,7 +217,10 @@ test.serial("names that a benchmark does not know are refused before anything is
   for (const [words, message] of [
     [["tables", "--only", "pids"], /^--only pids: there are pid, fd, dentry, /],
     [["tables", "--contenders", "rcu,spinlock"], /^--contenders spinlock: there are rcu, .*lmdb$/],
-    [["rcu", "--only", "pid"], /^--only pid: there are enter \+ exit, .*synchronize, callbacks$/],
+    [
+      ["rcu", "--only", "pid"],
+      /^--only pid: there are scope of a flavour, enter \+ exit, .*synchronize, callbacks$/,
+    ],
     [["rcu", "--contenders", "x"], /^--contenders x: there are rcu,/],
     [["syscalls", "--only", "frob"], /^--only frob: there are null: null call/],
     [["workloads", "--only", "forks"], /^--only forks: there are fd-churn, /],
