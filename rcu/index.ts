@@ -83,7 +83,7 @@ export {
   setReleaseBackend,
 } from "./release.ts";
 export { ObjectReleaser } from "./releaser.ts";
-export { rcuIsWatching, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
+export { rcuIsWatching, rcuNesting, rcuReadLock, rcuReadLockHeld, rcuReadUnlock } from "./scope.ts";
 export { heapPages } from "./shrink.ts";
 export { cellGeneration, cellIsAlive } from "./slab.ts";
 export { callSrcu, Srcu, type SrcuCookie, type SrcuScope, srcuBarrier } from "./srcu.ts";

@@ -28,7 +28,6 @@ export { type OwnedCells, ownedCells } from "./owner-scan.ts";
 // Tasks that are switched out inside a read scope.
 export { PREEMPT_WORDS, rcuBlockedTasks } from "./preempt.ts";
 export { hashName } from "./ref.ts";
-export { rcuNesting } from "./scope.ts";
 export { limitCaches, setHeapWatch, shrinkCaches } from "./shrink.ts";
 export { abandonSrcuScopes } from "./srcu-gp.ts";
 export { cacheOf, declaredStructs, TYPE } from "./struct.ts";

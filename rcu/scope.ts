@@ -28,7 +28,7 @@ export function endEra(): void {
   eras[0]!++;
 }
 
-/** Open read scopes of this thread; IDLE_NESTING plus that while idle. */
+/** Open read scopes of this thread; 2 ** 30 below that while it is idle. (Linux: rcu_preempt_depth.) */
 export function rcuNesting(): number {
   return nest[0]!;
 }

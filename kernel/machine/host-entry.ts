@@ -11,10 +11,11 @@ import {
   RcuError,
   rcuIdleEnter,
   rcuIdleExit,
+  rcuNesting,
   rcuQuiescent,
   releasesPending,
 } from "../../rcu/index.ts";
-import { balanced, locksHeld, mutexesHeld, rcuNesting, setLockPatience, unwind } from "../../rcu/kernel.ts";
+import { balanced, locksHeld, mutexesHeld, setLockPatience, unwind } from "../../rcu/kernel.ts";
 import { reportOops } from "../oops.ts";
 import { CPU_ONLINE, Cpu, cpuOf, kickCpu, nrCpus } from "../sched/cpus.ts";
 import { MachineError, OopsError, type PanicError } from "./error.ts";

@@ -5,10 +5,11 @@ import {
   getStateSynchronizeRcu,
   type Ptr,
   type Ref,
+  rcuNesting,
   rcuReadUnlock,
   stringText,
 } from "../../rcu/index.ts";
-import { locksHeld, mutexesHeld, rcuNesting, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
+import { locksHeld, mutexesHeld, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
 import { kernelGlobal } from "../global.ts";
 import { MachineError } from "../machine/error.ts";
 import { cpuOf } from "../sched/cpus.ts";

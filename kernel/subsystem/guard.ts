@@ -11,8 +11,8 @@
  * - it does not return: on the host it is ended (limit.ts), on a CPU the host restarts that CPU (machine/watchdog.ts).
  */
 
-import { type Ref, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
-import { locksHeld, mutexesHeld, rcuNesting, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
+import { type Ref, rcuNesting, rcuReadLock, rcuReadUnlock } from "../../rcu/index.ts";
+import { locksHeld, mutexesHeld, releaseLocks, releaseMutexes } from "../../rcu/kernel.ts";
 import { traceOf } from "../oops.ts";
 import { BLOCK } from "../sched/block.ts";
 import { current, thisCpu } from "../sched/current.ts";

@@ -5,13 +5,13 @@ import {
   Heap,
   RcuBox,
   RcuReadScope,
+  rcuNesting,
   rcuRead,
   rcuReadLock,
   rcuReadLockHeld,
   rcuReadUnlock,
   struct,
 } from "sternix/rcu";
-import { rcuNesting } from "sternix/rcu/kernel";
 
 const heap = Heap.create({ bytes: 16 << 20 });
 const Route = struct("route", { metric: fixed() });

@@ -14,6 +14,7 @@ import {
   RcuDomainError,
   RcuHashMap,
   type Ref,
+  rcuNesting,
   rcuReadLock,
   rcuReadUnlock,
   rcuStats,
@@ -23,7 +24,6 @@ import {
   text,
   tryAlloc,
 } from "../../rcu/index.ts";
-import { rcuNesting } from "../../rcu/kernel.ts";
 
 const Locked = struct("domain life locked", { lock: spinlock() });
 const throwing = defineReclaimer("domain life: throws", () => {

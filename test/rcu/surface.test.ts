@@ -28,6 +28,7 @@ import {
   rcuIdleEnter,
   rcuIdleExit,
   rcuIsWatching,
+  rcuNesting,
   rcuQuiescent,
   rcuRead,
   rcuReadLock,
@@ -56,7 +57,7 @@ import {
   tryAlloc,
   words,
 } from "../../rcu/index.ts";
-import { PREEMPT_WORDS, rcuNesting, rcuSwitchIn, rcuSwitchOut } from "../../rcu/kernel.ts";
+import { PREEMPT_WORDS, rcuSwitchIn, rcuSwitchOut } from "../../rcu/kernel.ts";
 
 const Thing = struct("surface test thing", { value: fixed() });
 const Owner = struct("surface test owner", {
