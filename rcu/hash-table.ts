@@ -12,14 +12,15 @@
  */
 
 import { arrayLength, freeArray, tryAllocArray } from "./array.ts";
-import { kfreeArrayRcu, kfreeCellRcu, withRoom } from "./callback.ts";
-import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
-import { CorruptionError, HeapFullError, RcuUsageError } from "./error.ts";
+import { kfreeArrayRcu, kfreeCellRcu } from "./callback.ts";
+import { Collection, type Handle, kindWord } from "./collection.ts";
+import { CorruptionError, RcuUsageError } from "./error.ts";
 import { gpSeq, gpStamp, requestGp, seqDone } from "./grace-period.ts";
 import * as layout from "./layout.ts";
 import { holdsWord, lockFree, lockWord, unlockWord } from "./lock.ts";
 import { INNERMOST } from "./lock-order.ts";
 import { derefWord, i32 } from "./memory.ts";
+import { openObject } from "./open.ts";
 import type { Ref } from "./ref.ts";
 import {
   atomic,
@@ -344,17 +345,9 @@ export function createHashTable(signature: string, buckets: number): HashTableRe
 }
 
 /** Opens the table at `at`, or makes a new one. Throws HeapFullError, StaleReferenceError, WrongTypeError. */
-export function openHashTable(
+export const openHashTable = (
   at: number | Handle | undefined,
   signature: string,
   buckets: number,
-): HashTableRef {
-  if (at === undefined) {
-    const ref = withRoom(() => createHashTable(signature, buckets));
-    if (ref === 0) throw new HeapFullError(`new ${signature}`);
-    return ref;
-  }
-  const ref = checkObject(HashTable, at, signature);
-  checkKind(HashTable.kind.get(ref), signature, ref);
-  return ref;
-}
+): HashTableRef =>
+  openObject(HashTable, HashTable.kind.offset, at, signature, () => createHashTable(signature, buckets));

@@ -6,11 +6,12 @@
  *   const pid = pids.allocCyclic(task, 1, 32768);
  */
 import { kfreeRcu, makeRoom, withRoom } from "./callback.ts";
-import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
+import { Collection, type Handle, kindWord } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type NeedsValue, type NoOptions, type Value } from "./kind.ts";
 import { INNERMOST } from "./lock-order.ts";
 import { derefWord, i32 } from "./memory.ts";
+import { openObject } from "./open.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, locked, spinlock, struct, tryAlloc, words } from "./struct.ts";
 import { END, RcuWalk } from "./walk.ts";
@@ -69,7 +70,11 @@ export class Idr<V extends Value = number> extends Collection<"idr"> {
   constructor(options: IdrOptions<V>);
   constructor(options: TreeOptions<V> = {}) {
     const value = kindOr(options.value);
-    super(Tree, openTree(options.at, `Idr<${value.name}>`));
+    const signature = `Idr<${value.name}>`;
+    super(
+      Tree,
+      openObject(Tree, Tree.kind.offset, options.at, signature, () => createTree(signature)),
+    );
     this.#value = value;
     this.#direct = value.direct;
   }
@@ -380,17 +385,12 @@ function makeSpare(root: NodeRef, id: number): NodeRef[] | null {
   return spare;
 }
 
-function openTree(at: number | Handle | undefined, signature: string): Ref<"idr"> {
-  if (at !== undefined) {
-    const tree = checkObject(Tree, at, signature);
-    checkKind(Tree.kind.get(tree), signature, tree);
-    return tree;
-  }
-  const root = withRoom(() => tryAlloc(Node));
-  const tree = root === 0 ? 0 : withRoom(() => tryAlloc(Tree));
+function createTree(signature: string): Ref<"idr"> | 0 {
+  const root = tryAlloc(Node);
+  const tree = root === 0 ? 0 : tryAlloc(Tree);
   if (root === 0 || tree === 0) {
     if (root !== 0) free(Node, root);
-    throw new HeapFullError(`new ${signature}`);
+    return 0;
   }
   Tree.root.init(tree, root);
   Tree.kind.init(tree, kindWord(signature));

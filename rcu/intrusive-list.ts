@@ -7,9 +7,7 @@
  *   const jobs = new RcuIntrusiveList(Job, Job.link);
  *   jobs.push(job);
  */
-import { withRoom } from "./callback.ts";
-import { type At, Collection, checkKind, checkObject, isAt, kindWord } from "./collection.ts";
-import { HeapFullError } from "./error.ts";
+import { type At, Collection, isAt, kindWord } from "./collection.ts";
 import {
   type ListNode,
   listAddHead,
@@ -24,6 +22,7 @@ import {
 } from "./list-node.ts";
 import { INNERMOST } from "./lock-order.ts";
 import { i32 } from "./memory.ts";
+import { openObject } from "./open.ts";
 import type { Held, RcuScope, Ref } from "./ref.ts";
 import { fixed, free, listNode, type StructType, spinlock, struct, TYPE, tryAlloc } from "./struct.ts";
 import { type RcuWalk, walkLinks } from "./walk.ts";
@@ -206,14 +205,11 @@ export class RcuIntrusiveList<N extends string> extends Collection<"rcu_list"> {
 }
 
 function openHead(signature: string, options: At | undefined): Ref<"rcu_list"> {
-  if (isAt(options)) {
-    const ref = checkObject(Head, options.at, signature);
-    checkKind(Head.kind.get(ref), signature, ref);
+  return openObject(Head, Head.kind.offset, isAt(options) ? options.at : undefined, signature, () => {
+    const ref = tryAlloc(Head);
+    if (ref === 0) return 0;
+    Head.entries.init(ref);
+    Head.kind.init(ref, kindWord(signature));
     return ref;
-  }
-  const ref = withRoom(() => tryAlloc(Head));
-  if (ref === 0) throw new HeapFullError(`new ${signature}`);
-  Head.entries.init(ref);
-  Head.kind.init(ref, kindWord(signature));
-  return ref;
+  });
 }

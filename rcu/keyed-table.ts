@@ -13,7 +13,7 @@ import { FULL, INSERTED, UPDATED } from "./outcome.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { atomic, fixed, free, listNode, type StructType, struct, tryAlloc, words } from "./struct.ts";
 import { RcuTableGuard } from "./table-guard.ts";
-import { END, RcuWalk } from "./walk.ts";
+import { type RcuWalk, walkNodes } from "./walk.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -149,11 +149,7 @@ export abstract class KeyedTable<K extends Value, V extends Value> extends HashC
   }
   #walk<T>(scope: RcuScope, read: (node: number) => T): RcuWalk<T> {
     this.beforeRead();
-    const walk = this.nodeWalk();
-    return new RcuWalk(scope, () => {
-      const node = walk();
-      return node === 0 ? END : read(node);
-    });
+    return walkNodes(scope, this.nodeWalk(), read);
   }
 
   /** Takes the lock for several updates: `const guard = map.lock(); ... guard.unlock()`. */

@@ -17,8 +17,6 @@ import {
   LinkNode,
   type LinkNodeRef,
   type LinkOptions,
-  linkSignature,
-  openLinks,
   ValueLinks,
   type ValueLinksOptions,
 } from "./value-links.ts";
@@ -42,21 +40,18 @@ export class RcuLockFreeQueue<V extends Value = number> extends ValueLinks<"rcu_
   constructor(...none: NoOptions<V>);
   constructor(options: ValueLinksOptions<V>);
   constructor(options: LinkOptions<V> = {}) {
-    const signature = linkSignature("RcuLockFreeQueue", options);
-    super(Ends, openLinks(Ends, options.at, signature, KIND, create), options, signature);
+    super(Ends, KIND, "RcuLockFreeQueue", options, create);
   }
 
   /** Puts a value in at the end. Throws HeapFullError, WrongTypeError: nothing was changed then. */
   enqueue(value: V): void {
-    this.#append(this.make(value));
+    this.append(this.make(value));
   }
   /** The same; false when the heap is full. */
   tryEnqueue(value: V): boolean {
-    const node = this.tryMake(value);
-    if (node !== 0) this.#append(node);
-    return node !== 0;
+    return this.tryAdd(value);
   }
-  #append(node: number): void {
+  protected override append(node: number): void {
     const tail = this.ref + TAIL;
     const idle = beginUpdate();
     for (;;) {
@@ -116,12 +111,8 @@ export class RcuLockFreeQueue<V extends Value = number> extends ValueLinks<"rcu_
   destroy(): void {
     this.assertHeap();
     const dummy = i32[this.ref]!;
-    let next = i32[dummy]!;
+    this.dropNodes(i32[dummy]!);
     free(LinkNode, dummy as LinkNodeRef);
-    for (let node = next; node !== 0; node = next) {
-      next = i32[node]!;
-      this.dropNode(node);
-    }
     free(Ends, this.ref);
     this.destroyed();
   }

@@ -1,16 +1,15 @@
 /** What RcuLockFreeMap reads: its nodes, look-ups, walks. */
-import { kfreeCellRcu, withRoom } from "./callback.ts";
-import { checkKind, checkObject } from "./collection.ts";
-import { HeapFullError } from "./error.ts";
+import { kfreeCellRcu } from "./callback.ts";
 import { signatureOf, type TableOptions } from "./keyed-table.ts";
 import { int, type KeyKind, type Kind, kindOr, type Value } from "./kind.ts";
 import { derefWord, heapIdentity, i32 } from "./memory.ts";
+import { openObject } from "./open.ts";
 import { STRICT_RCU } from "./prove.ts";
 import type { RcuScope, Ref } from "./ref.ts";
 import { REMOVED, SPLIT_ORDER, SplitTable } from "./split-list.ts";
-import { createSplitTable, SplitCore, type SplitTableRef } from "./split-table.ts";
+import { createSplitTable, SplitCore } from "./split-table.ts";
 import { atomic, fixed, free, struct, tryAlloc } from "./struct.ts";
-import { END, RcuWalk } from "./walk.ts";
+import { END, RcuWalk, walkNodes } from "./walk.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
 
@@ -40,7 +39,11 @@ export abstract class LockFreeReads<K extends Value, V extends Value> extends Sp
 
   constructor(what: string, options: TableOptions<K, V>) {
     const signature = signatureOf(what, options);
-    super(open(options, signature));
+    super(
+      openObject(SplitTable, SplitTable.kind.offset, options.at, signature, () =>
+        createSplitTable(signature, options.buckets ?? 16),
+      ),
+    );
     this.key = options.key ?? (int() as unknown as KeyKind<K>);
     this.value = kindOr(options.value);
     this.#owns = this.key.owns;
@@ -170,11 +173,7 @@ export abstract class LockFreeReads<K extends Value, V extends Value> extends Sp
   }
   #walk<T>(scope: RcuScope, read: (node: number) => T): RcuWalk<T> {
     this.beforeRead();
-    const walk = this.nodeWalk();
-    return new RcuWalk(scope, () => {
-      const node = walk();
-      return node === 0 ? END : read(node);
-    });
+    return walkNodes(scope, this.nodeWalk(), read);
   }
 
   /** A node that nobody can reach yet; 0 when the heap is full: nothing is kept then. Throws WrongTypeError. */
@@ -215,15 +214,4 @@ export abstract class LockFreeReads<K extends Value, V extends Value> extends Sp
     this.freeTable();
     this.destroyed();
   }
-}
-
-function open<K, V>(options: TableOptions<K, V>, signature: string): SplitTableRef {
-  if (options.at === undefined) {
-    const ref = withRoom(() => createSplitTable(signature, options.buckets ?? 16));
-    if (ref === 0) throw new HeapFullError(`new ${signature}`);
-    return ref;
-  }
-  const ref = checkObject(SplitTable, options.at, signature);
-  checkKind(SplitTable.kind.get(ref), signature, ref);
-  return ref;
 }

@@ -13,13 +13,7 @@ import { derefWord, i32 } from "./memory.ts";
 import type { RcuScope } from "./ref.ts";
 import { atomic, fixed, free, struct, tryAlloc } from "./struct.ts";
 import { beginUpdate, endUpdate } from "./update-scope.ts";
-import {
-  type LinkOptions,
-  linkSignature,
-  openLinks,
-  ValueLinks,
-  type ValueLinksOptions,
-} from "./value-links.ts";
+import { type LinkOptions, ValueLinks, type ValueLinksOptions } from "./value-links.ts";
 import { type RcuWalk, walkLinks } from "./walk.ts";
 
 const deref = derefWord; // V8 folds a constant of this module, not an imported one.
@@ -33,26 +27,18 @@ export class RcuLockFreeStack<V extends Value = number> extends ValueLinks<"rcu_
   constructor(...none: NoOptions<V>);
   constructor(options: ValueLinksOptions<V>);
   constructor(options: LinkOptions<V> = {}) {
-    const signature = linkSignature("RcuLockFreeStack", options);
-    super(
-      Head,
-      openLinks(Head, options.at, signature, KIND, () => tryAlloc(Head)),
-      options,
-      signature,
-    );
+    super(Head, KIND, "RcuLockFreeStack", options, () => tryAlloc(Head));
   }
 
   /** Puts a value on it. Throws HeapFullError, WrongTypeError: nothing was changed then. */
   push(value: V): void {
-    this.#push(this.make(value));
+    this.append(this.make(value));
   }
   /** The same; false when the heap is full. */
   tryPush(value: V): boolean {
-    const node = this.tryMake(value);
-    if (node !== 0) this.#push(node);
-    return node !== 0;
+    return this.tryAdd(value);
   }
-  #push(node: number): void {
+  protected override append(node: number): void {
     for (let top = i32[this.ref]!; ; ) {
       i32[node] = top;
       const seen = Atomics.compareExchange(i32, this.ref, top, node);
@@ -117,11 +103,7 @@ export class RcuLockFreeStack<V extends Value = number> extends ValueLinks<"rcu_
   /** Frees it and what is on it. No thread may use it any more. */
   destroy(): void {
     this.assertHeap();
-    let next = 0;
-    for (let node = i32[this.ref]!; node !== 0; node = next) {
-      next = i32[node]!;
-      this.dropNode(node);
-    }
+    this.dropNodes(i32[this.ref]!);
     free(Head, this.ref);
     this.destroyed();
   }

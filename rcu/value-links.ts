@@ -1,10 +1,11 @@
 /** What the queues and the stack without a lock share: nodes of one link and one value, and how values go in and come out. */
 
 import { withRoom } from "./callback.ts";
-import { Collection, checkKind, checkObject, type Handle, kindWord } from "./collection.ts";
+import { Collection, type Handle, kindWord } from "./collection.ts";
 import { HeapFullError, WrongTypeError } from "./error.ts";
 import { type Kind, kindOr, type NeedsValue, show, type Value } from "./kind.ts";
 import { i32 } from "./memory.ts";
+import { openObject } from "./open.ts";
 import type { Ref } from "./ref.ts";
 import { atomic, fixed, free, type StructType, struct, tryAlloc } from "./struct.ts";
 
@@ -23,37 +24,29 @@ export interface LinkOptions<V> {
 /** How an RcuLockFreeQueue, an RcuLockFreeStack or a WaitFreeQueue is made or opened. */
 export type ValueLinksOptions<V extends Value = number> = LinkOptions<V> & NeedsValue<V>;
 
-/** "WaitFreeQueue<text>": what openers must declare. */
-export const linkSignature = <V>(what: string, options: LinkOptions<V>): string =>
-  `${what}<${kindOr(options.value).name}>`;
-
-/** Opens what is at `at`, or makes a new one. Throws HeapFullError, StaleReferenceError, WrongTypeError. */
-export function openLinks<N extends string>(
-  type: StructType<N>,
-  at: number | Handle | undefined,
-  signature: string,
-  kindOffset: number,
-  make: () => Ref<N> | 0,
-): Ref<N> {
-  if (at !== undefined) {
-    const ref = checkObject(type, at, signature);
-    checkKind(i32[ref + kindOffset]!, signature, ref);
-    return ref;
-  }
-  const ref = withRoom(make);
-  if (ref === 0) throw new HeapFullError(`new ${signature}`);
-  i32[ref + kindOffset] = kindWord(signature);
-  return ref;
-}
-
 export abstract class ValueLinks<N extends string, V extends Value> extends Collection<N> {
   readonly #value: Kind<V>;
   /** What a word of the value names is the collection's own memory, which nobody else is given. */
   readonly #private: boolean;
   readonly #signature: string;
 
-  constructor(type: StructType<N>, ref: Ref<N>, options: LinkOptions<V>, signature: string) {
-    super(type, ref);
+  /** `what` is the class, `kind` the offset of the word of `type` that says what kind of values it holds; `make` answers 0 when the heap is full. */
+  constructor(
+    type: StructType<N>,
+    kind: number,
+    what: string,
+    options: LinkOptions<V>,
+    make: () => Ref<N> | 0,
+  ) {
+    const signature = `${what}<${kindOr(options.value).name}>`;
+    super(
+      type,
+      openObject(type, kind, options.at, signature, () => {
+        const ref = make();
+        if (ref !== 0) i32[ref + kind] = kindWord(signature);
+        return ref;
+      }),
+    );
     this.#value = kindOr(options.value);
     this.#private = this.#value.owns && !this.#value.direct;
     this.#signature = signature;
@@ -76,6 +69,15 @@ export abstract class ValueLinks<N extends string, V extends Value> extends Coll
     return node;
   }
 
+  /** Adds a node that nobody can reach yet. */
+  protected abstract append(node: number): void;
+  /** Adds a value; false when the heap is full. */
+  protected tryAdd(value: V): boolean {
+    const node = this.tryMake(value);
+    if (node !== 0) this.append(node);
+    return node !== 0;
+  }
+
   /** Throws WrongTypeError unless another collection keeps the same kind of values. */
   protected assertSame(other: ValueLinks<N, V>): void {
     if (other.#signature !== this.#signature || other.ref === this.ref)
@@ -95,9 +97,13 @@ export abstract class ValueLinks<N extends string, V extends Value> extends Coll
     return value;
   }
 
-  /** Frees a node, and the value that it holds, when no thread uses the collection any more. */
-  protected dropNode(node: number): void {
-    if (this.#value.owns) this.#value.retire(i32[node + VALUE]!);
-    free(LinkNode, node as LinkNodeRef);
+  /** Frees nodes from one on, and the values that they hold, when no thread uses the collection any more. */
+  protected dropNodes(first: number): void {
+    let next = 0;
+    for (let node = first; node !== 0; node = next) {
+      next = i32[node]!;
+      if (this.#value.owns) this.#value.retire(i32[node + VALUE]!);
+      free(LinkNode, node as LinkNodeRef);
+    }
   }
 }

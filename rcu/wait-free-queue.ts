@@ -21,8 +21,6 @@ import {
   LinkNode,
   type LinkNodeRef,
   type LinkOptions,
-  linkSignature,
-  openLinks,
   ValueLinks,
   type ValueLinksOptions,
 } from "./value-links.ts";
@@ -53,21 +51,18 @@ export class WaitFreeQueue<V extends Value = number> extends ValueLinks<"wait_fr
   constructor(...none: NoOptions<V>);
   constructor(options: ValueLinksOptions<V>);
   constructor(options: LinkOptions<V> = {}) {
-    const signature = linkSignature("WaitFreeQueue", options);
-    super(Ends, openLinks(Ends, options.at, signature, KIND, create), options, signature);
+    super(Ends, KIND, "WaitFreeQueue", options, create);
   }
 
   /** Puts a value in at the end; whether something was in before. Throws HeapFullError, WrongTypeError: nothing was changed then. */
   enqueue(value: V): boolean {
-    return this.#append(this.make(value));
+    return this.append(this.make(value));
   }
   /** The same; false when the heap is full. */
   tryEnqueue(value: V): boolean {
-    const node = this.tryMake(value);
-    if (node !== 0) this.#append(node);
-    return node !== 0;
+    return this.tryAdd(value);
   }
-  #append(node: number): boolean {
+  protected override append(node: number): boolean {
     const tail = this.ref + TAIL;
     const last = Atomics.exchange(i32, tail, node);
     const awaited = Atomics.exchange(i32, last, node);
@@ -199,11 +194,7 @@ export class WaitFreeQueue<V extends Value = number> extends ValueLinks<"wait_fr
   /** Frees it and what is in it. No thread may use it any more. */
   destroy(): void {
     this.assertHeap();
-    let next = 0;
-    for (let node = i32[this.ref]!; node !== 0; node = next) {
-      next = i32[node]!;
-      this.dropNode(node);
-    }
+    this.dropNodes(i32[this.ref]!);
     free(Ends, this.ref);
     this.destroyed();
   }

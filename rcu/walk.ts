@@ -62,6 +62,18 @@ export class RcuWalk<T> extends Iterator<T, undefined> {
   }
 }
 
+/** Iterates over what `next` finds, one after the other, until that answers 0. `read` makes an element of each. */
+export function walkNodes<N extends number, T>(
+  scope: RcuScope,
+  next: () => N | 0,
+  read: (node: N) => T,
+): RcuWalk<T> {
+  return new RcuWalk(scope, () => {
+    const node = next();
+    return node === 0 ? END : read(node);
+  });
+}
+
 /** Iterates over what hangs together by links: from `first()` on to `next(at)`, until that is 0. `read` makes an element of each. */
 export function walkLinks<L extends number, T>(
   scope: RcuScope,
@@ -70,8 +82,9 @@ export function walkLinks<L extends number, T>(
   read: (at: L) => T,
 ): RcuWalk<T> {
   let at: L | 0 | undefined;
-  return new RcuWalk(scope, () => {
+  const step = (): L | 0 => {
     at = at === undefined ? first() : at === 0 ? 0 : next(at);
-    return at === 0 ? END : read(at);
-  });
+    return at;
+  };
+  return walkNodes(scope, step, read);
 }
